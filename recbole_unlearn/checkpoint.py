@@ -1,0 +1,34 @@
+"""Files that are whole or absent, and that cannot run code when they are read."""
+
+import os
+
+import torch
+from recbole.utils import ensure_dir
+
+
+def write_aside(path, write):
+    """Let ``write(temporary_path)`` make a file, then rename it: an interruption leaves the old file or the new one.
+
+    Args:
+        path (str): where the file belongs; its folder is made if need be.
+        write (callable): takes the temporary path, in the same folder and with the same ending.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    ensure_dir(folder)
+    temporary = os.path.join(folder, f".{os.getpid()}-{name}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def save(path, state):
+    """Save tensors and plain data."""
+    write_aside(path, lambda temporary: torch.save(state, temporary))
+
+
+def load(path, device="cpu"):
+    """Load what :func:`save` wrote; a pickle with anything else in it is refused by torch."""
+    return torch.load(path, map_location=device, weights_only=True)

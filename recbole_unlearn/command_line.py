@@ -1,0 +1,58 @@
+"""The arguments of ``run_unlearn.py``: RecBole's, as ``--key=value``."""
+
+import argparse
+import sys
+
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.quick_start import run_unlearn
+
+INTERRUPTED = 130  # the shell's exit code after Ctrl-C
+
+
+def parse(arguments):
+    """Split arguments into what :func:`run_unlearn` takes.
+
+    Args:
+        arguments (list of str): e.g. ``["--model=SimGCL", "--dataset=ml-100k", "--epochs=5"]``.
+
+    Returns:
+        dict: ``model``, ``dataset``, ``config_file_list`` and ``config_dict`` (of strings).
+
+    Raises:
+        UsageError: an argument is not ``--key=value``, or comes twice with different values.
+    """
+    parser = argparse.ArgumentParser(
+        prog="run_unlearn.py",
+        description="Train a RecBole recommender, make it forget a request, and report how well it forgot.",
+        epilog="Any setting of RecBole or of properties/*.yaml: --key=value.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model", "-m", help="backbone: BPR, LightGCN, SGL or SimGCL")
+    parser.add_argument("--dataset", "-d", help="dataset, e.g. ml-100k (comes with RecBole)")
+    parser.add_argument("--config_files", help="yaml files, separated by spaces")
+    known, others = parser.parse_known_args(arguments)
+    settings = {}
+    for argument in others:
+        key, equals, value = argument.partition("=")
+        if not key.startswith("--") or not equals:
+            raise UsageError(f"Argument '{argument}' is not of the form --key=value.")
+        if settings.setdefault(key[2:], value) != value:
+            raise UsageError(f"Argument '{key}' is given twice, as '{settings[key[2:]]}' and '{value}'.")
+    return {
+        "model": known.model,
+        "dataset": known.dataset,
+        "config_file_list": known.config_files.split() if known.config_files else None,
+        "config_dict": settings,
+    }
+
+
+def main(arguments=None):
+    """Run; exit code 0, 2 after wrong usage (one line on standard error), 130 after an interruption."""
+    try:
+        run_unlearn(**parse(sys.argv[1:] if arguments is None else arguments))
+    except UsageError as error:
+        print(f"run_unlearn: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("run_unlearn: interrupted; the same command goes on from what is under checkpoint_dir.", file=sys.stderr)
+        sys.exit(INTERRUPTED)

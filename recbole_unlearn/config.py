@@ -1,0 +1,163 @@
+"""RecBole's configuration plus the plugin's models, methods and yaml."""
+
+import ast
+import copy
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+from recbole.config import Config as RecBoleConfig
+from recbole.evaluator import metric_types
+from recbole.utils import general_arguments
+
+from recbole_unlearn.errors import UsageError, unknown
+from recbole_unlearn.evaluator import register_metrics
+from recbole_unlearn.method import METHODS
+from recbole_unlearn.model import MODELS
+
+PREFIXES = ("forget_", "unlearn_", "ie_")
+
+register_metrics()  # RecBole looks metrics up while a Config is being built
+
+
+def properties_folder():
+    """Where the plugin's yaml lies: inside the installed package, or at the top level of a checkout."""
+    installed = Path(str(files("recbole_unlearn"))) / "properties"
+    return installed if installed.is_dir() else installed.parent.parent / "properties"
+
+
+class Config(RecBoleConfig):
+    """RecBole's Config for an unlearnable model.
+
+    The yaml of the plugin comes after RecBole's own and before the user's, in the order overall, model, each of
+    ``unlearn_methods``, dataset. The command line is parsed by ``run_unlearn.py``, not here, so that tests and
+    workers with arguments of their own can build a Config.
+
+    Args:
+        model (str): name of a registered backbone.
+        dataset (str): name of the dataset.
+        config_file_list (list of str): yaml files.
+        config_dict (dict): settings that win over the files; strings are read as Python literals where they are some.
+
+    Raises:
+        UsageError: unknown model, method, metric or prefixed key, a missing or broken file, a value out of range.
+    """
+
+    def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None):
+        super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
+        self._check_prefixed_keys()
+
+    def replace(self, **changes):
+        """A copy with some settings changed, e.g. the encoder's learning rate in the place of the backbone's."""
+        config = copy.copy(self)
+        config.final_config_dict = {**self.final_config_dict, **changes}
+        return config
+
+    def for_model(self, model):
+        """The configuration of another backbone under the same external settings."""
+        return type(self)(model, self.dataset, config_dict=copy.deepcopy(self.external_config_dict))
+
+    def as_dict(self):
+        """All settings as plain data (numbers, strings, lists, dicts), fit for JSON and for rebuilding."""
+        return {key: _plain(value) for key, value in sorted(self.final_config_dict.items())}
+
+    def training_settings(self):
+        """The settings that a backbone's training depends on: all but the machine's and the plugin's own."""
+        ignored = set(general_arguments) - {"seed"} | {"device", "config_files"}
+        return {
+            key: value
+            for key, value in self.as_dict().items()
+            if key not in ignored and not key.startswith(PREFIXES)
+        }
+
+    def _load_config_files(self, file_list):
+        merged = {}
+        for file in file_list or []:
+            merged.update(self._read_yaml(file))
+        return merged
+
+    def _load_cmd_line(self):
+        return {}
+
+    def _convert_config_dict(self, config_dict):
+        """Strings that are Python literals become their values; unlike RecBole, nothing is executed."""
+        for key, value in config_dict.items():
+            if isinstance(value, str):
+                config_dict[key] = _literal(value)
+        return config_dict
+
+    def _get_model_and_dataset(self, model, dataset):
+        model = model or self.external_config_dict.get("model")
+        dataset = dataset or self.external_config_dict.get("dataset")
+        if model is None or dataset is None:
+            missing = "model" if model is None else "dataset"
+            raise UsageError(f"No {missing} given: use --{missing}=NAME or set `{missing}` in a config file.")
+        return super()._get_model_and_dataset(MODELS[model] if isinstance(model, str) else model, str(dataset))
+
+    def _load_internal_config_dict(self, model, model_class, dataset):
+        super()._load_internal_config_dict(model, model_class, dataset)
+        folder = properties_folder()
+        self._update_if_there(folder / "overall.yaml")
+        self._update_if_there(folder / "model" / f"{model}.yaml")
+        for method in self._chosen_methods():
+            self._update_if_there(folder / "method" / f"{method}.yaml")
+        self._update_if_there(folder / "dataset" / f"{dataset}.yaml")
+
+    def _update_if_there(self, file):
+        if file.is_file():
+            self.internal_config_dict.update(self._read_yaml(file))
+
+    def _chosen_methods(self):
+        chosen = self.external_config_dict.get("unlearn_methods", self.internal_config_dict.get("unlearn_methods"))
+        if chosen == "all":
+            chosen = list(METHODS)
+        if isinstance(chosen, str):
+            chosen = [name.strip() for name in chosen.split(",") if name.strip()]
+        return [METHODS[name].__name__ for name in chosen]
+
+    def _get_final_config_dict(self):
+        final = super()._get_final_config_dict()
+        final["unlearn_methods"] = self._chosen_methods()
+        metrics = final["metrics"] if isinstance(final["metrics"], list) else [final["metrics"]]
+        for metric in metrics:
+            if str(metric).lower() not in metric_types:
+                raise unknown("metric", metric, metric_types)
+        return final
+
+    def _check_prefixed_keys(self):
+        known = {key for file in properties_folder().rglob("*.yaml") for key in self._read_yaml(file)}
+        known |= set(self.internal_config_dict)
+        for key in self.external_config_dict:
+            if key.startswith(PREFIXES) and key not in known:
+                raise unknown("setting", key, [k for k in known if k.startswith(PREFIXES)])
+
+    def _read_yaml(self, file):
+        try:
+            content = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=self.yaml_loader)
+        except FileNotFoundError:
+            raise UsageError(f"Config file '{file}' does not exist.") from None
+        except yaml.YAMLError as error:
+            raise UsageError(f"Config file '{file}' is not valid yaml: {' '.join(str(error).split())}") from None
+        if not isinstance(content or {}, dict):
+            raise UsageError(f"Config file '{file}' must hold `key: value` lines.")
+        return content or {}
+
+
+def _literal(text):
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return re.sub(r"^\w+\.", "", str(value))  # enums by their name, devices by theirs

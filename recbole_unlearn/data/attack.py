@@ -1,0 +1,67 @@
+"""The paper's adversarial request: edges that a model on clean data finds least likely (section 4.1.4)."""
+
+import torch
+
+from recbole_unlearn.data.dataset import with_extra_edges
+from recbole_unlearn.data.request import Request, generator_for
+
+
+def least_likely_edges(table, observed, n_edges, pool, generator, block=1024):
+    """Sample nodes, and for each a partner among those it scores lowest.
+
+    Users and items are sampled alike (each node at most ``ceil(n_edges / nodes)`` times); a node's partner is drawn
+    uniformly from the ``pool`` share of the other side with the lowest scores that it has no observed edge to.
+
+    Args:
+        table (torch.Tensor): final embeddings of a model trained on clean data, shape ``(N, d)``.
+        observed (Graph): edges that must not be drawn: training, validation and test.
+        n_edges (int): edges wanted; the result may hold a few fewer, where draws coincide.
+        pool (float): share of the other side to draw from, in (0, 1].
+        generator (torch.Generator): of the draw.
+        block (int): nodes scored at a time; memory is ``O(block * max(n_users, n_items))``.
+
+    Returns:
+        Request: distinct edges.
+    """
+    n_users, n_items = observed.n_users, observed.n_items
+    nodes = torch.cat([torch.arange(1, n_users), torch.arange(1, n_items) + n_users])  # 0 is padding on both sides
+    order = torch.cat([nodes[torch.randperm(len(nodes), generator=generator)] for _ in range(n_edges // len(nodes) + 1)])
+    drawn = order[:n_edges]
+    rank = torch.rand(len(drawn), generator=generator)
+    users, items = table[:n_users], table[n_users:]
+    pairs = []
+    for is_user, near, far in ((True, users, items), (False, items, users)):
+        chosen = (drawn < n_users) == is_user
+        ids, ranks = drawn[chosen] - (0 if is_user else n_users), rank[chosen]
+        for start in range(0, len(ids), block):
+            some, some_rank = ids[start : start + block], ranks[start : start + block]
+            partner = _partner_at_rank(near[some] @ far.t(), some, observed, is_user, pool, some_rank)
+            pairs.append(some * n_items + partner if is_user else partner * n_items + some)
+    pairs = torch.unique(torch.cat(pairs))
+    return Request(pairs // n_items, pairs % n_items)
+
+
+def _partner_at_rank(scores, ids, observed, is_user, pool, rank):
+    """For each row, the partner at the given share of its lowest ``pool``; observed ones and padding come last."""
+    near, far = (observed.users, observed.items) if is_user else (observed.items, observed.users)
+    row_of = torch.full((max(observed.n_users, observed.n_items),), -1, dtype=torch.long)
+    row_of[ids] = torch.arange(len(ids))
+    at = row_of[near] >= 0
+    scores[row_of[near[at]], far[at]] = torch.inf
+    scores[:, 0] = torch.inf
+    size = max(1, int(pool * (scores.shape[1] - 1)))
+    lowest = scores.topk(size, dim=1, largest=False, sorted=True).indices
+    return lowest.gather(1, (rank * size).long()[:, None]).squeeze(1)
+
+
+def poison(train, request):
+    """The training dataset with the request's edges injected."""
+    return with_extra_edges(train, request.users, request.items)
+
+
+def attack_config(config):
+    """LightGCN under the run's own settings, for ``forget_attack_epochs``."""
+    return config.for_model("LightGCN").replace(epochs=config["forget_attack_epochs"])
+
+
+__all__ = ["attack_config", "generator_for", "least_likely_edges", "poison"]

@@ -1,0 +1,67 @@
+"""RecBole's Dataset with a download that fails in one line, and copies on other edges."""
+
+import os
+
+import torch
+from recbole.data.dataset import Dataset as RecBoleDataset
+from recbole.data.interaction import Interaction
+
+from recbole_unlearn.errors import UsageError
+
+
+class Dataset(RecBoleDataset):
+    """RecBole's Dataset.
+
+    Cached ``*dataset.pth`` files are not read: they are compared by configuration, never by content, and could bring
+    forgotten rows back.
+
+    Raises:
+        UsageError: the files are neither there nor to be had.
+    """
+
+    def _download(self):
+        if not torch.distributed.is_initialized():
+            # RecBole ends its download with a barrier, which fails without a process group (issues 1989, 2050).
+            barrier, torch.distributed.barrier = torch.distributed.barrier, lambda *_: None
+        else:
+            barrier = torch.distributed.barrier
+        try:
+            super()._download()
+        except (OSError, ValueError) as error:
+            if os.path.isdir(self.dataset_path) and not os.listdir(self.dataset_path):
+                os.rmdir(self.dataset_path)  # else the next run takes the empty folder for the dataset
+            raise UsageError(self._where_to_put_it(f"could not be downloaded ({error})")) from None
+        finally:
+            torch.distributed.barrier = barrier
+
+    def _load_inter_feat(self, token, dataset_path):
+        names = [token] if self.benchmark_filename_list is None else [f"{token}.{n}" for n in self.benchmark_filename_list]
+        for name in names:
+            if not os.path.isfile(os.path.join(dataset_path, f"{name}.inter")):
+                raise UsageError(self._where_to_put_it(f"has no file {name}.inter in {dataset_path}"))
+        super()._load_inter_feat(token, dataset_path)
+
+    def _where_to_put_it(self, problem):
+        file = os.path.join(self.dataset_path, f"{self.dataset_name}.inter")
+        fields = f"{self.uid_field}:token<TAB>{self.iid_field}:token"
+        return (
+            f"Dataset '{self.dataset_name}' {problem}. Put its interactions into {file} "
+            f"(first line {fields}, then one interaction a line), or name the folder above it with --data_path=FOLDER."
+        )
+
+
+def with_edges(dataset, keep):
+    """A copy of a built dataset with the interactions where ``keep`` (boolean, one a row) holds; ids stay."""
+    kept = Interaction({field: dataset.inter_feat[field][keep] for field in dataset.inter_feat})
+    return dataset.copy(kept)
+
+
+def with_extra_edges(dataset, users, items):
+    """A copy of a built dataset with interactions added; fields other than the ids are 0 there."""
+    extra = {dataset.uid_field: users, dataset.iid_field: items}
+    columns = {}
+    for field in dataset.inter_feat:
+        column = dataset.inter_feat[field]
+        added = extra.get(field, column.new_zeros((len(users), *column.shape[1:])))
+        columns[field] = torch.cat([column, added])
+    return dataset.copy(Interaction(columns))

@@ -1,0 +1,180 @@
+"""What to forget: edges of the training graph, named, sampled or read from a file."""
+
+import hashlib
+from dataclasses import dataclass
+from logging import getLogger
+
+import numpy as np
+import pandas as pd
+import torch
+
+from recbole_unlearn.errors import UsageError
+
+EXAMPLES = 3  # offending rows shown in a message
+
+
+@dataclass(frozen=True)
+class Request:
+    """Distinct edges to forget, ascending by (user, item).
+
+    Args:
+        users, items (torch.LongTensor): internal ids, shape ``(F,)`` each.
+        skipped (int): rows of a request file that named nothing in the training data.
+    """
+
+    users: torch.Tensor
+    items: torch.Tensor
+    skipped: int = 0
+
+    def __len__(self):
+        return len(self.users)
+
+    def summary(self):
+        """Counts for the report."""
+        return {
+            "n_interactions": len(self),
+            "n_users": len(torch.unique(self.users)),
+            "n_items": len(torch.unique(self.items)),
+            "n_skipped": self.skipped,
+        }
+
+
+def generator_for(config):
+    """The requests' own random stream: drawing from torch's global one would change RecBole's split."""
+    seed = config["seed"] if config["forget_seed"] is None else config["forget_seed"]
+    return torch.Generator().manual_seed(seed)
+
+
+def edges_of(graph, users=None, items=None, skipped=0):
+    """The request for all edges of these users or items (id tensors)."""
+    side, n_nodes, wanted = (
+        (graph.users, graph.n_users, users) if users is not None else (graph.items, graph.n_items, items)
+    )
+    chosen = torch.zeros(n_nodes, dtype=torch.bool)
+    chosen[wanted] = True
+    return edges_where(graph, chosen[side], skipped)
+
+
+def edges_where(graph, mask, skipped=0):
+    """The request for the edges where a boolean mask of shape ``(E,)`` holds."""
+    return Request(graph.users[mask], graph.items[mask], skipped)
+
+
+def random_edges(graph, n_edges, generator):
+    """The request for ``n_edges`` edges drawn without replacement."""
+    mask = torch.zeros(len(graph), dtype=torch.bool)
+    mask[torch.randperm(len(graph), generator=generator)[:n_edges]] = True
+    return edges_where(graph, mask)
+
+
+def random_request(config, dataset, graph):
+    """``forget_ratio`` of the edges."""
+    return random_edges(graph, max(1, round(config["forget_ratio"] * len(graph))), generator_for(config))
+
+
+def user_request(config, dataset, graph):
+    """All edges of ``forget_users`` (tokens), or of as many sampled users as ``forget_ratio`` says."""
+    return edges_of(graph, users=_named_or_sampled(config, dataset, graph, "user"))
+
+
+def item_request(config, dataset, graph):
+    """All edges of ``forget_items`` (tokens), or of as many sampled items as ``forget_ratio`` says."""
+    return edges_of(graph, items=_named_or_sampled(config, dataset, graph, "item"))
+
+
+def file_request(config, dataset, graph):
+    """The rows of ``forget_file``: pairs, or whole users or items if only one id column is there."""
+    path = config["forget_file"]
+    if not path:
+        raise UsageError("forget_type 'file' needs --forget_file=FILE (an atomic .inter file with external tokens).")
+    table = _read_atomic(path, dataset, config["field_separator"])
+    rows = table.astype(str).agg(", ".join, axis=1)
+    ids = {column: _token_ids(dataset, column, table[column]) for column in table}
+    strict = config["forget_strict"]
+
+    unknown = np.zeros(len(table), dtype=bool)
+    for column, column_ids in ids.items():
+        unknown |= column_ids < 0
+    _refuse_or_warn(unknown, rows, f"name tokens that the dataset does not have ({path})", strict)
+    ids = {column: torch.from_numpy(column_ids[~unknown]) for column, column_ids in ids.items()}
+
+    if len(ids) == 2:
+        users, items = ids[dataset.uid_field], ids[dataset.iid_field]
+        absent = ~graph.contains(users, items).numpy()
+    else:
+        column, nodes = next(iter(ids.items()))
+        side = graph.users if column == dataset.uid_field else graph.items
+        absent = ~torch.isin(nodes, side).numpy()
+    _refuse_or_warn(absent, rows[~unknown], f"are not in the training data ({path})", strict)
+    skipped = int(unknown.sum() + absent.sum())
+    if skipped == len(table):
+        raise UsageError(f"Nothing to forget: none of the {len(table)} rows of {path} is in the training data.")
+
+    if len(ids) == 2:
+        pairs = torch.unique((users * graph.n_items + items)[~torch.from_numpy(absent)])
+        return Request(pairs // graph.n_items, pairs % graph.n_items, skipped)
+    return edges_of(graph, **{"users" if column == dataset.uid_field else "items": nodes}, skipped=skipped)
+
+
+def _named_or_sampled(config, dataset, graph, kind):
+    field, side = (dataset.uid_field, graph.users) if kind == "user" else (dataset.iid_field, graph.items)
+    tokens = config[f"forget_{kind}s"]
+    if tokens is None:
+        present = torch.unique(side)
+        count = max(1, round(config["forget_ratio"] * len(present)))
+        return present[torch.randperm(len(present), generator=generator_for(config))[:count]]
+    tokens = [str(token) for token in (tokens if isinstance(tokens, (list, tuple)) else str(tokens).split(","))]
+    ids = _token_ids(dataset, field, pd.Series(tokens))
+    rows = pd.Series(tokens)
+    strict = config["forget_strict"]
+    _refuse_or_warn(ids < 0, rows, f"of forget_{kind}s are not in the dataset", strict)
+    if (ids < 0).all():
+        raise UsageError(f"Nothing to forget: none of forget_{kind}s is in the dataset.")
+    return torch.from_numpy(ids[ids >= 0])
+
+
+def _token_ids(dataset, field, tokens):
+    """Internal ids of a column of tokens, -1 where unknown, shape ``(n,)``."""
+    known = dataset.field2token_id[field]
+    ids = tokens.map(lambda token: known.get(token, -1)).to_numpy(dtype=np.int64)
+    return np.where(ids == 0, -1, ids)  # 0 is RecBole's padding
+
+
+def _read_atomic(path, dataset, separator):
+    """The id columns of an atomic file as strings, without their ``:token``."""
+    try:
+        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise UsageError(f"Request file '{path}' does not exist.") from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise UsageError(f"Request file '{path}' cannot be read: {' '.join(str(error).split())}") from None
+    table.columns = [column.split(":")[0] for column in table.columns]
+    wanted = [dataset.uid_field, dataset.iid_field]
+    strange = [column for column in table.columns if column not in set(wanted) | set(dataset.inter_feat.columns)]
+    if strange or not set(table.columns) & set(wanted):
+        raise UsageError(
+            f"Request file '{path}' has the columns {', '.join(map(repr, table.columns))}; expected "
+            f"{wanted[0]}:token and {wanted[1]}:token, or one of the two for whole users or items."
+        )
+    if table.empty:
+        raise UsageError(f"Request file '{path}' has no rows.")
+    return table[[column for column in wanted if column in table.columns]]
+
+
+def _refuse_or_warn(bad, rows, problem, strict):
+    """Raise (strict) or log that ``bad`` rows have a problem, with their number and the first few."""
+    if not bad.any():
+        return
+    examples = "; ".join(f"({row})" for row in rows[bad][:EXAMPLES])
+    message = f"{int(bad.sum())} of {len(bad)} rows {problem}, e.g. {examples}."
+    if strict:
+        raise UsageError(f"{message} Use --forget_strict=False to skip them.")
+    getLogger().warning(f"Skipped: {message}")
+
+
+def digest(*parts):
+    """A short name for content: SHA-256 over tensors' bytes and strings, 12 hexadecimal digits."""
+    sha = hashlib.sha256()
+    for part in parts:
+        sha.update(part.cpu().numpy().tobytes() if isinstance(part, torch.Tensor) else str(part).encode())
+    return sha.hexdigest()[:12]

@@ -1,0 +1,154 @@
+"""The split of a dataset, the request on it, and the evaluation loaders that all rows of a report share."""
+
+from dataclasses import dataclass
+
+import torch
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.utils import get_dataloader
+from recbole.sampler import Sampler
+from recbole.utils import init_seed
+
+from recbole_unlearn.data import attack, request as requests
+from recbole_unlearn.data.dataset import Dataset, with_edges
+from recbole_unlearn.data.sampler import train_loader
+from recbole_unlearn.errors import UsageError, unknown
+from recbole_unlearn.graph import Graph
+from recbole_unlearn.model.base import dataset_graph
+from recbole_unlearn.trainer import train_backbone
+
+REQUESTS = {
+    "random": requests.random_request,
+    "user": requests.user_request,
+    "item": requests.item_request,
+    "file": requests.file_request,
+}
+
+
+@dataclass(frozen=True)
+class UnlearningData:
+    """Everything that a run's methods and its evaluation see.
+
+    Args:
+        train (Dataset): what the original model is trained on, injected edges included.
+        remaining (Dataset): ``train`` without the request.
+        graph, remaining_graph (Graph): their edges.
+        request (Request): what to forget.
+        valid, test (Graph): held-out positives.
+        valid_data, test_data: RecBole's evaluation loaders; both hide all items of ``train``, forgotten ones too, so
+            that every row of a report ranks the same items.
+    """
+
+    train: Dataset
+    remaining: Dataset
+    graph: Graph
+    remaining_graph: Graph
+    request: requests.Request
+    valid: Graph
+    test: Graph
+    valid_data: FullSortEvalDataLoader
+    test_data: FullSortEvalDataLoader
+
+    def observed(self):
+        """All edges of training, validation and test as one graph."""
+        return union(self.graph, self.valid, self.test)
+
+
+def prepare_data(config):
+    """Load, split, and draw or read the request; an adversarial one trains its attacking model first.
+
+    Raises:
+        UsageError: no such dataset or request type, a bad request file, an empty part of the split.
+    """
+    _, train, valid, test = _split(config)
+    train, request = _draw_request(config, train, valid, test)
+    graph = dataset_graph(train)
+    remaining_graph = graph.without(request.users, request.items)
+    kept = remaining_graph.contains(train.inter_feat[train.uid_field], train.inter_feat[train.iid_field])
+    valid_data, test_data = _evaluation_loaders(config, train, valid, test)
+    return UnlearningData(
+        train=train,
+        remaining=with_edges(train, kept),
+        graph=graph,
+        remaining_graph=remaining_graph,
+        request=request,
+        valid=dataset_graph(valid),
+        test=dataset_graph(test),
+        valid_data=valid_data,
+        test_data=test_data,
+    )
+
+
+def restore_data(config, graph, tokens):
+    """The dataset and loaders of an earlier run, with ``graph`` (of its unlearned model) as the training part.
+
+    Args:
+        config (Config): of that run.
+        graph (Graph): remaining interactions.
+        tokens (dict): the run's tokens of ``user`` and ``item`` by id, ``None`` where the model file holds none.
+
+    Returns:
+        tuple: ``dataset, train_data, valid_data, test_data``.
+
+    Raises:
+        UsageError: the files have changed so that ids mean other users or items now.
+    """
+    dataset, train, valid, test = _split(config)
+    for field, stored in ((dataset.uid_field, tokens["user"]), (dataset.iid_field, tokens["item"])):
+        current = dataset.field2id_token[field]
+        if len(current) != len(stored) or any(s not in (None, str(c)) for s, c in zip(stored, current)):
+            raise UsageError(
+                f"The {field}s of dataset '{config['dataset']}' are not those that the model was trained with; "
+                "load the model alone with recbole_unlearn.saved_model.load_model, which brings its own tokens."
+            )
+    kept = graph.contains(train.inter_feat[train.uid_field], train.inter_feat[train.iid_field])
+    remaining = with_edges(train, kept)
+    return dataset, train_loader(config, remaining), *_evaluation_loaders(config, train, valid, test)
+
+
+def _split(config):
+    """The dataset and its training, validation and test parts; the same for the same seed."""
+    init_seed(config["seed"], config["reproducibility"])
+    dataset = Dataset(config)
+    parts = dataset.build()
+    for name, part in zip(("training", "validation", "test"), parts):
+        if len(part) == 0:
+            raise UsageError(f"The {name} part of the split is empty; change `eval_args`.")
+    return dataset, *parts
+
+
+def _evaluation_loaders(config, train, valid, test):
+    """RecBole's loaders of validation and test data, which hide a user's items of the earlier parts."""
+    sampler = Sampler(["train", "valid", "test"], [train, valid, test])
+    return tuple(
+        get_dataloader(config, phase)(config, part, sampler.set_phase(phase), shuffle=False)
+        for phase, part in (("valid", valid), ("test", test))
+    )
+
+
+def union(*graphs):
+    """One graph of the edges of several on the same nodes."""
+    return Graph.from_edges(
+        torch.cat([graph.users for graph in graphs]),
+        torch.cat([graph.items for graph in graphs]),
+        graphs[0].n_users,
+        graphs[0].n_items,
+    )
+
+
+def _draw_request(config, train, valid, test):
+    kind = config["forget_type"]
+    graph = dataset_graph(train)
+    if kind == "adversarial":
+        attacker = train_backbone(attack.attack_config(config), train, name="attack")
+        observed = union(graph, dataset_graph(valid), dataset_graph(test))
+        request = attack.least_likely_edges(
+            attacker.model.final_embeddings().cpu(),
+            observed,
+            max(1, round(config["forget_ratio"] * len(graph))),
+            config["forget_attack_pool"],
+            requests.generator_for(config),
+        )
+        return attack.poison(train, request), request
+    if kind not in REQUESTS:
+        raise unknown("forget_type", kind, ["adversarial", *REQUESTS])
+    return train, REQUESTS[kind](config, train, graph)

@@ -1,0 +1,26 @@
+"""Errors that a user can mend: one line that says what, where and what to do."""
+
+import difflib
+
+
+class UsageError(ValueError):
+    """Wrong input. The command line prints its message without a traceback and exits with code 2."""
+
+
+def unknown(kind, name, choices):
+    """The error for a name that does not exist, with the choices that do, the closest first.
+
+    Args:
+        kind (str): what the name should be, e.g. ``"model"``.
+        name (str): the name as given.
+        choices (iterable of str): the names that exist.
+
+    Returns:
+        UsageError: to be raised by the caller.
+    """
+    choices = sorted(choices)
+    by_lower = {choice.lower(): choice for choice in choices}
+    close = [by_lower[match] for match in difflib.get_close_matches(str(name).lower(), by_lower, n=3, cutoff=0.5)]
+    ordered = close + [choice for choice in choices if choice not in close]
+    hint = f"Did you mean '{close[0]}'? " if close else ""
+    return UsageError(f"Unknown {kind} '{name}'. {hint}Available: {', '.join(ordered)}.")

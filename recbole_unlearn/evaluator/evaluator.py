@@ -1,0 +1,92 @@
+"""One evaluator for every row of a report: same held-out items, same negatives, same matched pairs."""
+
+import torch
+from recbole.trainer import Trainer
+
+from recbole_unlearn.data.request import generator_for
+from recbole_unlearn.evaluator.metrics import auc, matching_weights, mi_bf, mi_ng
+from recbole_unlearn.evaluator.recbole_metrics import MembershipCollector, scores_of
+from recbole_unlearn.graph import Graph
+
+
+class UnlearningEvaluator:
+    """Applies RecBole's ranking metrics and the forgetting metrics to any model.
+
+    Args:
+        config (Config): settings.
+        data (UnlearningData): the run's data.
+        original (UnlearnableRecommender): the model before unlearning.
+    """
+
+    def __init__(self, config, data, original):
+        self.test_data, self.show_progress = data.test_data, config["show_progress"]
+        negatives = draw_negatives(data.observed(), config["unlearn_negatives"], generator_for(config))
+        test = data.test
+        self.pairs = {
+            "forget": (data.request.users, data.request.items),
+            "negative": negatives,
+            "test": (test.users, test.items),
+        }
+        self.before = self.scores(original)
+        popularity = data.remaining_graph.degrees()[data.graph.n_users :].numpy()
+        of = {name: popularity[items.numpy()] for name, (_, items) in self.pairs.items()}
+        self.matched = {name: matching_weights(of["forget"], of[name]) for name in ("negative", "test")}
+        self.trainer = Trainer(config, original)  # for its evaluation loop
+        self.trainer.eval_collector = MembershipCollector(
+            config, {name: self.pairs[name] for name in ("forget", "negative")}, self.before
+        )
+
+    def evaluate(self, model):
+        """All metrics of one model.
+
+        Args:
+            model: anything with RecBole's ``predict`` and ``full_sort_predict``.
+
+        Returns:
+            dict: RecBole's metrics on test data (e.g. ``recall@20``), then ``MI-BF``, ``MI-NG``, ``AUC_FN`` and
+            ``AUC_FT``; the AUC's other pairs are matched to the forgotten ones on item popularity.
+        """
+        self.trainer.model = model
+        ranking = self.trainer.evaluate(self.test_data, load_best_model=False, show_progress=self.show_progress)
+        after = self.scores(model)
+        return {
+            **{name: float(value) for name, value in ranking.items()},
+            "MI-BF": mi_bf(self.before["forget"], after["forget"]),
+            "MI-NG": mi_ng(after["negative"], after["forget"]),
+            "AUC_FN": auc(after["forget"], after["negative"], *self.matched["negative"]),
+            "AUC_FT": auc(after["forget"], after["test"], *self.matched["test"]),
+        }
+
+    def scores(self, model):
+        """Scores of the forgotten, negative and test pairs, a numpy array each."""
+        return {name: scores_of(model, *pair) for name, pair in self.pairs.items()}
+
+
+def draw_negatives(observed, n_pairs, generator):
+    """Distinct pairs drawn uniformly among those that are no edge of ``observed``.
+
+    Args:
+        observed (Graph): training, validation and test edges.
+        n_pairs (int): pairs wanted; fewer come back only if fewer exist.
+        generator (torch.Generator): of the draw.
+
+    Returns:
+        tuple of torch.LongTensor: users and items, shape ``(n_pairs,)`` each.
+    """
+    n_users, n_items = observed.n_users, observed.n_items
+    n_free = (n_users - 1) * (n_items - 1) - len(observed)
+    if n_free <= 4 * n_pairs:  # too few to draw by rejection: list them
+        everything = torch.cartesian_prod(torch.arange(1, n_users), torch.arange(1, n_items))
+        free = everything[~observed.contains(*everything.t())]
+        free = free[torch.randperm(len(free), generator=generator)[:n_pairs]]
+        return free[:, 0], free[:, 1]
+    drawn = Graph.from_edges(torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long), n_users, n_items)
+    while len(drawn) < n_pairs:
+        users = torch.randint(1, n_users, (2 * n_pairs,), generator=generator)
+        items = torch.randint(1, n_items, (2 * n_pairs,), generator=generator)
+        free = ~observed.contains(users, items)
+        drawn = Graph.from_edges(
+            torch.cat([drawn.users, users[free]]), torch.cat([drawn.items, items[free]]), n_users, n_items
+        )
+    chosen = torch.randperm(len(drawn), generator=generator)[:n_pairs]
+    return drawn.users[chosen], drawn.items[chosen]

@@ -1,0 +1,75 @@
+"""MI-BF and MI-NG as RecBole metrics, so that ``metrics: [Recall, NDCG, MI-BF, MI-NG]`` works in any yaml."""
+
+import torch
+from recbole.data.interaction import Interaction
+from recbole.evaluator import metric_information, metric_types, metrics_dict
+from recbole.evaluator.base_metric import AbstractMetric
+from recbole.evaluator.collector import Collector
+from recbole.utils import EvaluatorType
+
+from recbole_unlearn.evaluator.metrics import mi_bf, mi_ng
+
+
+class MembershipCollector(Collector):
+    """RecBole's collector, which also takes the scores of forgotten and negative pairs from the model.
+
+    Args:
+        config (Config): settings.
+        pairs (dict): name of each set of pairs to its ``(users, items)``: ``forget`` and ``negative``.
+        before (dict): scores of the original model on the same sets, numpy arrays.
+    """
+
+    def __init__(self, config, pairs, before):
+        super().__init__(config)
+        self.pairs = pairs
+        self.data_struct.set("membership.before", before)
+
+    def model_collect(self, model):
+        self.data_struct.set("membership.after", {name: scores_of(model, *pair) for name, pair in self.pairs.items()})
+
+
+@torch.no_grad()
+def scores_of(model, users, items):
+    """A model's scores of pairs through RecBole's ``predict``, as a numpy array of shape ``(B,)``."""
+    pairs = Interaction({model.USER_ID: users, model.ITEM_ID: items}).to(model.device)
+    return model.predict(pairs).cpu().numpy()
+
+
+class _MembershipMetric(AbstractMetric):
+    """No value where no request is known, as while the original model trains."""
+
+    metric_type = EvaluatorType.RANKING
+    metric_need = ["membership.after"]
+
+    def calculate_metric(self, dataobject):
+        if "membership.after" not in dataobject:
+            return {}
+        before, after = dataobject.get("membership.before"), dataobject.get("membership.after")
+        return {self.name: round(self.value(before, after), self.decimal_place)}
+
+
+class MIBF(_MembershipMetric):
+    """Mean probability of forgotten pairs before over after."""
+
+    name = "MI-BF"
+
+    def value(self, before, after):
+        return mi_bf(before["forget"], after["forget"])
+
+
+class MING(_MembershipMetric):
+    """Mean probability of negative over forgotten pairs."""
+
+    name = "MI-NG"
+
+    def value(self, before, after):
+        return mi_ng(after["negative"], after["forget"])
+
+
+def register_metrics():
+    """Make the metrics known to RecBole. Its registries are filled at import, so extend them before a Config."""
+    for metric in (MIBF, MING):
+        key = metric.name.lower()
+        metrics_dict[key] = metric
+        metric_types[key] = metric.metric_type
+        metric_information[key] = metric.metric_need

@@ -1,0 +1,46 @@
+"""The figure of score distributions, as the paper's Fig. 2 and 3."""
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+matplotlib.use("Agg")
+
+SETS = {  # name of a set of pairs: (legend, colour); colours that colour-blind people tell apart
+    "forget": ("forgotten", "#d55e00"),
+    "negative": ("never interacted", "#999999"),
+    "test": ("held-out positives", "#0072b2"),
+}
+
+
+def score_distributions(scores, path):
+    """Draw one panel a model: densities of the scores of forgotten, negative and positive pairs, means dashed.
+
+    Args:
+        scores (dict): panel title to a dict of set name (keys of ``SETS``) to scores.
+        path (str): PNG to write.
+    """
+    columns = min(3, len(scores))
+    rows = -(-len(scores) // columns)
+    drawing = Figure(figsize=(4.2 * columns, 3.0 * rows), layout="constrained")
+    panels = drawing.subplots(rows, columns, squeeze=False, sharex=True)
+    everything = np.concatenate([values for sets in scores.values() for values in sets.values()])
+    bins = np.linspace(*np.quantile(everything, [0.001, 0.999]), 81)
+    for panel, (title, sets) in zip(panels.flat, scores.items()):
+        for name, (legend, colour) in SETS.items():
+            values = np.clip(sets[name], bins[0], bins[-1])
+            if len(values) == 0:
+                continue
+            panel.hist(values, bins=bins, density=True, histtype="stepfilled", alpha=0.25, color=colour)
+            panel.hist(values, bins=bins, density=True, histtype="step", color=colour, label=legend)
+            panel.axvline(values.mean(), color=colour, linestyle="--", linewidth=1)
+        panel.set_title(title, fontsize=10)
+        panel.set_yticks([])
+    for panel in panels[-1]:
+        panel.set_xlabel("score")
+    for panel in panels[:, 0]:
+        panel.set_ylabel("density")
+    for panel in panels.flat[len(scores) :]:
+        panel.set_axis_off()
+    panels[0, 0].legend(fontsize=8, frameon=False)
+    drawing.savefig(path, dpi=130, format="png")

@@ -1,0 +1,119 @@
+"""The losses of the backbones and of the influence encoder, as pure functions of scores and tables."""
+
+import torch
+import torch.nn.functional as F
+
+
+def pair_scores(table, n_users, users, items):
+    """Dot products of user and item rows of a node table.
+
+    Args:
+        table (torch.Tensor): final embeddings ``Z`` of all nodes, shape ``(N, d)``.
+        users, items (torch.LongTensor): ids of each pair, shape ``(B,)``.
+
+    Returns:
+        torch.Tensor: scores, shape ``(B,)``.
+    """
+    return (F.embedding(users, table) * F.embedding(items + n_users, table)).sum(dim=1)
+
+
+class _WeightedInfoNCE(torch.autograd.Function):
+    """Sum of ``w_b (log sum_m exp(a_b . c_m / tau) - a_b . c_pos(b) / tau)`` for rows of unit length.
+
+    The gradient is taken in the forward pass, block by block, so the B x M similarities are never held whole and
+    exp is computed once. Unit length bounds the logits by 1 / tau, which serves as their maximum.
+    """
+
+    BLOCK = 1 << 20  # similarities held at a time: 4 MiB, small enough for the cache
+
+    @staticmethod
+    def forward(ctx, anchors, candidates, positives, weights, temperature):
+        grad_anchors = torch.empty_like(anchors)
+        grad_candidates = torch.zeros_like(candidates)
+        loss = anchors.new_zeros(())
+        rows = max(1, _WeightedInfoNCE.BLOCK // max(1, len(candidates)))
+        block = anchors.new_empty(min(rows, len(anchors)), len(candidates))
+        for start in range(0, len(anchors), rows):
+            a = anchors[start : start + rows]
+            w = weights[start : start + rows, None]
+            p = torch.mm(a, candidates.t(), out=block[: len(a)])
+            p.sub_(1).div_(temperature).exp_()
+            normaliser = p.sum(dim=1, keepdim=True)
+            loss += (w * (normaliser.log() + 1 / temperature)).sum()
+            p.mul_(w / (normaliser * temperature))
+            torch.mm(p, candidates, out=grad_anchors[start : start + rows])
+            grad_candidates.addmm_(p.t(), a)
+        scaled = weights[:, None] / temperature
+        loss -= (scaled * anchors * candidates[positives]).sum()
+        grad_anchors.sub_(scaled * candidates[positives])
+        grad_candidates.index_add_(0, positives, scaled * anchors, alpha=-1)
+        ctx.save_for_backward(grad_anchors, grad_candidates)
+        return loss
+
+    @staticmethod
+    def backward(ctx, gradient):
+        grad_anchors, grad_candidates = ctx.saved_tensors
+        return gradient * grad_anchors, gradient * grad_candidates, None, None, None
+
+
+def info_nce(anchors, candidates, positives, temperature, weights=None):
+    """InfoNCE, summed over anchors: each anchor against its positive among all candidates (cosine similarity).
+
+    Args:
+        anchors (torch.Tensor): shape ``(B, d)``.
+        candidates (torch.Tensor): shape ``(M, d)``.
+        positives (torch.LongTensor): row of each anchor's positive among the candidates, shape ``(B,)``.
+        temperature (float): tau, > 0.
+        weights (torch.Tensor): weight of each anchor, shape ``(B,)``; default all 1.
+
+    Returns:
+        torch.Tensor: scalar. Cost ``O(B M d)``, memory ``O(B d + M d)``.
+    """
+    if weights is None:
+        weights = anchors.new_ones(len(anchors))
+    anchors, candidates = F.normalize(anchors, dim=1), F.normalize(candidates, dim=1)
+    return _WeightedInfoNCE.apply(anchors, candidates, positives, weights, temperature)
+
+
+def unlearning_loss(forget_scores):
+    """``L_U`` (Eq. 20): mean softplus of the scores of the pairs to forget, shape ``(F,)``; 0 for no pairs."""
+    return F.softplus(forget_scores).sum() / max(1, len(forget_scores))
+
+
+def preserving_loss(table, original, n_users, users, items, temperature):
+    """``L_P`` (Eq. 21-22): mean squared difference of the log-softmax of remaining pairs before and after.
+
+    The softmax of a pair's user runs over the batch's items, so negatives that share the batch are held in place
+    as well as the positives.
+
+    Args:
+        table, original (torch.Tensor): final embeddings ``Z'`` and ``Z`` of all nodes, shape ``(N, d)``.
+        users, items (torch.LongTensor): remaining pairs of the batch, shape ``(B,)``.
+        temperature (float): tau_p, > 0.
+
+    Returns:
+        torch.Tensor: scalar. Cost ``O(U I d)`` for the batch's ``U`` different users and ``I`` different items.
+    """
+    batch_users, user_row = torch.unique(users, return_inverse=True)
+    batch_items, item_row = torch.unique(items, return_inverse=True)
+
+    def log_probability(nodes):
+        scores = nodes[batch_users] @ nodes[batch_items + n_users].t() / temperature
+        return scores[user_row, item_row] - torch.logsumexp(scores, dim=1)[user_row]
+
+    with torch.no_grad():
+        before = log_probability(original)
+    return (log_probability(table) - before).square().mean()
+
+
+def contrast_loss(full, partial, nodes, temperature):
+    """``L_C`` (Eq. 23-24): mean InfoNCE of the influence on part of a request towards that on all of it.
+
+    Args:
+        full, partial (torch.Tensor): influence tables ``H`` of the request and of the same request with some edges
+            dropped, shape ``(N, d)``; gradients flow through ``partial`` only.
+        nodes (torch.LongTensor): the nodes that the request touches, shape ``(T,)``.
+        temperature (float): tau_c, > 0.
+    """
+    positives = torch.arange(len(nodes), device=nodes.device)
+    return info_nce(partial[nodes], full[nodes].detach(), positives, temperature) / max(1, len(nodes))

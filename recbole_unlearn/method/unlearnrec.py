@@ -1,0 +1,115 @@
+"""UnlearnRec: an influence encoder, pre-trained on simulated requests, revises the table in one pass."""
+
+import torch
+from recbole.data.interaction import Interaction
+from recbole.utils import init_seed
+
+from recbole_unlearn.data.dataset import with_extra_edges
+from recbole_unlearn.data.request import digest, random_edges
+from recbole_unlearn.data.sampler import EdgeSampler, train_loader
+from recbole_unlearn.method.base import METHODS, Unlearner
+from recbole_unlearn.model.influence_encoder import InfluenceEncoder
+from recbole_unlearn.trainer import Episode, InfluenceEncoderTrainer
+
+
+@METHODS.register
+class UnlearnRec(Unlearner):
+    """An influence encoder pre-trained offline; online one pass (stage ``zero-shot``), then ``fine-tuned``.
+
+    Reference: Chen et al., "Pre-training for Recommendation Unlearning", SIGIR 2025.
+    """
+
+    def prepare(self):
+        config, data, original = self.config, self.data, self.original
+        init_seed(config["seed"], config["reproducibility"])
+        with torch.no_grad():
+            ego = original.ego_embeddings()
+        self.encoder = InfluenceEncoder(ego, original.final_embeddings(), config["ie_n_layers"], config["ie_rho"])
+        pretraining = config.replace(
+            epochs=config["ie_epochs"],
+            train_batch_size=config["ie_batch_size"],
+            learning_rate=config["ie_learning_rate"],
+            eval_step=1,
+            stopping_step=config["ie_stopping_step"],
+            valid_metric_bigger=False,  # the valid score is a loss
+        )
+        settings = {key: value for key, value in config.as_dict().items() if key.startswith("ie_")}
+        content = digest(settings, config.training_settings(), data.graph.users, data.graph.items, ego)
+        simulate = RequestSimulator(pretraining, data)
+        trainer = InfluenceEncoderTrainer(
+            pretraining,
+            self.encoder,
+            original,
+            f"encoder-{config['model']}-{config['dataset']}-{content}",
+            simulate.episode_of,
+        )
+        trainer.fit(simulate.base, simulate.held_out(), show_progress=config["show_progress"])
+        return trainer.seconds_before
+
+    def unlearn(self):
+        config, data, encoder = self.config, self.data, self.encoder
+        episode = Episode(config, data.train, data.graph, data.request)
+        with torch.no_grad():
+            ego = encoder(episode.forget_adjacency, episode.touched)
+        yield "zero-shot", self._revised(ego, episode), 0.0
+
+        if config["unlearn_finetune_epochs"] == 0:
+            return
+        finetuning = config.replace(
+            epochs=config["unlearn_finetune_epochs"],
+            train_batch_size=config["unlearn_finetune_batch_size"],
+            learning_rate=config["unlearn_finetune_learning_rate"],
+            ie_contrast_weight=0,
+        )
+        episode = Episode(finetuning, data.train, data.graph, data.request)
+        encoder.start_finetuning()
+        trainer = InfluenceEncoderTrainer(finetuning, encoder, self.original, "finetuning", lambda epoch: episode)
+        trainer.fit(episode.loader, saved=False, verbose=False)
+        with torch.no_grad():
+            ego = encoder(episode.forget_adjacency, episode.touched)
+        yield "fine-tuned", self._revised(ego, episode), 0.0
+
+    def _revised(self, ego, episode):
+        """The backbone on the remaining graph; a node that lost all its edges keeps nothing of them."""
+        isolated = episode.touched & (episode.remaining_graph.degrees() == 0)
+        return self.original.revised(ego.masked_fill(isolated[:, None], 0.0), episode.remaining_graph)
+
+
+class RequestSimulator:
+    """Requests to practise on: random edges of the training graph, never the actual request.
+
+    Args:
+        config (Config): settings of the pre-training.
+        data (UnlearningData): of it, training and validation data.
+    """
+
+    def __init__(self, config, data):
+        self.config, self.data = config, data
+        self.base = train_loader(config, data.train)
+        self._round, self._episode = None, None
+
+    def episode_of(self, epoch):
+        """A request of ``ie_request_ratio`` of the edges, another one every ``ie_epochs_per_request`` epochs."""
+        round_ = epoch // self.config["ie_epochs_per_request"]
+        if round_ != self._round:
+            self._round, self._episode = round_, self._draw(round_)
+        return self._episode
+
+    def held_out(self):
+        """A request that no epoch trains on, and validation pairs with negatives to measure the loss on."""
+        data, config = self.data, self.config
+        users, items = data.valid.users, data.valid.items
+        chosen = torch.randperm(len(users), generator=torch.Generator().manual_seed(config["seed"]))
+        users, items = (side[chosen[: config["ie_batch_size"]]] for side in (users, items))
+        known = EdgeSampler(with_extra_edges(data.train, data.valid.users, data.valid.items))
+        negatives = known.sample_by_key_ids(users, 1)
+        fields = self.base.uid_field, self.base.iid_field, self.base.neg_item_id
+        return self._draw(-1), Interaction(dict(zip(fields, (users, items, negatives))))
+
+    def _draw(self, round_):
+        config, data = self.config, self.data
+        generator = torch.Generator().manual_seed((config["seed"] * 1_000_003 + round_) % 2**32)
+        low, high = config["ie_request_ratio"]
+        ratio = low + (high - low) * torch.rand((), generator=generator).item()
+        request = random_edges(data.graph, max(1, round(ratio * len(data.graph))), generator)
+        return Episode(config, data.train, data.graph, request, generator)

@@ -1,0 +1,141 @@
+"""The contract that makes a RecBole recommender unlearnable."""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+
+from recbole_unlearn.graph import Graph
+from recbole_unlearn.registry import Registry
+
+MODELS = Registry("model")
+
+
+class UnlearnableRecommender:
+    """Mixin for a RecBole general recommender whose trained state is a table and whose input is a graph.
+
+    Put it before RecBole's class among the bases and implement:
+
+    - :meth:`forward`, pure in both arguments: the same model on another graph, or with another table, is one call;
+    - :meth:`model_loss`, the model's own training loss on any such pair;
+    - :meth:`draw_views` if the loss looks at random subgraphs.
+
+    The embeddings are expected as ``user_embedding`` and ``item_embedding`` (``nn.Embedding``); a model that keeps
+    them elsewhere also overrides :meth:`ego_embeddings` and :meth:`set_ego_embeddings`. In ``__init__``, call
+    ``self.set_graph(dataset_graph(dataset))`` last. Everything RecBole asks of a model (``calculate_loss``,
+    ``predict``, ``full_sort_predict``) follows from these.
+    """
+
+    # Nothing but the parameters belongs in a checkpoint: the final embeddings follow from table and graph.
+    other_parameter_name = []
+
+    def forward(self, ego, adjacency):
+        """Final embeddings of all nodes.
+
+        Args:
+            ego (torch.Tensor): 0-layer table ``E0``, shape ``(N, d)``, users first.
+            adjacency (torch.Tensor): normalised sparse CSR adjacency, shape ``(N, N)``.
+
+        Returns:
+            torch.Tensor: ``Z``, shape ``(N, d)``; the score of a pair is the dot product of its rows.
+        """
+        raise NotImplementedError
+
+    def model_loss(self, interaction, ego, final, views):
+        """The model's own training loss, as a mean over the batch.
+
+        Args:
+            interaction (Interaction): users, items and negative items of ``B`` pairs.
+            ego (torch.Tensor): 0-layer table, shape ``(N, d)``.
+            final (torch.Tensor): ``forward(ego, adjacency)``, shape ``(N, d)``.
+            views: what :meth:`draw_views` returned for the same graph.
+
+        Returns:
+            torch.Tensor: scalar.
+        """
+        raise NotImplementedError
+
+    def draw_views(self, graph):
+        """Adjacencies that the loss needs besides the graph's own, drawn anew each epoch; none by default."""
+        return None
+
+    def ego_embeddings(self):
+        """The 0-layer table ``E0``, shape ``(N, d)``, users first, differentiable."""
+        return torch.cat([self.user_embedding.weight, self.item_embedding.weight])
+
+    @torch.no_grad()
+    def set_ego_embeddings(self, ego):
+        """Copy a table of shape ``(N, d)`` into the model."""
+        users, items = ego.split([self.n_users, self.n_items])
+        self.user_embedding.weight.copy_(users)
+        self.item_embedding.weight.copy_(items)
+        self._final = None
+
+    def set_graph(self, graph):
+        """Let the model train and predict on this graph."""
+        self.graph = graph.to(self.device)
+        self.adjacency = self.graph.adjacency
+        self._views = None
+        self._final = None
+
+    @torch.no_grad()
+    def revised(self, ego, graph):
+        """A copy of this model with another table, on another graph; this one stays as it is.
+
+        Args:
+            ego (torch.Tensor): shape ``(N, d)``.
+            graph (Graph): e.g. what remains after a request.
+        """
+        shared = (self.graph, self.adjacency, self._views, self._final)
+        model = copy.deepcopy(self, {id(x): None for x in shared if x is not None})
+        model.set_graph(graph)
+        model.set_ego_embeddings(ego)
+        return model.eval()
+
+    @torch.no_grad()
+    def final_embeddings(self):
+        """``Z`` of the model's own table and graph, shape ``(N, d)``, kept until training goes on."""
+        if self._final is None:
+            self._final = self.forward(self.ego_embeddings(), self.adjacency)
+        return self._final
+
+    def train(self, mode=True):
+        """RecBole calls this at the start of each epoch: fresh views then."""
+        if mode:
+            self._final = None
+            self._views = self.draw_views(self.graph)
+        return torch.nn.Module.train(self, mode)
+
+    def calculate_loss(self, interaction):
+        """RecBole's training loss: :meth:`model_loss` on the model's own table and graph."""
+        self._final = None
+        ego = self.ego_embeddings()
+        return self.model_loss(interaction, ego, self.forward(ego, self.adjacency), self._views)
+
+    def predict(self, interaction):
+        """Scores of the interaction's pairs, shape ``(B,)``."""
+        users, items = self.final_embeddings().split([self.n_users, self.n_items])
+        return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(dim=1)
+
+    def full_sort_predict(self, interaction):
+        """Scores of all items for the interaction's users, shape ``(B * n_items,)``."""
+        users, items = self.final_embeddings().split([self.n_users, self.n_items])
+        return (users[interaction[self.USER_ID]] @ items.t()).view(-1)
+
+    def _triple(self, interaction, table):
+        """Rows of the users, items and negative items of a batch, three tensors of shape ``(B, d)``."""
+        return (
+            F.embedding(interaction[self.USER_ID], table),
+            F.embedding(interaction[self.ITEM_ID] + self.n_users, table),
+            F.embedding(interaction[self.NEG_ITEM_ID] + self.n_users, table),
+        )
+
+
+def dataset_graph(dataset):
+    """The graph of a RecBole dataset's interactions.
+
+    Args:
+        dataset (recbole.data.dataset.Dataset): after ``build()``.
+    """
+    users, items = dataset.inter_feat[dataset.uid_field], dataset.inter_feat[dataset.iid_field]
+    return Graph.from_edges(users, items, dataset.user_num, dataset.item_num)

@@ -1,0 +1,80 @@
+"""The influence encoder: from a request's graph to a revised table (paper, section 3.2)."""
+
+import torch
+from torch import nn
+
+from recbole_unlearn.graph import propagate
+
+INITIAL_SCALE = 1e-3  # of H(0) and w: near 0, but with a direction for the contrast loss to compare
+
+
+class InfluenceEncoder(nn.Module):
+    r"""Maps a request to the change of the 0-layer table that forgetting it should cause.
+
+    With :math:`\hat A_f` the request's normalised adjacency and :math:`Z` the original final embeddings:
+
+    .. math::
+        H^{(l+1)} &= \hat A_f H^{(l)}, \quad H = \sum_{l=0}^{L} H^{(l)} \qquad \text{(Eq. 15)} \\
+        W^{(0)} &= w \odot Z, \quad W = \hat A_f^L W^{(0)} \qquad \text{(Eq. 16)} \\
+        \Delta E &= H - \rho W, \quad E_0' = E_0 + \mathrm{MLP}(\Delta E) \qquad \text{(Eq. 17-18)}
+
+    Rows of nodes that the request does not touch stay as they are. ``influence`` (:math:`H^{(0)}`) and ``weight``
+    (:math:`w`) train while pre-training; ``ego`` (:math:`E_0`) and ``mlp`` (the identity until then) train while
+    fine-tuning.
+
+    Args:
+        ego (torch.Tensor): trained 0-layer table, shape ``(N, d)``.
+        final (torch.Tensor): final embeddings of the original model, shape ``(N, d)``; never trained.
+        n_layers (int): L, layers of both propagations.
+        rho (float): weight of :math:`W`.
+    """
+
+    def __init__(self, ego, final, n_layers, rho):
+        super().__init__()
+        n_nodes, dimension = ego.shape
+        self.n_layers, self.rho = n_layers, rho
+        self.register_buffer("final", final.detach().clone())
+        self.ego = nn.Parameter(ego.detach().clone(), requires_grad=False)
+        self.influence = nn.Parameter(torch.randn(n_nodes, dimension, device=ego.device) * INITIAL_SCALE)
+        self.weight = nn.Parameter(torch.randn(n_nodes, 1, device=ego.device) * INITIAL_SCALE)
+        self.mlp = nn.Sequential(
+            nn.Linear(dimension, dimension), nn.LeakyReLU(0.99), nn.Linear(dimension, dimension)
+        ).to(ego.device)
+        for layer in (self.mlp[0], self.mlp[2]):
+            nn.init.eye_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.mlp.requires_grad_(False)
+
+    def start_finetuning(self):
+        """From now on ``ego`` and ``mlp`` train, ``influence`` and ``weight`` do not."""
+        for parameter, trains in ((self.influence, False), (self.weight, False), (self.ego, True)):
+            parameter.requires_grad_(trains)
+        self.mlp.requires_grad_(True)
+
+    def propagated_influence(self, forget_adjacency):
+        """``H`` of Eq. 15 for all nodes, shape ``(N, d)``."""
+        layer = total = self.influence
+        for _ in range(self.n_layers):
+            layer = propagate(forget_adjacency, layer)
+            total = total + layer
+        return total
+
+    def shift(self, influence, forget_adjacency):
+        """``dE`` of Eq. 17 from ``H``, before the rows that no edge touches are left out, shape ``(N, d)``."""
+        weighted = self.weight * self.final
+        for _ in range(self.n_layers):
+            weighted = propagate(forget_adjacency, weighted)
+        return influence - self.rho * weighted
+
+    def revise(self, shift, touched):
+        """The revised table ``E0'``, shape ``(N, d)``.
+
+        Args:
+            shift (torch.Tensor): ``dE``, shape ``(N, d)``.
+            touched (torch.BoolTensor): nodes of the request, shape ``(N,)``.
+        """
+        return self.ego + self.mlp(shift) * touched[:, None]
+
+    def forward(self, forget_adjacency, touched):
+        """One zero-shot pass: ``E0'`` of a request, shape ``(N, d)``."""
+        return self.revise(self.shift(self.propagated_influence(forget_adjacency), forget_adjacency), touched)

@@ -1,0 +1,93 @@
+"""The pipeline, top to bottom: data and request, original model, methods, report."""
+
+from logging import getLogger
+
+from recbole.utils import init_logger, set_color
+
+from recbole_unlearn import report
+from recbole_unlearn.config import Config
+from recbole_unlearn.data.split import prepare_data, restore_data
+from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
+from recbole_unlearn.method import METHODS
+from recbole_unlearn.method.base import measured
+from recbole_unlearn.saved_model import load_model, save_model
+from recbole_unlearn.trainer import train_backbone
+
+
+def run_unlearn(model=None, dataset=None, config_file_list=None, config_dict=None, saved=True):
+    """Train a backbone, forget a request with each of ``unlearn_methods``, and report how well each did.
+
+    Args:
+        model (str): backbone, e.g. ``SimGCL``.
+        dataset (str): dataset, e.g. ``ml-100k``.
+        config_file_list (list of str): yaml files.
+        config_dict (dict): settings that win over the files.
+        saved (bool): whether the unlearned models, the report and its figure are written.
+
+    Returns:
+        dict: the report; see :func:`recbole_unlearn.report.compose`.
+
+    Raises:
+        UsageError: wrong settings, request or data, in one line.
+    """
+    config = Config(model, dataset, config_file_list, config_dict)
+    init_logger(config)
+    logger = getLogger()
+    logger.info(config)
+
+    data = prepare_data(config)
+    logger.info(data.train)
+    logger.info(set_color("Request", "pink") + f": {config['forget_type']} {data.request.summary()}")
+
+    trained = train_backbone(config, data.train, "original", data.valid_data)
+    original = trained.model
+    evaluator = UnlearningEvaluator(config, data, original)
+    rows = [report.row("original", "", evaluator.evaluate(original), offline_seconds=trained.seconds)]
+    scores = {"original": evaluator.before}
+
+    for name in config["unlearn_methods"]:
+        logger.info(set_color(f"Unlearning with {name}", "pink"))
+        method = METHODS[name](config, data, original)
+        with measured(config["device"]) as offline:
+            earlier_seconds = method.prepare()
+        offline_seconds = offline.seconds + earlier_seconds
+        stages = method.unlearn()
+        online_seconds = 0.0
+        while True:
+            with measured(config["device"]) as online:
+                result = next(stages, None)
+            if result is None:
+                break
+            stage, unlearned, earlier_seconds = result
+            online_seconds += online.seconds + earlier_seconds
+            rows.append(
+                report.row(
+                    name, stage, evaluator.evaluate(unlearned), offline_seconds, online_seconds, online.peak_memory_mb
+                )
+            )
+            label = f"{name} {stage}".strip()
+            scores[label] = evaluator.scores(unlearned)
+            logger.info(set_color(label, "yellow") + f": {rows[-1]}")
+            if saved:
+                save_model(report.model_file(config, label), unlearned, config, data.train)
+
+    result = report.compose(config, data, rows)
+    report.show(result)
+    if saved:
+        report.save(config, result, scores)
+    return result
+
+
+def load_data_and_model(model_file, config_dict=None):
+    """Load a model that :func:`run_unlearn` saved, with the data of its configuration.
+
+    Args:
+        model_file (str): a file named in the run's output.
+        config_dict (dict): settings to change, e.g. ``data_path`` on another machine.
+
+    Returns:
+        tuple: ``config, model, dataset, train_data, valid_data, test_data`` as RecBole's function of the same name;
+        ``train_data`` holds the remaining interactions only.
+    """
+    config, model, tokens = load_model(model_file, config_dict)
+    return (config, model, *restore_data(config, model.graph, tokens))
