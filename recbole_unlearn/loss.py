@@ -106,6 +106,18 @@ def preserving_loss(table, original, n_users, users, items, temperature):
     return (log_probability(table) - before).square().mean()
 
 
+def score_loss(table, original, n_users, users, items, negatives):
+    """``L_S``: mean squared change of the scores of remaining pairs and of their negatives.
+
+    Args:
+        table, original (torch.Tensor): final embeddings ``Z'`` and ``Z`` of all nodes, shape ``(N, d)``.
+        users, items, negatives (torch.LongTensor): a batch's users, remaining and negative items, shape ``(B,)``.
+    """
+    users, items = users.repeat(2), torch.cat([items, negatives])
+    change = pair_scores(table, n_users, users, items) - pair_scores(original, n_users, users, items)
+    return change.square().mean()
+
+
 def contrast_loss(full, partial, nodes, temperature):
     """``L_C`` (Eq. 23-24): mean InfoNCE of the influence on part of a request towards that on all of it.
 

@@ -16,11 +16,11 @@ from recbole_unlearn.data.request import Request, digest
 from recbole_unlearn.data.sampler import train_loader
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
-from recbole_unlearn.loss import contrast_loss, pair_scores, preserving_loss, unlearning_loss
+from recbole_unlearn.loss import contrast_loss, pair_scores, preserving_loss, score_loss, unlearning_loss
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender, dataset_graph
 
 SECONDS_BETWEEN_SAVES = 5
-ENCODER_LOSSES = ("model", "unlearning", "preserving", "contrast")
+ENCODER_LOSSES = ("model", "unlearning", "preserving", "contrast", "score")
 PROGRESS = ("epoch", "cur_step", "best_valid_score", "best_valid_result", "seconds")
 
 
@@ -219,7 +219,10 @@ class Episode:
 
 
 class InfluenceEncoderTrainer(ResumableTrainer):
-    """Trains an influence encoder on the paper's loss (Eq. 25), ``L_M + l_u L_U + l_p L_P + l_c L_C``.
+    """Trains an influence encoder on the paper's loss (Eq. 25), ``L_M + l_u L_U + l_p L_P + l_c L_C``, and ``l_s L_S``.
+
+    ``L_S`` (:func:`~recbole_unlearn.loss.score_loss`) is ours: ``L_P`` compares softmaxes, which do not see all of a
+    user's scores fall together, and that is the cheapest way to lower those of the forgotten pairs.
 
     The same class pre-trains (parameters ``influence`` and ``weight``, another simulated request every few epochs)
     and fine-tunes (``ego`` and ``mlp``, the actual request): which parameters train is the encoder's state, which
@@ -253,7 +256,8 @@ class InfluenceEncoderTrainer(ResumableTrainer):
         """
         episode, encoder, weights = self.episode, self.model, self.loss_weights
         n_users, sample = episode.n_users, self.config["ie_sample_size"]
-        users, items = interaction[self.backbone.USER_ID], interaction[self.backbone.ITEM_ID]
+        fields = self.backbone.USER_ID, self.backbone.ITEM_ID, self.backbone.NEG_ITEM_ID
+        users, items, negatives = (interaction[field] for field in fields)
         influence = encoder.propagated_influence(episode.forget_adjacency)
         ego = encoder.revise(encoder.shift(influence, episode.forget_adjacency), episode.touched)
         final = self.backbone.forward(ego, episode.remaining_adjacency)
@@ -276,6 +280,7 @@ class InfluenceEncoderTrainer(ResumableTrainer):
                 final, encoder.final, n_users, users[:sample], items[:sample], self.config["ie_preserving_temperature"]
             ),
             "contrast": contrast,
+            "score": lambda: score_loss(final, encoder.final, n_users, users, items, negatives),
         }
         return tuple(weights[loss] * compute[loss]() for loss in ENCODER_LOSSES if weights[loss])
 

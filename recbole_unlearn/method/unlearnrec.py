@@ -1,12 +1,14 @@
 """UnlearnRec: an influence encoder, pre-trained on simulated requests, revises the table in one pass."""
 
 import torch
+import torch.nn.functional as F
 from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
 
 from recbole_unlearn.data.dataset import with_extra_edges
-from recbole_unlearn.data.request import digest, random_edges
+from recbole_unlearn.data.request import digest, edges_where
 from recbole_unlearn.data.sampler import EdgeSampler, train_loader
+from recbole_unlearn.loss import pair_scores
 from recbole_unlearn.method.base import METHODS, Unlearner
 from recbole_unlearn.model.influence_encoder import InfluenceEncoder
 from recbole_unlearn.trainer import Episode, InfluenceEncoderTrainer
@@ -35,7 +37,7 @@ class UnlearnRec(Unlearner):
         )
         settings = {key: value for key, value in config.as_dict().items() if key.startswith("ie_")}
         content = digest(settings, config.training_settings(), data.graph.users, data.graph.items, ego)
-        simulate = RequestSimulator(pretraining, data)
+        simulate = RequestSimulator(pretraining, data, original)
         trainer = InfluenceEncoderTrainer(
             pretraining,
             self.encoder,
@@ -78,14 +80,20 @@ class UnlearnRec(Unlearner):
 class RequestSimulator:
     """Requests to practise on: random edges of the training graph, never the actual request.
 
+    An edge is drawn with a weight of ``(1 - p)^tilt``, ``p`` its probability under the original model: what a model
+    finds likely is still likely after retraining without it, so there is little to learn from forgetting it.
+
     Args:
         config (Config): settings of the pre-training.
         data (UnlearningData): of it, training and validation data.
+        original (UnlearnableRecommender): gives the probabilities.
     """
 
-    def __init__(self, config, data):
+    def __init__(self, config, data, original):
         self.config, self.data = config, data
         self.base = train_loader(config, data.train)
+        graph = data.graph
+        self._scores = pair_scores(original.final_embeddings().cpu(), graph.n_users, graph.users, graph.items)
         self._round, self._episode = None, None
 
     def episode_of(self, epoch):
@@ -111,5 +119,10 @@ class RequestSimulator:
         generator = torch.Generator().manual_seed((config["seed"] * 1_000_003 + round_) % 2**32)
         low, high = config["ie_request_ratio"]
         ratio = low + (high - low) * torch.rand((), generator=generator).item()
-        request = random_edges(data.graph, max(1, round(ratio * len(data.graph))), generator)
+        log_weights = self.config["ie_request_tilt"] * F.logsigmoid(-self._scores)
+        uniform = torch.rand(len(log_weights), generator=generator).clamp(min=1e-12)
+        keys = log_weights - (-uniform.log()).log()  # Gumbel's trick: the largest keys are a weighted sample
+        mask = torch.zeros(len(keys), dtype=torch.bool)
+        mask[keys.topk(max(1, round(ratio * len(keys)))).indices] = True
+        request = edges_where(data.graph, mask)
         return Episode(config, data.train, data.graph, request, generator)

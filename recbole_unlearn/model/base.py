@@ -106,6 +106,11 @@ class UnlearnableRecommender:
             self._views = self.draw_views(self.graph)
         return torch.nn.Module.train(self, mode)
 
+    def load_state_dict(self, *args, **kwargs):
+        """Other weights, other final embeddings."""
+        self._final = None
+        return super().load_state_dict(*args, **kwargs)
+
     def calculate_loss(self, interaction):
         """RecBole's training loss: :meth:`model_loss` on the model's own table and graph."""
         self._final = None

@@ -1,0 +1,89 @@
+"""A tiny dataset of clustered tastes, and settings that keep everything a run writes in a temporary folder."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from recbole_unlearn.config import Config
+from recbole_unlearn.data.split import prepare_data
+from recbole_unlearn.trainer import train_backbone
+
+N_USERS, N_ITEMS, N_TASTES = 40, 30, 3
+
+
+def pytest_configure(config):
+    for warning in (r":::recbole\.", ":Sparse CSR tensor support", ":Sparse invariant checks", ":__array_wrap__ must"):
+        config.addinivalue_line("filterwarnings", f"ignore{warning}")  # of RecBole's own code and its libraries
+
+
+def tiny_rows():
+    """Ten items a user, eight of them of the user's taste."""
+    generator = np.random.default_rng(0)
+    taste = np.arange(N_ITEMS) % N_TASTES
+    for user in range(N_USERS):
+        liked = generator.choice(np.flatnonzero(taste == user % N_TASTES), 8, replace=False)
+        others = generator.choice(np.flatnonzero(taste != user % N_TASTES), 2, replace=False)
+        yield from ((f"u{user}", f"i{item}") for item in np.concatenate([liked, others]))
+
+
+def write_atomic(path, rows, header=("user_id", "item_id")):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["\t".join(f"{field}:token" for field in header), *("\t".join(row) for row in rows)]
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def data_path(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_atomic(folder / "tiny" / "tiny.inter", tiny_rows())
+    return str(folder)
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch, data_path):
+    monkeypatch.chdir(tmp_path)
+    return {
+        "data_path": data_path,
+        "checkpoint_dir": str(tmp_path / "saved"),
+        "gpu_id": "",
+        "seed": 7,
+        "show_progress": False,
+        "embedding_size": 8,
+        "n_layers": 2,
+        "epochs": 4,
+        "eval_step": 2,
+        "stopping_step": 10,
+        "train_batch_size": 128,
+        "learning_rate": 0.02,
+        "metrics": ["Recall", "NDCG"],
+        "topk": [5],
+        "valid_metric": "NDCG@5",
+        "forget_type": "random",
+        "forget_ratio": 0.05,
+        "forget_attack_epochs": 2,
+        "unlearn_negatives": 200,
+        "unlearn_finetune_epochs": 1,
+        "ie_epochs": 2,
+        "ie_batch_size": 128,
+    }
+
+
+@pytest.fixture
+def configure(settings):
+    """Build a Config of the tiny dataset: ``configure("SGL", type="ND")``."""
+    return lambda model="LightGCN", **changes: Config(model, "tiny", config_dict={**settings, **changes})
+
+
+@pytest.fixture
+def prepared(configure):
+    """Prepare a run up to its trained original model: ``prepared("SGL", type="ND")``."""
+
+    def prepare(model="LightGCN", **changes):
+        config = configure(model, **changes)
+        data = prepare_data(config)
+        original = train_backbone(config, data.train, "original", data.valid_data).model
+        return SimpleNamespace(config=config, data=data, original=original)
+
+    return prepare

@@ -1,0 +1,113 @@
+"""Adversarial edges against a dense reference."""
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_unlearn.data.attack import attack_config, least_likely_edges
+from recbole_unlearn.graph import Graph
+
+N_USERS, N_ITEMS = 25, 18
+
+
+@pytest.fixture
+def observed():
+    generator = torch.Generator().manual_seed(0)
+    users = torch.randint(1, N_USERS, (150,), generator=generator)
+    items = torch.randint(1, N_ITEMS, (150,), generator=generator)
+    return Graph.from_edges(users, items, N_USERS, N_ITEMS)
+
+
+def table():
+    return torch.randn(N_USERS + N_ITEMS, 6, generator=torch.Generator().manual_seed(1))
+
+
+def draw(observed, n_edges=60, pool=0.2, seed=2, **named):
+    return least_likely_edges(table(), observed, n_edges, pool, torch.Generator().manual_seed(seed), **named)
+
+
+def pairs(request):
+    return list(zip(request.users.tolist(), request.items.tolist()))
+
+
+def free_scores(observed):
+    """Scores of all pairs, infinite where a pair is observed or padding."""
+    values = table().double().numpy()
+    scores = values[:N_USERS] @ values[N_USERS:].T
+    scores[observed.users, observed.items] = np.inf
+    scores[0] = scores[:, 0] = np.inf
+    return scores
+
+
+def lowest(scores, user, item, pool):
+    """Whether the pair lies in the lowest pool of its user or of its item."""
+    of_user = np.argsort(scores[user])[: max(1, int(pool * (N_ITEMS - 1)))]
+    of_item = np.argsort(scores[:, item])[: max(1, int(pool * (N_USERS - 1)))]
+    return item in of_user or user in of_item
+
+
+@pytest.mark.parametrize("pool", [0.1, 0.3])
+@pytest.mark.parametrize("n_edges", [30, 100], ids=["each node once", "each node several times"])
+def test_edges_are_among_the_least_likely_of_a_node(observed, n_edges, pool):
+    request = draw(observed, n_edges, pool)
+    scores = free_scores(observed)
+    assert 0 < len(request) <= n_edges
+    assert all(lowest(scores, user, item, pool) for user, item in pairs(request))
+
+
+def test_tiny_pool_takes_the_least_likely_partner_of_every_node(observed):
+    scores, n_nodes = free_scores(observed), N_USERS + N_ITEMS - 2
+    request = draw(observed, n_edges=n_nodes, pool=1e-9)
+    expected = {(u, int(scores[u].argmin())) for u in range(1, N_USERS)}
+    expected |= {(int(scores[:, i].argmin()), i) for i in range(1, N_ITEMS)}
+    assert pairs(request) == sorted(expected)
+
+
+@pytest.mark.parametrize("pool", [0.05, 0.5, 1.0])
+@pytest.mark.parametrize("n_edges", [40, 400], ids=["each node once", "each node several times"])
+def test_edges_are_unobserved_and_no_padding(observed, n_edges, pool):
+    request = draw(observed, n_edges, pool)
+    assert not observed.contains(request.users, request.items).any()
+    assert request.users.min() > 0 and request.items.min() > 0
+
+
+def test_a_user_with_nearly_all_items_gets_no_observed_edge():
+    items = torch.arange(1, N_ITEMS - 1)
+    dense_user = Graph.from_edges(torch.ones_like(items), items, N_USERS, N_ITEMS)
+    request = draw(dense_user, n_edges=N_USERS + N_ITEMS - 2, pool=0.5)
+    assert not dense_user.contains(request.users, request.items).any()
+
+
+def test_the_whole_pool_is_used(observed):
+    few = N_USERS + N_ITEMS - 2
+    drawn = {pair for seed in range(30) for pair in pairs(draw(observed, n_edges=few, pool=0.3, seed=seed))}
+    scores = free_scores(observed)
+    user_pool = {(u, int(i)) for u in range(1, N_USERS) for i in np.argsort(scores[u])[: int(0.3 * (N_ITEMS - 1))]}
+    assert len(user_pool & drawn) > 0.95 * len(user_pool)
+
+
+def test_edges_are_sorted_and_distinct(observed):
+    drawn = pairs(draw(observed, n_edges=500))
+    assert drawn == sorted(set(drawn))
+
+
+def test_blocks_do_not_matter(observed):
+    assert pairs(draw(observed, n_edges=40, block=3)) == pairs(draw(observed, n_edges=40))
+
+
+def test_draw_is_seeded_and_leaves_the_global_generator_alone(observed):
+    state = torch.get_rng_state()
+    assert pairs(draw(observed)) == pairs(draw(observed)) != pairs(draw(observed, seed=3))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_table_and_graph_are_not_changed(observed):
+    values, users = table(), observed.users.clone()
+    least_likely_edges(values, observed, 50, 0.2, torch.Generator().manual_seed(0))
+    assert torch.equal(values, table()) and torch.equal(observed.users, users)
+
+
+def test_attacker_is_a_lightgcn_under_the_runs_settings(configure):
+    config = attack_config(configure("BPR", forget_attack_epochs=3))
+    assert config["model"] == "LightGCN" and config["epochs"] == 3
+    assert config["embedding_size"] == 8 and config["learning_rate"] == 0.02

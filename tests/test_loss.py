@@ -1,0 +1,172 @@
+"""The losses against explicit float64 numpy, and that a loss of weight 0 is not computed."""
+
+import dense
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax
+
+from recbole_unlearn import loss, trainer
+from recbole_unlearn.data.sampler import train_loader
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.model.influence_encoder import InfluenceEncoder
+
+N_USERS, N_ITEMS = 5, 6
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def leaf(array):
+    return torch.tensor(array, dtype=torch.float32, requires_grad=True)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_info_nce_and_its_gradients(temperature, weighted):
+    anchors, candidates = normal(4, 3), normal(6, 3, seed=1)
+    positives = np.array([5, 0, 0, 2])
+    weights = np.array([1.0, 3.0, 0.0, 2.0]) if weighted else np.ones(4)
+
+    def reference(a, c):
+        return (weights * dense.info_nce_terms(a, c, positives, temperature)).sum()
+
+    a, c = leaf(anchors), leaf(candidates)
+    given = torch.tensor(weights, dtype=torch.float32) if weighted else None
+    value = loss.info_nce(a, c, torch.tensor(positives), temperature, given)
+    (2 * value).backward()
+    assert value.item() == pytest.approx(reference(anchors, candidates), rel=1e-4)
+    np.testing.assert_allclose(a.grad, 2 * dense.gradient(lambda x: reference(x, candidates), anchors), atol=1e-3)
+    np.testing.assert_allclose(c.grad, 2 * dense.gradient(lambda x: reference(anchors, x), candidates), atol=1e-3)
+
+
+def test_info_nce_in_several_blocks():
+    anchors, candidates = normal(1500, 4), normal(1200, 4, seed=1)
+    assert anchors.shape[0] * candidates.shape[0] > loss._WeightedInfoNCE.BLOCK
+    positives = np.random.default_rng(2).integers(0, 1200, 1500)
+    a, c = leaf(anchors), leaf(candidates)
+    value = loss.info_nce(a, c, torch.tensor(positives), 0.2)
+    value.backward()
+
+    a64, c64 = (torch.tensor(x, requires_grad=True) for x in (anchors, candidates))
+    normalised = [torch.nn.functional.normalize(x, dim=1) for x in (a64, c64)]
+    torch.nn.functional.cross_entropy(
+        normalised[0] @ normalised[1].T / 0.2, torch.tensor(positives), reduction="sum"
+    ).backward()
+    expected = dense.info_nce_terms(anchors, candidates, positives, 0.2).sum()
+    assert value.item() == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(a.grad, a64.grad, atol=1e-5)
+    np.testing.assert_allclose(c.grad, c64.grad, atol=1e-4)
+
+
+def test_info_nce_of_vectors_of_length_zero_is_finite():
+    zeros = torch.zeros(3, 4, requires_grad=True)
+    value = loss.info_nce(zeros, zeros, torch.arange(3), 0.1)
+    value.backward()
+    assert value.item() == pytest.approx(3 * np.log(3), rel=1e-5)
+    assert torch.isfinite(zeros.grad).all()
+
+
+def test_pair_scores():
+    table, users, items = normal(N_USERS + N_ITEMS, 3), np.array([0, 4, 4]), np.array([5, 0, 5])
+    expected = [table[u] @ table[N_USERS + i] for u, i in zip(users, items)]
+    scores = loss.pair_scores(leaf(table), N_USERS, torch.tensor(users), torch.tensor(items))
+    np.testing.assert_allclose(scores.detach(), expected, rtol=1e-5)
+
+
+def test_unlearning_loss_and_its_gradient():
+    scores = np.array([-100.0, -2.0, 0.0, 3.0, 100.0])
+    s = leaf(scores)
+    value = loss.unlearning_loss(s)
+    value.backward()
+    assert value.item() == pytest.approx(np.logaddexp(0, scores).mean(), rel=1e-6)
+    np.testing.assert_allclose(s.grad, dense.sigmoid(scores) / len(scores), atol=1e-6)
+
+
+def test_unlearning_loss_of_no_pairs_is_zero():
+    assert loss.unlearning_loss(torch.empty(0)).item() == 0
+
+
+def preserving_reference(after, before, users, items, temperature):
+    batch_items = np.unique(items)
+
+    def log_probabilities(table):
+        scores = table[users] @ table[N_USERS + batch_items].T / temperature
+        return log_softmax(scores, axis=1)[np.arange(len(users)), np.searchsorted(batch_items, items)]
+
+    return ((log_probabilities(after) - log_probabilities(before)) ** 2).mean()
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 10.0])
+def test_preserving_loss_and_its_gradient(temperature):
+    after, before = normal(N_USERS + N_ITEMS, 3), normal(N_USERS + N_ITEMS, 3, seed=1)
+    users, items = np.array([4, 1, 1, 3, 4]), np.array([2, 0, 2, 5, 2])
+    table, original = leaf(after), leaf(before)
+    value = loss.preserving_loss(table, original, N_USERS, torch.tensor(users), torch.tensor(items), temperature)
+    value.backward()
+    expected = preserving_reference(after, before, users, items, temperature)
+    slope = dense.gradient(lambda x: preserving_reference(x, before, users, items, temperature), after)
+    assert value.item() == pytest.approx(expected, rel=1e-4)
+    np.testing.assert_allclose(table.grad, slope, rtol=1e-3, atol=1e-3 * np.abs(slope).max())
+    assert original.grad is None
+
+
+def test_preserving_loss_of_an_unchanged_table_is_zero():
+    table, pairs = leaf(normal(N_USERS + N_ITEMS, 3)), torch.tensor([0, 1, 2])
+    assert loss.preserving_loss(table, table.detach(), N_USERS, pairs, pairs, 0.1).item() == 0
+
+
+def test_contrast_loss_and_its_gradient():
+    full, partial, nodes = normal(8, 3), normal(8, 3, seed=1), np.array([1, 4, 6])
+
+    def reference(p):
+        return dense.info_nce_terms(p[nodes], full[nodes], np.arange(3), 0.5).mean()
+
+    f, p = leaf(full), leaf(partial)
+    value = loss.contrast_loss(f, p, torch.tensor(nodes), 0.5)
+    value.backward()
+    assert value.item() == pytest.approx(reference(partial), rel=1e-5)
+    np.testing.assert_allclose(p.grad, dense.gradient(reference, partial), atol=1e-4)
+    assert f.grad is None
+
+
+@pytest.fixture
+def losses(prepared):
+    """The encoder's weighted losses on one batch, under some settings: ``losses(ie_model_weight=0)``."""
+
+    def compute(monkeypatch=None, forbidden=None, **changes):
+        run = prepared(**changes)
+        ego = run.original.ego_embeddings().detach()
+        encoder = InfluenceEncoder(ego, run.original.final_embeddings(), 2, 0.1)
+        episode = trainer.Episode(run.config, run.data.train, run.data.graph, run.data.request)
+        encoder_trainer = trainer.InfluenceEncoderTrainer(
+            run.config, encoder, run.original, "encoder", lambda epoch: episode
+        )
+        encoder_trainer.episode, encoder_trainer.views = episode, None
+        if forbidden:
+            owner = run.original if forbidden == "model" else trainer
+            monkeypatch.setattr(owner, f"{forbidden}_loss", lambda *arguments, **named: pytest.fail("computed"))
+        return encoder_trainer.losses(next(iter(train_loader(run.config, run.data.remaining))))
+
+    return compute
+
+
+ALL_ON = {f"ie_{name}_weight": 1.0 for name in trainer.ENCODER_LOSSES}
+
+
+@pytest.mark.parametrize("name", trainer.ENCODER_LOSSES)
+def test_a_loss_of_weight_zero_is_not_computed(losses, monkeypatch, name):
+    values = losses(monkeypatch, forbidden=name, **{**ALL_ON, f"ie_{name}_weight": 0})
+    assert len(values) == len(trainer.ENCODER_LOSSES) - 1
+
+
+@pytest.mark.parametrize("name", trainer.ENCODER_LOSSES)
+def test_a_loss_of_positive_weight_is_computed(losses, monkeypatch, name):
+    with pytest.raises(pytest.fail.Exception):
+        losses(monkeypatch, forbidden=name, **ALL_ON)
+
+
+def test_all_weights_zero_is_refused(losses):
+    with pytest.raises(UsageError, match="ie_model_weight"):
+        losses(**{key: 0 for key in ALL_ON})

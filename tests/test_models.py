@@ -1,0 +1,314 @@
+"""The backbones against RecBole's own and against explicit numpy, and the contract that they share."""
+
+import dense
+import numpy as np
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+from recbole.model import general_recommender as stock
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.model.loss import BPRLoss
+from recbole.utils import InputType
+
+from recbole_unlearn import run_unlearn
+from recbole_unlearn.data.sampler import train_loader
+from recbole_unlearn.data.split import prepare_data
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.graph import propagate
+from recbole_unlearn.model import MODELS, UnlearnableRecommender, dataset_graph, simgcl
+from recbole_unlearn.saved_model import load_model
+
+SHIPPED = ["BPR", "LightGCN", "SGL", "SimGCL"]
+
+
+@MODELS.register
+class OneHop(UnlearnableRecommender, GeneralRecommender):
+    """A user's own model: the table plus its neighbours', kept under other names than the shipped models'."""
+
+    input_type = InputType.PAIRWISE
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        table = torch.randn(self.n_users + self.n_items, config["embedding_size"]) * 0.1
+        self.nodes = torch.nn.Parameter(table)
+        self.bpr_loss = BPRLoss()
+        self.set_graph(dataset_graph(dataset))
+
+    def ego_embeddings(self):
+        return self.nodes
+
+    @torch.no_grad()
+    def set_ego_embeddings(self, ego):
+        self.nodes.copy_(ego)
+        self._final = None
+
+    def forward(self, ego, adjacency):
+        return ego + propagate(adjacency, ego)
+
+    def model_loss(self, interaction, ego, final, views):
+        user, positive, negative = self._triple(interaction, final)
+        return self.bpr_loss((user * positive).sum(dim=1), (user * negative).sum(dim=1))
+
+
+@pytest.fixture
+def built(configure):
+    """A model with weights of a size at which the losses are not linear, its data, and a batch."""
+
+    def build(name, **changes):
+        config = configure(name, **changes)
+        data = prepare_data(config)
+        model = MODELS[name](config, data.train)
+        torch.manual_seed(0)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.5)
+        model.train()
+        return config, data, model, next(iter(train_loader(config, data.train)))
+
+    return build
+
+
+def stock_model(name, config, data, model):
+    other = getattr(stock, name)(config, data.train)
+    other.load_state_dict(model.state_dict())
+    return other
+
+
+def ids(batch):
+    return (batch[field].numpy() for field in ("user_id", "item_id", "neg_item_id"))
+
+
+def tables(model):
+    ego = model.ego_embeddings().detach().double().numpy()
+    return ego, dense.graph_adjacency(model.graph)
+
+
+def bpr_and_regulariser(model, batch, ego, final):
+    users, items, negatives = ids(batch)
+    rows = users, items + model.n_users, negatives + model.n_users
+    u, p, n = (final[r] for r in rows)
+    bpr = -np.log(dense.sigmoid((u * p).sum(axis=1) - (u * n).sum(axis=1))).mean()
+    return bpr, sum((ego[r] ** 2).sum() for r in rows) / (2 * len(users))
+
+
+@pytest.mark.parametrize("name", ["BPR", "LightGCN"])
+@pytest.mark.parametrize("require_pow", [False, True])
+def test_loss_and_gradient_are_those_of_recbole(built, name, require_pow):
+    config, data, model, batch = built(name, reg_weight=0.1, require_pow=require_pow)
+    other = stock_model(name, config, data, model)
+    mine, theirs = model.calculate_loss(batch), other.calculate_loss(batch)
+    assert mine.item() == pytest.approx(theirs.item(), rel=1e-5)
+    mine.backward()
+    theirs.sum().backward()
+    for parameter, expected in zip(model.parameters(), other.parameters()):
+        torch.testing.assert_close(parameter.grad, expected.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["ED", "ND", "RW"])
+def test_sgl_loss_and_gradient_are_those_of_recbole(built, kind):
+    config, data, model, batch = built("SGL", type=kind, reg_weight=0.1, ssl_weight=0.3, ssl_tau=0.2, drop_ratio=0.2)
+    other = stock_model("SGL", config, data, model).train()
+    layers = [other.sub_graph1, other.sub_graph2] if kind == "RW" else [[g] * 2 for g in (other.sub_graph1, other.sub_graph2)]
+    views = [[matrix.coalesce().to_sparse_csr() for matrix in view] for view in layers]
+    ego = model.ego_embeddings()
+    mine = model.model_loss(batch, ego, model.forward(ego, model.adjacency), views) * len(batch)
+    theirs = other.calculate_loss(batch)
+    assert mine.item() == pytest.approx(theirs.item(), rel=1e-5)
+    mine.backward()
+    theirs.sum().backward()
+    for parameter, expected in zip(model.parameters(), other.parameters()):
+        torch.testing.assert_close(parameter.grad, expected.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_sgl_trains_on_the_sum_over_the_batch_as_recbole_does(built):
+    _, _, model, batch = built("SGL", type="ED", ssl_weight=0.3)
+    torch.manual_seed(3)
+    model.train()
+    torch.manual_seed(3)
+    views = model.draw_views(model.graph)
+    ego = model.ego_embeddings()
+    mean = model.model_loss(batch, ego, model.forward(ego, model.adjacency), views)
+    assert model.calculate_loss(batch).item() == pytest.approx(mean.item() * len(batch), rel=1e-5)
+
+
+def edges_of(adjacency):
+    return set(zip(*np.nonzero(adjacency.to_dense().numpy())))
+
+
+@pytest.mark.parametrize("kind", ["ED", "RW"])
+def test_sgl_drops_a_share_of_the_edges(built, kind):
+    _, _, model, _ = built("SGL", type=kind, drop_ratio=0.25)
+    first, second = model.draw_views(model.graph)
+    assert len(first) == len(second) == 2
+    views = [edges_of(layer) for layer in (*first, *second)]
+    assert all(len(view) == 2 * int(0.75 * len(model.graph)) and view < edges_of(model.adjacency) for view in views)
+    assert len({frozenset(view) for view in views}) == (4 if kind == "RW" else 2)
+
+
+def test_sgl_drops_a_share_of_the_nodes(built):
+    _, data, model, _ = built("SGL", type="ND", drop_ratio=0.25)
+    (view, _), _ = model.draw_views(model.graph)
+    users = np.unique(np.nonzero(view.to_dense().numpy())[0])
+    dropped = set(range(1, model.n_users)) - set(users)
+    assert len(dropped) in (int(0.25 * model.n_users) - 1, int(0.25 * model.n_users))  # one may be the padding
+    kept = set(users)
+    expected = {(u, i) for u, i in edges_of(model.adjacency) if u in kept and i in kept}
+    assert edges_of(view) == expected
+
+
+def test_sgl_views_are_normalised_by_their_own_degrees(built):
+    _, _, model, _ = built("SGL", type="ED", drop_ratio=0.5)
+    (view, _), _ = model.draw_views(model.graph)
+    users, items = np.nonzero(view.to_dense().numpy()[: model.n_users])
+    expected = dense.adjacency(users, items - model.n_users, model.n_users, model.n_items)
+    np.testing.assert_allclose(view.to_dense(), expected, atol=1e-6)
+
+
+def test_sgl_refuses_an_unknown_type(built):
+    with pytest.raises(UsageError, match="'XY'.*ED.*ND.*RW"):
+        built("SGL", type="XY")
+
+
+@pytest.mark.parametrize("name", ["BPR", "LightGCN", "SGL"])
+def test_scores_are_those_of_recbole(built, name):
+    config, data, model, batch = built(name)
+    other = stock_model(name, config, data, model).eval()
+    model.eval()
+    for predict in ("predict", "full_sort_predict"):
+        mine, theirs = getattr(model, predict)(batch), getattr(other, predict)(batch)
+        torch.testing.assert_close(mine, theirs.reshape(-1), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_layers", [1, 3])
+def test_simgcl_is_the_mean_of_layers_one_to_last(built, n_layers):
+    _, _, model, _ = built("SimGCL", n_layers=n_layers)
+    ego, matrix = tables(model)
+    layers = [np.linalg.matrix_power(matrix, layer) @ ego for layer in range(1, n_layers + 1)]
+    np.testing.assert_allclose(model.final_embeddings(), np.mean(layers, axis=0), atol=1e-5)
+
+
+def test_simgcl_without_contrast_is_bpr_and_regulariser(built):
+    _, _, model, batch = built("SimGCL", simgcl_lambda=0, reg_weight=0.1, require_pow=True)
+    ego, matrix = tables(model)
+    bpr, regulariser = bpr_and_regulariser(model, batch, ego, (matrix @ ego + matrix @ matrix @ ego) / 2)
+    assert model.calculate_loss(batch).item() == pytest.approx(bpr + 0.1 * regulariser, rel=1e-5)
+
+
+def test_simgcl_without_noise_contrasts_the_embeddings_with_themselves(built):
+    _, _, model, batch = built("SimGCL", simgcl_lambda=0.7, simgcl_eps=0, simgcl_temperature=0.2, reg_weight=0)
+    ego, matrix = tables(model)
+    final = (matrix @ ego + matrix @ matrix @ ego) / 2
+    bpr, _ = bpr_and_regulariser(model, batch, ego, final)
+    users, items, _ = ids(batch)
+    contrast = 0
+    for nodes in (np.unique(users), np.unique(items) + model.n_users):
+        contrast += dense.info_nce_terms(final[nodes], final[nodes], np.arange(len(nodes)), 0.2).mean()
+    assert model.calculate_loss(batch).item() == pytest.approx(bpr + 0.7 * contrast, rel=1e-5)
+
+
+def test_simgcl_noise_has_its_length_and_the_sign_of_the_embedding(built, monkeypatch):
+    _, _, model, batch = built("SimGCL", n_layers=1, simgcl_lambda=1, simgcl_eps=0.3)
+    seen = []
+    monkeypatch.setattr(simgcl, "info_nce", lambda first, second, *_: seen.append((first, second)) or first.sum())
+    model.calculate_loss(batch)
+    users = torch.unique(batch["user_id"])
+    clean = model.final_embeddings()[users]
+    first, second = (view.detach() for view in seen[0])
+    for view in (first, second):
+        assert torch.allclose((view - clean).norm(dim=1), torch.tensor(0.3), atol=1e-5)
+        assert (view.sign() == clean.sign()).all()
+    assert not torch.allclose(first, second)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+class TestContract:
+    def other_table(self, model):
+        return torch.randn(model.ego_embeddings().shape, generator=torch.Generator().manual_seed(5))
+
+    def test_forward_is_pure(self, built, name):
+        _, data, model, _ = built(name)
+        ego, adjacency = self.other_table(model), data.remaining_graph.adjacency
+        values = adjacency.values().clone()
+        first = model.forward(ego, adjacency)
+        assert torch.equal(ego, self.other_table(model)) and torch.equal(adjacency.values(), values)
+        model.set_ego_embeddings(torch.zeros_like(ego))
+        model.set_graph(data.valid)
+        assert torch.equal(model.forward(ego, adjacency), first)
+
+    def test_revised_is_the_forward_of_the_new_pair(self, built, name):
+        _, data, model, batch = built(name)
+        ego, graph = self.other_table(model), data.remaining_graph
+        revised = model.revised(ego, graph)
+        assert not revised.training
+        final = model.forward(ego, graph.adjacency).detach()
+        torch.testing.assert_close(revised.final_embeddings(), final)
+        rows = batch["user_id"], batch["item_id"] + model.n_users
+        expected = (final[rows[0]].double() * final[rows[1]].double()).sum(dim=1)
+        torch.testing.assert_close(revised.predict(batch).double(), expected, rtol=1e-5, atol=1e-5)
+        all_items = revised.full_sort_predict(batch).view(len(batch), model.n_items)
+        picked = all_items[torch.arange(len(batch)), batch["item_id"]]
+        torch.testing.assert_close(picked, revised.predict(batch), rtol=1e-5, atol=1e-5)
+
+    def test_revised_leaves_the_original_alone(self, built, name):
+        _, data, model, batch = built(name)
+        before = {key: value.clone() for key, value in model.state_dict().items()}
+        scores, graph, loss = model.predict(batch), model.graph, model.calculate_loss(batch).item()
+        revised = model.revised(self.other_table(model), data.remaining_graph)
+        revised.ego_embeddings().data.fill_(1)
+        assert model.training and model.graph is graph
+        for key, value in model.state_dict().items():
+            assert torch.equal(value, before[key])
+        assert torch.equal(model.predict(batch), scores)
+        if name != "SimGCL":  # its loss is random
+            assert model.calculate_loss(batch).item() == loss
+
+    def test_revised_model_keeps_no_forgotten_edge(self, built, name):
+        _, data, model, _ = built(name)
+        revised = model.revised(model.ego_embeddings(), data.remaining_graph)
+        assert not revised.graph.contains(data.request.users, data.request.items).any()
+        held = {key for key, value in vars(revised).items() if hasattr(value, "shape")}
+        assert held <= {"adjacency", "_final"}
+
+    def test_permuting_users_permutes_scores(self, built, name):
+        _, data, model, _ = built(name)
+        permutation = torch.randperm(model.n_users, generator=torch.Generator().manual_seed(1))
+        ego, graph = model.ego_embeddings().detach(), data.graph
+        permuted_ego = ego.clone()
+        permuted_ego[permutation] = ego[: model.n_users]
+        permuted_graph = type(graph).from_edges(permutation[graph.users], graph.items, graph.n_users, graph.n_items)
+        everyone = Interaction({"user_id": torch.arange(model.n_users)})
+        scores = model.full_sort_predict(everyone).view(model.n_users, -1)
+        permuted = model.revised(permuted_ego, permuted_graph).full_sort_predict(everyone).view(model.n_users, -1)
+        torch.testing.assert_close(permuted[permutation], scores, rtol=1e-4, atol=1e-5)
+
+    def test_loss_has_a_gradient_and_falls(self, built, name):
+        _, _, model, batch = built(name)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+        losses = []
+        for _ in range(10):
+            loss = model.calculate_loss(batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert np.isfinite(losses).all() and losses[-1] < losses[0]
+
+    def test_evaluation_after_training_uses_the_new_weights(self, built, name):
+        _, _, model, batch = built(name)
+        model.eval()
+        before = model.predict(batch)
+        model.train()
+        model.calculate_loss(batch)
+        model.ego_embeddings()
+        for parameter in model.parameters():
+            parameter.data.add_(0.5)
+        model.eval()
+        assert not torch.allclose(model.predict(batch), before)
+
+
+def test_a_users_own_model_goes_through_the_whole_pipeline(settings, tmp_path):
+    report = run_unlearn("OneHop", "tiny", config_dict={**settings, "unlearn_methods": "all"})
+    assert {row["method"] for row in report["results"]} > {"original", "Retrain", "UnlearnRec", "DropEdges"}
+    for row in report["results"]:
+        assert np.isfinite([row["recall@5"], row["MI-BF"], row["MI-NG"]]).all()
+    _, model, _ = load_model(tmp_path / "saved" / "Retrain-OneHop-tiny-random.pth")
+    assert isinstance(model, OneHop)

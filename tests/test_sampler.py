@@ -1,0 +1,114 @@
+"""Negative sampling and batches."""
+
+import numpy as np
+import pytest
+from conftest import write_atomic
+
+from recbole_unlearn.data.sampler import EdgeSampler, train_loader
+from recbole_unlearn.data.split import prepare_data
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.model import dataset_graph
+
+
+@pytest.fixture
+def train(configure):
+    return prepare_data(configure()).train
+
+
+def popularity(train):
+    return np.bincount(train.inter_feat["item_id"].numpy(), minlength=train.item_num)
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "popularity"])
+def test_no_edge_is_ever_drawn(train, distribution):
+    users = np.arange(1, train.user_num).repeat(50)
+    items = EdgeSampler(train, distribution).sample_by_key_ids(users, 2).numpy()
+    assert len(items) == 2 * len(users)
+    edges = set(zip(train.inter_feat["user_id"].tolist(), train.inter_feat["item_id"].tolist()))
+    assert edges.isdisjoint(zip(np.tile(users, 2).tolist(), items.tolist()))
+    assert items.min() > 0 and items.max() < train.item_num
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "popularity"])
+def test_draws_follow_the_distribution_over_what_is_no_edge(train, distribution):
+    np.random.seed(0)
+    user, n_draws = 5, 20000
+    drawn = EdgeSampler(train, distribution).sample_by_key_ids(np.full(n_draws, user), 1).numpy()
+    weight = np.ones(train.item_num) if distribution == "uniform" else popularity(train).astype(float)
+    feat = train.inter_feat
+    weight[feat["item_id"][feat["user_id"] == user].numpy()] = weight[0] = 0
+    expected = n_draws * weight / weight.sum()
+    counts = np.bincount(drawn, minlength=train.item_num)
+    possible = expected > 0
+    assert not counts[~possible].any()
+    statistic = ((counts - expected)[possible] ** 2 / expected[possible]).sum()
+    freedom = possible.sum() - 1
+    assert statistic < freedom + 4 * np.sqrt(2 * freedom)
+
+
+def test_draws_are_seeded_by_numpys_generator(train):
+    draws = []
+    for seed in (0, 0, 1):
+        np.random.seed(seed)
+        draws.append(EdgeSampler(train).sample_by_key_ids(np.arange(1, 40), 1).tolist())
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_a_user_with_every_item_is_refused(settings, tmp_path, configure):
+    rows = [("greedy", f"i{item}") for item in range(8)] + [(f"u{n}", f"i{n % 8}") for n in range(8)]
+    write_atomic(tmp_path / "other" / "tiny" / "tiny.inter", rows)
+    config = configure(data_path=str(tmp_path / "other"), eval_args={"split": {"LS": "valid_and_test"}})
+    with pytest.raises(UsageError, match="empty"):
+        prepare_data(config.replace(eval_args={**config["eval_args"], "split": {"RS": [1.0, 0.0, 0.0]}}))
+    from recbole_unlearn.data.dataset import Dataset
+
+    dataset = Dataset(config.replace(eval_args={**config["eval_args"], "split": {"RS": [1.0, 0.0, 0.0]}}))
+    train, _, _ = dataset.build()
+    with pytest.raises(UsageError, match="'greedy'.*user_inter_num_interval"):
+        EdgeSampler(train)
+
+
+def test_one_free_item_is_enough(train):
+    keep = np.ones(len(train), dtype=bool)
+    graph = dataset_graph(train)
+    assert graph.degrees()[: graph.n_users].max() < graph.n_items - 1 and keep.all()
+    EdgeSampler(train)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 128, 10**6])
+def test_every_row_is_visited_once(configure, train, batch_size):
+    batches = list(train_loader(configure(train_batch_size=batch_size), train))
+    visited = [pair for b in batches for pair in zip(b["user_id"].tolist(), b["item_id"].tolist())]
+    feat = train.inter_feat
+    assert sorted(visited) == sorted(zip(feat["user_id"].tolist(), feat["item_id"].tolist()))
+    assert all(len(batch) == batch_size for batch in batches[:-1])
+
+
+def test_negatives_of_a_batch_are_no_edges(configure, train):
+    graph = dataset_graph(train)
+    for batch in train_loader(configure(), train):
+        assert not graph.contains(batch["user_id"], batch["neg_item_id"]).any()
+        assert graph.contains(batch["user_id"], batch["item_id"]).all()
+
+
+def test_order_changes_from_epoch_to_epoch_and_follows_the_generator(configure, train):
+    loader = train_loader(configure(), train)
+
+    def epoch(seed=None):
+        if seed is not None:
+            loader.generator.manual_seed(seed)
+        return [user for batch in loader for user in batch["user_id"].tolist()]
+
+    assert epoch(1) == epoch(1) != epoch()
+
+
+def test_without_shuffling_rows_come_in_order(configure, train):
+    loader = train_loader(configure(shuffle=False), train)
+    assert [user for batch in loader for user in batch["user_id"].tolist()] == train.inter_feat["user_id"].tolist()
+
+
+def test_several_negatives_a_row(configure, train):
+    arguments = {"distribution": "uniform", "sample_num": 3}
+    batch = next(iter(train_loader(configure(train_neg_sample_args=arguments, train_batch_size=30), train)))
+    assert len(batch) == 30 and len(set(zip(batch["user_id"].tolist(), batch["item_id"].tolist()))) == 10
+    assert not dataset_graph(train).contains(batch["user_id"], batch["neg_item_id"]).any()
