@@ -65,7 +65,7 @@ def compare(name, config, train):
     stock_build = perf_counter() - start
     start = perf_counter()
     ours = MODELS[name](config, train)
-    loader = train_loader(config, train)
+    loader = train_loader(config, train, ours.graph)
     build = perf_counter() - start
     ours.load_state_dict(stock.state_dict())
     batches = [batch for batch, _ in zip(loader, range(BATCHES_COMPARED))]

@@ -5,18 +5,20 @@ import sys
 
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.quick_start import run_unlearn
+from recbole_unlearn.tune import run_sweep
 
 INTERRUPTED = 130  # the shell's exit code after Ctrl-C
 
 
 def parse(arguments):
-    """Split arguments into what :func:`run_unlearn` takes.
+    """Split arguments into what :func:`run_unlearn` takes, or :func:`run_sweep` if there is a ``hyper_file``.
 
     Args:
         arguments (list of str): e.g. ``["--model=SimGCL", "--dataset=ml-100k", "--epochs=5"]``.
 
     Returns:
-        dict: ``model``, ``dataset``, ``config_file_list`` and ``config_dict`` (of strings).
+        dict: ``model``, ``dataset``, ``config_file_list`` and ``config_dict`` (of strings); for a sweep also
+        ``hyper_file``, and ``n_trials`` if it is given.
 
     Raises:
         UsageError: an argument is not ``--key=value``, or comes twice with different values.
@@ -30,6 +32,8 @@ def parse(arguments):
     parser.add_argument("--model", "-m", help="backbone: BPR, LightGCN, SGL or SimGCL")
     parser.add_argument("--dataset", "-d", help="dataset, e.g. ml-100k (comes with RecBole)")
     parser.add_argument("--config_files", help="yaml files, separated by spaces")
+    parser.add_argument("--hyper_file", help="search space, e.g. hyper.test: sweep settings on a simulated request")
+    parser.add_argument("--hyper_trials", type=int, help="draws from a search space with a range (default 20)")
     known, others = parser.parse_known_args(arguments)
     settings = {}
     for argument in others:
@@ -38,18 +42,21 @@ def parse(arguments):
             raise UsageError(f"Argument '{argument}' is not of the form --key=value.")
         if settings.setdefault(key[2:], value) != value:
             raise UsageError(f"Argument '{key}' is given twice, as '{settings[key[2:]]}' and '{value}'.")
+    sweep = {"hyper_file": known.hyper_file, "n_trials": known.hyper_trials} if known.hyper_file else {}
     return {
         "model": known.model,
         "dataset": known.dataset,
         "config_file_list": known.config_files.split() if known.config_files else None,
         "config_dict": settings,
+        **{key: value for key, value in sweep.items() if value is not None},
     }
 
 
 def main(arguments=None):
     """Run; exit code 0, 2 after wrong usage (one line on standard error), 130 after an interruption."""
     try:
-        run_unlearn(**parse(sys.argv[1:] if arguments is None else arguments))
+        parsed = parse(sys.argv[1:] if arguments is None else arguments)
+        (run_sweep if "hyper_file" in parsed else run_unlearn)(**parsed)
     except UsageError as error:
         print(f"run_unlearn: {error}", file=sys.stderr)
         sys.exit(2)

@@ -40,6 +40,13 @@ class Graph:
         users, items = pairs // n_items, pairs % n_items
         return cls(users, items, torch.argsort(items, stable=True), n_users, n_items)
 
+    @classmethod
+    def union(cls, *graphs):
+        """One graph of the edges of several on the same nodes."""
+        users = torch.cat([graph.users for graph in graphs])
+        items = torch.cat([graph.items for graph in graphs])
+        return cls.from_edges(users, items, graphs[0].n_users, graphs[0].n_items)
+
     def __len__(self):
         return len(self.users)
 

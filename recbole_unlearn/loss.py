@@ -98,7 +98,7 @@ def preserving_loss(table, original, n_users, users, items, temperature):
     batch_items, item_row = torch.unique(items, return_inverse=True)
 
     def log_probability(nodes):
-        scores = nodes[batch_users] @ nodes[batch_items + n_users].t() / temperature
+        scores = F.embedding(batch_users, nodes) @ F.embedding(batch_items + n_users, nodes).t() / temperature
         return scores[user_row, item_row] - torch.logsumexp(scores, dim=1)[user_row]
 
     with torch.no_grad():

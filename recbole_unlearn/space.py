@@ -42,9 +42,15 @@ class Values:
 
 
 def points_of(space, n_trials, seed):
-    """The points to try, a dict each: every combination if all are choices, else ``n_trials`` draws."""
+    """The points to try, a dict each: every combination if all are choices, else ``n_trials`` draws.
+
+    Raises:
+        UsageError: no draws are wanted where some are needed.
+    """
     if all(values.kind == "choice" for values in space.values()):
         return [dict(zip(space, point)) for point in product(*(values.values for values in space.values()))]
+    if n_trials < 1:
+        raise UsageError(f"A space with a range needs at least 1 trial, not {n_trials}.")
     rng = np.random.default_rng(seed)
     return [{key: values.draw(rng) for key, values in space.items()} for _ in range(n_trials)]
 
@@ -99,7 +105,7 @@ def _values(words, defaults):
     except (ValueError, SyntaxError):
         values = None
     if kind == "choice":
-        good = isinstance(values, list) and values and (not _is_number(defaults[key]) or all(map(_is_number, values)))
+        good = isinstance(values, list) and values and all(_replaces(defaults[key], value) for value in values)
     else:
         good = (
             _is_number(defaults[key])
@@ -112,6 +118,13 @@ def _values(words, defaults):
     if not good:
         raise UsageError(f"`{key} {kind}` takes {KINDS[kind]} like its default {defaults[key]}, not `{text.strip()}`.")
     return Values(kind, tuple(values), whole=isinstance(defaults[key], int))
+
+
+def _replaces(default, value):
+    """Whether ``value`` may stand where a default is a number, a whole number, or something else."""
+    if not _is_number(default):
+        return True
+    return _is_number(value) and (isinstance(default, float) or isinstance(value, int))
 
 
 def _is_number(value):

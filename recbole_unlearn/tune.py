@@ -41,16 +41,16 @@ def run_sweep(model=None, dataset=None, config_file_list=None, config_dict=None,
         UsageError: wrong settings, data or space, or no trial succeeded.
     """
     config = Config(model, dataset, config_file_list, config_dict)
-    init_logger(config)
     points = points_of(read_space(hyper_file, METHOD), n_trials, config["seed"])
     settings = simulation(config)
     for point in points:  # what a point must not be is said before anything trains
         Config(config_dict={**settings, **point})
+    init_logger(config)
     getLogger().info(set_color("Sweep", "pink") + f": {len(points)} trials of {hyper_file} on a simulated request")
     retrain = prepare(Config(config_dict=settings).replace(show_progress=config["show_progress"]))[-1]
     trials = _run_trials(settings, points, on_gpu=config["device"].type == "cuda")
     if "error" in trials[0]:
-        raise UsageError(f"All {len(trials)} trials failed, the first with: {trials[0]['error']}")
+        raise UsageError(f"None of {len(trials)} trials succeeded; one ended with: {trials[0]['error']}")
 
     best = {key: trials[0][key] for key in points[0]}
     command = ["python", "run_unlearn.py", f"--model={config['model']}", f"--dataset={config['dataset']}"]
@@ -138,7 +138,6 @@ def _run_trials(settings, points, on_gpu):
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # let Ctrl-C through to the caller
     import ray
     from ray import tune
-
     from ray.tune.logger import JsonLoggerCallback
 
     class Progress(tune.Callback):
@@ -183,8 +182,7 @@ def _outcome(result):
 def table(trials, retrain):
     """The trials as text, a line each, best first, and Retrain's metrics in the last."""
     rows = [{"trial": place, **trial} for place, trial in enumerate(trials, start=1)]
-    frame = pd.DataFrame([*rows, {"trial": "Retrain", "score": 1.0, **retrain}], dtype=object)
-    for name in frame.columns:
-        form = "{:.4f}" if name in retrain or name == "score" else "{:.1f}" if name == "seconds" else "{}"
-        frame[name] = ["" if pd.isna(value) else form.format(value) for value in frame[name]]
-    return frame.to_string(index=False)
+    rows.append({"trial": "Retrain", "score": 1.0, **retrain})
+    forms = {"seconds": "{:.1f}", **dict.fromkeys(("score", *retrain), "{:.4f}")}
+    cells = [{key: forms.get(key, "{}").format(value) for key, value in row.items()} for row in rows]
+    return pd.DataFrame(cells).fillna("").to_string(index=False)

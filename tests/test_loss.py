@@ -6,7 +6,8 @@ import pytest
 import torch
 from scipy.special import log_softmax
 
-from recbole_unlearn import loss, trainer
+from recbole_unlearn import loss
+from recbole_unlearn.trainer import influence_encoder as trainer
 from recbole_unlearn.data.sampler import train_loader
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.model.influence_encoder import InfluenceEncoder

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from conftest import write_atomic
+import torch
 
+from recbole_unlearn.data.dataset import with_edges, with_extra_edges
 from recbole_unlearn.data.sampler import EdgeSampler, train_loader
 from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import UsageError
@@ -54,25 +55,27 @@ def test_draws_are_seeded_by_numpys_generator(train):
     assert draws[0] == draws[1] != draws[2]
 
 
-def test_a_user_with_every_item_is_refused(settings, tmp_path, configure):
-    rows = [("greedy", f"i{item}") for item in range(8)] + [(f"u{n}", f"i{n % 8}") for n in range(8)]
-    write_atomic(tmp_path / "other" / "tiny" / "tiny.inter", rows)
-    config = configure(data_path=str(tmp_path / "other"), eval_args={"split": {"LS": "valid_and_test"}})
-    with pytest.raises(UsageError, match="empty"):
-        prepare_data(config.replace(eval_args={**config["eval_args"], "split": {"RS": [1.0, 0.0, 0.0]}}))
-    from recbole_unlearn.data.dataset import Dataset
-
-    dataset = Dataset(config.replace(eval_args={**config["eval_args"], "split": {"RS": [1.0, 0.0, 0.0]}}))
-    train, _, _ = dataset.build()
-    with pytest.raises(UsageError, match="'greedy'.*user_inter_num_interval"):
-        EdgeSampler(train)
+def with_items(train, user, items):
+    return with_extra_edges(train, torch.full_like(items, user), items)
 
 
-def test_one_free_item_is_enough(train):
-    keep = np.ones(len(train), dtype=bool)
-    graph = dataset_graph(train)
-    assert graph.degrees()[: graph.n_users].max() < graph.n_items - 1 and keep.all()
-    EdgeSampler(train)
+def test_a_user_with_every_item_is_refused(train):
+    greedy = with_items(train, train.token2id("user_id", "u3"), torch.arange(1, train.item_num))
+    with pytest.raises(UsageError, match="1 user.*'u3'.*user_inter_num_interval"):
+        EdgeSampler(greedy)
+
+
+def test_a_user_with_every_item_but_one_gets_that_one(train):
+    items = torch.arange(1, train.item_num)
+    free = items[~dataset_graph(train).contains(torch.full_like(items, 5), items)][0]
+    sampler = EdgeSampler(with_items(train, 5, items[items != free]))
+    assert set(sampler.sample_by_key_ids(np.full(100, 5), 1).tolist()) == {free.item()}
+
+
+def test_without_edges_everything_may_be_drawn(train):
+    nothing = with_edges(train, torch.zeros(len(train), dtype=torch.bool))
+    drawn = EdgeSampler(nothing).sample_by_key_ids(np.full(2000, 5), 1)
+    assert set(drawn.tolist()) == set(range(1, train.item_num))
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 128, 10**6])

@@ -1,6 +1,8 @@
 """The sweep: its file, its points, and a small one from end to end."""
 
 import math
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,28 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recbole_unlearn.command_line import parse
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.space import Values, points_of, read_space
-from recbole_unlearn.tune import METHOD, objective, prepare, run_sweep, simulation
+from recbole_unlearn.tune import METHOD, objective, prepare, run_sweep, simulation, table
 
 SHIPPED = Path(__file__).parents[1] / "hyper.test"
-N_USERS, N_ITEMS = 40, 30
-QUICK = {
-    "epochs": 4,
-    "eval_step": 2,
-    "embedding_size": 8,
-    "train_batch_size": 512,
-    "ie_epochs": 2,
-    "ie_batch_size": 512,
-    "unlearn_finetune_epochs": 1,
-    "forget_attack_epochs": 2,
-    "forget_ratio": 0.05,
-    "unlearn_negatives": 200,
-    "gpu_id": "",
-    "show_progress": False,
-}
 
 
 @pytest.fixture
@@ -43,17 +31,9 @@ def space_file(tmp_path):
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    """A working directory with a dataset of two groups of users, each with a taste of its own."""
-    rng = np.random.default_rng(0)
-    affinity = np.where(np.arange(N_USERS)[:, None] % 2 == np.arange(N_ITEMS) % 2, 0.7, 0.1)
-    lines = ["user_id:token\titem_id:token"]
-    lines += [f"u{user}\ti{item}" for user, item in np.argwhere(rng.random((N_USERS, N_ITEMS)) < affinity)]
-    folder = tmp_path / "data" / "tiny"
-    folder.mkdir(parents=True)
-    (folder / "tiny.inter").write_text("\n".join(lines) + "\n")
-    monkeypatch.chdir(tmp_path)
-    return {**QUICK, "data_path": "data", "checkpoint_dir": "saved", "load_col": {"inter": ["user_id", "item_id"]}}
+def here(settings):
+    """Settings with paths that mean something in this working directory only."""
+    return {**settings, "data_path": os.path.relpath(settings["data_path"]), "checkpoint_dir": "saved"}
 
 
 def test_reads_each_kind(space_file):
@@ -82,6 +62,7 @@ def test_reads_each_kind(space_file):
         ("ie_rho choice []", "takes [A,B,...]"),
         ("ie_rho choice 0.1,0.2", "takes [A,B,...]"),
         ("ie_rho choice ['a']", "takes [A,B,...]"),
+        ("ie_epochs choice [2.5]", "takes [A,B,...]"),
         ("ie_rho choice [__import__('os')]", "takes [A,B,...]"),
         ("ie_rho uniform 0.5,0.1", "takes LOW,HIGH"),
         ("ie_rho uniform 0,1,2", "takes LOW,HIGH"),
@@ -118,7 +99,8 @@ def test_choices_alone_are_all_tried():
     space = {"ie_rho": Values("choice", (0.1, 0.2)), "ie_epochs": Values("choice", (1, 2, 3))}
     points = points_of(space, n_trials=1, seed=0)
     assert len(points) == 6
-    assert {(point["ie_rho"], point["ie_epochs"]) for point in points} == {(a, b) for a in (0.1, 0.2) for b in (1, 2, 3)}
+    assert all(set(point) == set(space) for point in points)
+    assert len({tuple(point.values()) for point in points}) == 6
 
 
 def test_draws_lie_in_their_range_and_repeat():
@@ -138,6 +120,8 @@ def test_draws_lie_in_their_range_and_repeat():
     assert all(isinstance(point["c"], int) for point in points)
     assert all(0.5 <= point["d"] <= 1 for point in points)
     assert {point["e"] for point in points} == {"x", "y"}
+    with pytest.raises(UsageError, match="at least 1 trial"):
+        points_of(space, n_trials=0, seed=1)
 
 
 def test_shipped_space_is_accepted():
@@ -163,21 +147,34 @@ def test_simulation_is_another_request_and_sees_no_test_data(here, kind):
 
 
 def test_sweep_end_to_end(here, space_file):
-    path = space_file("ie_unlearning_weight choice [1,0.1]\n")
-    result = run_sweep("LightGCN", "tiny", config_dict=here, hyper_file=path)
+    result = run_sweep("LightGCN", "tiny", None, here, space_file("ie_unlearning_weight choice [1,0.1]\n"))
 
     trials = result["trials"]
     assert {trial["ie_unlearning_weight"] for trial in trials} == {1, 0.1}
     assert all(math.isfinite(trial["score"]) and trial["seconds"] > 0 for trial in trials)
     assert trials[0]["score"] >= trials[1]["score"]
     assert result["best"] == {"ie_unlearning_weight": trials[0]["ie_unlearning_weight"]}
-    assert result["command"].startswith("python run_unlearn.py --model=LightGCN --dataset=tiny --epochs=4 ")
-    assert result["command"].endswith(f" --ie_unlearning_weight={trials[0]['ie_unlearning_weight']}")
+    words = shlex.split(result["command"])
+    assert words[:4] == ["python", "run_unlearn.py", "--model=LightGCN", "--dataset=tiny"]
+    assert words[-1] == f"--ie_unlearning_weight={trials[0]['ie_unlearning_weight']}"
+    assert parse(words[2:])["config_dict"]["topk"] == "[5]"
 
-    again = objective({**simulation(Config("LightGCN", "tiny", config_dict=here)), **result["best"]})
-    assert again == pytest.approx({key: trials[0][key] for key in again}, rel=1e-3), "the same without ray"
-    assert len(list(Path("saved").glob("original-*.pth"))) == 1, "the original is trained once"
-    assert len(list(Path("saved").glob("retrain-*.pth"))) == 1
+    alone = objective({**simulation(Config("LightGCN", "tiny", config_dict=here)), **result["best"]})
+    assert alone == pytest.approx({key: trials[0][key] for key in alone}, rel=1e-3), "the same without ray"
+    for name in ("original", "retrain"):
+        assert len(list(Path("saved").glob(f"{name}-*.pth"))) == 1, "trained once, then shared"
+
+
+def test_table_shows_failed_trials_and_retrain():
+    trials = [
+        {"ie_rho": 0.1, "score": 0.9, "recall@20": 0.2, "seconds": 1.0},
+        {"ie_rho": [1, 2], "error": "nan", "seconds": 2.0},
+    ]
+    header, best, failed, retrain = table(trials, {"recall@20": 0.25}).splitlines()
+    assert header.split() == ["trial", "ie_rho", "score", "recall@20", "seconds", "error"]
+    assert best.split() == ["1", "0.1", "0.9000", "0.2000", "1.0"]
+    assert failed.split() == ["2", "[1,", "2]", "2.0", "nan"]
+    assert retrain.split() == ["Retrain", "1.0000", "0.2500"]
 
 
 def test_sweep_refuses_before_training(here, space_file):

@@ -17,21 +17,23 @@ class EdgeSampler(Sampler):
     an edge differs: O(log E) a draw in numpy instead of a Python set a user.
 
     Args:
-        dataset (Dataset): built; its interactions are never drawn.
+        dataset (Dataset): built; gives the id space and the popularity.
         distribution (str): ``uniform`` or ``popularity``.
         alpha (float): power of the popularity.
+        graph (Graph): edges that are never drawn; default the dataset's own.
 
     Raises:
         UsageError: a user has interacted with every item, so that no negative exists.
     """
 
-    def __init__(self, dataset, distribution="uniform", alpha=1.0):
+    def __init__(self, dataset, distribution="uniform", alpha=1.0, graph=None):
+        self.graph = dataset_graph(dataset) if graph is None else graph
         super().__init__("train", dataset, distribution, alpha)
         self.phase = "train"
 
     def get_used_ids(self):
         """All edges as sorted numbers ``user * n_items + item``, shape ``(E,)``."""
-        graph = dataset_graph(self.datasets[0])
+        graph = self.graph
         full = torch.nonzero(graph.degrees()[: graph.n_users] >= graph.n_items - 1).flatten()
         if len(full):
             token = self.datasets[0].id2token(self.uid_field, full[0].item())
@@ -65,10 +67,16 @@ class BatchLoader(TrainDataLoader):
             yield self._neg_sampling(self.transform(self._dataset, batch))
 
 
-def train_loader(config, dataset):
-    """Batches of a dataset, with negatives by :class:`EdgeSampler` where the model wants some."""
+def train_loader(config, dataset, graph=None):
+    """Batches of a dataset, with negatives by :class:`EdgeSampler` where the model wants some.
+
+    Args:
+        config (Config): settings of the training.
+        dataset (Dataset): built.
+        graph (Graph): its edges, where at hand, to save sorting them again.
+    """
     arguments = config["train_neg_sample_args"]
     sampler = None
     if arguments["distribution"] != "none":
-        sampler = EdgeSampler(dataset, arguments["distribution"], arguments["alpha"])
+        sampler = EdgeSampler(dataset, arguments["distribution"], arguments["alpha"], graph)
     return BatchLoader(config, dataset, sampler, shuffle=config["shuffle"])

@@ -50,7 +50,7 @@ class UnlearningData:
 
     def observed(self):
         """All edges of training, validation and test as one graph."""
-        return union(self.graph, self.valid, self.test)
+        return Graph.union(self.graph, self.valid, self.test)
 
 
 def prepare_data(config):
@@ -125,22 +125,12 @@ def _evaluation_loaders(config, train, valid, test):
     )
 
 
-def union(*graphs):
-    """One graph of the edges of several on the same nodes."""
-    return Graph.from_edges(
-        torch.cat([graph.users for graph in graphs]),
-        torch.cat([graph.items for graph in graphs]),
-        graphs[0].n_users,
-        graphs[0].n_items,
-    )
-
-
 def _draw_request(config, train, valid, test):
     kind = config["forget_type"]
     graph = dataset_graph(train)
     if kind == "adversarial":
         attacker = train_backbone(attack.attack_config(config), train, name="attack")
-        observed = union(graph, dataset_graph(valid), dataset_graph(test))
+        observed = Graph.union(graph, dataset_graph(valid), dataset_graph(test))
         request = attack.least_likely_edges(
             attacker.model.final_embeddings().cpu(),
             observed,

@@ -1,14 +1,12 @@
 """UnlearnRec: an influence encoder, pre-trained on simulated requests, revises the table in one pass."""
 
 import torch
-import torch.nn.functional as F
 from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
 
-from recbole_unlearn.data.dataset import with_extra_edges
-from recbole_unlearn.data.request import digest, edges_where
+from recbole_unlearn.data.request import digest, random_edges
 from recbole_unlearn.data.sampler import EdgeSampler, train_loader
-from recbole_unlearn.loss import pair_scores
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS, Unlearner
 from recbole_unlearn.model.influence_encoder import InfluenceEncoder
 from recbole_unlearn.trainer import Episode, InfluenceEncoderTrainer
@@ -37,7 +35,7 @@ class UnlearnRec(Unlearner):
         )
         settings = {key: value for key, value in config.as_dict().items() if key.startswith("ie_")}
         content = digest(settings, config.training_settings(), data.graph.users, data.graph.items, ego)
-        simulate = RequestSimulator(pretraining, data, original)
+        simulate = RequestSimulator(pretraining, data)
         trainer = InfluenceEncoderTrainer(
             pretraining,
             self.encoder,
@@ -80,20 +78,14 @@ class UnlearnRec(Unlearner):
 class RequestSimulator:
     """Requests to practise on: random edges of the training graph, never the actual request.
 
-    An edge is drawn with a weight of ``(1 - p)^tilt``, ``p`` its probability under the original model: what a model
-    finds likely is still likely after retraining without it, so there is little to learn from forgetting it.
-
     Args:
         config (Config): settings of the pre-training.
         data (UnlearningData): of it, training and validation data.
-        original (UnlearnableRecommender): gives the probabilities.
     """
 
-    def __init__(self, config, data, original):
+    def __init__(self, config, data):
         self.config, self.data = config, data
-        self.base = train_loader(config, data.train)
-        graph = data.graph
-        self._scores = pair_scores(original.final_embeddings().cpu(), graph.n_users, graph.users, graph.items)
+        self.base = train_loader(config, data.train, data.graph)
         self._round, self._episode = None, None
 
     def episode_of(self, epoch):
@@ -109,8 +101,7 @@ class RequestSimulator:
         users, items = data.valid.users, data.valid.items
         chosen = torch.randperm(len(users), generator=torch.Generator().manual_seed(config["seed"]))
         users, items = (side[chosen[: config["ie_batch_size"]]] for side in (users, items))
-        known = EdgeSampler(with_extra_edges(data.train, data.valid.users, data.valid.items))
-        negatives = known.sample_by_key_ids(users, 1)
+        negatives = EdgeSampler(data.train, graph=Graph.union(data.graph, data.valid)).sample_by_key_ids(users, 1)
         fields = self.base.uid_field, self.base.iid_field, self.base.neg_item_id
         return self._draw(-1), Interaction(dict(zip(fields, (users, items, negatives))))
 
@@ -119,10 +110,5 @@ class RequestSimulator:
         generator = torch.Generator().manual_seed((config["seed"] * 1_000_003 + round_) % 2**32)
         low, high = config["ie_request_ratio"]
         ratio = low + (high - low) * torch.rand((), generator=generator).item()
-        log_weights = self.config["ie_request_tilt"] * F.logsigmoid(-self._scores)
-        uniform = torch.rand(len(log_weights), generator=generator).clamp(min=1e-12)
-        keys = log_weights - (-uniform.log()).log()  # Gumbel's trick: the largest keys are a weighted sample
-        mask = torch.zeros(len(keys), dtype=torch.bool)
-        mask[keys.topk(max(1, round(ratio * len(keys)))).indices] = True
-        request = edges_where(data.graph, mask)
+        request = random_edges(data.graph, max(1, round(ratio * len(data.graph))), generator)
         return Episode(config, data.train, data.graph, request, generator)

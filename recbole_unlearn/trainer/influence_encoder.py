@@ -1,0 +1,141 @@
+"""Training the influence encoder, on simulated requests or on the actual one."""
+
+from functools import cached_property
+
+import torch
+
+from recbole_unlearn.data.dataset import with_edges
+from recbole_unlearn.data.sampler import train_loader
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.graph import Graph
+from recbole_unlearn.loss import contrast_loss, pair_scores, preserving_loss, score_loss, unlearning_loss
+from recbole_unlearn.trainer.resumable import ResumableTrainer
+
+ENCODER_LOSSES = ("model", "unlearning", "preserving", "contrast", "score")
+
+
+class Episode:
+    """One request as the influence encoder sees it; all parts are derived, and only when they are asked for.
+
+    Args:
+        config (Config): ``train_batch_size`` and ``ie_contrast_drop`` are read.
+        train (Dataset): the original's training data, built.
+        graph (Graph): its edges.
+        request (Request): those to forget.
+        generator (torch.Generator): draws the edges dropped for the contrast loss.
+    """
+
+    def __init__(self, config, train, graph, request, generator=None):
+        self.config, self.train, self.request, self.generator = config, train, request, generator
+        self.n_users = graph.n_users
+        self.forget_graph = Graph.from_edges(request.users, request.items, graph.n_users, graph.n_items)
+        self.remaining_graph = graph.without(request.users, request.items)
+
+    @cached_property
+    def forget_adjacency(self):
+        """Of the request's graph, with that graph's own degrees; sparse CSR, shape ``(N, N)``."""
+        return self.forget_graph.to(self.config["device"]).adjacency
+
+    @cached_property
+    def partial_adjacency(self):
+        """The same for the request with ``ie_contrast_drop`` of its edges dropped."""
+        keep = torch.rand(len(self.forget_graph), generator=self.generator) >= self.config["ie_contrast_drop"]
+        return self.forget_graph.subgraph(keep).to(self.config["device"]).adjacency
+
+    @cached_property
+    def touched(self):
+        """Nodes of the request, boolean of shape ``(N,)``."""
+        return (self.forget_graph.degrees() > 0).to(self.config["device"])
+
+    @cached_property
+    def remaining_adjacency(self):
+        """Sparse CSR, shape ``(N, N)``."""
+        return self.remaining_graph.to(self.config["device"]).adjacency
+
+    @cached_property
+    def loader(self):
+        """RecBole's training loader over the remaining interactions."""
+        users, items = self.train.inter_feat[self.train.uid_field], self.train.inter_feat[self.train.iid_field]
+        remaining = with_edges(self.train, ~self.forget_graph.contains(users, items))
+        return train_loader(self.config, remaining, self.remaining_graph)
+
+
+class InfluenceEncoderTrainer(ResumableTrainer):
+    """Trains an influence encoder on the paper's loss (Eq. 25), ``L_M + l_u L_U + l_p L_P + l_c L_C``, and ``l_s L_S``.
+
+    ``L_S`` (:func:`~recbole_unlearn.loss.score_loss`) is ours: ``L_P`` compares softmaxes, which do not see all of a
+    user's scores fall together, and that is the cheapest way to lower those of the forgotten pairs.
+
+    The same class pre-trains (parameters ``influence`` and ``weight``, another simulated request every few epochs)
+    and fine-tunes (``ego`` and ``mlp``, the actual request): which parameters train is the encoder's state, which
+    request an epoch sees is ``episode_of``.
+
+    Args:
+        config (Config): settings; ``ie_*_weight`` are the weights of the losses. A loss of weight 0 is not computed.
+        encoder (InfluenceEncoder): what is trained.
+        backbone (UnlearnableRecommender): the original model; never changed.
+        name (str): file name under ``checkpoint_dir``.
+        episode_of (callable): epoch number to :class:`Episode`.
+    """
+
+    def __init__(self, config, encoder, backbone, name, episode_of):
+        super().__init__(config, encoder, name)
+        self.backbone, self.episode_of = backbone, episode_of
+        self.loss_weights = {loss: config[f"ie_{loss}_weight"] for loss in ENCODER_LOSSES}
+        if not any(self.loss_weights.values()):
+            raise UsageError(f"All of {', '.join(f'ie_{loss}_weight' for loss in ENCODER_LOSSES)} are 0.")
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        self.episode = self.episode_of(epoch_idx)
+        self.views = self.backbone.draw_views(self.episode.remaining_graph.to(self.device))
+        return super()._train_epoch(self.episode.loader, epoch_idx, self.losses, show_progress)
+
+    def losses(self, interaction):
+        """The weighted losses on one batch of remaining interactions, those of weight 0 left out.
+
+        Returns:
+            tuple of torch.Tensor: scalars in the order of ``ENCODER_LOSSES``.
+        """
+        episode, encoder, weights = self.episode, self.model, self.loss_weights
+        n_users, sample = episode.n_users, self.config["ie_sample_size"]
+        fields = self.backbone.USER_ID, self.backbone.ITEM_ID, self.backbone.NEG_ITEM_ID
+        users, items, negatives = (interaction[field] for field in fields)
+        influence = encoder.propagated_influence(episode.forget_adjacency)
+        ego = encoder.revise(encoder.shift(influence, episode.forget_adjacency), episode.touched)
+        final = self.backbone.forward(ego, episode.remaining_adjacency)
+
+        def unlearning():
+            pairs = torch.randint(len(episode.request), (min(len(episode.request), len(interaction)),))
+            forget_users, forget_items = episode.request.users[pairs], episode.request.items[pairs]
+            return unlearning_loss(pair_scores(final, n_users, forget_users.to(final.device), forget_items.to(final.device)))
+
+        def contrast():
+            partial = encoder.propagated_influence(episode.partial_adjacency)
+            nodes = torch.nonzero(episode.touched).flatten()
+            nodes = nodes[torch.randperm(len(nodes), device=nodes.device)[:sample]]
+            return contrast_loss(influence, partial, nodes, self.config["ie_contrast_temperature"])
+
+        compute = {
+            "model": lambda: self.backbone.model_loss(interaction, ego, final, self.views),
+            "unlearning": unlearning,
+            "preserving": lambda: preserving_loss(
+                final, encoder.final, n_users, users[:sample], items[:sample], self.config["ie_preserving_temperature"]
+            ),
+            "contrast": contrast,
+            "score": lambda: score_loss(final, encoder.final, n_users, users, items, negatives),
+        }
+        return tuple(weights[loss] * compute[loss]() for loss in ENCODER_LOSSES if weights[loss])
+
+    @torch.no_grad()
+    def _valid_epoch(self, valid_data, show_progress=False):
+        """The same loss on requests kept aside, with validation pairs in the place of remaining interactions."""
+        self.episode, interaction = valid_data
+        self.views = self.backbone.draw_views(self.episode.remaining_graph.to(self.device))
+        score = float(sum(self.losses(interaction.to(self.device))))
+        return score, {"loss": score}
+
+    def _generate_train_loss_output(self, epoch_idx, s_time, e_time, losses):
+        line = super()._generate_train_loss_output(epoch_idx, s_time, e_time, losses)
+        for number, loss in enumerate((loss for loss in ENCODER_LOSSES if self.loss_weights[loss]), start=1):
+            line = line.replace(f"train_loss{number}", loss)
+        return line

@@ -1,0 +1,127 @@
+"""RecBole's Trainer, made resumable."""
+
+import os
+from time import perf_counter
+
+import torch
+from recbole.trainer import Trainer
+from recbole.utils import init_seed, set_color
+from torch.utils.tensorboard import SummaryWriter
+
+from recbole_unlearn import checkpoint
+from recbole_unlearn.errors import UsageError
+
+SECONDS_BETWEEN_SAVES = 5
+PROGRESS = ("epoch", "cur_step", "best_valid_score", "best_valid_result", "seconds")
+
+
+class ResumableTrainer(Trainer):
+    """RecBole's Trainer whose files are named by content, written aside and resumed from.
+
+    ``NAME.pth`` holds the best weights, ``NAME.pth.resume`` the last state. Each epoch's random streams are derived
+    from the seed and the epoch, so an interrupted training goes on as if it had not been. A training that finished is
+    not repeated: :meth:`fit` loads it.
+
+    Args:
+        config (Config): settings.
+        model (torch.nn.Module): what is trained.
+        name (str): file name under ``checkpoint_dir``; must change with whatever changes the result.
+    """
+
+    def __init__(self, config, model, name):
+        super().__init__(config, model)
+        self.saved_model_file = os.path.join(config["checkpoint_dir"], f"{name}.pth")
+        self.resume_file = f"{self.saved_model_file}.resume"
+        self.tensorboard = SummaryWriter(os.path.join(self.tensorboard.log_dir, name))
+        self.epoch = 0
+        self.seconds = 0.0  # spent training, earlier runs included
+        self.seconds_before = 0.0  # what those had spent
+        self._resumable = False  # until fit says so
+        self._resumed_at = self._last_save = perf_counter()
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """Train, resume or load; the model then holds the best weights (the last ones without validation data)."""
+        self._resumable = saved
+        if saved and self._load_finished():
+            return self.best_valid_score, self.best_valid_result
+        if saved and os.path.exists(self.resume_file):
+            self.resume_checkpoint(self.resume_file)
+        self._resumed_at = self._last_save = perf_counter()
+        result = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+        self._count_seconds()
+        if saved:
+            if self.best_valid_result is not None:
+                self.model.load_state_dict(checkpoint.load(self.saved_model_file, self.device)["state_dict"])
+            checkpoint.save(self.saved_model_file, {**self._state(), "finished": True})
+            if os.path.exists(self.resume_file):
+                os.remove(self.resume_file)
+        self.tensorboard.close()
+        return result
+
+    def _build_optimizer(self, **kwargs):
+        optimizer = super()._build_optimizer(**kwargs)
+        for group in optimizer.param_groups:
+            if "fused" in group:
+                group["fused"] = True  # Adam's update in one pass over memory instead of ten
+        return optimizer
+
+    def resume_checkpoint(self, resume_file):
+        """Go on from the ``.resume`` file of the same training."""
+        state = checkpoint.load(resume_file, self.device)
+        self.model.load_state_dict(state["state_dict"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._restore_progress(state)
+        self.start_epoch = self.epoch
+        self.logger.info(f"Resuming at epoch {self.start_epoch} from {resume_file}")
+
+    def _load_finished(self):
+        if not os.path.exists(self.saved_model_file):
+            return False
+        state = checkpoint.load(self.saved_model_file, self.device)
+        if not state["finished"]:
+            return False
+        self.model.load_state_dict(state["state_dict"])
+        self._restore_progress(state)
+        self.logger.info(set_color("Trained before", "blue") + f" in {self.seconds:.1f}s: {self.saved_model_file}")
+        return True
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        self.epoch = epoch_idx
+        if self._resumable and epoch_idx > self.start_epoch and perf_counter() - self._last_save > SECONDS_BETWEEN_SAVES:
+            self._count_seconds()
+            checkpoint.save(self.resume_file, {**self._state(), "optimizer": self.optimizer.state_dict()})
+            self._last_save = perf_counter()
+        seed = (self.config["seed"] * 1_000_003 + epoch_idx) % 2**32
+        init_seed(seed, self.config["reproducibility"])
+        train_data.generator.manual_seed(seed)
+        return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+
+    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
+        checkpoint.save(self.saved_model_file, {**self._state(), "finished": False})
+
+    def _check_nan(self, loss):
+        if not torch.isfinite(loss):
+            raise UsageError(
+                f"The loss of {type(self.model).__name__} became {loss.item()} in epoch {self.epoch}; "
+                "nothing was saved from it. Try a smaller learning rate."
+            )
+
+    def _state(self):
+        return {"state_dict": self.model.state_dict(), **{key: _plain(getattr(self, key)) for key in PROGRESS}}
+
+    def _restore_progress(self, state):
+        for key in PROGRESS:
+            setattr(self, key, state[key])
+        self.seconds_before = self.seconds
+
+    def _count_seconds(self):
+        now = perf_counter()
+        self.seconds += now - self._resumed_at
+        self._resumed_at = now
+
+
+def _plain(value):
+    """RecBole's scores are numpy scalars, which a safe load refuses."""
+    if isinstance(value, dict):
+        return {key: float(entry) for key, entry in value.items()}
+    return value if value is None or isinstance(value, int) else float(value)

@@ -1,0 +1,170 @@
+"""The command line, end to end on ml-100k as a user types it, and its error messages."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+
+from recbole_unlearn import command_line
+from recbole_unlearn.errors import UsageError
+
+SCRIPT = Path(__file__).parent.parent / "run_unlearn.py"
+QUICK = (
+    "--epochs=2",
+    "--eval_step=1",
+    "--ie_epochs=1",
+    "--forget_attack_epochs=2",
+    "--show_progress=False",
+    "--gpu_id=",
+    "--embedding_size=16",
+    "--n_layers=2",
+)
+COSTS = ("offline_seconds", "online_seconds", "peak_memory_mb")
+
+
+def run(folder, *arguments):
+    folder.mkdir(exist_ok=True)
+    return subprocess.run([sys.executable, str(SCRIPT), *arguments], cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory):
+    """The same command in two folders."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
+    arguments = ("--model=LightGCN", "--dataset=ml-100k", "--seed=5", *QUICK)
+    return [(folder, run(folder, *arguments)) for folder in folders]
+
+
+def reports(two_runs):
+    return [json.loads((folder / "saved" / "LightGCN-ml-100k-adversarial.json").read_text()) for folder, _ in two_runs]
+
+
+def test_a_run_succeeds_and_leaves_its_files(two_runs):
+    folder, process = two_runs[0]
+    assert process.returncode == 0, process.stderr
+    assert "Traceback" not in process.stdout + process.stderr
+    names = {path.name for path in (folder / "saved").iterdir()}
+    assert {"LightGCN-ml-100k-adversarial.json", "LightGCN-ml-100k-adversarial.png"} <= names
+    assert sorted(path.name for path in folder.iterdir()) == ["log", "log_tensorboard", "saved"]
+
+
+def test_the_report_has_every_method_and_metric(two_runs):
+    report = reports(two_runs)[0]
+    labels = [(row["method"], row["stage"]) for row in report["results"]]
+    assert labels[0] == ("original", "")
+    assert {"Retrain", "UnlearnRec", "DropEdges"} <= {method for method, _ in labels}
+    expected = {"method", "stage", "recall@20", "ndcg@20", "MI-BF", "MI-NG", "AUC_FN", "AUC_FT", *COSTS}
+    assert all(set(row) >= expected for row in report["results"])
+    assert report["seed"] == 5 and report["config"]["epochs"] == 2 and report["forget"]["n_interactions"] > 700
+
+
+def test_the_table_is_printed(two_runs):
+    _, process = two_runs[0]
+    output = process.stdout + process.stderr
+    assert "recall@20" in output and "MI-BF" in output and "UnlearnRec" in output
+
+
+def test_same_seed_same_metrics(two_runs):
+    first, second = (
+        [{key: value for key, value in row.items() if key not in COSTS} for row in report["results"]]
+        for report in reports(two_runs)
+    )
+    assert first == second
+
+
+def test_repeating_a_command_trains_nothing_again(two_runs):
+    folder, _ = two_runs[0]
+    before = reports(two_runs)[0]["results"]
+    process = run(folder, "--model=LightGCN", "--dataset=ml-100k", "--seed=5", *QUICK)
+    assert process.returncode == 0, process.stderr
+    assert (process.stdout + process.stderr).count("Trained before") >= 4
+    after = reports(two_runs)[0]["results"]
+    for old, new in zip(before, after, strict=True):
+        assert {key: old[key] for key in old if key not in COSTS} == {key: new[key] for key in new if key not in COSTS}
+    assert after[0]["offline_seconds"] == pytest.approx(before[0]["offline_seconds"])
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--model=LightGNC", "--dataset=ml-100k"), "Unknown model 'LightGNC'. Did you mean 'LightGCN'?"),
+        (("--model=BPR", "--dataset=ml-100k", "--epochs"), "Argument '--epochs' is not of the form --key=value."),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(tmp_path, arguments, message):
+    process = run(tmp_path / "run", *arguments)
+    assert process.returncode == 2
+    assert process.stderr.strip().count("\n") == 0, process.stderr
+    assert process.stderr.startswith(f"run_unlearn: {message}")
+    assert process.stdout == ""
+
+
+def fail(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        command_line.main(list(arguments))
+    assert stop.value.code == 2
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("dataset, reason", [("ml-1m", "no network"), ("my-own", "my-own")])
+def test_missing_dataset_says_where_to_put_which_file(tmp_path, monkeypatch, capsys, dataset, reason):
+    def no_network(*_, **__):
+        raise URLError("no network")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    for _ in range(2):
+        message = fail(capsys, "--model=BPR", f"--dataset={dataset}", "--gpu_id=")
+        assert message.startswith(f"run_unlearn: Dataset '{dataset}' could not be downloaded") and reason in message
+        assert f"dataset/{dataset}/{dataset}.inter" in message and "user_id:token<TAB>item_id:token" in message
+        assert "--data_path=FOLDER" in message
+        assert not (tmp_path / "dataset" / dataset).exists()
+
+
+def test_dataset_folder_without_its_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dataset" / "mine").mkdir(parents=True)
+    message = fail(capsys, "--model=BPR", "--dataset=mine", "--gpu_id=")
+    assert "Dataset 'mine' has no file mine.inter" in message and "dataset/mine/mine.inter" in message
+
+
+def test_arguments():
+    parsed = command_line.parse(
+        ["-m", "BPR", "--dataset=ml-100k", "--config_files=a.yaml b.yaml", "--epochs=3", "--eval_args={'a': 'b=c'}"]
+    )
+    assert parsed == {
+        "model": "BPR",
+        "dataset": "ml-100k",
+        "config_file_list": ["a.yaml", "b.yaml"],
+        "config_dict": {"epochs": "3", "eval_args": "{'a': 'b=c'}"},
+    }
+
+
+def test_no_arguments_leave_everything_to_the_configuration():
+    assert command_line.parse([]) == {"model": None, "dataset": None, "config_file_list": None, "config_dict": {}}
+
+
+@pytest.mark.parametrize("wrong", ["epochs=3", "-e=3", "--epochs", "something"])
+def test_arguments_of_another_form(wrong):
+    with pytest.raises(UsageError, match=f"'{wrong}' is not of the form --key=value"):
+        command_line.parse(["--model=BPR", wrong])
+
+
+def test_argument_given_twice():
+    assert command_line.parse(["--epochs=3", "--epochs=3"])["config_dict"] == {"epochs": "3"}
+    with pytest.raises(UsageError, match="'--epochs' is given twice, as '3' and '4'"):
+        command_line.parse(["--epochs=3", "--epochs=4"])
+
+
+def test_interruption_says_that_it_can_go_on(monkeypatch, capsys):
+    def interrupted(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "run_unlearn", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        command_line.main(["--model=BPR"])
+    assert stop.value.code == 130
+    assert "the same command goes on" in capsys.readouterr().err

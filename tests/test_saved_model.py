@@ -1,0 +1,165 @@
+"""Saved models: they score as before, and hold nothing of what was forgotten."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_rows, write_atomic
+from recbole.data.interaction import Interaction
+from recbole.trainer import Trainer
+from test_checkpoint import Touch
+
+from recbole_unlearn import checkpoint, load_data_and_model, run_unlearn
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.method import METHODS
+from recbole_unlearn.saved_model import load_model, save_model
+
+MODELS = ["BPR", "LightGCN", "SGL", "SimGCL"]
+
+
+def all_scores(model):
+    return model.full_sort_predict(Interaction({"user_id": torch.arange(model.n_users)}))
+
+
+@pytest.fixture
+def saved(prepared, tmp_path):
+    """A DropEdges model, its run, and the path that it was saved to."""
+
+    def save(model="LightGCN", **changes):
+        run = prepared(model, **changes)
+        _, unlearned, _ = next(METHODS["DropEdges"](run.config, run.data, run.original).unlearn())
+        path = str(tmp_path / "model.pth")
+        save_model(path, unlearned, run.config, run.data.train)
+        return path, unlearned, run
+
+    return save
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_loaded_model_gives_the_same_scores(saved, model):
+    path, unlearned, run = saved(model)
+    config, loaded, tokens = load_model(path)
+    assert torch.equal(all_scores(loaded), all_scores(unlearned))
+    assert config["model"] == model and not loaded.training
+    assert tokens["user"] == list(run.data.train.field2id_token["user_id"])
+    assert tokens["item"] == list(run.data.train.field2id_token["item_id"])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_loaded_model_can_be_trained_and_unlearn_again(saved, model):
+    path, _, run = saved(model)
+    _, loaded, _ = load_model(path)
+    users, items = loaded.graph.users, loaded.graph.items
+    loaded.train()
+    batch = Interaction({"user_id": users, "item_id": items, "neg_item_id": items.flip(0)})
+    assert torch.isfinite(loaded.calculate_loss(batch))
+    again = loaded.revised(loaded.ego_embeddings(), loaded.graph.without(users[:1], items[:1]))
+    assert len(again.graph) == len(run.data.remaining_graph) - 1
+
+
+def test_file_holds_no_forgotten_pair(saved):
+    path, _, run = saved()
+    state = checkpoint.load(path)
+    stored = set(zip(*state["edges"].tolist()))
+    request = set(zip(run.data.request.users.tolist(), run.data.request.items.tolist()))
+    remaining = set(zip(run.data.remaining_graph.users.tolist(), run.data.remaining_graph.items.tolist()))
+    assert request and stored.isdisjoint(request) and stored == remaining
+
+
+@pytest.mark.parametrize("kind, token", [("user", "u17"), ("item", "i23")])
+def test_file_names_nobody_whose_interactions_were_all_forgotten(saved, kind, token):
+    path, _, run = saved(forget_type=kind, **{f"forget_{kind}s": [token]})
+    assert token in run.data.train.field2id_token[f"{kind}_id"]
+    with open(path, "rb") as file:
+        content = file.read()
+    assert b"u18" in content and b"i22" in content
+    assert token.encode() not in content
+    _, _, tokens = load_model(path)
+    assert tokens[kind].count(None) == 1 and len(tokens[kind]) == run.data.train.num(f"{kind}_id")
+
+
+def test_file_of_a_request_from_a_file_names_nobody_forgotten(saved, tmp_path):
+    path = write_atomic(tmp_path / "u17.inter", [("u17",)], ("user_id",))
+    saved_path, _, _ = saved(forget_type="file", forget_file=path)
+    with open(saved_path, "rb") as file:
+        content = file.read()
+    assert b"u17" not in content and b"u18" in content
+
+
+def test_run_saves_what_load_data_and_model_returns(settings, tmp_path):
+    changes = {**settings, "forget_type": "user", "forget_ratio": 0.1, "unlearn_methods": ["DropEdges", "UnlearnRec"]}
+    report = run_unlearn("LightGCN", "tiny", config_dict=changes)
+    files = sorted(path.name for path in (tmp_path / "saved").glob("*-user.pth"))
+    assert files == [
+        "DropEdges-LightGCN-tiny-user.pth",
+        "UnlearnRec-fine-tuned-LightGCN-tiny-user.pth",
+        "UnlearnRec-zero-shot-LightGCN-tiny-user.pth",
+    ]
+    result = load_data_and_model(str(tmp_path / "saved" / files[0]))
+    config, model, dataset, train_data, valid_data, test_data = result
+    assert config["model"] == "LightGCN" and type(dataset).__name__ == "Dataset"
+    n_trained = sum(len(batch) for batch in train_data)
+    assert n_trained == len(model.graph) == 320 - report["forget"]["n_interactions"]
+    trained = {pair for b in train_data for pair in zip(b["user_id"].tolist(), b["item_id"].tolist())}
+    assert trained == set(zip(model.graph.users.tolist(), model.graph.items.tolist()))
+
+    trainer = Trainer(config, model)
+    expected = next(row for row in report["results"] if row["method"] == "DropEdges")
+    assert trainer.evaluate(test_data, load_best_model=False)["ndcg@5"] == pytest.approx(expected["ndcg@5"])
+    assert np.isfinite(trainer.evaluate(valid_data, load_best_model=False)["ndcg@5"])
+
+
+def test_adversarial_model_comes_back_with_its_clean_data(settings, tmp_path):
+    changes = {**settings, "forget_type": "adversarial", "unlearn_methods": "DropEdges"}
+    run_unlearn("LightGCN", "tiny", config_dict=changes)
+    _, model, _, train_data, _, _ = load_data_and_model(str(tmp_path / "saved" / "DropEdges-LightGCN-tiny-adversarial.pth"))
+    assert sum(len(batch) for batch in train_data) == len(model.graph) == 320
+
+
+def test_settings_may_change_on_loading(saved, tmp_path):
+    path, _, _ = saved()
+    write_atomic(tmp_path / "moved" / "tiny" / "tiny.inter", tiny_rows())
+    config, *_ = load_data_and_model(path, {"data_path": str(tmp_path / "moved"), "eval_batch_size": 123})
+    assert config["eval_batch_size"] == 123 and config["data_path"].startswith(str(tmp_path / "moved"))
+
+
+def test_changed_data_are_noticed(saved, tmp_path):
+    path, _, _ = saved()
+    rows = [("someone", item) if user == "u0" else (user, item) for user, item in tiny_rows()]
+    write_atomic(tmp_path / "moved" / "tiny" / "tiny.inter", rows)
+    with pytest.raises(UsageError, match="The user_ids of dataset 'tiny' are not those.*load_model"):
+        load_data_and_model(path, {"data_path": str(tmp_path / "moved")})
+
+
+def test_model_alone_needs_no_data(saved):
+    path, unlearned, _ = saved()
+    _, loaded, _ = load_model(path, {"data_path": "gone"})
+    assert torch.equal(all_scores(loaded), all_scores(unlearned))
+
+
+def test_missing_file():
+    with pytest.raises(UsageError, match="'gone.pth' does not exist"):
+        load_model("gone.pth")
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\x80\x04N."])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "other.pth"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="is no model saved by recbole_unlearn"):
+        load_model(str(path))
+
+
+def test_other_checkpoints_are_refused(tmp_path):
+    checkpoint.save(tmp_path / "other.pth", {"state_dict": {}})
+    with pytest.raises(UsageError, match="is no model saved by recbole_unlearn"):
+        load_model(str(tmp_path / "other.pth"))
+
+
+def test_a_pickle_with_code_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"config": Touch()}, "evil.pth")
+    with pytest.raises(UsageError, match="'evil.pth' is no model saved by recbole_unlearn"):
+        load_model("evil.pth")
+    assert not os.path.exists("executed")

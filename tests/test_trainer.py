@@ -1,0 +1,227 @@
+"""Trainings that are interrupted, continued, loaded, and those that diverge."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from recbole.trainer import Trainer
+
+from recbole_unlearn import checkpoint, run_unlearn
+from recbole_unlearn.data.split import prepare_data
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.method import METHODS
+from recbole_unlearn.trainer import resumable, train_backbone
+from recbole_unlearn.trainer.influence_encoder import ENCODER_LOSSES
+
+MODELS = ["BPR", "LightGCN", "SGL", "SimGCL"]
+
+
+@pytest.fixture(autouse=True)
+def save_every_epoch(monkeypatch):
+    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_SAVES", 0)
+
+
+@pytest.fixture
+def epochs_run(monkeypatch):
+    """The epochs that trainers run, in order; set ``interrupt_at`` to break off after that epoch's training."""
+
+    class Epochs(list):
+        interrupt_at = None
+
+    epochs, train_epoch = Epochs(), Trainer._train_epoch
+
+    def record(self, train_data, epoch, *arguments, **named):
+        result = train_epoch(self, train_data, epoch, *arguments, **named)
+        epochs.append(epoch)
+        if epoch == epochs.interrupt_at:
+            epochs.interrupt_at = None
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(Trainer, "_train_epoch", record)
+    return epochs
+
+
+def files(config):
+    return sorted(Path(config["checkpoint_dir"]).iterdir())
+
+
+def assert_same_weights(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+@pytest.mark.parametrize("validated", [True, False])
+@pytest.mark.parametrize("model", MODELS)
+def test_interrupted_training_goes_on_as_if_it_had_not_been(configure, epochs_run, model, validated):
+    config = configure(model, epochs=6, eval_step=2)
+    data = prepare_data(config)
+    valid = data.valid_data if validated else None
+    straight = train_backbone(config, data.train, "straight", valid)
+
+    epochs_run.clear()
+    epochs_run.interrupt_at = 3
+    with pytest.raises(KeyboardInterrupt):
+        train_backbone(config, data.train, "broken", valid)
+    assert any(path.suffix == ".resume" for path in files(config))
+    torch.manual_seed(12345)
+    continued = train_backbone(config, data.train, "broken", valid)
+    assert epochs_run == [0, 1, 2, 3, 3, 4, 5]
+    assert_same_weights(continued.model.state_dict(), straight.model.state_dict())
+    assert continued.seconds > continued.seconds_before > 0
+    assert not any(path.suffix == ".resume" for path in files(config))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_interrupted_pretraining_goes_on_as_if_it_had_not_been(prepared, tmp_path, epochs_run, model):
+    weights = {f"ie_{loss}_weight": 1.0 for loss in ENCODER_LOSSES}
+    run = prepared(model, ie_epochs=6, ie_epochs_per_request=2, **weights)
+
+    def encoder(folder):
+        method = METHODS["UnlearnRec"](run.config.replace(checkpoint_dir=str(tmp_path / folder)), run.data, run.original)
+        method.prepare()
+        return method.encoder.state_dict()
+
+    straight = encoder("straight")
+    epochs_run.interrupt_at = 3
+    with pytest.raises(KeyboardInterrupt):
+        encoder("broken")
+    epochs_run.clear()
+    continued = encoder("broken")
+    assert epochs_run == [3, 4, 5]
+    assert_same_weights(continued, straight)
+
+
+def test_interruption_before_the_first_save_starts_over(configure, epochs_run):
+    config = configure()
+    data = prepare_data(config)
+    epochs_run.interrupt_at = 0
+    with pytest.raises(KeyboardInterrupt):
+        train_backbone(config, data.train, "broken", data.valid_data)
+    train_backbone(config, data.train, "broken", data.valid_data)
+    assert epochs_run == [0, 0, 1, 2, 3]
+
+
+def test_interruption_during_a_save_keeps_the_save_before(configure, epochs_run, monkeypatch):
+    config = configure(epochs=6)
+    data = prepare_data(config)
+    straight = train_backbone(config, data.train, "straight", data.valid_data)
+    save = torch.save
+
+    def write_half(state, file, *arguments, **named):
+        if state.get("epoch") == 3 and "optimizer" in state:
+            Path(file).write_bytes(b"half")
+            raise KeyboardInterrupt
+        return save(state, file, *arguments, **named)
+
+    monkeypatch.setattr(torch, "save", write_half)
+    with pytest.raises(KeyboardInterrupt):
+        train_backbone(config, data.train, "broken", data.valid_data)
+    monkeypatch.setattr(torch, "save", save)
+    epochs_run.clear()
+    continued = train_backbone(config, data.train, "broken", data.valid_data)
+    assert epochs_run == [2, 3, 4, 5]
+    assert_same_weights(continued.model.state_dict(), straight.model.state_dict())
+
+
+def test_finished_training_is_loaded_and_not_repeated(configure, epochs_run):
+    config = configure()
+    data = prepare_data(config)
+    first = train_backbone(config, data.train, "original", data.valid_data)
+    epochs_run.clear()
+    second = train_backbone(config, data.train, "original", data.valid_data)
+    assert epochs_run == []
+    assert_same_weights(first.model.state_dict(), second.model.state_dict())
+    assert second.seconds == second.seconds_before == first.seconds and first.seconds_before == 0
+    assert not second.model.training
+
+
+def test_retrained_model_does_not_depend_on_earlier_requests(settings, tmp_path):
+    """Two adversarial requests leave the same clean edges, but hide other items from the validation."""
+    changes = {
+        **settings,
+        **{"epochs": 40, "eval_step": 1, "stopping_step": 3, "learning_rate": 0.01},
+        **{"forget_type": "adversarial", "forget_ratio": 0.2, "forget_attack_pool": 0.5, "unlearn_methods": "Retrain"},
+    }
+
+    def retrained(seed, folder):
+        named = {"forget_seed": seed, "checkpoint_dir": str(tmp_path / folder)}
+        return run_unlearn("LightGCN", "tiny", config_dict={**changes, **named}, saved=False)["results"][-1]["MI-BF"]
+
+    alone = [retrained(seed, f"alone{seed}") for seed in range(1, 5)]
+    assert [retrained(seed, "shared") for seed in range(1, 5)] == alone
+
+
+@pytest.mark.parametrize("changes", [{"seed": 8}, {"learning_rate": 0.03}, {"epochs": 5}, {"ssl_weight": 0.5}])
+def test_other_settings_are_another_training(configure, epochs_run, changes):
+    data = prepare_data(configure("SGL"))
+    train_backbone(configure("SGL"), data.train, "original")
+    epochs_run.clear()
+    train_backbone(configure("SGL", **changes), data.train, "original")
+    assert epochs_run
+
+
+def test_other_edges_are_another_training(configure, epochs_run):
+    config = configure()
+    data = prepare_data(config)
+    train_backbone(config, data.train, "original")
+    epochs_run.clear()
+    train_backbone(config, data.remaining, "original")
+    assert epochs_run == [0, 1, 2, 3]
+
+
+def test_other_validation_data_are_another_training(configure, epochs_run):
+    config = configure()
+    data = prepare_data(config)
+    train_backbone(config, data.train, "original", data.valid_data)
+    epochs_run.clear()
+    train_backbone(config, data.train, "original", data.test_data)
+    assert epochs_run
+
+
+def test_same_training_twice_gives_the_same_weights(configure):
+    config = configure("SimGCL")
+    data = prepare_data(config)
+    models = [train_backbone(config, data.train, name, data.valid_data).model for name in ("one", "two")]
+    assert_same_weights(models[0].state_dict(), models[1].state_dict())
+
+
+def test_best_epoch_is_kept(configure, monkeypatch):
+    config = configure(epochs=6, eval_step=1, learning_rate=0.3)
+    data = prepare_data(config)
+    scores = []
+    valid_epoch = Trainer._valid_epoch
+
+    def record(self, *arguments, **named):
+        result = valid_epoch(self, *arguments, **named)
+        scores.append((result[0], {name: value.clone() for name, value in self.model.state_dict().items()}))
+        return result
+
+    monkeypatch.setattr(Trainer, "_valid_epoch", record)
+    model = train_backbone(config, data.train, "original", data.valid_data).model
+    best = max(range(6), key=lambda epoch: (scores[epoch][0], epoch))
+    assert_same_weights(model.state_dict(), scores[best][1])
+
+
+def test_early_stopping(configure, epochs_run):
+    config = configure(epochs=50, eval_step=1, stopping_step=1, learning_rate=0.5)
+    data = prepare_data(config)
+    train_backbone(config, data.train, "original", data.valid_data)
+    assert len(epochs_run) < 50
+
+
+@pytest.mark.parametrize("model", ["BPR", "SGL"])
+def test_diverging_training_is_refused_and_never_taken_for_finished(configure, epochs_run, model):
+    config = configure(model, learning_rate=1e38)
+    data = prepare_data(config)
+    for _ in range(2):
+        with pytest.raises(UsageError, match=rf"loss of {model} became (nan|inf|-inf) in epoch \d.*smaller learning rate"):
+            train_backbone(config, data.train, "original", data.valid_data)
+    assert not any(checkpoint.load(path)["finished"] for path in files(config) if path.suffix == ".pth")
+
+
+def test_a_run_leaves_no_unfinished_state_behind(settings, tmp_path):
+    changes = {**settings, "unlearn_finetune_epochs": 3, "unlearn_methods": "all"}
+    run_unlearn("LightGCN", "tiny", config_dict=changes)
+    assert [path.name for path in (tmp_path / "saved").iterdir() if path.suffix not in (".pth", ".json", ".png")] == []
