@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import os
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -15,8 +16,19 @@ from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.evaluator import register_metrics
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
+from recbole_unlearn.validation import check_values
 
 PREFIXES = ("forget_", "unlearn_", "ie_")
+DERIVED = {  # what RecBole adds to the settings by itself
+    "MODEL_TYPE",
+    "MODEL_INPUT_TYPE",
+    "device",
+    "eval_type",
+    "local_rank",
+    "single_spec",
+    "test_neg_sample_args",
+    "valid_neg_sample_args",
+}
 
 register_metrics()  # RecBole looks metrics up while a Config is being built
 
@@ -45,7 +57,7 @@ class Config(RecBoleConfig):
     """
 
     def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None):
-        super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
+        super().__init__(model, dataset, config_file_list, copy.deepcopy(config_dict or {}))  # RecBole changes it
         self._check_prefixed_keys()
 
     def replace(self, **changes):
@@ -59,12 +71,13 @@ class Config(RecBoleConfig):
         return type(self)(model, self.dataset, config_dict=copy.deepcopy(self.external_config_dict))
 
     def as_dict(self):
-        """All settings as plain data (numbers, strings, lists, dicts), fit for JSON and for rebuilding."""
-        return {key: _plain(value) for key, value in sorted(self.final_config_dict.items())}
+        """All settings as plain data (numbers, strings, lists, dicts), fit for JSON and for ``config_dict``."""
+        settings = {key: _plain(value) for key, value in sorted(self.final_config_dict.items()) if key not in DERIVED}
+        return {**settings, "data_path": os.path.dirname(settings["data_path"])}  # RecBole appended the dataset's name
 
     def training_settings(self):
         """The settings that a backbone's training depends on: all but the machine's and the plugin's own."""
-        ignored = set(general_arguments) - {"seed"} | {"device", "config_files"}
+        ignored = set(general_arguments) - {"seed"} | {"config_files", "report_file"}
         return {
             key: value
             for key, value in self.as_dict().items()
@@ -114,6 +127,8 @@ class Config(RecBoleConfig):
             chosen = list(METHODS)
         if isinstance(chosen, str):
             chosen = [name.strip() for name in chosen.split(",") if name.strip()]
+        if not isinstance(chosen, (list, tuple)) or not chosen:
+            raise UsageError(f"Setting 'unlearn_methods' must name methods or be `all`, not {chosen!r}.")
         return [METHODS[name].__name__ for name in chosen]
 
     def _get_final_config_dict(self):
@@ -123,6 +138,7 @@ class Config(RecBoleConfig):
         for metric in metrics:
             if str(metric).lower() not in metric_types:
                 raise unknown("metric", metric, metric_types)
+        check_values(final)
         return final
 
     def _check_prefixed_keys(self):
@@ -149,7 +165,7 @@ def _literal(text):
         return text.lower() == "true"
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
 
 

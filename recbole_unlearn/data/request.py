@@ -1,6 +1,7 @@
 """What to forget: edges of the training graph, named, sampled or read from a file."""
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from logging import getLogger
 
@@ -123,14 +124,16 @@ def _named_or_sampled(config, dataset, graph, kind):
         present = torch.unique(side)
         count = max(1, round(config["forget_ratio"] * len(present)))
         return present[torch.randperm(len(present), generator=generator_for(config))[:count]]
-    tokens = [str(token) for token in (tokens if isinstance(tokens, (list, tuple)) else str(tokens).split(","))]
-    ids = _token_ids(dataset, field, pd.Series(tokens))
-    rows = pd.Series(tokens)
+    listed = tokens if isinstance(tokens, (list, tuple)) else str(tokens).split(",")
+    rows = pd.Series([str(token).strip() for token in listed])
+    ids = _token_ids(dataset, field, rows)
     strict = config["forget_strict"]
     _refuse_or_warn(ids < 0, rows, f"of forget_{kind}s are not in the dataset", strict)
-    if (ids < 0).all():
-        raise UsageError(f"Nothing to forget: none of forget_{kind}s is in the dataset.")
-    return torch.from_numpy(ids[ids >= 0])
+    absent = ~np.isin(ids, side.numpy()) & (ids >= 0)
+    _refuse_or_warn(absent, rows, f"of forget_{kind}s are not in the training data", strict)
+    if (absent | (ids < 0)).all():
+        raise UsageError(f"Nothing to forget: none of forget_{kind}s is in the training data.")
+    return torch.from_numpy(ids[~absent & (ids >= 0)])
 
 
 def _token_ids(dataset, field, tokens):
@@ -143,10 +146,12 @@ def _token_ids(dataset, field, tokens):
 def _read_atomic(path, dataset, separator):
     """The id columns of an atomic file as strings, without their ``:token``."""
     try:
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+            table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, index_col=False)
     except FileNotFoundError:
         raise UsageError(f"Request file '{path}' does not exist.") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, IsADirectoryError) as error:
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError, IsADirectoryError) as error:
         raise UsageError(f"Request file '{path}' cannot be read: {' '.join(str(error).split())}") from None
     table.columns = [column.split(":")[0] for column in table.columns]
     wanted = [dataset.uid_field, dataset.iid_field]

@@ -11,7 +11,7 @@ from recbole.utils import init_seed
 from recbole_unlearn.data import attack, request as requests
 from recbole_unlearn.data.dataset import Dataset, with_edges
 from recbole_unlearn.data.sampler import train_loader
-from recbole_unlearn.errors import UsageError, unknown
+from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model.base import dataset_graph
 from recbole_unlearn.trainer import train_backbone
@@ -57,7 +57,7 @@ def prepare_data(config):
     """Load, split, and draw or read the request; an adversarial one trains its attacking model first.
 
     Raises:
-        UsageError: no such dataset or request type, a bad request file, an empty part of the split.
+        UsageError: no such dataset, a bad request file, an empty part of the split.
     """
     _, train, valid, test = _split(config)
     train, request = _draw_request(config, train, valid, test)
@@ -139,6 +139,4 @@ def _draw_request(config, train, valid, test):
             requests.generator_for(config),
         )
         return attack.poison(train, request), request
-    if kind not in REQUESTS:
-        raise unknown("forget_type", kind, ["adversarial", *REQUESTS])
     return train, REQUESTS[kind](config, train, graph)

@@ -53,7 +53,7 @@ class UnlearnRec(Unlearner):
             ego = encoder(episode.forget_adjacency, episode.touched)
         yield "zero-shot", self._revised(ego, episode), 0.0
 
-        if config["unlearn_finetune_epochs"] == 0:
+        if config["unlearn_finetune_epochs"] == 0 or len(episode.remaining_graph) == 0:
             return
         finetuning = config.replace(
             epochs=config["unlearn_finetune_epochs"],
@@ -71,7 +71,7 @@ class UnlearnRec(Unlearner):
 
     def _revised(self, ego, episode):
         """The backbone on the remaining graph; a node that lost all its edges keeps nothing of them."""
-        isolated = episode.touched & (episode.remaining_graph.degrees() == 0)
+        isolated = episode.touched & (episode.remaining_graph.degrees() == 0).to(ego.device)
         return self.original.revised(ego.masked_fill(isolated[:, None], 0.0), episode.remaining_graph)
 
 

@@ -44,6 +44,8 @@ def train_backbone(config, dataset, name, valid_data=None):
     content = digest(config.training_settings(), graph.users, graph.items, *_edges_behind(valid_data))
     trainer = ResumableTrainer(config, model, f"{name}-{config['model']}-{config['dataset']}-{content}")
     trainer.logger.info(set_color(f"Training {name}", "pink") + f": {config['model']} on {len(graph)} interactions")
+    if len(graph) == 0:
+        return Trained(model.eval(), 0.0, 0.0)  # nothing to learn from: the model stays as it was drawn
     trainer.fit(train_loader(config, dataset, graph), valid_data, show_progress=config["show_progress"])
     model.eval()
     return Trained(model, trainer.seconds, trainer.seconds_before)

@@ -86,9 +86,16 @@ class InfluenceEncoderTrainer(ResumableTrainer):
             raise UsageError(f"All of {', '.join(f'ie_{loss}_weight' for loss in ENCODER_LOSSES)} are 0.")
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        self.episode = self.episode_of(epoch_idx)
-        self.views = self.backbone.draw_views(self.episode.remaining_graph.to(self.device))
-        return super()._train_epoch(self.episode.loader, epoch_idx, self.losses, show_progress)
+        return super()._train_epoch(train_data, epoch_idx, self.losses, show_progress)
+
+    def _start_epoch(self, train_data, epoch_idx):
+        self._take_up(self.episode_of(epoch_idx))
+        return self.episode.loader
+
+    def _take_up(self, episode):
+        """Let :meth:`losses` be about this request, with fresh views of what remains."""
+        self.episode = episode
+        self.views = self.backbone.draw_views(episode.remaining_graph.to(self.device))
 
     def losses(self, interaction):
         """The weighted losses on one batch of remaining interactions, those of weight 0 left out.
@@ -129,8 +136,8 @@ class InfluenceEncoderTrainer(ResumableTrainer):
     @torch.no_grad()
     def _valid_epoch(self, valid_data, show_progress=False):
         """The same loss on requests kept aside, with validation pairs in the place of remaining interactions."""
-        self.episode, interaction = valid_data
-        self.views = self.backbone.draw_views(self.episode.remaining_graph.to(self.device))
+        episode, interaction = valid_data
+        self._take_up(episode)
         score = float(sum(self.losses(interaction.to(self.device))))
         return score, {"loss": score}
 

@@ -93,8 +93,13 @@ class ResumableTrainer(Trainer):
             self._last_save = perf_counter()
         seed = (self.config["seed"] * 1_000_003 + epoch_idx) % 2**32
         init_seed(seed, self.config["reproducibility"])
+        train_data = self._start_epoch(train_data, epoch_idx)
         train_data.generator.manual_seed(seed)
         return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+
+    def _start_epoch(self, train_data, epoch_idx):
+        """The loader of this epoch's batches; called when the random streams are at its start."""
+        return train_data
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
         checkpoint.save(self.saved_model_file, {**self._state(), "finished": False})

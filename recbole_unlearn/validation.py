@@ -1,0 +1,96 @@
+"""What the plugin's settings may be, checked before anything is loaded or trained."""
+
+from recbole_unlearn.errors import UsageError, unknown
+
+FORGET_TYPES = ("adversarial", "random", "user", "item", "file")
+
+
+def _number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _share(value):
+    return _number(value) and 0 < value <= 1
+
+
+def _weight(value):
+    return _number(value) and 0 <= value < float("inf")
+
+
+def _positive(value):
+    return _number(value) and 0 < value < float("inf")
+
+
+def _count(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _count_or_none(value):
+    return value == 0 and isinstance(value, int) or _count(value)
+
+
+def _range_of_shares(value):
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_share, value)) and value[0] <= value[1]
+
+
+def _fraction(value):
+    return _number(value) and 0 <= value < 1
+
+
+RULES = {  # the check and its name: the keys it holds for
+    (_share, "a share in (0, 1]"): ["forget_ratio"],
+    (_fraction, "a share in [0, 1)"): ["forget_attack_pool", "ie_contrast_drop"],
+    (_range_of_shares, "[LEAST, LARGEST] with 0 < LEAST <= LARGEST <= 1"): ["ie_request_ratio"],
+    (_weight, "a number >= 0"): [
+        "ie_model_weight",
+        "ie_unlearning_weight",
+        "ie_preserving_weight",
+        "ie_contrast_weight",
+        "ie_score_weight",
+        "ie_rho",
+    ],
+    (_positive, "a number > 0"): [
+        "ie_learning_rate",
+        "ie_preserving_temperature",
+        "ie_contrast_temperature",
+        "unlearn_finetune_learning_rate",
+    ],
+    (_count, "a whole number >= 1"): [
+        "forget_attack_epochs",
+        "unlearn_negatives",
+        "ie_n_layers",
+        "ie_epochs",
+        "ie_batch_size",
+        "ie_stopping_step",
+        "ie_epochs_per_request",
+        "ie_sample_size",
+        "unlearn_finetune_batch_size",
+    ],
+    (_count_or_none, "a whole number >= 0"): ["unlearn_finetune_epochs"],
+}
+
+
+def check_values(settings):
+    """Refuse values that would fail late or mean nothing.
+
+    Args:
+        settings (dict): final settings; keys that are not there are not checked.
+
+    Raises:
+        UsageError: names the key, the value and what it may be.
+    """
+    if settings["forget_type"] not in FORGET_TYPES:
+        raise unknown("forget_type", settings["forget_type"], FORGET_TYPES)
+    for (holds, meaning), keys in RULES.items():
+        for key in keys:
+            if key in settings and not holds(settings[key]):
+                raise UsageError(f"Setting '{key}' must be {meaning}, not {settings[key]!r}.")
+    topk = settings["topk"] if isinstance(settings["topk"], (list, tuple)) else [settings["topk"]]
+    if not topk or not all(map(_count, topk)):
+        raise UsageError(f"Setting 'topk' must be a whole number >= 1 or a list of them, not {settings['topk']!r}.")
+    metrics = settings["metrics"] if isinstance(settings["metrics"], (list, tuple)) else [settings["metrics"]]
+    name, _, k = str(settings["valid_metric"]).partition("@")
+    if name.lower() not in [str(metric).lower() for metric in metrics] or (k and k not in map(str, topk)):
+        raise UsageError(
+            f"Setting 'valid_metric' is {settings['valid_metric']}, which is not computed: metrics {metrics}, topk {topk}."
+        )
