@@ -1,6 +1,7 @@
 """What a run tells: the table, the JSON and the figure."""
 
 import json
+import math
 import os
 import platform
 from importlib.metadata import version
@@ -88,9 +89,9 @@ def model_file(config, label):
 
 
 def _finite(value):
-    """JSON has no nan: an undefined metric is null."""
+    """JSON has no nan and no infinity: an undefined metric is null."""
     if isinstance(value, dict):
         return {key: _finite(entry) for key, entry in value.items()}
     if isinstance(value, list):
         return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and value != value else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -30,7 +30,8 @@ def save_model(path, model, config, dataset):
     checkpoint.save(
         path,
         {
-            "config": config.as_dict(),
+            # Settings of the request name what was forgotten.
+            "config": {key: value for key, value in config.as_dict().items() if not key.startswith("forget_")},
             "state_dict": model.state_dict(),
             "edges": torch.stack([model.graph.users, model.graph.items]).int().cpu(),
             "user_tokens": _tokens(dataset, dataset.uid_field, users),
@@ -59,7 +60,8 @@ def load_model(path, config_dict=None):
     except FileNotFoundError:
         raise UsageError(f"Model file '{path}' does not exist.") from None
     except Exception as error:
-        raise UsageError(f"'{path}' is no model saved by recbole_unlearn: {str(error).splitlines()[0]}") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"'{path}' is no model saved by recbole_unlearn: {reason}") from None
     config = Config(settings["model"], settings["dataset"], config_dict=settings)
     users, items = state["edges"].long()
     data = _stored(config, users, items, len(state["user_tokens"]), len(state["item_tokens"]))

@@ -15,7 +15,7 @@ def least_likely_edges(table, observed, n_edges, pool, generator, block=1024):
     Args:
         table (torch.Tensor): final embeddings of a model trained on clean data, shape ``(N, d)``.
         observed (Graph): edges that must not be drawn: training, validation and test.
-        n_edges (int): edges wanted; the result may hold a few fewer, where draws coincide.
+        n_edges (int): edges wanted; the result may hold fewer, where draws coincide or a node has no partner left.
         pool (float): share of the other side to draw from, in (0, 1].
         generator (torch.Generator): of the draw.
         block (int): nodes scored at a time; memory is ``O(block * max(n_users, n_items))``.
@@ -25,24 +25,25 @@ def least_likely_edges(table, observed, n_edges, pool, generator, block=1024):
     """
     n_users, n_items = observed.n_users, observed.n_items
     nodes = torch.cat([torch.arange(1, n_users), torch.arange(1, n_items) + n_users])  # 0 is padding on both sides
-    order = torch.cat([nodes[torch.randperm(len(nodes), generator=generator)] for _ in range(n_edges // len(nodes) + 1)])
-    drawn = order[:n_edges]
-    rank = torch.rand(len(drawn), generator=generator)
     users, items = table[:n_users], table[n_users:]
-    pairs = []
-    for is_user, near, far in ((True, users, items), (False, items, users)):
-        chosen = (drawn < n_users) == is_user
-        ids, ranks = drawn[chosen] - (0 if is_user else n_users), rank[chosen]
-        for start in range(0, len(ids), block):
-            some, some_rank = ids[start : start + block], ranks[start : start + block]
-            partner = _partner_at_rank(near[some] @ far.t(), some, observed, is_user, pool, some_rank)
-            pairs.append(some * n_items + partner if is_user else partner * n_items + some)
+    pairs = [nodes.new_empty(0)]
+    while n_edges > 0:  # each round draws different nodes; one is enough unless there are more edges than nodes
+        drawn = nodes[torch.randperm(len(nodes), generator=generator)][:n_edges]
+        rank = torch.rand(len(drawn), generator=generator)
+        n_edges -= len(drawn)
+        for is_user, near, far in ((True, users, items), (False, items, users)):
+            chosen = (drawn < n_users) == is_user
+            ids, ranks = drawn[chosen] - (0 if is_user else n_users), rank[chosen]
+            for some, some_rank in zip(ids.split(block), ranks.split(block)):
+                partner, exists = _partner_at_rank(near[some] @ far.t(), some, observed, is_user, pool, some_rank)
+                some, partner = some[exists], partner[exists]
+                pairs.append(some * n_items + partner if is_user else partner * n_items + some)
     pairs = torch.unique(torch.cat(pairs))
     return Request(pairs // n_items, pairs % n_items)
 
 
 def _partner_at_rank(scores, ids, observed, is_user, pool, rank):
-    """For each row, the partner at the given share of its lowest ``pool``; observed ones and padding come last."""
+    """For each row, the partner at the given share of its lowest ``pool``, and whether there is one to take."""
     near, far = (observed.users, observed.items) if is_user else (observed.items, observed.users)
     row_of = torch.full((max(observed.n_users, observed.n_items),), -1, dtype=torch.long)
     row_of[ids] = torch.arange(len(ids))
@@ -50,8 +51,10 @@ def _partner_at_rank(scores, ids, observed, is_user, pool, rank):
     scores[row_of[near[at]], far[at]] = torch.inf
     scores[:, 0] = torch.inf
     size = max(1, int(pool * (scores.shape[1] - 1)))
-    lowest = scores.topk(size, dim=1, largest=False, sorted=True).indices
-    return lowest.gather(1, (rank * size).long()[:, None]).squeeze(1)
+    lowest = scores.topk(size, dim=1, largest=False, sorted=True)
+    free = lowest.values.isfinite().sum(dim=1)  # fewer than the pool where a node has few unobserved partners left
+    chosen = (rank * free).long()
+    return lowest.indices.gather(1, chosen[:, None]).squeeze(1), free > 0
 
 
 def poison(train, request):

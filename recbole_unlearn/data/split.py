@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
-from recbole.data.utils import get_dataloader
-from recbole.sampler import Sampler
+from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
 
 from recbole_unlearn.data import attack, request as requests
@@ -59,12 +58,12 @@ def prepare_data(config):
     Raises:
         UsageError: no such dataset, a bad request file, an empty part of the split.
     """
-    _, train, valid, test = _split(config)
+    dataset, train, valid, test = _split(config)
     train, request = _draw_request(config, train, valid, test)
     graph = dataset_graph(train)
     remaining_graph = graph.without(request.users, request.items)
     kept = remaining_graph.contains(train.inter_feat[train.uid_field], train.inter_feat[train.iid_field])
-    valid_data, test_data = _evaluation_loaders(config, train, valid, test)
+    valid_data, test_data = _evaluation_loaders(config, dataset, train, valid, test)
     return UnlearningData(
         train=train,
         remaining=with_edges(train, kept),
@@ -102,7 +101,7 @@ def restore_data(config, graph, tokens):
             )
     kept = graph.contains(train.inter_feat[train.uid_field], train.inter_feat[train.iid_field])
     remaining = with_edges(train, kept)
-    return dataset, train_loader(config, remaining), *_evaluation_loaders(config, train, valid, test)
+    return dataset, train_loader(config, remaining), *_evaluation_loaders(config, dataset, train, valid, test)
 
 
 def _split(config):
@@ -116,12 +115,12 @@ def _split(config):
     return dataset, *parts
 
 
-def _evaluation_loaders(config, train, valid, test):
+def _evaluation_loaders(config, dataset, train, valid, test):
     """RecBole's loaders of validation and test data, which hide a user's items of the earlier parts."""
-    sampler = Sampler(["train", "valid", "test"], [train, valid, test])
-    return tuple(
-        get_dataloader(config, phase)(config, part, sampler.set_phase(phase), shuffle=False)
-        for phase, part in (("valid", valid), ("test", test))
+    _, valid_sampler, test_sampler = create_samplers(config, dataset, [train, valid, test])
+    return (
+        get_dataloader(config, "valid")(config, valid, valid_sampler, shuffle=False),
+        get_dataloader(config, "test")(config, test, test_sampler, shuffle=False),
     )
 
 

@@ -55,5 +55,5 @@ def _edges_behind(valid_data):
     """What early stopping depends on: the edges that a loader's users are ranked with, those it hides included."""
     if valid_data is None:
         return []
-    parts = valid_data._sampler.datasets[0], valid_data._dataset
+    parts = [valid_data._dataset, *getattr(valid_data._sampler, "datasets", [])[:1]]
     return [part.inter_feat[field] for part in parts for field in (part.uid_field, part.iid_field)]
