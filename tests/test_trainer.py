@@ -7,6 +7,7 @@ import torch
 from recbole.trainer import Trainer
 
 from recbole_unlearn import checkpoint, run_unlearn
+from recbole_unlearn.data.dataset import with_edges
 from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.method import METHODS
@@ -93,6 +94,19 @@ def test_interrupted_pretraining_goes_on_as_if_it_had_not_been(prepared, tmp_pat
     assert_same_weights(continued, straight)
 
 
+def test_continued_training_remembers_its_best_epoch(configure, epochs_run):
+    config = configure(epochs=6, eval_step=1, learning_rate=0.3)
+    data = prepare_data(config)
+    straight = train_backbone(config, data.train, "straight", data.valid_data)
+    epochs_run.interrupt_at = 5
+    with pytest.raises(KeyboardInterrupt):
+        train_backbone(config, data.train, "broken", data.valid_data)
+    saved = {path.suffix: checkpoint.load(path) for path in files(config) if path.name.startswith("broken")}
+    assert saved[".pth"]["epoch"] < 5 and saved[".resume"]["epoch"] == 5
+    continued = train_backbone(config, data.train, "broken", data.valid_data)
+    assert_same_weights(continued.model.state_dict(), straight.model.state_dict())
+
+
 def test_interruption_before_the_first_save_starts_over(configure, epochs_run):
     config = configure()
     data = prepare_data(config)
@@ -169,6 +183,16 @@ def test_other_edges_are_another_training(configure, epochs_run):
     epochs_run.clear()
     train_backbone(config, data.remaining, "original")
     assert epochs_run == [0, 1, 2, 3]
+
+
+def test_other_items_of_the_same_users_are_another_training(configure, epochs_run):
+    config = configure()
+    train = prepare_data(config).train
+    of_one_user = torch.nonzero(train.inter_feat["user_id"] == 5).flatten()
+    for row in of_one_user[:2]:
+        epochs_run.clear()
+        train_backbone(config, with_edges(train, torch.arange(len(train)) != row), "original")
+        assert epochs_run == [0, 1, 2, 3]
 
 
 def test_other_validation_data_are_another_training(configure, epochs_run):

@@ -34,7 +34,8 @@ class UnlearnRec(Unlearner):
             valid_metric_bigger=False,  # the valid score is a loss
         )
         settings = {key: value for key, value in config.as_dict().items() if key.startswith("ie_")}
-        content = digest(settings, config.training_settings(), data.graph.users, data.graph.items, ego)
+        edges = [side for graph in (data.graph, data.valid) for side in (graph.users, graph.items)]
+        content = digest(settings, config.training_settings(), *edges, ego)
         simulate = RequestSimulator(pretraining, data)
         trainer = InfluenceEncoderTrainer(
             pretraining,
