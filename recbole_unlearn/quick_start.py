@@ -6,10 +6,10 @@ from recbole.utils import init_logger, set_color
 
 from recbole_unlearn import report
 from recbole_unlearn.config import Config
+from recbole_unlearn.cost import costed_stages, measured
 from recbole_unlearn.data.split import prepare_data, restore_data
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.method import METHODS
-from recbole_unlearn.method.base import measured
 from recbole_unlearn.saved_model import load_model, save_model
 from recbole_unlearn.trainer import train_backbone
 
@@ -49,24 +49,20 @@ def run_unlearn(model=None, dataset=None, config_file_list=None, config_dict=Non
         logger.info(set_color(f"Unlearning with {name}", "pink"))
         method = METHODS[name](config, data, original)
         with measured(config["device"]) as offline:
-            earlier_seconds = method.prepare()
-        offline_seconds = offline.seconds + earlier_seconds
-        stages = method.unlearn()
-        online_seconds = 0.0
-        while True:
-            with measured(config["device"]) as online:
-                result = next(stages, None)
-            if result is None:
-                break
-            stage, unlearned, earlier_seconds = result
-            online_seconds += online.seconds + earlier_seconds
-            rows.append(
-                report.row(
-                    name, stage, evaluator.evaluate(unlearned), offline_seconds, online_seconds, online.peak_memory_mb
-                )
-            )
+            offline_seconds_before = method.prepare()
+        for stage, unlearned, online in costed_stages(method, config["device"]):
             label = f"{name} {stage}".strip()
             scores[label] = evaluator.scores(unlearned)
+            rows.append(
+                report.row(
+                    name,
+                    stage,
+                    evaluator.evaluate(unlearned),
+                    offline_seconds=offline.seconds + offline_seconds_before,
+                    online_seconds=online.seconds,
+                    peak_memory_mb=online.peak_memory_mb,
+                )
+            )
             logger.info(set_color(label, "yellow") + f": {rows[-1]}")
             if saved:
                 save_model(report.model_file(config, label), unlearned, config, data.train)

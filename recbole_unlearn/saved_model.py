@@ -23,7 +23,12 @@ def save_model(path, model, config, dataset):
         model (UnlearnableRecommender): on the remaining graph.
         config (Config): of the run.
         dataset (Dataset): built; gives fields and tokens.
+
+    Raises:
+        UsageError: the model's table has values that are not finite; nothing is written.
     """
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise UsageError(f"The model for '{path}' has values that are not finite, so it was not saved.")
     had_edges = _present(dataset)
     has_edges = model.graph.degrees().cpu().numpy() > 0
     users, items = np.split(had_edges & ~has_edges, [model.n_users])

@@ -199,6 +199,18 @@ def test_rows_longer_than_the_header(from_file):
         from_file([("u3", "u5")], header=("user_id",))
 
 
+def test_rows_shorter_than_the_header(from_file, some_edges):
+    with pytest.raises(UsageError):
+        from_file([some_edges[0], ("u3",)])
+
+
+def test_file_with_line_ends_of_another_system(configure, tmp_path, some_edges):
+    lines = ["user_id:token\titem_id:token", *map("\t".join, some_edges[:2]), ""]
+    (tmp_path / "request.inter").write_bytes("\r\n".join(lines).encode())
+    data = prepare_data(configure(forget_type="file", forget_file=str(tmp_path / "request.inter")))
+    assert tokens(data, data.request) == set(some_edges[:2])
+
+
 def test_unknown_tokens(from_file, some_edges):
     rows = [some_edges[0], ("nobody", "i1"), ("u1", "nothing"), ("a", "b"), ("c", "d")]
     with pytest.raises(UsageError) as error:

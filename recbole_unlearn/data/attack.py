@@ -3,7 +3,7 @@
 import torch
 
 from recbole_unlearn.data.dataset import with_extra_edges
-from recbole_unlearn.data.request import Request, generator_for
+from recbole_unlearn.data.request import Request
 
 
 def least_likely_edges(table, observed, n_edges, pool, generator, block=1024):
@@ -65,6 +65,3 @@ def poison(train, request):
 def attack_config(config):
     """LightGCN under the run's own settings, for ``forget_attack_epochs``."""
     return config.for_model("LightGCN").replace(epochs=config["forget_attack_epochs"])
-
-
-__all__ = ["attack_config", "generator_for", "least_likely_edges", "poison"]

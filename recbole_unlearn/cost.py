@@ -1,0 +1,80 @@
+"""What a method costs: seconds and peak memory, offline and online apart."""
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+
+import psutil
+import torch
+
+SECONDS_BETWEEN_SAMPLES = 0.02  # of the resident memory
+
+
+@dataclass
+class Cost:
+    """Seconds, and the peak of memory in MB (2**20 bytes) meanwhile."""
+
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+
+
+@contextmanager
+def measured(device):
+    """Measure a block: its seconds, and its peak of resident memory on a CPU or of allocated memory on a GPU.
+
+    Args:
+        device (torch.device): where the block works.
+
+    Yields:
+        Cost: filled in when the block ends.
+    """
+    cost, stop, process = Cost(), threading.Event(), psutil.Process()
+    peaks = [process.memory_info().rss]
+
+    def watch():
+        while not stop.wait(SECONDS_BETWEEN_SAMPLES):
+            peaks.append(max(peaks.pop(), process.memory_info().rss))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        watcher.start()
+    start = perf_counter()
+    try:
+        yield cost
+    finally:
+        if on_gpu:
+            torch.cuda.synchronize(device)
+        cost.seconds = perf_counter() - start
+        stop.set()
+        if on_gpu:
+            peak = torch.cuda.max_memory_allocated(device)
+        else:
+            watcher.join()
+            peak = max(*peaks, process.memory_info().rss)
+        cost.peak_memory_mb = peak / 2**20
+
+
+def costed_stages(method, device):
+    """Run a method's online work, measuring each stage.
+
+    Args:
+        method (Unlearner): prepared.
+        device (torch.device): where it works.
+
+    Yields:
+        tuple: ``(stage, model, Cost)``; a stage's seconds include those of the stages it went on from.
+    """
+    stages, seconds = method.unlearn(), 0.0
+    while True:
+        with measured(device) as cost:
+            result = next(stages, None)
+        if result is None:
+            return
+        stage, model, seconds_before = result
+        seconds += cost.seconds + seconds_before
+        yield stage, model, Cost(seconds, cost.peak_memory_mb)
