@@ -30,5 +30,10 @@ def save(path, state):
 
 
 def load(path, device="cpu"):
-    """Load what :func:`save` wrote; a pickle with anything else in it is refused by torch."""
+    """Load what :func:`save` wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        pickle.UnpicklingError: it holds more than tensors and plain data, which torch refuses to run.
+    """
     return torch.load(path, map_location=device, weights_only=True)

@@ -10,6 +10,11 @@ from recbole_unlearn.tune import run_sweep
 INTERRUPTED = 130  # the shell's exit code after Ctrl-C
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise UsageError(f"{message[0].upper()}{message[1:]}.")
+
+
 def parse(arguments):
     """Split arguments into what :func:`run_unlearn` takes, or :func:`run_sweep` if there is a ``hyper_file``.
 
@@ -23,7 +28,7 @@ def parse(arguments):
     Raises:
         UsageError: an argument is not ``--key=value``, or comes twice with different values.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="run_unlearn.py",
         description="Train a RecBole recommender, make it forget a request, and report how well it forgot.",
         epilog="Any setting of RecBole or of properties/*.yaml: --key=value.",
@@ -42,6 +47,8 @@ def parse(arguments):
             raise UsageError(f"Argument '{argument}' is not of the form --key=value.")
         if settings.setdefault(key[2:], value) != value:
             raise UsageError(f"Argument '{key}' is given twice, as '{settings[key[2:]]}' and '{value}'.")
+    if known.hyper_trials and not known.hyper_file:
+        raise UsageError("--hyper_trials needs --hyper_file.")
     sweep = {"hyper_file": known.hyper_file, "n_trials": known.hyper_trials} if known.hyper_file else {}
     return {
         "model": known.model,

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from recbole.config import Config as RecBoleConfig
 from recbole.evaluator import metric_types
-from recbole.utils import general_arguments
+from recbole.utils import EvaluatorType, general_arguments
 
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.evaluator import register_metrics
@@ -57,7 +57,12 @@ class Config(RecBoleConfig):
     """
 
     def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None):
-        super().__init__(model, dataset, config_file_list, copy.deepcopy(config_dict or {}))  # RecBole changes it
+        try:
+            super().__init__(model, dataset, config_file_list, copy.deepcopy(config_dict or {}))  # RecBole changes it
+        except UsageError:
+            raise
+        except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError) as error:
+            raise UsageError(f"RecBole refuses these settings: {' '.join(str(error).split())}") from error
         self._check_prefixed_keys()
 
     def replace(self, **changes):
@@ -136,8 +141,9 @@ class Config(RecBoleConfig):
         final["unlearn_methods"] = self._chosen_methods()
         metrics = final["metrics"] if isinstance(final["metrics"], list) else [final["metrics"]]
         for metric in metrics:
-            if str(metric).lower() not in metric_types:
-                raise unknown("metric", metric, metric_types)
+            if metric_types.get(str(metric).lower()) != EvaluatorType.RANKING:
+                ranking = [name for name, kind in metric_types.items() if kind == EvaluatorType.RANKING]
+                raise unknown("metric", metric, ranking)
         check_values(final)
         return final
 

@@ -1,10 +1,7 @@
 """The figure of score distributions, as the paper's Fig. 2 and 3."""
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-
-matplotlib.use("Agg")
 
 SETS = {  # name of a set of pairs: (legend, colour); colours that colour-blind people tell apart
     "forget": ("forgotten", "#d55e00"),

@@ -52,6 +52,7 @@ class Graph:
 
     @property
     def n_nodes(self):
+        """N, users and items together."""
         return self.n_users + self.n_items
 
     def to(self, device):

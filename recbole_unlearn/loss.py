@@ -57,13 +57,16 @@ class _WeightedInfoNCE(torch.autograd.Function):
 
 
 def info_nce(anchors, candidates, positives, temperature, weights=None):
-    """InfoNCE, summed over anchors: each anchor against its positive among all candidates (cosine similarity).
+    r"""InfoNCE, summed over anchors: each anchor against its positive among all candidates.
+
+    .. math::
+        \sum_b w_b \Big( \log \sum_m e^{\cos(a_b, c_m) / \tau} - \cos(a_b, c_{pos(b)}) / \tau \Big)
 
     Args:
         anchors (torch.Tensor): shape ``(B, d)``.
         candidates (torch.Tensor): shape ``(M, d)``.
         positives (torch.LongTensor): row of each anchor's positive among the candidates, shape ``(B,)``.
-        temperature (float): tau, > 0.
+        temperature (float): tau, at least about .03: below that, exp underflows where all similarities are low.
         weights (torch.Tensor): weight of each anchor, shape ``(B,)``; default all 1.
 
     Returns:
@@ -107,7 +110,7 @@ def preserving_loss(table, original, n_users, users, items, temperature):
 
 
 def score_loss(table, original, n_users, users, items, negatives):
-    """``L_S``: mean squared change of the scores of remaining pairs and of their negatives.
+    """``L_S``: mean of ``(s' - s)^2`` over remaining pairs and their negatives, ``s`` and ``s'`` before and after.
 
     Args:
         table, original (torch.Tensor): final embeddings ``Z'`` and ``Z`` of all nodes, shape ``(N, d)``.

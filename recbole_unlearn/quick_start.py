@@ -10,6 +10,7 @@ from recbole_unlearn.cost import costed_stages, measured
 from recbole_unlearn.data.split import prepare_data, restore_data
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.method import METHODS
+from recbole_unlearn.model import UnlearnableRecommender
 from recbole_unlearn.saved_model import load_model, save_model
 from recbole_unlearn.trainer import train_backbone
 
@@ -39,11 +40,13 @@ def run_unlearn(model=None, dataset=None, config_file_list=None, config_dict=Non
     logger.info(data.train)
     logger.info(set_color("Request", "pink") + f": {config['forget_type']} {data.request.summary()}")
 
-    trained = train_backbone(config, data.train, "original", data.valid_data)
+    with measured(config["device"]) as offline:
+        trained = train_backbone(config, data.train, "original", data.valid_data)
     original = trained.model
     evaluator = UnlearningEvaluator(config, data, original)
-    rows = [report.row("original", "", evaluator.evaluate(original), offline_seconds=trained.seconds)]
-    scores = {"original": evaluator.before}
+    metrics, scores = evaluator.evaluate(original)
+    rows = [report.row("original", "", metrics, trained.seconds, 0.0, offline.peak_memory_mb)]
+    score_sets = {"original": scores}
 
     for name in config["unlearn_methods"]:
         logger.info(set_color(f"Unlearning with {name}", "pink"))
@@ -51,26 +54,19 @@ def run_unlearn(model=None, dataset=None, config_file_list=None, config_dict=Non
         with measured(config["device"]) as offline:
             offline_seconds_before = method.prepare()
         for stage, unlearned, online in costed_stages(method, config["device"]):
+            metrics, scores = evaluator.evaluate(unlearned)
+            offline_seconds = offline.seconds + offline_seconds_before
+            rows.append(report.row(name, stage, metrics, offline_seconds, online.seconds, online.peak_memory_mb))
             label = f"{name} {stage}".strip()
-            scores[label] = evaluator.scores(unlearned)
-            rows.append(
-                report.row(
-                    name,
-                    stage,
-                    evaluator.evaluate(unlearned),
-                    offline_seconds=offline.seconds + offline_seconds_before,
-                    online_seconds=online.seconds,
-                    peak_memory_mb=online.peak_memory_mb,
-                )
-            )
+            score_sets[label] = scores
             logger.info(set_color(label, "yellow") + f": {rows[-1]}")
-            if saved:
+            if saved and isinstance(unlearned, UnlearnableRecommender):
                 save_model(report.model_file(config, label), unlearned, config, data.train)
 
     result = report.compose(config, data, rows)
     report.show(result)
     if saved:
-        report.save(config, result, scores)
+        report.save(config, result, score_sets)
     return result
 
 
@@ -86,4 +82,4 @@ def load_data_and_model(model_file, config_dict=None):
         ``train_data`` holds the remaining interactions only.
     """
     config, model, tokens = load_model(model_file, config_dict)
-    return (config, model, *restore_data(config, model.graph, tokens))
+    return (config, model, *restore_data(config, model.graph.to("cpu"), tokens))

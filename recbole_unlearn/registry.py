@@ -20,9 +20,10 @@ class Registry:
         Raises:
             ValueError: another class already has this name.
         """
-        other = self._classes.setdefault(cls.__name__, cls)
+        other = self._classes.get(cls.__name__, cls)
         if other.__module__ != cls.__module__:
             raise ValueError(f"Two classes for {self.kind} '{cls.__name__}': {other.__module__} and {cls.__module__}.")
+        self._classes[cls.__name__] = cls  # a class defined again, as in a notebook, replaces itself
         return cls
 
     def __getitem__(self, name):

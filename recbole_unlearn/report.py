@@ -6,13 +6,14 @@ import os
 import platform
 from importlib.metadata import version
 from logging import getLogger
+from pathlib import Path
 
 import pandas as pd
 
 from recbole_unlearn import figure
 from recbole_unlearn.checkpoint import write_aside
 
-PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas")
+PACKAGES = ("recbole-unlearn", "recbole", "torch", "numpy", "scipy", "pandas")
 COLUMNS = {  # heading and number format of a column; ranking metrics have four decimals
     "offline_seconds": ("offline s", "{:.1f}"),
     "online_seconds": ("online s", "{:.3f}"),
@@ -21,7 +22,7 @@ COLUMNS = {  # heading and number format of a column; ranking metrics have four 
 
 
 def row(method, stage, metrics, offline_seconds=0.0, online_seconds=0.0, peak_memory_mb=None):
-    """One row of the report: a method's stage, its metrics and its cost."""
+    """One row of the report: a method's stage, its metrics, and its cost in seconds and MB (2**20 bytes)."""
     return {
         "method": method,
         "stage": stage,
@@ -76,7 +77,7 @@ def save(config, result, scores):
         config["checkpoint_dir"], f"{config['model']}-{config['dataset']}-{config['forget_type']}.json"
     )
     text = json.dumps(_finite(result), indent=2, allow_nan=False)
-    write_aside(path, lambda temporary: open(temporary, "w", encoding="utf-8").write(text))
+    write_aside(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
     picture = os.path.splitext(path)[0] + ".png"
     write_aside(picture, lambda temporary: figure.score_distributions(scores, temporary))
     getLogger().info(f"Report: {path}   Figure: {picture}")

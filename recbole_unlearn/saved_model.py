@@ -65,7 +65,7 @@ def load_model(path, config_dict=None):
     except FileNotFoundError:
         raise UsageError(f"Model file '{path}' does not exist.") from None
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = f"it has no {error}" if isinstance(error, KeyError) else (str(error) or type(error).__name__).splitlines()[0]
         raise UsageError(f"'{path}' is no model saved by recbole_unlearn: {reason}") from None
     config = Config(settings["model"], settings["dataset"], config_dict=settings)
     users, items = state["edges"].long()

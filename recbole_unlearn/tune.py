@@ -103,7 +103,7 @@ def prepare(config):
     data = replace(data, test=data.valid, test_data=data.valid_data)
     original = train_backbone(config, data.train, "original", data.valid_data).model
     evaluator = UnlearningEvaluator(config, data, original)
-    retrain = evaluator.evaluate(train_backbone(config, data.remaining, "retrain", data.valid_data).model)
+    retrain, _ = evaluator.evaluate(train_backbone(config, data.remaining, "retrain", data.valid_data).model)
     if not retrain[config["valid_metric"].lower()] > 0:
         raise UsageError(f"Retrain's {config['valid_metric']} on validation data is 0; train for more `epochs`.")
     return data, original, evaluator, retrain
@@ -124,7 +124,7 @@ def objective(settings):
     method = METHODS[METHOD](config, data, original)
     method.prepare()
     *_, (_, unlearned, _) = method.unlearn()
-    metrics = evaluator.evaluate(unlearned)
+    metrics, _ = evaluator.evaluate(unlearned)
     utility = config["valid_metric"].lower()
     gap = np.mean([abs(np.log(metrics[name] / retrain[name])) for name in ("MI-BF", "MI-NG")])
     return {"score": float(metrics[utility] / retrain[utility] - gap), **metrics}

@@ -25,12 +25,20 @@ def _count(value):
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def _count_or_none(value):
-    return value == 0 and isinstance(value, int) or _count(value)
+def _count_or_zero(value):
+    return _count(value) or (value == 0 and _number(value))
+
+
+def _seed(value):
+    return value is None or _count_or_zero(value)
+
+
+def _switch(value):
+    return isinstance(value, bool)
 
 
 def _range_of_shares(value):
-    return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_share, value)) and value[0] <= value[1]
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_number, value)) and 0 < value[0] <= value[1] < 1
 
 
 def _fraction(value):
@@ -40,7 +48,7 @@ def _fraction(value):
 RULES = {  # the check and its name: the keys it holds for
     (_share, "a share in (0, 1]"): ["forget_ratio"],
     (_fraction, "a share in [0, 1)"): ["forget_attack_pool", "ie_contrast_drop"],
-    (_range_of_shares, "[LEAST, LARGEST] with 0 < LEAST <= LARGEST <= 1"): ["ie_request_ratio"],
+    (_range_of_shares, "[LEAST, LARGEST] with 0 < LEAST <= LARGEST < 1"): ["ie_request_ratio"],
     (_weight, "a number >= 0"): [
         "ie_model_weight",
         "ie_unlearning_weight",
@@ -56,6 +64,10 @@ RULES = {  # the check and its name: the keys it holds for
         "unlearn_finetune_learning_rate",
     ],
     (_count, "a whole number >= 1"): [
+        "epochs",
+        "train_batch_size",
+        "eval_batch_size",
+        "embedding_size",
         "forget_attack_epochs",
         "unlearn_negatives",
         "ie_n_layers",
@@ -66,7 +78,9 @@ RULES = {  # the check and its name: the keys it holds for
         "ie_sample_size",
         "unlearn_finetune_batch_size",
     ],
-    (_count_or_none, "a whole number >= 0"): ["unlearn_finetune_epochs"],
+    (_count_or_zero, "a whole number >= 0"): ["unlearn_finetune_epochs", "seed"],
+    (_seed, "a whole number >= 0 or empty"): ["forget_seed"],
+    (_switch, "True or False"): ["forget_strict"],
 }
 
 
@@ -90,7 +104,9 @@ def check_values(settings):
         raise UsageError(f"Setting 'topk' must be a whole number >= 1 or a list of them, not {settings['topk']!r}.")
     metrics = settings["metrics"] if isinstance(settings["metrics"], (list, tuple)) else [settings["metrics"]]
     name, _, k = str(settings["valid_metric"]).partition("@")
-    if name.lower() not in [str(metric).lower() for metric in metrics] or (k and k not in map(str, topk)):
+    computed = {str(metric).lower() for metric in metrics} - {"mi-bf", "mi-ng"}  # no request is known in training
+    if name.lower() not in computed or k not in map(str, topk):
         raise UsageError(
-            f"Setting 'valid_metric' is {settings['valid_metric']}, which is not computed: metrics {metrics}, topk {topk}."
+            f"Setting 'valid_metric' must be METRIC@K of a ranking metric in {metrics} and a K in {topk}, "
+            f"not {settings['valid_metric']!r}."
         )

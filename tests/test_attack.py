@@ -71,11 +71,13 @@ def test_edges_are_unobserved_and_no_padding(observed, n_edges, pool):
     assert request.users.min() > 0 and request.items.min() > 0
 
 
-def test_a_user_with_nearly_all_items_gets_no_observed_edge():
-    items = torch.arange(1, N_ITEMS - 1)
+@pytest.mark.parametrize("n_free", [0, 1])
+def test_a_user_with_nearly_all_items_gets_no_observed_edge(n_free):
+    items = torch.arange(1, N_ITEMS - n_free)
     dense_user = Graph.from_edges(torch.ones_like(items), items, N_USERS, N_ITEMS)
     request = draw(dense_user, n_edges=N_USERS + N_ITEMS - 2, pool=0.5)
     assert not dense_user.contains(request.users, request.items).any()
+    assert request.items.min() > 0 and (request.users == 1).sum() <= n_free
 
 
 def test_the_whole_pool_is_used(observed):

@@ -118,10 +118,26 @@ def test_missing_dataset_says_where_to_put_which_file(tmp_path, monkeypatch, cap
     monkeypatch.setattr("urllib.request.urlopen", no_network)
     for _ in range(2):
         message = fail(capsys, "--model=BPR", f"--dataset={dataset}", "--gpu_id=")
-        assert message.startswith(f"run_unlearn: Dataset '{dataset}' could not be downloaded") and reason in message
+        assert message.startswith(f"run_unlearn: Dataset '{dataset}'")
+        assert "could not be downloaded" in message and reason in message
         assert f"dataset/{dataset}/{dataset}.inter" in message and "user_id:token<TAB>item_id:token" in message
         assert "--data_path=FOLDER" in message
         assert not (tmp_path / "dataset" / dataset).exists()
+
+
+@pytest.mark.parametrize("error, code", [(URLError("connection lost"), 2), (KeyboardInterrupt(), 130)])
+def test_download_that_breaks_off_leaves_no_folder_behind(tmp_path, monkeypatch, error, code):
+    def half(url, folder):
+        (Path(folder) / "half.zip").write_bytes(b"half")
+        raise error
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("recbole.data.dataset.dataset.decide_download", lambda url: True)
+    monkeypatch.setattr("recbole.data.dataset.dataset.download_url", half)
+    with pytest.raises(SystemExit) as stop:
+        command_line.main(["--model=BPR", "--dataset=ml-1m", "--gpu_id="])
+    assert stop.value.code == code
+    assert not (tmp_path / "dataset" / "ml-1m").exists()
 
 
 def test_dataset_folder_without_its_file(tmp_path, monkeypatch, capsys):

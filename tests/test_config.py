@@ -32,6 +32,7 @@ def yaml_file(tmp_path):
         ({"metrics": ["Recal"]}, "metric 'Recal'", "recall"),
         ({"metrics": "NDGC"}, "metric 'NDGC'", "ndcg"),
         ({"metrics": ["NDCG", "MI_BF"]}, "metric 'MI_BF'", "mi-bf"),
+        ({"metrics": ["NDCG", "Hits"]}, "metric 'Hits'", "hit"),
         ({"forget_ration": 0.1}, "setting 'forget_ration'", "forget_ratio"),
         ({"unlearn_method": "Retrain"}, "setting 'unlearn_method'", "unlearn_methods"),
         ({"ie_epoch": 3}, "setting 'ie_epoch'", "ie_epochs"),
@@ -43,6 +44,11 @@ def test_unknown_names_are_refused_with_the_closest_first(configure, changes, wr
     message = str(error.value)
     assert message.startswith(f"Unknown {wrong}. Did you mean '{closest}'? Available: {closest}, ")
     assert "\n" not in message
+
+
+def test_metrics_of_ratings_are_refused(configure):
+    with pytest.raises(UsageError, match="Unknown metric 'RMSE'.*ndcg"):
+        configure(metrics=["NDCG", "RMSE"])
 
 
 def test_name_like_no_other_lists_what_there_is(configure):
@@ -57,8 +63,9 @@ def test_unknown_prefixed_key_in_a_file(settings, yaml_file):
 
 def test_unknown_dataset_says_where_its_file_goes(configure, data_path):
     config = Config("BPR", "tinny", config_dict={"data_path": data_path, "gpu_id": "", "seed": 1})
-    with pytest.raises(UsageError, match=r"Dataset 'tinny'.*tinny/tinny\.inter.*user_id:token<TAB>item_id:token"):
+    with pytest.raises(UsageError, match=r"Dataset 'tinny'.*tinny/tinny\.inter.*user_id:token<TAB>item_id:token") as error:
         prepare_data(config)
+    assert "Did you mean 'tiny'?" in str(error.value)
 
 
 @pytest.mark.parametrize("given", [{"dataset": "tiny"}, {"model": "BPR"}])
@@ -172,6 +179,9 @@ def test_all_methods(configure):
         {"forget_ratio": "much"},
         {"forget_type": "adversarial", "forget_attack_pool": 2.0},
         {"unlearn_methods": None},
+        {"forget_seed": "abc"},
+        {"eval_args": 5},
+        {"eval_args": {"mode": "fulll"}},
     ],
 )
 def test_values_out_of_range_are_refused(configure, changes):

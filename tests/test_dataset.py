@@ -79,6 +79,11 @@ def test_empty_part_of_the_split_is_refused(configure, split):
         prepare_data(configure(eval_args={"split": {"RS": split}}))
 
 
+def test_split_into_two_parts_is_refused(configure):
+    with pytest.raises(UsageError, match="eval_args"):
+        prepare_data(configure(eval_args={"split": {"RS": [0.8, 0.2]}}))
+
+
 def hidden(loader):
     """The pairs that an evaluation leaves out of the ranking."""
     found = set()

@@ -54,7 +54,7 @@ class TestContract:
         before, settings = content(run), run.config.as_dict()
         for model in unlearned(name, run).values():
             assert torch.isfinite(scores(model)).all()
-            metrics = UnlearningEvaluator(run.config, run.data, run.original).evaluate(model)
+            metrics, _ = UnlearningEvaluator(run.config, run.data, run.original).evaluate(model)
             assert np.isfinite(list(metrics.values())).all(), metrics
         assert all(torch.equal(old, new) for old, new in zip(before, content(run), strict=True))
         assert run.config.as_dict() == settings
@@ -69,6 +69,14 @@ class TestContract:
             results.append(unlearned(name, SimpleNamespace(config=config, data=run.data, original=run.original)))
         for stage in results[0]:
             assert torch.equal(scores(results[0][stage]), scores(results[1][stage])), stage
+
+    def test_what_it_prepared_serves_again(self, prepared, name):
+        run = prepared()
+        method = METHODS[name](run.config, run.data, run.original)
+        method.prepare()
+        first, second = ([(stage, scores(model)) for stage, model, _ in method.unlearn()] for _ in range(2))
+        assert [stage for stage, _ in first] == [stage for stage, _ in second]
+        assert all(torch.equal(old, new) for (_, old), (_, new) in zip(first, second))
 
     def test_it_goes_on_from_what_it_saved(self, prepared, name):
         run = prepared()

@@ -119,7 +119,7 @@ def test_evaluator_agrees_with_the_dense_scores(prepared):
     table = run.original.final_embeddings().double().numpy()
     all_scores = table[: run.original.n_users] @ table[run.original.n_users :].T
     evaluator = UnlearningEvaluator(run.config, run.data, run.original)
-    result = evaluator.evaluate(run.original)
+    result, _ = evaluator.evaluate(run.original)
     request = run.data.request
     forget = dense.sigmoid(all_scores[request.users, request.items]).mean()
     negative_users, negative_items = evaluator.pairs["negative"]

@@ -132,6 +132,12 @@ def test_changed_data_are_noticed(saved, tmp_path):
         load_data_and_model(path, {"data_path": str(tmp_path / "moved")})
 
 
+def test_another_split_is_noticed(saved):
+    path, _, _ = saved()
+    with pytest.raises(UsageError, match="interactions are not in the training part of 'tiny'.*seed"):
+        load_data_and_model(path, {"seed": 8})
+
+
 def test_model_alone_needs_no_data(saved):
     path, unlearned, _ = saved()
     _, loaded, _ = load_model(path, {"data_path": "gone"})

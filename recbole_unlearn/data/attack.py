@@ -2,7 +2,6 @@
 
 import torch
 
-from recbole_unlearn.data.dataset import with_extra_edges
 from recbole_unlearn.data.request import Request
 
 
@@ -16,7 +15,7 @@ def least_likely_edges(table, observed, n_edges, pool, generator, block=1024):
         table (torch.Tensor): final embeddings of a model trained on clean data, shape ``(N, d)``.
         observed (Graph): edges that must not be drawn: training, validation and test.
         n_edges (int): edges wanted; the result may hold fewer, where draws coincide or a node has no partner left.
-        pool (float): share of the other side to draw from, in (0, 1].
+        pool (float): share of the other side to draw from, in [0, 1); 0 takes the least likely itself.
         generator (torch.Generator): of the draw.
         block (int): nodes scored at a time; memory is ``O(block * max(n_users, n_items))``.
 
@@ -55,11 +54,6 @@ def _partner_at_rank(scores, ids, observed, is_user, pool, rank):
     free = lowest.values.isfinite().sum(dim=1)  # fewer than the pool where a node has few unobserved partners left
     chosen = (rank * free).long()
     return lowest.indices.gather(1, chosen[:, None]).squeeze(1), free > 0
-
-
-def poison(train, request):
-    """The training dataset with the request's edges injected."""
-    return with_extra_edges(train, request.users, request.items)
 
 
 def attack_config(config):

@@ -1,12 +1,14 @@
 """RecBole's Dataset with a download that fails in one line, and copies on other edges."""
 
 import os
+import shutil
+from pathlib import Path
 
 import torch
 from recbole.data.dataset import Dataset as RecBoleDataset
 from recbole.data.interaction import Interaction
 
-from recbole_unlearn.errors import UsageError
+from recbole_unlearn.errors import UsageError, unknown
 
 
 class Dataset(RecBoleDataset):
@@ -27,12 +29,23 @@ class Dataset(RecBoleDataset):
             barrier = torch.distributed.barrier
         try:
             super()._download()
-        except (OSError, ValueError) as error:
-            if os.path.isdir(self.dataset_path) and not os.listdir(self.dataset_path):
-                os.rmdir(self.dataset_path)  # else the next run takes the empty folder for the dataset
-            raise UsageError(self._where_to_put_it(f"could not be downloaded ({error})")) from None
+        except BaseException as error:
+            # The folder was not there before; half of it would pass for the dataset in the next run.
+            shutil.rmtree(self.dataset_path, ignore_errors=True)
+            interrupted = isinstance(error.__context__, KeyboardInterrupt)  # RecBole makes it a RuntimeError
+            if interrupted or not isinstance(error, Exception):
+                raise KeyboardInterrupt from None
+            raise UsageError(self._where_to_put_it(f"is not there and could not be downloaded ({error})")) from None
         finally:
             torch.distributed.barrier = barrier
+
+    def _get_download_url(self, url_file, allow_none=False):
+        url = super()._get_download_url(url_file, allow_none=True)
+        if url is None and not allow_none:
+            folder = Path(self.dataset_path).parent
+            here = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+            raise ValueError(str(unknown("dataset", self.dataset_name, {"ml-100k", "ml-1m", "gowalla", *here})))
+        return url
 
     def _load_inter_feat(self, token, dataset_path):
         names = [token] if self.benchmark_filename_list is None else [f"{token}.{n}" for n in self.benchmark_filename_list]

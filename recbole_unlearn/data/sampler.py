@@ -59,6 +59,9 @@ class EdgeSampler(Sampler):
 class BatchLoader(TrainDataLoader):
     """RecBole's training loader, which takes a batch's rows as one tensor instead of gathering them one by one."""
 
+    def __init__(self, config, dataset, sampler, shuffle):
+        super().__init__(config, dataset, sampler, shuffle=shuffle and len(dataset) > 0)  # torch shuffles no empty data
+
     def __iter__(self):
         feat = self._dataset.inter_feat
         order = torch.randperm(len(feat), generator=self.generator) if self.shuffle else torch.arange(len(feat))

@@ -8,7 +8,7 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
 
 from recbole_unlearn.data import attack, request as requests
-from recbole_unlearn.data.dataset import Dataset, with_edges
+from recbole_unlearn.data.dataset import Dataset, with_edges, with_extra_edges
 from recbole_unlearn.data.sampler import train_loader
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
@@ -101,6 +101,12 @@ def restore_data(config, graph, tokens):
             )
     kept = graph.contains(train.inter_feat[train.uid_field], train.inter_feat[train.iid_field])
     remaining = with_edges(train, kept)
+    missing = len(graph) - len(dataset_graph(remaining))
+    if missing:
+        raise UsageError(
+            f"{missing} of the model's {len(graph)} interactions are not in the training part of "
+            f"'{config['dataset']}': its files, `seed` or `eval_args` have changed since."
+        )
     return dataset, train_loader(config, remaining), *_evaluation_loaders(config, dataset, train, valid, test)
 
 
@@ -109,6 +115,8 @@ def _split(config):
     init_seed(config["seed"], config["reproducibility"])
     dataset = Dataset(config)
     parts = dataset.build()
+    if len(parts) != 3:
+        raise UsageError(f"`eval_args` must split into training, validation and test, not into {len(parts)} parts.")
     for name, part in zip(("training", "validation", "test"), parts):
         if len(part) == 0:
             raise UsageError(f"The {name} part of the split is empty; change `eval_args`.")
@@ -137,5 +145,5 @@ def _draw_request(config, train, valid, test):
             config["forget_attack_pool"],
             requests.generator_for(config),
         )
-        return attack.poison(train, request), request
+        return with_extra_edges(train, request.users, request.items), request
     return train, REQUESTS[kind](config, train, graph)

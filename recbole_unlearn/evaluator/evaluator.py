@@ -37,25 +37,27 @@ class UnlearningEvaluator:
         )
 
     def evaluate(self, model):
-        """All metrics of one model.
+        """All metrics of one model, and the scores behind them.
 
         Args:
             model: anything with RecBole's ``predict`` and ``full_sort_predict``.
 
         Returns:
-            dict: RecBole's metrics on test data (e.g. ``recall@20``), then ``MI-BF``, ``MI-NG``, ``AUC_FN`` and
-            ``AUC_FT``; the AUC's other pairs are matched to the forgotten ones on item popularity.
+            tuple: a dict of RecBole's metrics on test data (e.g. ``recall@20``), then ``MI-BF``, ``MI-NG``, ``AUC_FN``
+            and ``AUC_FT`` (the AUC's other pairs are matched to the forgotten ones on item popularity); and
+            :meth:`scores` of the model.
         """
         self.trainer.model = model
         ranking = self.trainer.evaluate(self.test_data, load_best_model=False, show_progress=self.show_progress)
         after = self.scores(model)
-        return {
+        metrics = {
             **{name: float(value) for name, value in ranking.items()},
             "MI-BF": mi_bf(self.before["forget"], after["forget"]),
             "MI-NG": mi_ng(after["negative"], after["forget"]),
             "AUC_FN": auc(after["forget"], after["negative"], *self.matched["negative"]),
             "AUC_FT": auc(after["forget"], after["test"], *self.matched["test"]),
         }
+        return metrics, after
 
     def scores(self, model):
         """Scores of the forgotten, negative and test pairs, a numpy array each."""

@@ -25,7 +25,10 @@ class MembershipCollector(Collector):
         self.data_struct.set("membership.before", before)
 
     def model_collect(self, model):
-        self.data_struct.set("membership.after", {name: scores_of(model, *pair) for name, pair in self.pairs.items()})
+        """Take the model's scores, if a metric wants them."""
+        if self.register.need("membership.after"):
+            after = {name: scores_of(model, *pair) for name, pair in self.pairs.items()}
+            self.data_struct.set("membership.after", after)
 
 
 @torch.no_grad()

@@ -28,8 +28,9 @@ class Unlearner:
     def unlearn(self):
         """Online work: yield ``(stage, model, seconds)`` for each stage of the result.
 
-        A later stage may go on from an earlier one: its time then includes the earlier one's. ``model`` is anything
-        with RecBole's ``predict`` and ``full_sort_predict``; ``seconds`` is what an earlier, interrupted run of the
-        same work had spent on it, mostly 0.
+        A later stage may go on from an earlier one: its time then includes the earlier one's. ``model`` is a RecBole
+        recommender (``predict``, ``full_sort_predict``, the id fields and ``device``); one that is an
+        :class:`~recbole_unlearn.model.UnlearnableRecommender` is also saved. ``seconds`` is what an earlier,
+        interrupted run of the same work had spent on it, mostly 0.
         """
         raise NotImplementedError

@@ -1,5 +1,7 @@
 """UnlearnRec: an influence encoder, pre-trained on simulated requests, revises the table in one pass."""
 
+import copy
+
 import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
@@ -35,7 +37,7 @@ class UnlearnRec(Unlearner):
         )
         settings = {key: value for key, value in config.as_dict().items() if key.startswith("ie_")}
         edges = [side for graph in (data.graph, data.valid) for side in (graph.users, graph.items)]
-        content = digest(settings, config.training_settings(), *edges, ego)
+        content = digest(settings, config.training_settings(), config["device"].type, *edges, ego)
         simulate = RequestSimulator(pretraining, data)
         trainer = InfluenceEncoderTrainer(
             pretraining,
@@ -48,14 +50,8 @@ class UnlearnRec(Unlearner):
         return trainer.seconds_before
 
     def unlearn(self):
-        config, data, encoder = self.config, self.data, self.encoder
-        episode = Episode(config, data.train, data.graph, data.request)
-        with torch.no_grad():
-            ego = encoder(episode.forget_adjacency, episode.touched)
-        yield "zero-shot", self._revised(ego, episode), 0.0
-
-        if config["unlearn_finetune_epochs"] == 0 or len(episode.remaining_graph) == 0:
-            return
+        config, data = self.config, self.data
+        encoder = copy.deepcopy(self.encoder)  # what prepare made serves the next request too
         finetuning = config.replace(
             epochs=config["unlearn_finetune_epochs"],
             train_batch_size=config["unlearn_finetune_batch_size"],
@@ -63,6 +59,12 @@ class UnlearnRec(Unlearner):
             ie_contrast_weight=0,
         )
         episode = Episode(finetuning, data.train, data.graph, data.request)
+        with torch.no_grad():
+            ego = encoder(episode.forget_adjacency, episode.touched)
+        yield "zero-shot", self._revised(ego, episode), 0.0
+
+        if config["unlearn_finetune_epochs"] == 0 or len(episode.remaining_graph) == 0:
+            return
         encoder.start_finetuning()
         trainer = InfluenceEncoderTrainer(finetuning, encoder, self.original, "finetuning", lambda epoch: episode)
         trainer.fit(episode.loader, saved=False, verbose=False)
@@ -97,7 +99,11 @@ class RequestSimulator:
         return self._episode
 
     def held_out(self):
-        """A request that no epoch trains on, and validation pairs with negatives to measure the loss on."""
+        """A request of a draw of its own, and validation pairs with negatives: what early stopping measures the loss on.
+
+        Returns:
+            tuple: :class:`Episode`, and an Interaction of ``ie_batch_size`` users, items and negative items.
+        """
         data, config = self.data, self.config
         users, items = data.valid.users, data.valid.items
         chosen = torch.randperm(len(users), generator=torch.Generator().manual_seed(config["seed"]))

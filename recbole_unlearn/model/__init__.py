@@ -1,9 +1,11 @@
-"""Backbones: RecBole recommenders that take their table and graph as arguments."""
+"""Backbones: RecBole recommenders that take their table and graph as arguments; each file registers its own."""
+
+import importlib
+import pkgutil
 
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender, dataset_graph
-from recbole_unlearn.model.bpr import BPR
-from recbole_unlearn.model.lightgcn import LightGCN
-from recbole_unlearn.model.sgl import SGL
-from recbole_unlearn.model.simgcl import SimGCL
 
-__all__ = ["MODELS", "UnlearnableRecommender", "dataset_graph", "BPR", "LightGCN", "SGL", "SimGCL"]
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["MODELS", "UnlearnableRecommender", "dataset_graph"]

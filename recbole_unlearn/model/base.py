@@ -26,9 +26,6 @@ class UnlearnableRecommender:
     ``predict``, ``full_sort_predict``) follows from these.
     """
 
-    # Nothing but the parameters belongs in a checkpoint: the final embeddings follow from table and graph.
-    other_parameter_name = []
-
     def forward(self, ego, adjacency):
         """Final embeddings of all nodes.
 
@@ -56,7 +53,10 @@ class UnlearnableRecommender:
         raise NotImplementedError
 
     def draw_views(self, graph):
-        """Adjacencies that the loss needs besides the graph's own, drawn anew each epoch; none by default."""
+        """Adjacencies (sparse CSR, shape ``(N, N)``) that the loss needs besides ``final``, drawn anew each epoch.
+
+        Drawn from torch's global generator; none by default.
+        """
         return None
 
     def ego_embeddings(self):

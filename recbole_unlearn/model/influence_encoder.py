@@ -19,7 +19,7 @@ class InfluenceEncoder(nn.Module):
         \Delta E &= H - \rho W, \quad E_0' = E_0 + \mathrm{MLP}(\Delta E) \qquad \text{(Eq. 17-18)}
 
     Rows of nodes that the request does not touch stay as they are. ``influence`` (:math:`H^{(0)}`) and ``weight``
-    (:math:`w`) train while pre-training; ``ego`` (:math:`E_0`) and ``mlp`` (the identity until then) train while
+    (:math:`w`) train while pre-training; ``ego`` (:math:`E_0`) and ``mlp`` (close to the identity until then: weights 1, biases 0, negative values times .99) train while
     fine-tuning.
 
     Args:

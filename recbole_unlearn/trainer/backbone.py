@@ -41,7 +41,7 @@ def train_backbone(config, dataset, name, valid_data=None):
     init_seed(config["seed"], config["reproducibility"])
     graph = dataset_graph(dataset)
     model = MODELS[config["model"]](config, dataset).to(config["device"])
-    content = digest(config.training_settings(), graph.users, graph.items, *_edges_behind(valid_data))
+    content = digest(config.training_settings(), config["device"].type, graph.users, graph.items, *_edges_behind(valid_data))
     trainer = ResumableTrainer(config, model, f"{name}-{config['model']}-{config['dataset']}-{content}")
     trainer.logger.info(set_color(f"Training {name}", "pink") + f": {config['model']} on {len(graph)} interactions")
     if len(graph) == 0:

@@ -112,8 +112,9 @@ class InfluenceEncoderTrainer(ResumableTrainer):
         final = self.backbone.forward(ego, episode.remaining_adjacency)
 
         def unlearning():
-            pairs = torch.randint(len(episode.request), (min(len(episode.request), len(interaction)),))
-            forget_users, forget_items = episode.request.users[pairs], episode.request.items[pairs]
+            n_pairs = len(episode.request)
+            drawn = torch.arange(n_pairs) if n_pairs <= len(users) else torch.randint(n_pairs, (len(users),))
+            forget_users, forget_items = episode.request.users[drawn], episode.request.items[drawn]
             return unlearning_loss(pair_scores(final, n_users, forget_users.to(final.device), forget_items.to(final.device)))
 
         def contrast():

@@ -32,6 +32,7 @@ class ResumableTrainer(Trainer):
         super().__init__(config, model)
         self.saved_model_file = os.path.join(config["checkpoint_dir"], f"{name}.pth")
         self.resume_file = f"{self.saved_model_file}.resume"
+        self.tensorboard.close()
         self.tensorboard = SummaryWriter(os.path.join(self.tensorboard.log_dir, name))
         self.epoch = 0
         self.seconds = 0.0  # spent training, earlier runs included
@@ -60,9 +61,9 @@ class ResumableTrainer(Trainer):
 
     def _build_optimizer(self, **kwargs):
         optimizer = super()._build_optimizer(**kwargs)
-        for group in optimizer.param_groups:
-            if "fused" in group:
-                group["fused"] = True  # Adam's update in one pass over memory instead of ten
+        if isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)):
+            for group in optimizer.param_groups:
+                group["fused"] = True  # the update in one pass over memory instead of ten
         return optimizer
 
     def resume_checkpoint(self, resume_file):
@@ -82,6 +83,7 @@ class ResumableTrainer(Trainer):
             return False
         self.model.load_state_dict(state["state_dict"])
         self._restore_progress(state)
+        self.tensorboard.close()
         self.logger.info(set_color("Trained before", "blue") + f" in {self.seconds:.1f}s: {self.saved_model_file}")
         return True
 
