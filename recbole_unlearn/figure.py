@@ -33,8 +33,10 @@ def score_distributions(scores, path):
             panel.axvline(values.mean(), color=colour, linestyle="--", linewidth=1)
         panel.set_title(title, fontsize=10)
         panel.set_yticks([])
-    for panel in panels[-1]:
-        panel.set_xlabel("score")
+    for number, panel in enumerate(panels.flat):
+        if number < len(scores) <= number + columns:  # the lowest panel of its column
+            panel.set_xlabel("score")
+            panel.tick_params(labelbottom=True)
     for panel in panels[:, 0]:
         panel.set_ylabel("density")
     for panel in panels.flat[len(scores) :]:
