@@ -51,7 +51,7 @@ def test_every_file_belongs_to_a_class_and_every_class_has_its_file(folder, regi
 DATASETS = ["ml-100k", *(path.stem for path in FILES if path.parent.name == "dataset")]
 
 
-@pytest.mark.parametrize("model, dataset", product(shipped(MODELS), DATASETS))
+@pytest.mark.parametrize("model, dataset", list(product(shipped(MODELS), DATASETS)))
 def test_defaults_make_a_configuration(model, dataset, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = Config(model, dataset, config_dict={"unlearn_methods": "all", "gpu_id": ""})
