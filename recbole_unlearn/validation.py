@@ -62,6 +62,8 @@ RULES = {  # the check and its name: the keys it holds for
         "ie_preserving_temperature",
         "ie_contrast_temperature",
         "unlearn_finetune_learning_rate",
+        "simgcl_temperature",
+        "ssl_tau",
     ],
     (_count, "a whole number >= 1"): [
         "epochs",
@@ -99,6 +101,8 @@ def check_values(settings):
         for key in keys:
             if key in settings and not holds(settings[key]):
                 raise UsageError(f"Setting '{key}' must be {meaning}, not {settings[key]!r}.")
+    if (settings["train_neg_sample_args"] or {}).get("dynamic"):
+        raise UsageError("Dynamic negative sampling (`train_neg_sample_args: dynamic`) is not supported.")
     topk = settings["topk"] if isinstance(settings["topk"], (list, tuple)) else [settings["topk"]]
     if not topk or not all(map(_count, topk)):
         raise UsageError(f"Setting 'topk' must be a whole number >= 1 or a list of them, not {settings['topk']!r}.")

@@ -113,7 +113,12 @@ def restore_data(config, graph, tokens):
 def _split(config):
     """The dataset and its training, validation and test parts; the same for the same seed."""
     init_seed(config["seed"], config["reproducibility"])
-    dataset = Dataset(config)
+    try:
+        dataset = Dataset(config)
+    except UsageError:
+        raise
+    except ValueError as error:  # RecBole's, e.g. of filters that leave nothing
+        raise UsageError(f"Dataset '{config['dataset']}': {' '.join(str(error).split())}") from error
     parts = dataset.build()
     if len(parts) != 3:
         raise UsageError(f"`eval_args` must split into training, validation and test, not into {len(parts)} parts.")
