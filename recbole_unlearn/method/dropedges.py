@@ -7,8 +7,8 @@ from recbole_unlearn.method.base import METHODS, Unlearner
 class DropEdges(Unlearner):
     """The remaining graph with the old table: what any method must beat to have unlearned anything.
 
-    Reference: the lower bound of Wu et al., "GIF: A General Graph Unlearning Strategy via Influence Function",
-    WWW 2023, where deletion changes the graph and no parameter.
+    Reference: section 2.3 of Chen et al., "Pre-training for Recommendation Unlearning", SIGIR 2025: a forgotten edge shaped
+    both the graph and the loss; this takes it out of the graph only.
     """
 
     def unlearn(self):
