@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from recbole.config import Config as RecBoleConfig
 from recbole.evaluator import metric_types
-from recbole.utils import EvaluatorType, general_arguments
+from recbole.utils import EvaluatorType, general_arguments, training_arguments
 
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.evaluator import register_metrics
@@ -72,8 +72,11 @@ class Config(RecBoleConfig):
         return config
 
     def for_model(self, model):
-        """The configuration of another backbone under the same external settings."""
-        return type(self)(model, self.dataset, config_dict=copy.deepcopy(self.external_config_dict))
+        """Another backbone as it is shipped, on the same data: the user's settings of training and of models are left out."""
+        files = (properties_folder() / "model").glob("*.yaml")
+        own = set(training_arguments).union(*map(self._read_yaml, files))
+        shared = {key: value for key, value in self.external_config_dict.items() if key not in own}
+        return type(self)(model, self.dataset, config_dict=copy.deepcopy(shared))
 
     def as_dict(self):
         """All settings as plain data (numbers, strings, lists, dicts), fit for JSON and for ``config_dict``."""

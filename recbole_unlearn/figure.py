@@ -22,7 +22,8 @@ def score_distributions(scores, path):
     drawing = Figure(figsize=(4.2 * columns, 3.0 * rows), layout="constrained")
     panels = drawing.subplots(rows, columns, squeeze=False, sharex=True)
     everything = np.concatenate([values for sets in scores.values() for values in sets.values()])
-    bins = np.linspace(*np.quantile(everything, [0.001, 0.999]), 81)
+    lowest, highest = np.quantile(everything, [0.001, 0.999])
+    bins = np.linspace(lowest, max(highest, lowest + 1e-6), 81)  # a width even where all scores are equal
     for panel, (title, sets) in zip(panels.flat, scores.items()):
         for name, (legend, colour) in SETS.items():
             values = np.clip(sets[name], bins[0], bins[-1])

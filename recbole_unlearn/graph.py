@@ -156,7 +156,8 @@ def propagate(adjacency, x):
         adjacency (torch.Tensor): symmetric sparse CSR, shape ``(N, N)``.
         x (torch.Tensor): node table, shape ``(N, d)``.
     """
-    return _SymmetricProduct.apply(adjacency, x)
+    with torch.autocast(x.device.type, enabled=False):  # torch has no sparse product in half precision on a CPU
+        return _SymmetricProduct.apply(adjacency, x.to(adjacency.dtype))
 
 
 def mean_propagation(adjacencies, x):
@@ -171,4 +172,5 @@ def mean_propagation(adjacencies, x):
     Returns:
         torch.Tensor: shape ``(N, d)``.
     """
-    return _MeanPropagation.apply(adjacencies, x)
+    with torch.autocast(x.device.type, enabled=False):
+        return _MeanPropagation.apply(adjacencies, x.to(adjacencies[0].dtype) if adjacencies else x)

@@ -109,7 +109,8 @@ def test_table_and_graph_are_not_changed(observed):
     assert torch.equal(values, table()) and torch.equal(observed.users, users)
 
 
-def test_attacker_is_a_lightgcn_under_the_runs_settings(configure):
+def test_attacker_is_the_same_lightgcn_whatever_the_backbone_and_its_settings(configure):
     config = attack_config(configure("BPR", forget_attack_epochs=3))
+    other = attack_config(configure("SGL", forget_attack_epochs=3, embedding_size=16, learning_rate=0.5, ssl_tau=0.9))
     assert config["model"] == "LightGCN" and config["epochs"] == 3
-    assert config["embedding_size"] == 8 and config["learning_rate"] == 0.02
+    assert config.training_settings() == other.training_settings()

@@ -206,9 +206,11 @@ def test_replace_makes_a_copy(configure):
     assert (config["epochs"], config["ie_epochs"]) == (4, 2)
 
 
-def test_for_model_keeps_the_users_settings(configure):
-    config = configure("SGL", type="RW", learning_rate=0.07).for_model("LightGCN")
-    assert (config["model"], config["learning_rate"], config["embedding_size"]) == ("LightGCN", 0.07, 8)
+def test_for_model_is_the_shipped_model_on_the_same_data(configure):
+    settings = ["learning_rate", "train_batch_size", "embedding_size", "reg_weight", "epochs"]
+    own = configure("SGL", type="RW", learning_rate=0.07, reg_weight=3).for_model("LightGCN")
+    assert (own["model"], own["seed"], own["topk"], own["forget_ratio"]) == ("LightGCN", 7, [5], 0.05)
+    assert [own[key] for key in settings] == [0.005, 2048, 64, 1e-4, 80]
 
 
 def test_settings_survive_json_and_rebuilding(configure):

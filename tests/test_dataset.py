@@ -79,6 +79,11 @@ def test_empty_part_of_the_split_is_refused(configure, split):
         prepare_data(configure(eval_args={"split": {"RS": split}}))
 
 
+def test_more_items_wanted_than_there_are(configure):
+    with pytest.raises(UsageError, match="'topk' asks for 99 of 30 items"):
+        prepare_data(configure(topk=[5, 99]))
+
+
 def test_split_into_two_parts_is_refused(configure):
     with pytest.raises(UsageError, match="eval_args"):
         prepare_data(configure(eval_args={"split": {"RS": [0.8, 0.2]}}))

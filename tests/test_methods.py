@@ -161,3 +161,21 @@ def test_encoder_prepared_once_serves_another_request(prepared, monkeypatch):
     monkeypatch.setattr(Trainer, "_train_epoch", lambda *_, **__: pytest.fail("trained again"))
     again = prepared(forget_seed=2)
     METHODS["UnlearnRec"](again.config, again.data, again.original).prepare()
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_mixed_precision(prepared, backbone):
+    run = prepared(backbone, enable_amp=True)
+    for model in unlearned("UnlearnRec", run).values():
+        assert torch.isfinite(scores(model)).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("name", list(METHODS))
+def test_on_a_gpu(prepared, name, backbone):
+    run = prepared(backbone, gpu_id="0", device="cuda")
+    assert run.original.device.type == "cuda"
+    for model in unlearned(name, run).values():
+        metrics, _ = UnlearningEvaluator(run.config, run.data, run.original).evaluate(model)
+        assert np.isfinite(list(metrics.values())).all(), metrics

@@ -92,6 +92,7 @@ def test_figure_is_a_png(tmp_path, n_models):
     assert (tmp_path / "figure.png").read_bytes().startswith(PNG)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("change", [{"negative": np.empty(0)}, dict.fromkeys(("forget", "negative", "test"), np.zeros(5))])
 def test_figure_of_empty_or_equal_scores(tmp_path, change):
     score_distributions({"model": {**scores(), **change}}, tmp_path / "figure.png")

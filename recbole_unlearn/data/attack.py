@@ -57,5 +57,5 @@ def _partner_at_rank(scores, ids, observed, is_user, pool, rank):
 
 
 def attack_config(config):
-    """LightGCN under the run's own settings, for ``forget_attack_epochs``."""
+    """LightGCN as shipped, for ``forget_attack_epochs``: all backbones and all their settings meet the same request."""
     return config.for_model("LightGCN").replace(epochs=config["forget_attack_epochs"])

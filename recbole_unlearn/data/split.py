@@ -125,6 +125,8 @@ def _split(config):
     for name, part in zip(("training", "validation", "test"), parts):
         if len(part) == 0:
             raise UsageError(f"The {name} part of the split is empty; change `eval_args`.")
+    if max(config["topk"]) >= dataset.item_num:
+        raise UsageError(f"Setting 'topk' asks for {max(config['topk'])} of {dataset.item_num - 1} items; lower it.")
     return dataset, *parts
 
 
