@@ -125,11 +125,11 @@ class _SymmetricProduct(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        return None, ctx.adjacency @ gradient
+        return None, _SymmetricProduct.apply(ctx.adjacency, gradient)
 
 
 class _MeanPropagation(torch.autograd.Function):
-    """Mean of ``x, A_1 x, A_2 A_1 x, ...``; the backward pass is Horner's rule through the same matrices."""
+    """Mean of ``x, A_1 x, A_2 A_1 x, ...``."""
 
     @staticmethod
     def forward(ctx, adjacencies, x):
@@ -142,11 +142,23 @@ class _MeanPropagation(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        gradient = gradient.contiguous()
-        total = gradient
-        for adjacency in reversed(ctx.adjacencies):
-            total = torch.addmm(gradient, adjacency, total)
-        return None, total / (len(ctx.adjacencies) + 1)
+        return None, _TransposedMeanPropagation.apply(ctx.adjacencies, gradient)
+
+
+class _TransposedMeanPropagation(torch.autograd.Function):
+    """Mean of ``x, A_1 x, A_1 A_2 x, ...`` by Horner's rule: the transpose of the mean propagation."""
+
+    @staticmethod
+    def forward(ctx, adjacencies, x):
+        ctx.adjacencies = adjacencies
+        x = total = x.contiguous()
+        for adjacency in reversed(adjacencies):
+            total = torch.addmm(x, adjacency, total)
+        return total / (len(adjacencies) + 1)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return None, _MeanPropagation.apply(ctx.adjacencies, gradient)
 
 
 def propagate(adjacency, x):

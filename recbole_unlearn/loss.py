@@ -17,43 +17,85 @@ def pair_scores(table, n_users, users, items):
     return (F.embedding(users, table) * F.embedding(items + n_users, table)).sum(dim=1)
 
 
-class _WeightedInfoNCE(torch.autograd.Function):
+INFO_NCE_BLOCK = 1 << 20  # similarities held at a time: 4 MiB, small enough for the cache
+
+
+class _InfoNCE(torch.autograd.Function):
     """Sum of ``w_b (log sum_m exp(a_b . c_m / tau) - a_b . c_pos(b) / tau)`` for rows of unit length.
 
     The gradient is taken in the forward pass, block by block, so the B x M similarities are never held whole and
     exp is computed once. Unit length bounds the logits by 1 / tau, which serves as their maximum.
     """
 
-    BLOCK = 1 << 20  # similarities held at a time: 4 MiB, small enough for the cache
-
     @staticmethod
     def forward(ctx, anchors, candidates, positives, weights, temperature):
         grad_anchors = torch.empty_like(anchors)
         grad_candidates = torch.zeros_like(candidates)
         loss = anchors.new_zeros(())
-        rows = max(1, _WeightedInfoNCE.BLOCK // max(1, len(candidates)))
-        block = anchors.new_empty(min(rows, len(anchors)), len(candidates))
-        for start in range(0, len(anchors), rows):
-            a = anchors[start : start + rows]
-            w = weights[start : start + rows, None]
-            p = torch.mm(a, candidates.t(), out=block[: len(a)])
-            p.sub_(1).div_(temperature).exp_()
-            normaliser = p.sum(dim=1, keepdim=True)
+        for rows, a, w, p, normaliser in _softmax_blocks(anchors, candidates, weights, temperature):
             loss += (w * (normaliser.log() + 1 / temperature)).sum()
-            p.mul_(w / (normaliser * temperature))
-            torch.mm(p, candidates, out=grad_anchors[start : start + rows])
+            p.mul_(w / temperature)
+            torch.mm(p, candidates, out=grad_anchors[rows])
             grad_candidates.addmm_(p.t(), a)
         scaled = weights[:, None] / temperature
         loss -= (scaled * anchors * candidates[positives]).sum()
         grad_anchors.sub_(scaled * candidates[positives])
         grad_candidates.index_add_(0, positives, scaled * anchors, alpha=-1)
-        ctx.save_for_backward(grad_anchors, grad_candidates)
+        ctx.temperature = temperature
+        ctx.save_for_backward(anchors, candidates, positives, weights, grad_anchors, grad_candidates)
         return loss
 
     @staticmethod
     def backward(ctx, gradient):
-        grad_anchors, grad_candidates = ctx.saved_tensors
+        *inputs, grad_anchors, grad_candidates = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody will differentiate the gradient
+            grad_anchors, grad_candidates = _InfoNCEGradient.apply(*inputs, ctx.temperature, grad_anchors, grad_candidates)
         return gradient * grad_anchors, gradient * grad_candidates, None, None, None
+
+
+class _InfoNCEGradient(torch.autograd.Function):
+    """The gradient that :class:`_InfoNCE` found, with the Hessian-vector product as its backward pass.
+
+    With P the softmax, S' the change of the logits: ``P' = P * (S' - sum_m P S')``, and the gradients change by
+    ``w (P' c + P c' - c'_pos) / tau`` and ``(P'^T w a + P^T w a' - sum_pos w a') / tau``.
+    """
+
+    @staticmethod
+    def forward(ctx, anchors, candidates, positives, weights, temperature, grad_anchors, grad_candidates):
+        ctx.temperature = temperature
+        ctx.save_for_backward(anchors, candidates, positives, weights)
+        return grad_anchors.clone(), grad_candidates.clone()
+
+    @staticmethod
+    def backward(ctx, anchor_change, candidate_change):
+        anchors, candidates, positives, weights = ctx.saved_tensors
+        temperature, scaled = ctx.temperature, weights[:, None] / ctx.temperature
+        change_anchors = torch.empty_like(anchors)
+        change_candidates = torch.zeros_like(candidates)
+        both_candidates = torch.cat([candidates, candidate_change], dim=1)
+        for rows, a, w, p, _ in _softmax_blocks(anchors, candidates, weights, temperature):
+            a_change = anchor_change[rows]
+            logit_change = torch.mm(torch.cat([a_change, a], dim=1), both_candidates.t()).div_(temperature)
+            p_change = logit_change.sub_((p * logit_change).sum(dim=1, keepdim=True)).mul_(p)
+            w = w / temperature
+            change_anchors[rows] = w * (p_change @ candidates + p @ candidate_change)
+            change_candidates.addmm_(p_change.t(), w * a).addmm_(p.t(), w * a_change)
+        change_anchors.sub_(scaled * candidate_change[positives])
+        change_candidates.index_add_(0, positives, scaled * anchor_change, alpha=-1)
+        return change_anchors, change_candidates, None, None, None, None, None
+
+
+def _softmax_blocks(anchors, candidates, weights, temperature):
+    """Blocks of anchors: their slice, rows, weights, softmax over the candidates, and sum of ``exp(s - 1 / tau)``."""
+    size = max(1, INFO_NCE_BLOCK // max(1, len(candidates)))
+    block = anchors.new_empty(min(size, len(anchors)), len(candidates))
+    for start in range(0, len(anchors), size):
+        rows = slice(start, start + size)
+        a = anchors[rows]
+        p = torch.mm(a, candidates.t(), out=block[: len(a)])
+        p.sub_(1).div_(temperature).exp_()
+        normaliser = p.sum(dim=1, keepdim=True)
+        yield rows, a, weights[rows, None], p.div_(normaliser), normaliser
 
 
 def info_nce(anchors, candidates, positives, temperature, weights=None):
@@ -70,12 +112,29 @@ def info_nce(anchors, candidates, positives, temperature, weights=None):
         weights (torch.Tensor): weight of each anchor, shape ``(B,)``; default all 1.
 
     Returns:
-        torch.Tensor: scalar. Cost ``O(B M d)``, memory ``O(B d + M d)``.
+        torch.Tensor: scalar, twice differentiable. Cost ``O(B M d)``, memory ``O(B d + M d)``.
     """
     if weights is None:
         weights = anchors.new_ones(len(anchors))
     anchors, candidates = F.normalize(anchors, dim=1), F.normalize(candidates, dim=1)
-    return _WeightedInfoNCE.apply(anchors, candidates, positives, weights, temperature)
+    return _InfoNCE.apply(anchors, candidates, positives, weights, temperature)
+
+
+def embedding_regulariser(table, occurrences, squared):
+    """RecBole's ``EmbLoss`` of a batch from how often each node occurs in it: ``sum |E_side|^2 / 2B`` or ``sum |E_side| / B``.
+
+    ``E_side`` are the rows of the batch's users, items or negative items, repetitions included, and B their number.
+
+    Args:
+        table (torch.Tensor): 0-layer embeddings, shape ``(N, d)``.
+        occurrences (torch.Tensor): shape ``(3, N)``.
+        squared (bool): whether norms are squared.
+    """
+    size = occurrences[0].sum()
+    squares = occurrences @ table.square().sum(dim=1)
+    if squared:
+        return squares.sum() / (2 * size)
+    return squares.clamp(min=torch.finfo(table.dtype).tiny).sqrt().sum() / size
 
 
 def unlearning_loss(forget_scores):

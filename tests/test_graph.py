@@ -152,3 +152,10 @@ def test_mean_propagation_leaves_its_arguments_alone():
 def test_graph_on_its_own_device_is_itself():
     graph = random_graph()
     assert graph.to("cpu") is graph
+
+
+def test_propagations_are_twice_differentiable():
+    layers = [random_graph(seed=seed).adjacency.double() for seed in range(3)]
+    x = table().double().requires_grad_()
+    for function in (lambda x: propagate(layers[0], x.tanh()), lambda x: mean_propagation(layers, x.tanh())):
+        assert torch.autograd.gradcheck(function, x) and torch.autograd.gradgradcheck(function, x)

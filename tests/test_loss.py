@@ -42,9 +42,20 @@ def test_info_nce_and_its_gradients(temperature, weighted):
     np.testing.assert_allclose(c.grad, 2 * dense.gradient(lambda x: reference(anchors, x), candidates), atol=1e-3)
 
 
+def test_info_nce_is_twice_differentiable(monkeypatch):
+    monkeypatch.setattr(loss, "INFO_NCE_BLOCK", 20)  # two or three anchors a block
+    inputs = [torch.tensor(normal(rows, 3, seed=rows), requires_grad=True) for rows in (7, 9)]
+    weights, positives = torch.linspace(0, 2, 7, dtype=torch.double), torch.tensor([0, 1, 1, 4, 8, 2, 3])
+
+    def value(a, c):
+        return loss.info_nce(a, c, positives, 0.3, weights)
+
+    assert torch.autograd.gradcheck(value, inputs) and torch.autograd.gradgradcheck(value, inputs)
+
+
 def test_info_nce_in_several_blocks():
     anchors, candidates = normal(1500, 4), normal(1200, 4, seed=1)
-    assert anchors.shape[0] * candidates.shape[0] > loss._WeightedInfoNCE.BLOCK
+    assert anchors.shape[0] * candidates.shape[0] > loss.INFO_NCE_BLOCK
     positives = np.random.default_rng(2).integers(0, 1200, 1500)
     a, c = leaf(anchors), leaf(candidates)
     value = loss.info_nce(a, c, torch.tensor(positives), 0.2)

@@ -4,6 +4,7 @@ import copy
 
 import torch
 import torch.nn.functional as F
+from recbole.model.loss import BPRLoss
 
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.registry import Registry
@@ -14,11 +15,10 @@ MODELS = Registry("model")
 class UnlearnableRecommender:
     """Mixin for a RecBole general recommender whose trained state is a table and whose input is a graph.
 
-    Put it before RecBole's class among the bases and implement:
-
-    - :meth:`forward`, pure in both arguments: the same model on another graph, or with another table, is one call;
-    - :meth:`model_loss`, the model's own training loss on any such pair;
-    - :meth:`draw_views` if the loss looks at random subgraphs.
+    Put it before RecBole's class among the bases and implement :meth:`forward`, pure in both arguments: the same model
+    on another graph, or with another table, is one call. The loss is BPR (Rendle et al., UAI 2009) plus, if you
+    implement them, :meth:`regulariser` and :meth:`self_supervised_loss` with its :meth:`draw_views`. A model with
+    another loss overrides :meth:`model_loss`; the influence methods, which need second derivatives, refuse it.
 
     The embeddings are expected as ``user_embedding`` and ``item_embedding`` (``nn.Embedding``); a model that keeps
     them elsewhere also overrides :meth:`ego_embeddings` and :meth:`set_ego_embeddings`. In ``__init__``, call
@@ -38,6 +38,32 @@ class UnlearnableRecommender:
         """
         raise NotImplementedError
 
+    def regulariser(self, ego, occurrences):
+        """What the loss adds to keep the table small, a scalar; nothing by default.
+
+        Args:
+            ego (torch.Tensor): 0-layer table, shape ``(N, d)``.
+            occurrences (torch.Tensor): how often each node is a user, an item and a negative item of the batch, shape
+                ``(3, N)``, of ``ego``'s dtype.
+        """
+        return 0.0
+
+    def self_supervised_loss(self, ego, occurrences, views):
+        """What the loss adds on random views of the graph, a scalar; nothing by default.
+
+        Args:
+            ego, occurrences: see :meth:`regulariser`.
+            views (list of Graph): what :meth:`draw_views` returned.
+        """
+        return 0.0
+
+    def draw_views(self, graph):
+        """Subgraphs that the self-supervised loss looks at, a list of Graph, drawn anew each epoch.
+
+        Drawn from torch's global generator; none by default.
+        """
+        return []
+
     def model_loss(self, interaction, ego, final, views):
         """The model's own training loss, as a mean over the batch.
 
@@ -45,19 +71,17 @@ class UnlearnableRecommender:
             interaction (Interaction): users, items and negative items of ``B`` pairs.
             ego (torch.Tensor): 0-layer table, shape ``(N, d)``.
             final (torch.Tensor): ``forward(ego, adjacency)``, shape ``(N, d)``.
-            views: what :meth:`draw_views` returned for the same graph.
+            views (list of Graph): what :meth:`draw_views` returned for the same graph.
 
         Returns:
             torch.Tensor: scalar.
         """
-        raise NotImplementedError
-
-    def draw_views(self, graph):
-        """Adjacencies (sparse CSR, shape ``(N, N)``) that the loss needs besides ``final``, drawn anew each epoch.
-
-        Drawn from torch's global generator; none by default.
-        """
-        return None
+        users = interaction[self.USER_ID]
+        items, negatives = (interaction[field] + self.n_users for field in (self.ITEM_ID, self.NEG_ITEM_ID))
+        user, item, negative = (F.embedding(nodes, final) for nodes in (users, items, negatives))
+        bpr = BPRLoss()((user * item).sum(dim=1), (user * negative).sum(dim=1))
+        occurrences = torch.stack([torch.bincount(n, minlength=len(ego)) for n in (users, items, negatives)]).to(ego.dtype)
+        return bpr + self.regulariser(ego, occurrences) + self.self_supervised_loss(ego, occurrences, views)
 
     def ego_embeddings(self):
         """The 0-layer table ``E0``, shape ``(N, d)``, users first, differentiable."""
@@ -126,14 +150,6 @@ class UnlearnableRecommender:
         """Scores of all items for the interaction's users, shape ``(B * n_items,)``."""
         users, items = self.final_embeddings().split([self.n_users, self.n_items])
         return (users[interaction[self.USER_ID]] @ items.t()).view(-1)
-
-    def _triple(self, interaction, table):
-        """Rows of the users, items and negative items of a batch, three tensors of shape ``(B, d)``."""
-        return (
-            F.embedding(interaction[self.USER_ID], table),
-            F.embedding(interaction[self.ITEM_ID] + self.n_users, table),
-            F.embedding(interaction[self.NEG_ITEM_ID] + self.n_users, table),
-        )
 
 
 def dataset_graph(dataset):

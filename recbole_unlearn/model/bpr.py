@@ -15,7 +15,3 @@ class BPR(UnlearnableRecommender, RecBoleBPR):
 
     def forward(self, ego, adjacency):
         return ego
-
-    def model_loss(self, interaction, ego, final, views):
-        user, positive, negative = self._triple(interaction, final)
-        return self.loss((user * positive).sum(dim=1), (user * negative).sum(dim=1))

@@ -3,6 +3,7 @@
 from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
 
 from recbole_unlearn.graph import mean_propagation
+from recbole_unlearn.loss import embedding_regulariser
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender, dataset_graph
 
 
@@ -23,8 +24,5 @@ class LightGCN(UnlearnableRecommender, RecBoleLightGCN):
     def forward(self, ego, adjacency):
         return mean_propagation([adjacency] * self.n_layers, ego)
 
-    def model_loss(self, interaction, ego, final, views):
-        user, positive, negative = self._triple(interaction, final)
-        bpr = self.mf_loss((user * positive).sum(dim=1), (user * negative).sum(dim=1))
-        regulariser = self.reg_loss(*self._triple(interaction, ego), require_pow=self.require_pow)
-        return bpr + self.reg_weight * regulariser.squeeze()
+    def regulariser(self, ego, occurrences):
+        return self.reg_weight * embedding_regulariser(ego, occurrences, self.require_pow)

@@ -1,12 +1,11 @@
 """SGL (Wu et al., "Self-supervised Graph Learning for Recommendation", SIGIR 2021)."""
 
 import torch
-import torch.nn.functional as F
 from recbole.model.general_recommender import SGL as RecBoleSGL
 
 from recbole_unlearn.errors import unknown
 from recbole_unlearn.graph import mean_propagation
-from recbole_unlearn.loss import info_nce
+from recbole_unlearn.loss import embedding_regulariser, info_nce
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender, dataset_graph
 
 
@@ -32,45 +31,40 @@ class SGL(UnlearnableRecommender, RecBoleSGL):
         return mean_propagation([adjacency] * self.n_layers, ego)
 
     def draw_views(self, graph):
-        """Two views, each a list of one adjacency a layer, from torch's global generator."""
-        return self._draw_view(graph), self._draw_view(graph)
-
-    def _draw_view(self, graph):
-        if self.type == "RW":
-            return [self._drop_edges(graph) for _ in range(self.n_layers)]
-        return [self._drop_nodes(graph) if self.type == "ND" else self._drop_edges(graph)] * self.n_layers
+        """The graphs of two views, one after the other: one graph each, or with RW one a layer each."""
+        drop = self._drop_nodes if self.type == "ND" else self._drop_edges
+        return [drop(graph) for _ in range(2 * self.n_layers if self.type == "RW" else 2)]
 
     def _drop_edges(self, graph):
-        return graph.subgraph(_keep(len(graph), 1 - self.drop_ratio, graph.users.device)).adjacency
+        return graph.subgraph(_keep(len(graph), 1 - self.drop_ratio, graph.users.device))
 
     def _drop_nodes(self, graph):
         users = ~_keep(graph.n_users, self.drop_ratio, graph.users.device)
         items = ~_keep(graph.n_items, self.drop_ratio, graph.users.device)
-        return graph.subgraph(users[graph.users] & items[graph.items]).adjacency
-
-    def model_loss(self, interaction, ego, final, views):
-        return self._summed_loss(interaction, ego, final, views) / len(interaction)
+        return graph.subgraph(users[graph.users] & items[graph.items])
 
     def calculate_loss(self, interaction):
         """RecBole's SGL trains on the sum over the batch."""
         return super().calculate_loss(interaction) * len(interaction)
 
-    def _summed_loss(self, interaction, ego, final, views):
-        user, positive, negative = self._triple(interaction, final)
-        bpr = -F.logsigmoid((user * positive).sum(dim=1) - (user * negative).sum(dim=1)).sum()
-        regulariser = self.reg_loss(*self._triple(interaction, ego)).squeeze()
-        contrast = self._contrast(interaction, *(mean_propagation(view, ego) for view in views))
-        return bpr + self.reg_weight * regulariser + self.ssl_weight * contrast
+    def regulariser(self, ego, occurrences):
+        return self.reg_weight * embedding_regulariser(ego, occurrences, squared=False) / occurrences[0].sum()
 
-    def _contrast(self, interaction, first, second):
-        """InfoNCE of the batch's nodes in one view against all nodes of their side in the other, summed."""
-        total = 0
-        sides = [self.n_users, self.n_items]
-        for field, one, other in zip((self.USER_ID, self.ITEM_ID), first.split(sides), second.split(sides)):
+    def self_supervised_loss(self, ego, occurrences, views):
+        """InfoNCE of each user and item of the batch in one view against all of its side in the other."""
+        half = len(views) // 2
+        first, second = (self._propagated(ego, graphs) for graphs in (views[:half], views[half:]))
+        sides, total = [self.n_users, self.n_items], 0
+        counts = occurrences[0, : self.n_users], occurrences[1, self.n_users :]
+        for one, other, count in zip(first.split(sides), second.split(sides), counts):
+            nodes = torch.nonzero(count).flatten()
             # A node that occurs k times in the batch is one anchor of weight k: the same sum for less work.
-            nodes, count = torch.unique(interaction[field], return_counts=True)
-            total = total + info_nce(one[nodes], other, nodes, self.ssl_tau, count.to(one.dtype))
-        return total
+            total = total + info_nce(one[nodes], other, nodes, self.ssl_tau, count[nodes])
+        return self.ssl_weight * total / occurrences[0].sum()
+
+    def _propagated(self, ego, graphs):
+        layers = [graph.adjacency for graph in graphs]
+        return mean_propagation(layers if self.type == "RW" else layers * self.n_layers, ego)
 
 
 def _keep(n, share, device):

@@ -4,11 +4,10 @@ import torch
 import torch.nn.functional as F
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.model.init import xavier_uniform_initialization
-from recbole.model.loss import BPRLoss, EmbLoss
 from recbole.utils import InputType
 
 from recbole_unlearn.graph import mean_propagation, propagate
-from recbole_unlearn.loss import info_nce
+from recbole_unlearn.loss import embedding_regulariser, info_nce
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender, dataset_graph
 
 
@@ -32,28 +31,26 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
         self.temperature = config["simgcl_temperature"]
         self.user_embedding = torch.nn.Embedding(self.n_users, config["embedding_size"])
         self.item_embedding = torch.nn.Embedding(self.n_items, config["embedding_size"])
-        self.bpr_loss = BPRLoss()
-        self.reg_loss = EmbLoss()
         self.apply(xavier_uniform_initialization)
         self.set_graph(dataset_graph(dataset))
 
     def forward(self, ego, adjacency):
         return propagate(adjacency, mean_propagation([adjacency] * (self.n_layers - 1), ego))
 
-    def draw_views(self, graph):
-        """The adjacency that both noisy propagations run on."""
-        return graph.adjacency
+    def regulariser(self, ego, occurrences):
+        return self.reg_weight * embedding_regulariser(ego, occurrences, self.require_pow)
 
-    def model_loss(self, interaction, ego, final, views):
-        user, positive, negative = self._triple(interaction, final)
-        bpr = self.bpr_loss((user * positive).sum(dim=1), (user * negative).sum(dim=1))
-        regulariser = self.reg_loss(*self._triple(interaction, ego), require_pow=self.require_pow).squeeze()
-        loss = bpr + self.reg_weight * regulariser
-        if self.ssl_weight:
-            nodes = torch.unique(interaction[self.USER_ID]), torch.unique(interaction[self.ITEM_ID]) + self.n_users
-            first, second = self._perturbed(ego, views), self._perturbed(ego, views)
-            loss = loss + self.ssl_weight * sum(self._contrast(first[n], second[n]) for n in nodes)
-        return loss
+    def draw_views(self, graph):
+        """The graph that both noisy propagations run on."""
+        return [graph]
+
+    def self_supervised_loss(self, ego, occurrences, views):
+        """Mean InfoNCE of the batch's users, and of its items, between two noisy propagations."""
+        if not self.ssl_weight:
+            return 0.0
+        first, second = (self._perturbed(ego, views[0].adjacency) for _ in range(2))
+        present = torch.nonzero(occurrences[0]).flatten(), torch.nonzero(occurrences[1]).flatten()
+        return self.ssl_weight * sum(self._contrast(first[nodes], second[nodes]) for nodes in present)
 
     def _perturbed(self, ego, adjacency):
         """Mean of the noisy layers 1..L, shape ``(N, d)``."""
