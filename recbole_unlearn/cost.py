@@ -29,12 +29,12 @@ def measured(device):
     Yields:
         Cost: filled in when the block ends.
     """
-    cost, stop, process = Cost(), threading.Event(), psutil.Process()
-    peaks = [process.memory_info().rss]
+    cost, stop = Cost(), threading.Event()
+    peaks = [_resident_memory()]
 
     def watch():
         while not stop.wait(SECONDS_BETWEEN_SAMPLES):
-            peaks.append(max(peaks.pop(), process.memory_info().rss))
+            peaks.append(max(peaks.pop(), _resident_memory()))
 
     watcher = threading.Thread(target=watch, daemon=True)
     on_gpu = device.type == "cuda"
@@ -55,8 +55,19 @@ def measured(device):
             peak = torch.cuda.max_memory_allocated(device)
         else:
             watcher.join()
-            peak = max(*peaks, process.memory_info().rss)
+            peak = max(*peaks, _resident_memory())
         cost.peak_memory_mb = peak / 2**20
+
+
+def _resident_memory():
+    """Bytes of this process and its workers."""
+    process, total = psutil.Process(), 0
+    for each in (process, *process.children(recursive=True)):
+        try:
+            total += each.memory_info().rss
+        except psutil.NoSuchProcess:  # a worker that has just ended
+            pass
+    return total
 
 
 def costed_stages(method, device):
@@ -67,14 +78,14 @@ def costed_stages(method, device):
         device (torch.device): where it works.
 
     Yields:
-        tuple: ``(stage, model, Cost)``; a stage's seconds include those of the stages it went on from.
+        tuple: :class:`~recbole_unlearn.method.Stage` and its :class:`Cost`; a stage's seconds include those of the
+        stages it went on from.
     """
     stages, seconds = method.unlearn(), 0.0
     while True:
         with measured(device) as cost:
-            result = next(stages, None)
-        if result is None:
+            stage = next(stages, None)
+        if stage is None:
             return
-        stage, model, seconds_before = result
-        seconds += cost.seconds + seconds_before
-        yield stage, model, Cost(seconds, cost.peak_memory_mb)
+        seconds += cost.seconds + stage.seconds_before
+        yield stage, Cost(seconds, cost.peak_memory_mb)

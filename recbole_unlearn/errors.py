@@ -7,6 +7,10 @@ class UsageError(ValueError):
     """Wrong input. The command line prints its message without a traceback and exits with code 2."""
 
 
+class Diverged(ArithmeticError):
+    """A method's estimate is of no use. The report says so in the method's row, and no model is saved."""
+
+
 def unknown(kind, name, choices):
     """The error for a name that does not exist, with the choices that do, the closest first.
 

@@ -53,15 +53,15 @@ def run_unlearn(model=None, dataset=None, config_file_list=None, config_dict=Non
         method = METHODS[name](config, data, original)
         with measured(config["device"]) as offline:
             offline_seconds_before = method.prepare()
-        for stage, unlearned, online in costed_stages(method, config["device"]):
-            metrics, scores = evaluator.evaluate(unlearned)
+        for stage, online in costed_stages(method, config["device"]):
+            metrics, scores = evaluator.evaluate(stage.model)
             offline_seconds = offline.seconds + offline_seconds_before
-            rows.append(report.row(name, stage, metrics, offline_seconds, online.seconds, online.peak_memory_mb))
-            label = f"{name} {stage}".strip()
+            rows.append(report.row(name, stage.name, metrics, offline_seconds, online.seconds, online.peak_memory_mb))
+            label = f"{name} {stage.name}".strip()
             score_sets[label] = scores
             logger.info(set_color(label, "yellow") + f": {rows[-1]}")
-            if saved and isinstance(unlearned, UnlearnableRecommender):
-                save_model(report.model_file(config, label), unlearned, config, data.train)
+            if saved and isinstance(stage.model, UnlearnableRecommender):
+                save_model(report.model_file(config, label), stage.model, config, data.train)
 
     result = report.compose(config, data, rows)
     report.show(result)

@@ -35,8 +35,7 @@ def save_model(path, model, config, dataset):
     checkpoint.save(
         path,
         {
-            # Settings of the request name what was forgotten.
-            "config": {key: value for key, value in config.as_dict().items() if not key.startswith("forget_")},
+            "config": _settings(model, config),
             "state_dict": model.state_dict(),
             "edges": torch.stack([model.graph.users, model.graph.items]).int().cpu(),
             "user_tokens": _tokens(dataset, dataset.uid_field, users),
@@ -73,6 +72,12 @@ def load_model(path, config_dict=None):
     model = MODELS[config["model"]](config, data).to(config["device"])
     model.load_state_dict(state["state_dict"])
     return config, model.eval(), {"user": state["user_tokens"], "item": state["item_tokens"]}
+
+
+def _settings(model, config):
+    """What rebuilds this model, which may be another than the run's; settings of the request name what was forgotten."""
+    settings = {key: value for key, value in config.as_dict().items() if not key.startswith("forget_")}
+    return {**settings, "model": type(model).__name__, "embedding_size": model.ego_embeddings().shape[1]}
 
 
 def _stored(config, users, items, n_users, n_items):

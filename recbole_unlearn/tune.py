@@ -123,8 +123,8 @@ def objective(settings):
     data, original, evaluator, retrain = prepare(config)
     method = METHODS[METHOD](config, data, original)
     method.prepare()
-    *_, (_, unlearned, _) = method.unlearn()
-    metrics, _ = evaluator.evaluate(unlearned)
+    *_, stage = method.unlearn()
+    metrics, _ = evaluator.evaluate(stage.model)
     utility = config["valid_metric"].lower()
     gap = np.mean([abs(np.log(metrics[name] / retrain[name])) for name in ("MI-BF", "MI-NG")])
     return {"score": float(metrics[utility] / retrain[utility] - gap), **metrics}

@@ -37,6 +37,14 @@ def _switch(value):
     return isinstance(value, bool)
 
 
+def _workers(value):
+    return value is None or _count(value)
+
+
+def _scale(value):
+    return value == "auto" or _positive(value)
+
+
 def _range_of_shares(value):
     return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_number, value)) and 0 < value[0] <= value[1] < 1
 
@@ -47,7 +55,13 @@ def _fraction(value):
 
 RULES = {  # the check and its name: the keys it holds for
     (_share, "a share in (0, 1]"): ["forget_ratio"],
-    (_fraction, "a share in [0, 1)"): ["forget_attack_pool", "ie_contrast_drop"],
+    (_fraction, "a share in [0, 1)"): [
+        "forget_attack_pool",
+        "ie_contrast_drop",
+        "unlearn_grapheraser_slack",
+        "unlearn_ifru_degree_change",
+        "unlearn_ifru_quantile",
+    ],
     (_range_of_shares, "[LEAST, LARGEST] with 0 < LEAST <= LARGEST < 1"): ["ie_request_ratio"],
     (_weight, "a number >= 0"): [
         "ie_model_weight",
@@ -56,12 +70,20 @@ RULES = {  # the check and its name: the keys it holds for
         "ie_contrast_weight",
         "ie_score_weight",
         "ie_rho",
+        "unlearn_ceu_lambda",
+        "unlearn_ceu_sigma",
+        "unlearn_gif_damping",
+        "unlearn_grapheraser_penalty",
+        "unlearn_ifru_damping",
     ],
     (_positive, "a number > 0"): [
         "ie_learning_rate",
         "ie_preserving_temperature",
         "ie_contrast_temperature",
+        "unlearn_ceu_tolerance",
         "unlearn_finetune_learning_rate",
+        "unlearn_ifru_tolerance",
+        "unlearn_receraser_learning_rate",
         "simgcl_temperature",
         "ssl_tau",
     ],
@@ -78,10 +100,23 @@ RULES = {  # the check and its name: the keys it holds for
         "ie_stopping_step",
         "ie_epochs_per_request",
         "ie_sample_size",
+        "unlearn_ceu_iterations",
         "unlearn_finetune_batch_size",
+        "unlearn_gif_iterations",
+        "unlearn_grapheraser_rounds",
+        "unlearn_grapheraser_shards",
+        "unlearn_ifru_iterations",
+        "unlearn_receraser_epochs",
+        "unlearn_receraser_rounds",
+        "unlearn_receraser_shards",
+        "unlearn_receraser_stopping_step",
+        "unlearn_sisa_shards",
+        "unlearn_sisa_slices",
     ],
     (_count_or_zero, "a whole number >= 0"): ["unlearn_finetune_epochs", "seed"],
     (_seed, "a whole number >= 0 or empty"): ["forget_seed"],
+    (_workers, "a whole number >= 1 or empty"): ["unlearn_shard_workers"],
+    (_scale, "a number > 0 or auto"): ["unlearn_gif_scale"],
     (_switch, "True or False"): ["forget_strict"],
 }
 

@@ -67,6 +67,10 @@ def settings(tmp_path, monkeypatch, data_path):
         "unlearn_finetune_epochs": 1,
         "ie_epochs": 2,
         "ie_batch_size": 128,
+        "unlearn_shard_workers": 1,
+        "unlearn_receraser_shards": 3,
+        "unlearn_grapheraser_shards": 3,
+        "unlearn_sisa_shards": 3,
     }
 
 

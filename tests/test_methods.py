@@ -2,6 +2,7 @@
 
 import copy
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,8 +12,10 @@ from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 
 from recbole_unlearn.config import properties_folder
+from recbole_unlearn.data.request import Request
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.method import METHODS, Unlearner
+from recbole_unlearn.saved_model import load_model, save_model
 from recbole_unlearn.trainer import train_backbone
 
 BACKBONES = ["BPR", "LightGCN", "SGL", "SimGCL"]
@@ -22,9 +25,9 @@ def unlearned(name, run):
     """Stages of a method: ``{stage: model}``."""
     method = METHODS[name](run.config, run.data, run.original)
     earlier = method.prepare()
-    results = list(method.unlearn())
-    assert earlier >= 0 and results and all(seconds >= 0 for _, _, seconds in results)
-    return {stage: model for stage, model, _ in results}
+    stages = list(method.unlearn())
+    assert earlier >= 0 and stages and all(stage.seconds_before >= 0 for stage in stages)
+    return {stage.name: stage.model for stage in stages}
 
 
 def scores(model):
@@ -50,7 +53,7 @@ class TestContract:
 
     @pytest.mark.parametrize("backbone", BACKBONES)
     def test_it_works_on_every_backbone_and_changes_nothing_it_was_given(self, prepared, name, backbone):
-        run = prepared(backbone)
+        run = prepared(backbone, unlearn_methods=name)
         before, settings = content(run), run.config.as_dict()
         for model in unlearned(name, run).values():
             assert torch.isfinite(scores(model)).all()
@@ -61,7 +64,7 @@ class TestContract:
 
     @pytest.mark.parametrize("backbone", ["SGL", "SimGCL"])
     def test_two_runs_are_equal(self, prepared, tmp_path, name, backbone):
-        run = prepared(backbone)
+        run = prepared(backbone, unlearn_methods=name)
         results = []
         for folder in ("first", "second"):
             torch.manual_seed(len(results))
@@ -71,40 +74,63 @@ class TestContract:
             assert torch.equal(scores(results[0][stage]), scores(results[1][stage])), stage
 
     def test_what_it_prepared_serves_again(self, prepared, name):
-        run = prepared()
+        run = prepared(unlearn_methods=name)
         method = METHODS[name](run.config, run.data, run.original)
         method.prepare()
-        first, second = ([(stage, scores(model)) for stage, model, _ in method.unlearn()] for _ in range(2))
-        assert [stage for stage, _ in first] == [stage for stage, _ in second]
-        assert all(torch.equal(old, new) for (_, old), (_, new) in zip(first, second))
+        first, second = ({stage.name: scores(stage.model) for stage in method.unlearn()} for _ in range(2))
+        assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
     def test_it_goes_on_from_what_it_saved(self, prepared, name):
-        run = prepared()
+        run = prepared(unlearn_methods=name)
         first, second = unlearned(name, run), unlearned(name, run)
         for stage in first:
             assert torch.equal(scores(first[stage]), scores(second[stage])), stage
 
     @pytest.mark.parametrize("changes", [{"forget_ratio": 1e-9}, {"forget_type": "user", "forget_users": "u3"}])
     def test_one_edge_and_a_whole_user(self, prepared, name, changes):
-        run = prepared(**changes)
+        run = prepared(**changes, unlearn_methods=name)
         assert len(run.data.request) in (1, 8)
         for model in unlearned(name, run).values():
             assert torch.isfinite(scores(model)).all()
 
+    @pytest.mark.parametrize("backbone", BACKBONES)
+    def test_five_per_cent(self, prepared, name, backbone):
+        run = prepared(backbone, forget_ratio=0.05, unlearn_methods=name)
+        assert len(run.data.request) == 16
+        for model in unlearned(name, run).values():
+            assert torch.isfinite(scores(model)).all()
+
+    @pytest.mark.parametrize("backbone", BACKBONES)
+    def test_an_empty_request_changes_nothing(self, prepared, name, backbone):
+        run = prepared(backbone, unlearn_methods=name)
+        none = torch.empty(0, dtype=torch.long)
+        data = replace(run.data, request=Request(none, none), remaining=run.data.train, remaining_graph=run.data.graph)
+        method = METHODS[name](run.config, data, run.original)
+        method.prepare()
+        for stage in method.unlearn():
+            torch.testing.assert_close(scores(stage.model), scores(method.before()), rtol=0, atol=1e-6)
+
+    def test_saved_models_score_as_before(self, prepared, tmp_path, name):
+        run = prepared(unlearn_methods=name)
+        for stage, model in unlearned(name, run).items():
+            save_model(tmp_path / "model.pth", model, run.config, run.data.train)
+            _, loaded, _ = load_model(tmp_path / "model.pth")
+            assert torch.equal(scores(loaded), scores(model)), stage
+
     def test_its_models_hold_no_forgotten_edge(self, prepared, name):
-        run = prepared()
+        run = prepared(unlearn_methods=name)
         for model in unlearned(name, run).values():
             assert not model.graph.contains(run.data.request.users, run.data.request.items).any()
 
     def test_it_looks_at_no_test_data(self, prepared, name):
-        run = prepared()
+        run = prepared(unlearn_methods=name)
         blind = SimpleNamespace(**{key: value for key, value in vars(run.data).items() if not key.startswith("test")})
         first = unlearned(name, run)
         second = unlearned(name, SimpleNamespace(config=run.config, data=blind, original=run.original))
         assert first.keys() == second.keys()
 
     def test_preparing_does_not_look_at_the_request(self, prepared, name):
-        run = prepared()
+        run = prepared(unlearn_methods=name)
         hidden = ("request", "remaining", "remaining_graph", "test", "test_data")
         blind = SimpleNamespace(**{key: value for key, value in vars(run.data).items() if key not in hidden})
         METHODS[name](run.config, blind, run.original).prepare()
@@ -174,7 +200,7 @@ def test_mixed_precision(prepared, backbone):
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("name", list(METHODS))
 def test_on_a_gpu(prepared, name, backbone):
-    run = prepared(backbone, gpu_id="0", device="cuda")
+    run = prepared(backbone, gpu_id="0", device="cuda", unlearn_methods=name)
     assert run.original.device.type == "cuda"
     for model in unlearned(name, run).values():
         metrics, _ = UnlearningEvaluator(run.config, run.data, run.original).evaluate(model)

@@ -28,7 +28,7 @@ def saved(prepared, tmp_path):
 
     def save(model="LightGCN", **changes):
         run = prepared(model, **changes)
-        _, unlearned, _ = next(METHODS["DropEdges"](run.config, run.data, run.original).unlearn())
+        unlearned = next(METHODS["DropEdges"](run.config, run.data, run.original).unlearn()).model
         path = str(tmp_path / "model.pth")
         save_model(path, unlearned, run.config, run.data.train)
         return path, unlearned, run

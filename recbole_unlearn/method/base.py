@@ -1,8 +1,30 @@
 """What an unlearning method is."""
 
+from dataclasses import dataclass, field
+
+import torch
+
 from recbole_unlearn.registry import Registry
 
 METHODS = Registry("unlearning method")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One result of a method's online work.
+
+    Args:
+        name (str): e.g. ``zero-shot``; empty if the method has one stage only.
+        model: a RecBole recommender (``predict``, ``full_sort_predict``, the id fields and ``device``); one that is an
+            :class:`~recbole_unlearn.model.UnlearnableRecommender` is also saved.
+        seconds_before (float): what an earlier, interrupted run of the same work had spent on it.
+        details (dict): what a reader of the report should know, e.g. ``{"shards retrained": 3}``.
+    """
+
+    name: str
+    model: torch.nn.Module
+    seconds_before: float = 0.0
+    details: dict = field(default_factory=dict)
 
 
 class Unlearner:
@@ -25,12 +47,22 @@ class Unlearner:
         """Offline work; returns the seconds that earlier runs had spent on it, if it continued theirs."""
         return 0.0
 
-    def unlearn(self):
-        """Online work: yield ``(stage, model, seconds)`` for each stage of the result.
+    def before(self):
+        """The prepared method's model before any request: the original, unless the method needs one of its own."""
+        return self.original
 
-        A later stage may go on from an earlier one: its time then includes the earlier one's. ``model`` is a RecBole
-        recommender (``predict``, ``full_sort_predict``, the id fields and ``device``); one that is an
-        :class:`~recbole_unlearn.model.UnlearnableRecommender` is also saved. ``seconds`` is what an earlier,
-        interrupted run of the same work had spent on it, mostly 0.
+    def unlearn(self):
+        """Online work: yield a :class:`Stage` for each stage of the result.
+
+        A later stage may go on from an earlier one: its time then includes the earlier one's.
+
+        Raises:
+            Diverged: there is no usable result.
         """
         raise NotImplementedError
+
+    def revised(self, model, ego):
+        """A model with another table on the remaining graph; a node that lost its last edge keeps nothing of its row."""
+        remaining = self.data.remaining_graph
+        lost_all = (self.data.graph.degrees() > 0) & (remaining.degrees() == 0)
+        return model.revised(ego.masked_fill(lost_all[:, None].to(ego.device), 0.0), remaining)

@@ -1,6 +1,6 @@
 """The no-op: forget the edges in the graph only."""
 
-from recbole_unlearn.method.base import METHODS, Unlearner
+from recbole_unlearn.method.base import METHODS, Stage, Unlearner
 
 
 @METHODS.register
@@ -12,4 +12,4 @@ class DropEdges(Unlearner):
     """
 
     def unlearn(self):
-        yield "", self.original.revised(self.original.ego_embeddings(), self.data.remaining_graph), 0.0
+        yield Stage("", self.original.revised(self.original.ego_embeddings(), self.data.remaining_graph))

@@ -1,6 +1,6 @@
 """Training from scratch on what remains: the ground truth."""
 
-from recbole_unlearn.method.base import METHODS, Unlearner
+from recbole_unlearn.method.base import METHODS, Stage, Unlearner
 from recbole_unlearn.trainer import train_backbone
 
 
@@ -13,4 +13,4 @@ class Retrain(Unlearner):
 
     def unlearn(self):
         trained = train_backbone(self.config, self.data.remaining, "retrain", self.data.valid_data)
-        yield "", trained.model, trained.seconds_before
+        yield Stage("", trained.model, trained.seconds_before)

@@ -9,7 +9,7 @@ from recbole.utils import init_seed
 from recbole_unlearn.data.request import digest, random_edges
 from recbole_unlearn.data.sampler import EdgeSampler, train_loader
 from recbole_unlearn.graph import Graph
-from recbole_unlearn.method.base import METHODS, Unlearner
+from recbole_unlearn.method.base import METHODS, Stage, Unlearner
 from recbole_unlearn.model.influence_encoder import InfluenceEncoder
 from recbole_unlearn.trainer import Episode, InfluenceEncoderTrainer
 
@@ -61,21 +61,16 @@ class UnlearnRec(Unlearner):
         episode = Episode(finetuning, data.train, data.graph, data.request)
         with torch.no_grad():
             ego = encoder(episode.forget_adjacency, episode.touched)
-        yield "zero-shot", self._revised(ego, episode), 0.0
+        yield Stage("zero-shot", self.revised(self.original, ego))
 
-        if config["unlearn_finetune_epochs"] == 0 or len(episode.remaining_graph) == 0:
+        if config["unlearn_finetune_epochs"] == 0 or len(episode.remaining_graph) == 0 or len(data.request) == 0:
             return
         encoder.start_finetuning()
         trainer = InfluenceEncoderTrainer(finetuning, encoder, self.original, "finetuning", lambda epoch: episode)
         trainer.fit(episode.loader, saved=False, verbose=False)
         with torch.no_grad():
             ego = encoder(episode.forget_adjacency, episode.touched)
-        yield "fine-tuned", self._revised(ego, episode), 0.0
-
-    def _revised(self, ego, episode):
-        """The backbone on the remaining graph; a node that lost all its edges keeps nothing of them."""
-        isolated = episode.touched & (episode.remaining_graph.degrees() == 0).to(ego.device)
-        return self.original.revised(ego.masked_fill(isolated[:, None], 0.0), episode.remaining_graph)
+        yield Stage("fine-tuned", self.revised(self.original, ego))
 
 
 class RequestSimulator:

@@ -18,37 +18,51 @@ class Trained:
         model: in evaluation mode.
         seconds (float): what its training took in all.
         seconds_before (float): the part of it that earlier runs had spent; this one went on from there.
+        file (str): where the finished training lies; ``None`` if there was nothing to train on.
     """
 
     model: UnlearnableRecommender
     seconds: float
     seconds_before: float
+    file: str | None = None
 
 
-def train_backbone(config, dataset, name, valid_data=None):
-    """Train a fresh ``config["model"]`` on a dataset with RecBole's epochs and early stopping.
+def train_backbone(config, dataset, name, valid_data=None, verbose=True):
+    """Train a fresh ``config["model"]`` on a dataset; see :func:`train`."""
+    init_seed(config["seed"], config["reproducibility"])
+    return train(config, MODELS[config["model"]](config, dataset), dataset, name, valid_data, verbose=verbose)
+
+
+def train(config, model, dataset, name, valid_data=None, content=(), trainer_class=ResumableTrainer, verbose=True):
+    """Train a model on a dataset with RecBole's epochs and early stopping.
 
     Args:
-        config (Config): settings of the backbone.
+        config (Config): settings of the training.
+        model (UnlearnableRecommender): as it was drawn.
         dataset (Dataset): built; its interactions are the training data.
         name (str): the model's part in the run, e.g. ``original``; begins the file's name.
         valid_data: RecBole's evaluation loader for early stopping; ``None`` trains for all epochs.
+        content (sequence): what else the result depends on, tensors and plain values.
+        trainer_class (type): a :class:`ResumableTrainer`.
+        verbose (bool): whether epochs are logged.
 
     Returns:
         Trained: the model, in evaluation mode. The same training is loaded, not repeated: its file's name is a digest
-        of the settings and of the edges themselves.
+        of the settings, the content and the edges themselves.
     """
-    init_seed(config["seed"], config["reproducibility"])
+    model = model.to(config["device"])
     graph = dataset_graph(dataset)
-    model = MODELS[config["model"]](config, dataset).to(config["device"])
-    content = digest(config.training_settings(), config["device"].type, graph.users, graph.items, *_edges_behind(valid_data))
-    trainer = ResumableTrainer(config, model, f"{name}-{config['model']}-{config['dataset']}-{content}")
-    trainer.logger.info(set_color(f"Training {name}", "pink") + f": {config['model']} on {len(graph)} interactions")
+    edges = graph.users, graph.items, *_edges_behind(valid_data)
+    digested = digest(config.training_settings(), config["device"].type, *edges, *content)
+    trainer = trainer_class(config, model, f"{name}-{config['model']}-{config['dataset']}-{digested}")
+    if verbose:
+        trainer.logger.info(set_color(f"Training {name}", "pink") + f": {config['model']} on {len(graph)} interactions")
     if len(graph) == 0:
         return Trained(model.eval(), 0.0, 0.0)  # nothing to learn from: the model stays as it was drawn
-    trainer.fit(train_loader(config, dataset, graph), valid_data, show_progress=config["show_progress"])
+    loader, show_progress = train_loader(config, dataset, graph), config["show_progress"] and verbose
+    trainer.fit(loader, valid_data, verbose, show_progress=show_progress)
     model.eval()
-    return Trained(model, trainer.seconds, trainer.seconds_before)
+    return Trained(model, trainer.seconds, trainer.seconds_before, trainer.saved_model_file)
 
 
 def _edges_behind(valid_data):

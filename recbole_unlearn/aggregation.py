@@ -1,0 +1,118 @@
+"""How the embeddings of several shards' models become one model."""
+
+import numpy as np
+import torch
+from recbole.model.abstract_recommender import GeneralRecommender
+from scipy.optimize import minimize
+from scipy.special import expit
+from torch import nn
+
+from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
+from recbole.utils import InputType
+
+
+def weighted_concatenation(tables, weights):
+    """One table whose dot products are the weighted sums of the shards': ``sum_k w_k z_u^k . z_i^k``.
+
+    Args:
+        tables (list of torch.Tensor): final embeddings of each shard's model, shape ``(N, d)`` each.
+        weights (sequence of float): K of them, >= 0.
+
+    Returns:
+        torch.Tensor: shape ``(N, K d)``.
+    """
+    return torch.cat([table * float(weight) ** 0.5 for table, weight in zip(tables, weights)], dim=1)
+
+
+def learned_weights(differences, penalty):
+    """LBAggr's importance of each shard: minimises mean ``softplus(-D w) + penalty |w|`` over ``w >= 0``.
+
+    A convex problem in K unknowns, solved by L-BFGS-B from equal weights.
+
+    Args:
+        differences (numpy.ndarray): by how much each shard's model scores the positive item above the negative one,
+            shape ``(n_triples, K)``.
+        penalty (float): of the Euclidean norm of the weights.
+
+    Returns:
+        numpy.ndarray: shape ``(K,)``.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+
+    def objective(w):
+        margins, norm = d @ w, np.linalg.norm(w)
+        value = np.logaddexp(0, -margins).mean() + penalty * norm
+        return value, -(expit(-margins) @ d) / len(d) + penalty * w / max(norm, 1e-12)
+
+    n_shards = d.shape[1]
+    start = np.full(n_shards, 1 / n_shards)
+    return minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * n_shards).x
+
+
+def table_model(config, dataset, table, graph):
+    """A recommender that scores by the dot products of a fixed table: RecBole's BPR model with these embeddings.
+
+    Args:
+        config (Config): settings of the run.
+        dataset (Dataset): built.
+        table (torch.Tensor): shape ``(N, D)``.
+        graph (Graph): the interactions behind the table.
+    """
+    model = MODELS["BPR"](config.replace(embedding_size=table.shape[1]), dataset).to(config["device"])
+    return model.revised(table, graph)
+
+
+class AttentionAggregator(UnlearnableRecommender, GeneralRecommender):
+    r"""RecEraser's attention over K shards' tables, trained by BPR through the backbone's propagation.
+
+    With :math:`x_k` a node's row in shard k and other parameters for users than for items:
+
+    .. math::
+        x_k' = W_k x_k + b_k, \quad \alpha = \mathrm{softmax}_k\, h^T \mathrm{ReLU}(W x_k' + b), \quad
+        e_0 = \sum_k \alpha_k x_k'
+
+    A shard in which a node has no edge is left out of that node's softmax.
+
+    Args:
+        config (Config): settings.
+        dataset (Dataset): built.
+        backbone (UnlearnableRecommender): whose ``forward`` the result goes through.
+        tables (torch.Tensor): 0-layer tables, shape ``(K, N, d)``; not trained.
+        present (torch.BoolTensor): whether a node has edges in a shard, shape ``(K, N)``.
+    """
+
+    input_type = InputType.PAIRWISE
+
+    def __init__(self, config, dataset, backbone, tables, present, graph):
+        super().__init__(config, dataset)
+        dimension = tables.shape[2]
+        self.backbone_forward = backbone.forward
+        self.tables = torch.where(present[:, :, None], tables, 0).to(config["device"])
+        # A node without edges anywhere attends to zeros.
+        self.absent = (~present & present.any(dim=0)).to(config["device"])
+        self.sides = nn.ModuleList(_Attention(len(tables), dimension) for _ in range(2))
+        self.to(config["device"])
+        self.set_graph(graph)
+
+    def forward(self, ego, adjacency):
+        return self.backbone_forward(ego, adjacency)
+
+    def ego_embeddings(self):
+        """``e_0`` of all nodes, shape ``(N, d)``."""
+        sizes = [self.n_users, self.n_items]
+        parts = zip(self.sides, self.tables.split(sizes, dim=1), self.absent.split(sizes, dim=1))
+        return torch.cat([attention(tables, absent) for attention, tables, absent in parts])
+
+
+class _Attention(nn.Module):
+    def __init__(self, n_shards, dimension):
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(dimension).repeat(n_shards, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(n_shards, 1, dimension))
+        self.hidden = nn.Linear(dimension, dimension // 2)
+        self.score = nn.Linear(dimension // 2, 1, bias=False)
+
+    def forward(self, tables, absent):
+        transformed = torch.baddbmm(self.bias, tables, self.weight)
+        logits = self.score(torch.relu(self.hidden(transformed))).squeeze(2)
+        return (torch.softmax(logits.masked_fill(absent, -torch.inf), dim=0)[:, :, None] * transformed).sum(dim=0)

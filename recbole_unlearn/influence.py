@@ -1,0 +1,157 @@
+"""A backbone's training loss at frozen randomness, with its gradient and Hessian-vector product, for influence methods.
+
+Everything random in a training loss is frozen (one negative item an edge, the views, the noise), so that the loss is
+a function of the table alone and the losses before and after a request differ by the request only.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+
+
+@dataclass(frozen=True)
+class Triples:
+    """Each of ``E`` edges with a negative item: ``BPR = sum_e softplus(-m_e)``, ``m_e = z_u . (z_i - z_j)``.
+
+    Args:
+        users, items, negatives (torch.LongTensor): shape ``(E,)`` each.
+        n_users, n_items (int): numbers of nodes.
+    """
+
+    users: torch.Tensor
+    items: torch.Tensor
+    negatives: torch.Tensor
+    n_users: int
+    n_items: int
+
+    @cached_property
+    def _pattern(self):
+        """Places of +e (the edge) and -e (its negative) in an (N, N) CSR matrix: orders of both halves, rows, columns."""
+        users, items = self.users.repeat(2), torch.cat([self.items, self.negatives]) + self.n_users
+        by_user, by_item = torch.argsort(users, stable=True), torch.argsort(items, stable=True)
+        counts = torch.bincount(torch.cat([users, items]), minlength=self.n_users + self.n_items)
+        row_starts = torch.zeros(len(counts) + 1, dtype=torch.int32, device=users.device)
+        row_starts[1:] = torch.cumsum(counts, 0)
+        return by_user, by_item, row_starts, items[by_user].int(), users[by_item].int()
+
+    def matrix(self, values):
+        """Symmetric sparse matrix with ``values`` (shape ``(E,)``) at the edges and their negatives at ``(u, j)``."""
+        by_user, by_item, row_starts, columns, item_columns = self._pattern
+        signed = torch.cat([values, -values])
+        n_nodes = self.n_users + self.n_items
+        return torch.sparse_csr_tensor(
+            row_starts,
+            torch.cat([columns, item_columns]),
+            torch.cat([signed[by_user], signed[by_item]]),
+            size=(n_nodes, n_nodes),
+        )
+
+    def differences(self, left, right):
+        """``l_u . (r_i - r_j)`` of each triple, shape ``(E,)``, for two node tables of shape ``(N, d)``."""
+        by_user, _, row_starts, columns, _ = self._pattern
+        zeros = left.new_zeros(len(by_user))
+        places = torch.sparse_csr_tensor(
+            row_starts[: self.n_users + 1], columns, zeros, size=(self.n_users, len(right))
+        )
+        products = torch.sparse.sampled_addmm(places, left[: self.n_users], right.t()).values()
+        unsorted = torch.empty_like(products)
+        unsorted[by_user] = products
+        positive, negative = unsorted.view(2, len(self.users))
+        return positive - negative
+
+    def select(self, keep):
+        """The triples where ``keep`` (boolean, shape ``(E,)``) holds."""
+        return Triples(self.users[keep], self.items[keep], self.negatives[keep], self.n_users, self.n_items)
+
+    def occurrences(self):
+        """How often each node is a user, an item and a negative item, shape ``(3, N)``."""
+        nodes = self.users, self.items + self.n_users, self.negatives + self.n_users
+        return torch.stack([torch.bincount(side, minlength=self.n_users + self.n_items) for side in nodes])
+
+
+class _BPRSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, final, triples):
+        ctx.triples = triples
+        ctx.save_for_backward(final)
+        return F.softplus(-triples.differences(final, final)).sum()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * _BPRGradient.apply(*ctx.saved_tensors, ctx.triples), None
+
+
+class _BPRGradient(torch.autograd.Function):
+    """``C z``, C the sparse matrix of ``c_e = -sigmoid(-m_e)``.
+
+    Its derivative along x is ``C x + W z``, W the matrix of ``sigmoid(m_e) sigmoid(-m_e) m'_e``.
+    """
+
+    @staticmethod
+    def forward(ctx, final, triples):
+        margins = triples.differences(final, final)
+        ctx.triples = triples
+        ctx.save_for_backward(final, margins)
+        return triples.matrix(-torch.sigmoid(-margins)) @ final
+
+    @staticmethod
+    def backward(ctx, x):
+        final, margins = ctx.saved_tensors
+        margin_change = ctx.triples.differences(torch.cat([x, final], dim=1), torch.cat([final, x], dim=1))
+        curvature = torch.sigmoid(margins) * torch.sigmoid(-margins)
+        first = ctx.triples.matrix(-torch.sigmoid(-margins)) @ x
+        return first + ctx.triples.matrix(curvature * margin_change) @ final, None
+
+
+def bpr_sum(final, triples):
+    """``sum_e softplus(-m_e)``, twice differentiable in the final embeddings of shape ``(N, d)``.
+
+    The gradient and the Hessian-vector product cost two to four sparse products with ``2E`` places and no tensor of
+    shape ``(E, d)``.
+    """
+    return _BPRSum.apply(final, triples)
+
+
+@dataclass(frozen=True)
+class FrozenLoss:
+    """A backbone's training loss summed over a graph's edges as one batch, with all randomness frozen.
+
+    Args:
+        model (UnlearnableRecommender): the backbone; its table and graph are not used.
+        adjacency (torch.Tensor): what the table is propagated on, sparse CSR, shape ``(N, N)``.
+        triples (Triples): the edges and their negatives that BPR sums over.
+        occurrences (torch.Tensor): of all triples of the loss, shape ``(3, N)``, for the regulariser and the
+            self-supervised loss.
+        views (list of Graph): frozen views.
+        seed (int): of the noise.
+    """
+
+    model: torch.nn.Module
+    adjacency: torch.Tensor
+    triples: Triples
+    occurrences: torch.Tensor
+    views: list
+    seed: int
+
+    def __call__(self, ego):
+        """The loss of a table of shape ``(N, d)``, a scalar, twice differentiable."""
+        counts = self.occurrences.to(ego.dtype)
+        with torch.random.fork_rng([ego.device] if ego.is_cuda else []):
+            torch.manual_seed(self.seed)
+            extra = self.model.regulariser(ego, counts) + self.model.self_supervised_loss(ego, counts, self.views)
+        return bpr_sum(self.model.forward(ego, self.adjacency), self.triples) + counts[0].sum() * extra
+
+    def gradient(self, ego):
+        """Shape ``(N, d)``."""
+        return self._differentiated(ego)[1]
+
+    def hessian(self, ego):
+        """The function ``x -> H x`` at a table; ``x`` and the result have shape ``(N, d)``."""
+        leaf, gradient = self._differentiated(ego, create_graph=True)
+        return lambda x: torch.autograd.grad(gradient, leaf, x, retain_graph=True)[0]
+
+    def _differentiated(self, ego, create_graph=False):
+        leaf = ego.detach().requires_grad_()
+        return leaf, torch.autograd.grad(self(leaf), leaf, create_graph=create_graph)[0]

@@ -1,0 +1,149 @@
+"""The common part of the methods that train a model a shard and retrain only the shards that a request touches."""
+
+from abc import abstractmethod
+from functools import partial
+
+import joblib
+import torch
+from recbole.utils import init_seed
+from tqdm import tqdm
+
+from recbole_unlearn import checkpoint
+from recbole_unlearn.data.dataset import with_edges
+from recbole_unlearn.method.base import Stage, Unlearner
+from recbole_unlearn.model.base import MODELS
+from recbole_unlearn.trainer import ResumableTrainer, train, train_backbone
+
+
+class ShardedUnlearner(Unlearner):
+    """Implement :meth:`partition` and :meth:`aggregate`, and :meth:`shard_table` to say what is kept of a shard's model.
+
+    The partition is drawn once, from the training data; shards are trained apart, in parallel on ``unlearn_shard_workers``
+    processes, and of each only one table stays in memory. Online, the touched shards are trained anew on what
+    remains of them, and the aggregation is made anew.
+    """
+
+    @abstractmethod
+    def partition(self):
+        """Shard of each training edge, -1 for an edge that no shard holds, shape ``(E,)``, and the number of shards."""
+
+    @abstractmethod
+    def aggregate(self, shards, dataset, graph):
+        """One model of the shards' tables.
+
+        Args:
+            shards (list of tuple): each shard's table (shape ``(N, d)``, zeros for nodes without edges there) and graph.
+            dataset (Dataset): all shards' interactions.
+            graph (Graph): their edges.
+        """
+
+    @staticmethod
+    def shard_table(model):
+        """What :meth:`aggregate` gets of a shard's model, shape ``(N, d)``; by default the final embeddings."""
+        return model.final_embeddings()
+
+    def parts(self, graph):
+        """The graphs that a shard's model is trained on in turn, each holding the one before; by default all at once."""
+        return [graph]
+
+    def prepare(self):
+        self.shard, self.n_shards = self.partition()
+        graphs = {k: self.data.graph.subgraph(self.shard == k) for k in range(self.n_shards)}
+        self.shards, seconds_before = self._train(graphs)
+        self.model = self._aggregated(self.shards, self.data.train, self.data.graph)
+        return seconds_before
+
+    def before(self):
+        return self.model
+
+    def unlearn(self):
+        data = self.data
+        forgotten = ~data.remaining_graph.contains(data.graph.users, data.graph.items)
+        touched = [k for k in torch.unique(self.shard[forgotten]).tolist() if k >= 0]
+        kept = {k: data.graph.subgraph((self.shard == k) & ~forgotten) for k in touched}
+        retrained, seconds_before = self._train(kept)
+        details = {"shards retrained": f"{len(touched)} of {self.n_shards}", **self.details()}
+        if not forgotten.any():
+            yield Stage("", self.model, details=details)
+            return
+        model = self._aggregated({**self.shards, **retrained}, data.remaining, data.remaining_graph)
+        yield Stage("", model, seconds_before, details)
+
+    def details(self):
+        """What else the report should tell about the partition."""
+        return {}
+
+    def _aggregated(self, shards, dataset, graph):
+        return self.aggregate([shards[k] for k in sorted(shards)], dataset, graph)
+
+    def _train(self, graphs):
+        """Train a model on each graph: shard number to its table and graph, and the seconds that earlier runs had spent."""
+        config, data, owner = self.config, self.data, type(self).__name__
+        n_workers = self._n_workers(len(graphs))
+        jobs = (
+            joblib.delayed(_train_shard)(
+                type(self.original),
+                self.shard_table,
+                self._config_of(k, n_workers),
+                [rows_of(data.train, part) for part in self.parts(graph)],
+                f"{owner}-{k}",
+                data.valid_data,
+            )
+            for k, graph in graphs.items()
+        )
+        results = joblib.Parallel(n_jobs=n_workers, return_as="generator", pre_dispatch="n_jobs")(jobs)
+        bar = tqdm(results, total=len(graphs), desc=f"{owner}: shards", disable=not config["show_progress"])
+        shards, seconds_before = {}, 0.0
+        for k, (table, seconds) in zip(graphs, bar):
+            present = (graphs[k].degrees() > 0)[:, None]
+            shards[k] = torch.where(present, table, 0.0), graphs[k]
+            seconds_before += seconds
+        return shards, seconds_before
+
+    def _n_workers(self, n_shards):
+        wanted = self.config["unlearn_shard_workers"]
+        there = torch.cuda.device_count() if self.config["device"].type == "cuda" else joblib.cpu_count()
+        return max(1, min(wanted or there, n_shards))
+
+    def _config_of(self, k, n_workers):
+        if n_workers == 1 or self.config["device"].type != "cuda":
+            return self.config
+        return self.config.replace(device=torch.device("cuda", k % torch.cuda.device_count()))
+
+
+def rows_of(dataset, graph):
+    """A copy of a built dataset with the interactions that are edges of a graph."""
+    feat = dataset.inter_feat
+    return with_edges(dataset, graph.contains(feat[dataset.uid_field], feat[dataset.iid_field]))
+
+
+def _train_shard(model_class, table_of, config, parts, name, valid_data):
+    """In a worker, or here: the shard's table on the CPU, and the seconds that earlier runs had spent on it."""
+    MODELS.register(model_class)  # a fresh process does not know a user's own model
+    if len(parts) == 1:
+        trained = train_backbone(config, parts[0], name, valid_data, verbose=False)
+        return table_of(trained.model).detach().cpu(), trained.seconds_before
+    # As much work as without slices: sum_r (r / R) 2 / (R + 1) = 1.
+    config = config.replace(epochs=max(1, round(2 * config["epochs"] / (len(parts) + 1))))
+    file, seconds_before = None, 0.0
+    for part in parts:
+        init_seed(config["seed"], config["reproducibility"])
+        model = model_class(config, part)
+        going_on = partial(_GoingOn, file)
+        trained = train(config, model, part, name, content=[file], trainer_class=going_on, verbose=False)
+        file, seconds_before = trained.file, seconds_before + trained.seconds_before
+    return table_of(trained.model).detach().cpu(), seconds_before
+
+
+class _GoingOn(ResumableTrainer):
+    """Starts from the weights and the optimiser in a finished training's file, and keeps its own optimiser too."""
+
+    def __init__(self, file, *arguments):
+        super().__init__(*arguments)
+        if file:
+            state = checkpoint.load(file, self.device)
+            self.model.load_state_dict(state["state_dict"])
+            self.optimizer.load_state_dict(state["optimizer"])
+
+    def _state(self):
+        return {**super()._state(), "optimizer": self.optimizer.state_dict()}

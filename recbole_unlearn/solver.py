@@ -1,0 +1,82 @@
+"""Solvers of ``H x = v`` that see ``H`` only through its products, for Hessians that may be indefinite.
+
+``x`` and ``v`` are tables of shape ``(N, d)``, ``product`` is the function ``x -> H x``.
+"""
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from recbole_unlearn.errors import Diverged
+
+
+def largest_eigenvalue(product, like, tolerance=1e-2):
+    """The algebraically largest eigenvalue of ``H``, by Lanczos from a fixed start.
+
+    Args:
+        like (torch.Tensor): any table of the shape, type and device that ``product`` takes.
+        tolerance (float): relative accuracy.
+    """
+
+    def multiply(vector):
+        x = torch.from_numpy(vector.reshape(like.shape).astype(np.float32)).to(like)
+        return product(x).cpu().numpy().ravel()
+
+    operator = LinearOperator((like.numel(), like.numel()), matvec=multiply, dtype=np.float32)
+    start = np.random.default_rng(0).standard_normal(like.numel()).astype(np.float32)
+    size = min(12, like.numel())
+    return float(eigsh(operator, k=1, which="LA", v0=start, ncv=size, tol=tolerance, return_eigenvectors=False)[0])
+
+
+def neumann(product, v, scale, damping, iterations):
+    """``x = h_T / scale`` with ``h_0 = v``, ``h_{t+1} = v + (1 - damping) h_t - H h_t / scale``.
+
+    Converges if ``0 < lambda / scale + damping < 2`` for all eigenvalues lambda. Where some are negative, their directions
+    grow from some step on, so the series ends before the residual ``v - damping h - H h / scale`` rises.
+
+    Returns:
+        tuple: ``x``, the number of steps, and the norm of the residual over that of ``v``.
+
+    Raises:
+        Diverged: the first residual is above ``2 |v|``, which no scale from the largest eigenvalue on allows.
+    """
+
+    def residual_of(h):
+        return v - damping * h - product(h) / scale
+
+    h, residual = v, residual_of(v)
+    if not residual.norm() <= 2.001 * v.norm():  # also if it is not a number
+        raise Diverged(f"the Neumann series explodes: a scale of {scale:.3g} is below the Hessian's largest eigenvalue")
+    for step in range(iterations):
+        further = h + residual
+        further_residual = residual_of(further)
+        if not further_residual.norm() < residual.norm():
+            return h / scale, step, _ratio(residual, v)
+        h, residual = further, further_residual
+    return h / scale, iterations, _ratio(residual, v)
+
+
+def conjugate_gradient(product, v, tolerance, iterations):
+    """Conjugate gradient, which stops before it follows a direction of negative curvature.
+
+    Returns:
+        tuple: as :func:`neumann`.
+    """
+    x, residual = torch.zeros_like(v), v
+    direction, squared = v, v.square().sum()
+    for step in range(iterations):
+        if residual.norm() <= tolerance * v.norm():
+            return x, step, _ratio(residual, v)
+        along = product(direction)
+        curvature = (direction * along).sum()
+        if not curvature > 0:
+            return x, step, _ratio(residual, v)
+        length = squared / curvature
+        x, residual = x + length * direction, residual - length * along
+        previous, squared = squared, residual.square().sum()
+        direction = residual + squared / previous * direction
+    return x, iterations, _ratio(residual, v)
+
+
+def _ratio(residual, v):
+    return float(residual.norm() / v.norm()) if v.any() else 0.0
