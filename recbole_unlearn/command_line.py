@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.quick_start import run_unlearn
+from recbole_unlearn.quick_start import run_seeds, run_unlearn
 from recbole_unlearn.tune import run_sweep
 
 INTERRUPTED = 130  # the shell's exit code after Ctrl-C
@@ -22,8 +22,8 @@ def parse(arguments):
         arguments (list of str): e.g. ``["--model=SimGCL", "--dataset=ml-100k", "--epochs=5"]``.
 
     Returns:
-        dict: ``model``, ``dataset``, ``config_file_list`` and ``config_dict`` (of strings); for a sweep also
-        ``hyper_file``, and ``n_trials`` if it is given.
+        dict: ``model``, ``dataset``, ``config_file_list`` and ``config_dict`` (of strings); ``seeds`` if several are
+        given; for a sweep ``hyper_file``, and ``n_trials`` if it is given.
 
     Raises:
         UsageError: an argument is not ``--key=value``, or comes twice with different values.
@@ -37,6 +37,7 @@ def parse(arguments):
     parser.add_argument("--model", "-m", help="backbone: BPR, LightGCN, SGL or SimGCL")
     parser.add_argument("--dataset", "-d", help="dataset, e.g. ml-100k (comes with RecBole)")
     parser.add_argument("--config_files", help="yaml files, separated by spaces")
+    parser.add_argument("--seeds", type=_seeds, help="e.g. 1,2,3: repeat everything, report mean and standard deviation")
     parser.add_argument("--hyper_file", help="search space, e.g. hyper.test: sweep settings on a simulated request")
     parser.add_argument("--hyper_trials", type=int, help="draws from a search space with a range (default 20)")
     known, others = parser.parse_known_args(arguments)
@@ -49,21 +50,32 @@ def parse(arguments):
             raise UsageError(f"Argument '{key}' is given twice, as '{settings[key[2:]]}' and '{value}'.")
     if known.hyper_trials and not known.hyper_file:
         raise UsageError("--hyper_trials needs --hyper_file.")
+    if known.seeds and known.hyper_file:
+        raise UsageError("--seeds and --hyper_file cannot be combined: a sweep is made with one `seed`.")
     sweep = {"hyper_file": known.hyper_file, "n_trials": known.hyper_trials} if known.hyper_file else {}
     return {
         "model": known.model,
         "dataset": known.dataset,
         "config_file_list": known.config_files.split() if known.config_files else None,
         "config_dict": settings,
+        **({"seeds": known.seeds} if known.seeds else {}),
         **{key: value for key, value in sweep.items() if value is not None},
     }
+
+
+def _seeds(text):
+    seeds = [int(seed) for seed in text.split(",")]
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ValueError
+    return seeds
 
 
 def main(arguments=None):
     """Run; exit code 0, 2 after wrong usage (one line on standard error), 130 after an interruption."""
     try:
         parsed = parse(sys.argv[1:] if arguments is None else arguments)
-        (run_sweep if "hyper_file" in parsed else run_unlearn)(**parsed)
+        run = run_sweep if "hyper_file" in parsed else run_seeds if "seeds" in parsed else run_unlearn
+        run(**parsed)
     except UsageError as error:
         print(f"run_unlearn: {error}", file=sys.stderr)
         sys.exit(2)

@@ -116,8 +116,14 @@ def info_nce(anchors, candidates, positives, temperature, weights=None):
     """
     if weights is None:
         weights = anchors.new_ones(len(anchors))
-    anchors, candidates = F.normalize(anchors, dim=1), F.normalize(candidates, dim=1)
+    anchors, candidates = _unit_rows(anchors), _unit_rows(candidates)
     return _InfoNCE.apply(anchors, candidates, positives, weights, temperature)
+
+
+def _unit_rows(table):
+    """Rows of length 1. A row of zeros stays, with finite derivatives, unlike with ``F.normalize``."""
+    squares = table.square().sum(dim=1, keepdim=True)
+    return table / torch.where(squares > 0, squares, 1).sqrt()
 
 
 def embedding_regulariser(table, occurrences, squared):

@@ -4,13 +4,15 @@ from logging import getLogger
 
 from recbole.utils import init_logger, set_color
 
-from recbole_unlearn import report
+from recbole_unlearn.comparison import summarise
 from recbole_unlearn.config import Config
-from recbole_unlearn.cost import costed_stages, measured
+from recbole_unlearn.cost import Cost, costed_stages, measured
 from recbole_unlearn.data.split import prepare_data, restore_data
+from recbole_unlearn.errors import Diverged
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import UnlearnableRecommender
+from recbole_unlearn.report import Report, label, model_file, report_path, save_json, summary_table
 from recbole_unlearn.saved_model import load_model, save_model
 from recbole_unlearn.trainer import train_backbone
 
@@ -26,7 +28,7 @@ def run_unlearn(model=None, dataset=None, config_file_list=None, config_dict=Non
         saved (bool): whether the unlearned models, the report and its figure are written.
 
     Returns:
-        dict: the report; see :func:`recbole_unlearn.report.compose`.
+        dict: the report; see :meth:`recbole_unlearn.report.Report.result`.
 
     Raises:
         UsageError: wrong settings, request or data, in one line.
@@ -40,34 +42,60 @@ def run_unlearn(model=None, dataset=None, config_file_list=None, config_dict=Non
     logger.info(data.train)
     logger.info(set_color("Request", "pink") + f": {config['forget_type']} {data.request.summary()}")
 
-    with measured(config["device"]) as offline:
+    with measured(config["device"]) as training:
         trained = train_backbone(config, data.train, "original", data.valid_data)
     original = trained.model
     evaluator = UnlearningEvaluator(config, data, original)
-    metrics, scores = evaluator.evaluate(original)
-    rows = [report.row("original", "", metrics, trained.seconds, 0.0, offline.peak_memory_mb)]
-    score_sets = {"original": scores}
+    report = Report(config, data, saved)
+    if not report.has("original"):
+        report.add("original", "", *evaluator.evaluate(original), trained.seconds, Cost(0.0, training.peak_memory_mb))
 
     for name in config["unlearn_methods"]:
+        if report.has(name):
+            continue
         logger.info(set_color(f"Unlearning with {name}", "pink"))
         method = METHODS[name](config, data, original)
         with measured(config["device"]) as offline:
-            offline_seconds_before = method.prepare()
-        for stage, online in costed_stages(method, config["device"]):
-            metrics, scores = evaluator.evaluate(stage.model)
-            offline_seconds = offline.seconds + offline_seconds_before
-            rows.append(report.row(name, stage.name, metrics, offline_seconds, online.seconds, online.peak_memory_mb))
-            label = f"{name} {stage.name}".strip()
-            score_sets[label] = scores
-            logger.info(set_color(label, "yellow") + f": {rows[-1]}")
-            if saved and isinstance(stage.model, UnlearnableRecommender):
-                save_model(report.model_file(config, label), stage.model, config, data.train)
+            seconds_before = method.prepare()
+        offline_seconds = offline.seconds + seconds_before
+        try:
+            for stage, online in costed_stages(method, config["device"]):
+                metrics, scores = evaluator.evaluate(stage.model)
+                row = report.add(name, stage.name, metrics, scores, offline_seconds, online, stage.details)
+                logger.info(set_color(label(row), "yellow") + f": {row}")
+                if saved and isinstance(stage.model, UnlearnableRecommender):
+                    save_model(model_file(config, label(row)), stage.model, config, data.train)
+        except Diverged as error:
+            row = report.add(name, offline_seconds=offline_seconds, details={"no result": error})
+            logger.warning(f"{label(row)}: no result: {error}")
+        report.save()
 
-    result = report.compose(config, data, rows)
-    report.show(result)
+    report.show()
+    report.draw()
+    return report.result()
+
+
+def run_seeds(seeds, model=None, dataset=None, config_file_list=None, config_dict=None, saved=True):
+    """:func:`run_unlearn` for each of several seeds, and the mean and standard deviation of their rows.
+
+    Args:
+        seeds (list of int): each another split, request and initialisation.
+
+    Returns:
+        dict: see :func:`recbole_unlearn.comparison.summarise`.
+    """
+    config = Config(model, dataset, config_file_list, config_dict)
+    results = []
+    for seed in seeds:
+        seeded = {**(config_dict or {}), "seed": seed}
+        if config["report_file"]:
+            seeded["report_file"] = report_path(config, [seed])
+        results.append(run_unlearn(model, dataset, config_file_list, seeded, saved))
+    summary = summarise(results)
+    getLogger().info(f"Mean and standard deviation of seeds {', '.join(map(str, seeds))}:\n{summary_table(summary)}")
     if saved:
-        report.save(config, result, score_sets)
-    return result
+        save_json(report_path(config, seeds), summary)
+    return summary
 
 
 def load_data_and_model(model_file, config_dict=None):

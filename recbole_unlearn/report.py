@@ -1,4 +1,4 @@
-"""What a run tells: the table, the JSON and the figure."""
+"""What a run tells: the tables, the JSON and the figure."""
 
 import json
 import math
@@ -8,85 +8,219 @@ from importlib.metadata import version
 from logging import getLogger
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from recbole_unlearn import figure
 from recbole_unlearn.checkpoint import write_aside
+from recbole_unlearn.comparison import gaps_to_retrain
+from recbole_unlearn.data.request import digest
 
 PACKAGES = ("recbole-unlearn", "recbole", "torch", "numpy", "scipy", "pandas")
-COLUMNS = {  # heading and number format of a column; ranking metrics have four decimals
+COLUMNS = {  # heading and number format of a column; others keep their key and have four decimals
     "offline_seconds": ("offline s", "{:.1f}"),
     "online_seconds": ("online s", "{:.3f}"),
     "peak_memory_mb": ("peak MB", "{:.0f}"),
+    "MI-BF_gap": ("|ln MI-BF|", "{:.3f}"),
+    "MI-NG_gap": ("|ln MI-NG|", "{:.3f}"),
+    "AUC_FN_gap": ("|d AUC_FN|", "{:.3f}"),
+    "AUC_FT_gap": ("|d AUC_FT|", "{:.3f}"),
+    "speed_up": ("speed-up", "{:.4g}"),
+    "break_even": ("break-even", "{:.2g}"),
 }
 
 
-def row(method, stage, metrics, offline_seconds=0.0, online_seconds=0.0, peak_memory_mb=None):
-    """One row of the report: a method's stage, its metrics, and its cost in seconds and MB (2**20 bytes)."""
-    return {
-        "method": method,
-        "stage": stage,
-        **metrics,
-        "offline_seconds": offline_seconds,
-        "online_seconds": online_seconds,
-        "peak_memory_mb": peak_memory_mb,
-    }
+class Report:
+    """The rows of one run and the scores behind them, saved after each method.
 
+    Rows that an earlier run with the same settings, data and code saved are taken over, so that a run that was killed
+    goes on with the next method. Delete the report to compute them again.
 
-def compose(config, data, rows):
-    """The report as plain data.
-
-    Returns:
-        dict: ``model``, ``dataset``, ``seed``, ``config`` (all settings), ``forget`` (``type`` and counts),
-        ``versions`` and ``results`` (the rows).
+    Args:
+        config (Config): settings.
+        data (UnlearningData): the run's data.
+        saved (bool): whether anything is read from or written to ``checkpoint_dir`` and ``report_file``.
     """
-    return {
-        "model": config["model"],
-        "dataset": config["dataset"],
-        "seed": config["seed"],
-        "config": config.as_dict(),
-        "forget": {"type": config["forget_type"], **data.request.summary()},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "results": rows,
-    }
+
+    def __init__(self, config, data, saved=True):
+        self.config, self.saved = config, saved
+        self.path = report_path(config)
+        observed = [side for graph in (data.graph, data.valid, data.test) for side in (graph.users, graph.items)]
+        self.header = {
+            "model": config["model"],
+            "dataset": config["dataset"],
+            "seed": config["seed"],
+            "config": config.as_dict(),
+            "data": digest(*observed, data.request.users, data.request.items),
+            "forget": {"type": config["forget_type"], **data.request.summary()},
+            "versions": _versions(),
+        }
+        self.rows, self.scores = self._earlier() if saved else ([], {})
+
+    def has(self, method):
+        """Whether the rows of this method are there."""
+        return any(row["method"] == method for row in self.rows)
+
+    def add(self, method, stage="", metrics=None, scores=None, offline_seconds=0.0, online=None, details=None):
+        """Add one row.
+
+        Args:
+            method, stage (str): its name.
+            metrics (dict): of the evaluator; none if there is no result.
+            scores (dict): of the evaluator, for the figure.
+            offline_seconds (float): before the request.
+            online (Cost): of the request; of the original, of its training.
+            details (dict): what else to tell.
+
+        Returns:
+            dict: the row.
+        """
+        row = {
+            "method": method,
+            "stage": stage,
+            **(metrics or {}),
+            "offline_seconds": offline_seconds,
+            "online_seconds": online.seconds if online else None,
+            "peak_memory_mb": online.peak_memory_mb if online else None,
+            **({"details": {key: str(value) for key, value in details.items()}} if details else {}),
+        }
+        self.rows.append(row)
+        if scores is not None:
+            self.scores[label(row)] = scores
+        return row
+
+    def result(self):
+        """The report as plain data.
+
+        Returns:
+            dict: ``model``, ``dataset``, ``seed``, ``config`` (all settings), ``data`` (a digest of the interactions),
+            ``forget`` (``type`` and counts), ``versions``, ``results`` (the rows) and ``gaps``
+            (:func:`~recbole_unlearn.comparison.gaps_to_retrain`).
+        """
+        order = ["original", *self.config["unlearn_methods"]]
+        rows = sorted(self.rows, key=lambda row: order.index(row["method"]))
+        return {**self.header, "results": rows, "gaps": gaps_to_retrain(rows)}
+
+    def save(self):
+        """Write the JSON and, beside it, the scores (``.npz``); each file is whole or absent."""
+        if self.saved:
+            arrays = {f"{row}/{pairs}": values for row, sets in self.scores.items() for pairs, values in sets.items()}
+            write_aside(_beside(self.path, ".npz"), lambda temporary: np.savez(temporary, **arrays))
+            save_json(self.path, self.result())
+
+    def draw(self):
+        """Write the figure of the scores beside the JSON."""
+        if self.saved:
+            picture = _beside(self.path, ".png")
+            order = [name for name in map(label, self.result()["results"]) if name in self.scores]
+            scores = {name: self.scores[name] for name in order}
+            write_aside(picture, lambda temporary: figure.score_distributions(scores, temporary))
+            getLogger().info(f"Report: {self.path}   Figure: {picture}")
+
+    def show(self):
+        """Log the tables and what they are about."""
+        result = self.result()
+        forget = result["forget"]
+        text = (
+            f"{result['model']} on {result['dataset']}, seed {result['seed']}: {forget['n_interactions']} interactions of "
+            f"{forget['n_users']} users and {forget['n_items']} items forgotten ({forget['type']})\n{table(result['results'])}"
+        )
+        for row in result["results"]:
+            if "details" in row:
+                text += f"\n{label(row)}: " + ", ".join(f"{key} {value}" for key, value in row["details"].items())
+        if result["gaps"]:
+            text += f"\nAgainst Retrain:\n{table(result['gaps'])}"
+        getLogger().info(text)
+
+    def _earlier(self):
+        """Rows and scores of chosen methods in the report that this one would replace, if it is of the same run."""
+        try:
+            stored = json.loads(Path(self.path).read_text(encoding="utf-8"))
+            with np.load(_beside(self.path, ".npz")) as arrays:
+                scores = {}
+                for key, values in arrays.items():
+                    row, _, pairs = key.rpartition("/")
+                    scores.setdefault(row, {})[pairs] = values
+            same = all(stored[key] == self.header[key] for key in ("data", "forget", "versions"))
+            same = same and self.config.same_results(stored["config"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return [], {}
+        if not same:
+            return [], {}
+        chosen = {"original", *self.config["unlearn_methods"]}
+        rows = [
+            {key: math.nan if value is None and key not in ("online_seconds", "peak_memory_mb") else value for key, value in row.items()}
+            for row in stored["results"]
+            if row["method"] in chosen
+        ]
+        getLogger().info(f"Rows of an earlier run: {', '.join(map(label, rows))} ({self.path}; delete it to compute them again)")
+        return rows, {label(row): scores[label(row)] for row in rows if label(row) in scores}
 
 
-def table(result):
-    """The results as text, a line a row."""
-    frame = pd.DataFrame(result["results"])
+def label(row):
+    """A row's name, e.g. ``UnlearnRec zero-shot``."""
+    return f"{row['method']} {row['stage']}".strip()
+
+
+def table(rows):
+    """Rows as text, a line each."""
+    frame = pd.DataFrame([{key: value for key, value in row.items() if key != "details"} for row in rows])
     for column in frame.columns:
-        heading, form = COLUMNS.get(column, (column, "{:.4f}"))
+        heading, form = COLUMNS.get(column, (column.replace("_", " ") if column.endswith("_ratio") else column, "{:.4f}"))
         if column not in ("method", "stage"):
-            frame[column] = [("" if pd.isna(value) else form.format(value)) for value in frame[column]]
+            frame[column] = ["" if pd.isna(value) else form.format(value) for value in frame[column]]
         frame = frame.rename(columns={column: heading})
     return frame.to_string(index=False)
 
 
-def show(result):
-    """Log the table and what it is about."""
-    forget = result["forget"]
-    getLogger().info(
-        f"{result['model']} on {result['dataset']}, seed {result['seed']}: {forget['n_interactions']} interactions of "
-        f"{forget['n_users']} users and {forget['n_items']} items forgotten ({forget['type']})\n{table(result)}"
-    )
+def summary_table(summary):
+    """The rows of several seeds as text, each cell ``mean +- sd``."""
+    rows = []
+    for row in summary["results"]:
+        cells = {key: row[key] for key in ("method", "stage")}
+        for key, value in row.items():
+            if isinstance(value, dict):
+                heading, form = COLUMNS.get(key, (key, "{:.4f}"))
+                parts = [form.format(value[part]) for part in ("mean", "sd") if value[part] is not None]
+                cells[heading] = " +- ".join(parts)
+        rows.append(cells)
+    return pd.DataFrame(rows).fillna("").to_string(index=False)
 
 
-def save(config, result, scores):
-    """Write the JSON and, beside it, the figure; each file is whole or absent."""
-    path = config["report_file"] or os.path.join(
-        config["checkpoint_dir"], f"{config['model']}-{config['dataset']}-{config['forget_type']}.json"
-    )
-    text = json.dumps(_finite(result), indent=2, allow_nan=False)
+def report_path(config, seeds=None):
+    """Where a run's report goes, or that of several seeds together."""
+    ending = f"{config['seed']}" if seeds is None else "seeds-" + "-".join(map(str, seeds))
+    if config["report_file"] and seeds is None:
+        return config["report_file"]
+    if config["report_file"]:
+        return _beside(config["report_file"], f"-{ending}.json")
+    return os.path.join(config["checkpoint_dir"], f"{_run_name(config)}-{ending}.json")
+
+
+def model_file(config, name):
+    """Where the unlearned model of a row of this name goes."""
+    return os.path.join(config["checkpoint_dir"], f"{name.replace(' ', '-')}-{_run_name(config)}-{config['seed']}.pth")
+
+
+def save_json(path, value):
+    """Write plain data; the file is whole or absent."""
+    text = json.dumps(_finite(value), indent=2, allow_nan=False)
     write_aside(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
-    picture = os.path.splitext(path)[0] + ".png"
-    write_aside(picture, lambda temporary: figure.score_distributions(scores, temporary))
-    getLogger().info(f"Report: {path}   Figure: {picture}")
 
 
-def model_file(config, label):
-    """Where a stage's unlearned model goes."""
-    name = "-".join([label.replace(" ", "-"), config["model"], config["dataset"], config["forget_type"]])
-    return os.path.join(config["checkpoint_dir"], f"{name}.pth")
+def _run_name(config):
+    return f"{config['model']}-{config['dataset']}-{config['forget_type']}"
+
+
+def _beside(path, ending):
+    return os.path.splitext(path)[0] + ending
+
+
+def _versions():
+    """Of the packages, and a digest of the plugin's own code: rows of other code are not taken over."""
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
+    code = digest(*(source.read_text(encoding="utf-8") for source in sources))
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}, "code": code}
 
 
 def _finite(value):

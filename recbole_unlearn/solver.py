@@ -57,25 +57,31 @@ def neumann(product, v, scale, damping, iterations):
 
 
 def conjugate_gradient(product, v, tolerance, iterations):
-    """Conjugate gradient, which stops before it follows a direction of negative curvature.
+    """Conjugate gradient, which ends before it follows a direction of negative curvature.
+
+    Its residual need not fall from step to step; the iterate with the smallest one is returned.
 
     Returns:
         tuple: as :func:`neumann`.
     """
     x, residual = torch.zeros_like(v), v
     direction, squared = v, v.square().sum()
-    for step in range(iterations):
-        if residual.norm() <= tolerance * v.norm():
-            return x, step, _ratio(residual, v)
+    best = x, 0, squared
+    for step in range(1, iterations + 1):
         along = product(direction)
         curvature = (direction * along).sum()
         if not curvature > 0:
-            return x, step, _ratio(residual, v)
+            break
         length = squared / curvature
         x, residual = x + length * direction, residual - length * along
         previous, squared = squared, residual.square().sum()
+        if squared < best[2]:
+            best = x, step, squared
+        if squared <= tolerance**2 * v.square().sum():
+            break
         direction = residual + squared / previous * direction
-    return x, iterations, _ratio(residual, v)
+    x, step, squared = best
+    return x, step, float((squared / v.square().sum()).sqrt()) if v.any() else 0.0
 
 
 def _ratio(residual, v):

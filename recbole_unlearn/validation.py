@@ -70,6 +70,7 @@ RULES = {  # the check and its name: the keys it holds for
         "ie_contrast_weight",
         "ie_score_weight",
         "ie_rho",
+        "unlearn_ceu_damping",
         "unlearn_ceu_lambda",
         "unlearn_ceu_sigma",
         "unlearn_gif_damping",

@@ -53,6 +53,14 @@ def test_info_nce_is_twice_differentiable(monkeypatch):
     assert torch.autograd.gradcheck(value, inputs) and torch.autograd.gradgradcheck(value, inputs)
 
 
+def test_info_nce_of_rows_of_zeros_has_finite_derivatives():
+    anchors, candidates = (torch.zeros(3, 2).index_fill(0, torch.tensor([0]), 1.0).requires_grad_() for _ in range(2))
+    value = loss.info_nce(anchors, candidates, torch.arange(3), 0.2)
+    gradients = torch.autograd.grad(value, (anchors, candidates), create_graph=True)
+    second = torch.autograd.grad(sum(g.sum() for g in gradients), (anchors, candidates))
+    assert all(g.isfinite().all() and g.abs().max() < 100 for g in (*gradients, *second))
+
+
 def test_info_nce_in_several_blocks():
     anchors, candidates = normal(1500, 4), normal(1200, 4, seed=1)
     assert anchors.shape[0] * candidates.shape[0] > loss.INFO_NCE_BLOCK

@@ -11,6 +11,7 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 
+from recbole_unlearn import run_unlearn
 from recbole_unlearn.config import properties_folder
 from recbole_unlearn.data.request import Request
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
@@ -205,3 +206,13 @@ def test_on_a_gpu(prepared, name, backbone):
     for model in unlearned(name, run).values():
         metrics, _ = UnlearningEvaluator(run.config, run.data, run.original).evaluate(model)
         assert np.isfinite(list(metrics.values())).all(), metrics
+
+
+def test_a_diverging_estimate_is_a_row_without_metrics_and_no_model(settings, tmp_path):
+    changes = {"unlearn_methods": "GIF,DropEdges", "unlearn_gif_scale": 1e-9}
+    result = run_unlearn("LightGCN", "tiny", config_dict={**settings, **changes})
+    rows = {row["method"]: row for row in result["results"]}
+    assert "explodes" in rows["GIF"]["details"]["no result"] and "MI-BF" not in rows["GIF"]
+    assert np.isfinite(rows["DropEdges"]["MI-BF"])
+    saved = {path.name.split("-")[0] for path in (tmp_path / "saved").iterdir()}
+    assert "DropEdges" in saved and "GIF" not in saved

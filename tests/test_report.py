@@ -6,21 +6,20 @@ import math
 import numpy as np
 import pytest
 
-from recbole_unlearn import report
+from recbole_unlearn.comparison import gaps_to_retrain, summarise
+from recbole_unlearn.cost import Cost
 from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.figure import score_distributions
+from recbole_unlearn.report import Report, model_file, summary_table, table
 
-KEYS = {"model", "dataset", "seed", "config", "forget", "versions", "results"}
+KEYS = {"model", "dataset", "seed", "config", "data", "forget", "versions", "results", "gaps"}
 FORGET_KEYS = {"type", "n_interactions", "n_users", "n_items", "n_skipped"}
-ROW_KEYS = {"method", "stage", "ndcg@5", "MI-BF", "offline_seconds", "online_seconds", "peak_memory_mb"}
+ROW_KEYS = {"method", "stage", "ndcg@5", "MI-BF", "MI-NG", "AUC_FN", "AUC_FT", "offline_seconds", "online_seconds", "peak_memory_mb"}
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def rows():
-    return [
-        report.row("original", "", {"ndcg@5": 0.25, "MI-BF": float("nan")}),
-        report.row("UnlearnRec", "zero-shot", {"ndcg@5": 0.125, "MI-BF": 2.5}, 12.34, 0.5678, 100.4),
-    ]
+def metrics(ndcg, mi_bf, mi_ng=1.0, auc_fn=0.5, auc_ft=0.5):
+    return {"ndcg@5": ndcg, "MI-BF": mi_bf, "MI-NG": mi_ng, "AUC_FN": auc_fn, "AUC_FT": auc_ft}
 
 
 def scores(n=40):
@@ -29,61 +28,164 @@ def scores(n=40):
 
 
 @pytest.fixture
-def composed(configure):
-    config = configure(forget_type="user", forget_users="u3")
-    return config, report.compose(config, prepare_data(config), rows())
+def filled(configure):
+    """A report of one user's request: ``filled(setting=value)``."""
+
+    def fill(**changes):
+        config = configure(forget_type="user", forget_users="u3", unlearn_methods="Retrain,UnlearnRec,GIF", **changes)
+        report = Report(config, prepare_data(config))
+        if not report.rows:
+            report.add("original", "", metrics(0.25, math.nan), scores(), 60.0, Cost(0.0, 90.0))
+            report.add("UnlearnRec", "zero-shot", metrics(0.2, 2.0, 3.0, 0.7, 0.4), scores(), 12.34, Cost(0.5, 100.4))
+            report.add("Retrain", "", metrics(0.4, 4.0, 1.5, 0.5, 0.3), scores(), 0.0, Cost(50.5, 99.0), {"epochs": 7})
+            report.add("GIF", details={"no result": "it exploded"})
+        return report
+
+    return fill
 
 
-def test_keys(composed):
-    config, result = composed
+def test_keys(filled):
+    report = filled()
+    result = report.result()
     assert set(result) == KEYS
     assert set(result["forget"]) == FORGET_KEYS
-    assert all(set(row) == ROW_KEYS for row in result["results"])
+    assert [set(row) - {"details"} for row in result["results"][:3]] == [ROW_KEYS] * 3
     assert (result["model"], result["dataset"], result["seed"]) == ("LightGCN", "tiny", 7)
-    assert result["config"] == config.as_dict()
+    assert result["config"] == report.config.as_dict()
     assert result["forget"]["type"] == "user"
     assert (result["forget"]["n_interactions"], result["forget"]["n_users"], result["forget"]["n_items"]) == (8, 1, 8)
-    assert {"python", "recbole", "torch", "numpy"} <= set(result["versions"])
+    assert {"python", "recbole", "torch", "numpy", "code"} <= set(result["versions"])
 
 
-def test_table_has_a_line_a_row(composed):
-    lines = report.table(composed[1]).splitlines()
-    assert len(lines) == 3
-    assert lines[0].split() == "method stage ndcg@5 MI-BF offline s online s peak MB".split()
-    assert lines[1].split() == "original 0.2500 0.0 0.000".split()
-    assert lines[2].split() == "UnlearnRec zero-shot 0.1250 2.5000 12.3 0.568 100".split()
+def test_rows_come_in_the_order_of_the_methods(filled):
+    assert [row["method"] for row in filled().result()["results"]] == ["original", "Retrain", "UnlearnRec", "GIF"]
 
 
-def saved_json(config, result, tmp_path, name="LightGCN-tiny-user"):
-    report.save(config, result, {"original": scores()})
-    assert (tmp_path / "saved" / f"{name}.png").read_bytes().startswith(PNG)
-    text = (tmp_path / "saved" / f"{name}.json").read_text()
-    return json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+def test_table_has_a_line_a_row(filled):
+    lines = table(filled().result()["results"]).splitlines()
+    assert len(lines) == 5
+    assert lines[0].split() == "method stage ndcg@5 MI-BF MI-NG AUC_FN AUC_FT offline s online s peak MB".split()
+    assert lines[1].split() == "original 0.2500 1.0000 0.5000 0.5000 60.0 0.000 90".split()
+    assert lines[3].split() == "UnlearnRec zero-shot 0.2000 2.0000 3.0000 0.7000 0.4000 12.3 0.500 100".split()
+    assert lines[4].split() == ["GIF", "0.0"]
 
 
-def test_saved_json_is_the_report_with_nan_as_null(composed, tmp_path):
-    config, result = composed
-    stored = saved_json(config, result, tmp_path)
-    assert stored["results"][0].pop("MI-BF") is None
-    assert math.isnan(result["results"][0].pop("MI-BF"))
-    assert stored == result
+def test_gaps_to_retrain(filled):
+    (gap,) = filled().result()["gaps"]  # not of the original, of Retrain, or of a method without a result
+    assert (gap["method"], gap["stage"]) == ("UnlearnRec", "zero-shot")
+    assert gap["MI-BF_gap"] == gap["MI-NG_gap"] == pytest.approx(math.log(2))
+    assert (gap["AUC_FN_gap"], gap["AUC_FT_gap"]) == (pytest.approx(0.2), pytest.approx(0.1))
+    assert (gap["ndcg@5_ratio"], gap["speed_up"]) == (0.5, 101.0)
+    assert gap["break_even"] == pytest.approx(12.34 / 50)
 
 
-def test_infinite_metric_does_not_cost_the_report(composed, tmp_path):
-    config, result = composed
-    result["results"][1]["MI-BF"] = float("inf")  # the forgotten pairs' probabilities underflowed
-    assert saved_json(config, result, tmp_path)["results"][1]["ndcg@5"] == 0.125
+def test_no_gaps_without_retrain(filled):
+    report = filled()
+    assert gaps_to_retrain([row for row in report.rows if row["method"] != "Retrain"]) == []
 
 
-def test_report_file_is_where_the_report_goes(composed, tmp_path):
-    config, result = composed
-    report.save(config.replace(report_file=str(tmp_path / "new" / "mine.json")), result, {"original": scores()})
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["mine.json", "mine.png"]
+def test_a_method_slower_than_retrain_never_breaks_even(filled):
+    report = filled()
+    report.add("UnlearnRec", "fine-tuned", metrics(0.2, 2.0), None, 1.0, Cost(60.0, 1.0))
+    assert report.result()["gaps"][1]["break_even"] is None
+
+
+def stored_json(path):
+    return json.loads(path.read_text(), parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+
+
+def test_saved_json_is_the_report_with_nan_as_null(filled, tmp_path):
+    report = filled()
+    report.rows[1]["MI-BF"] = float("inf")  # the forgotten pairs' probabilities underflowed
+    report.save()
+    report.draw()
+    folder = tmp_path / "saved"
+    assert (folder / "LightGCN-tiny-user-7.png").read_bytes().startswith(PNG)
+    stored, result = stored_json(folder / "LightGCN-tiny-user-7.json"), report.result()
+    assert [row["MI-BF"] for row in stored["results"][:3]] == [None, 4.0, None]
+    assert stored["results"][1] == result["results"][1] and stored["forget"] == result["forget"]
+
+
+def test_report_file_is_where_the_report_goes(filled, tmp_path):
+    report = filled(report_file=str(tmp_path / "new" / "mine.json"))
+    report.save()
+    report.draw()
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["mine.json", "mine.npz", "mine.png"]
+
+
+def test_nothing_is_written_unless_saved(configure, tmp_path):
+    config = configure()
+    report = Report(config, prepare_data(config), saved=False)
+    report.save()
+    report.draw()
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_rows_of_an_interrupted_run_are_taken_over(filled):
+    first = filled()
+    first.save()
+    second = filled()
+    assert all(second.has(name) for name in ("original", "Retrain", "UnlearnRec", "GIF"))
+    for old, new in zip(first.result()["results"], second.result()["results"], strict=True):
+        assert old.keys() == new.keys()
+        assert all(new[key] == value or math.isnan(value) for key, value in old.items())
+    assert second.scores.keys() == first.scores.keys()
+    assert np.array_equal(second.scores["Retrain"]["test"], first.scores["Retrain"]["test"])
+
+
+def test_rows_of_methods_not_chosen_are_left_out(filled, configure):
+    filled().save()
+    config = configure(forget_type="user", forget_users="u3", unlearn_methods="GIF,DropEdges")
+    report = Report(config, prepare_data(config))
+    assert report.has("GIF") and not report.has("DropEdges") and not report.has("Retrain")
+
+
+@pytest.mark.parametrize("changes", [{"learning_rate": 0.5}, {"forget_users": "u4"}, {"unlearn_gif_iterations": 3}])
+def test_rows_under_other_settings_are_not_taken_over(filled, configure, changes):
+    filled().save()
+    settings = {"forget_type": "user", "forget_users": "u3", "unlearn_methods": "Retrain,UnlearnRec,GIF", **changes}
+    config = configure(**settings)
+    assert not Report(config, prepare_data(config)).rows
+
+
+@pytest.mark.parametrize("key", ["data", "versions"])
+def test_rows_of_other_data_or_code_are_not_taken_over(filled, tmp_path, key):
+    filled().save()
+    path = tmp_path / "saved" / "LightGCN-tiny-user-7.json"
+    stored = stored_json(path)
+    path.write_text(json.dumps({**stored, key: "other"}))
+    report = filled()
+    path.write_text(json.dumps({**stored, key: "other"}))
+    assert Report(report.config, prepare_data(report.config)).rows == []
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_broken_report_is_replaced(filled, tmp_path, content):
+    filled().save()
+    (tmp_path / "saved" / "LightGCN-tiny-user-7.json").write_text(content)
+    filled().save()
+    assert stored_json(tmp_path / "saved" / "LightGCN-tiny-user-7.json")["results"]
 
 
 def test_model_file_names_what_it_holds(configure):
-    path = report.model_file(configure(checkpoint_dir="saved"), "UnlearnRec zero-shot")
-    assert path == "saved/UnlearnRec-zero-shot-LightGCN-tiny-random.pth"
+    path = model_file(configure(checkpoint_dir="saved"), "UnlearnRec zero-shot")
+    assert path == "saved/UnlearnRec-zero-shot-LightGCN-tiny-random-7.pth"
+
+
+def test_mean_and_standard_deviation_of_seeds(filled):
+    first, second = filled().result(), filled().result()
+    second["seed"] = 8
+    second["results"] = [{**row, "offline_seconds": row["offline_seconds"] + 2} for row in second["results"]]
+    second["results"][1] = {**second["results"][1], "ndcg@5": 0.2}
+    summary = summarise([first, second])
+    assert summary["seeds"] == [7, 8] and [row["method"] for row in summary["results"]] == ["original", "Retrain", "UnlearnRec", "GIF"]
+    retrain = summary["results"][1]
+    assert retrain["ndcg@5"] == {"mean": pytest.approx(0.3), "sd": pytest.approx(0.2 / math.sqrt(2))}
+    assert retrain["n"] == 2 and retrain["speed_up"]["mean"] is None
+    assert summary["results"][2]["offline_seconds"] == {"mean": pytest.approx(13.34), "sd": pytest.approx(math.sqrt(2))}
+    assert summary["results"][2]["speed_up"] == {"mean": pytest.approx(101), "sd": pytest.approx(0)}
+    assert summarise([first])["results"][1]["ndcg@5"]["sd"] is None
+    assert "0.3000 +- 0.1414" in summary_table(summary).splitlines()[2]
 
 
 @pytest.mark.parametrize("n_models", [1, 3, 5])

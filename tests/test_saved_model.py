@@ -90,11 +90,11 @@ def test_file_of_a_request_from_a_file_names_nobody_forgotten(saved, tmp_path):
 def test_run_saves_what_load_data_and_model_returns(settings, tmp_path):
     changes = {**settings, "forget_type": "user", "forget_ratio": 0.1, "unlearn_methods": ["DropEdges", "UnlearnRec"]}
     report = run_unlearn("LightGCN", "tiny", config_dict=changes)
-    files = sorted(path.name for path in (tmp_path / "saved").glob("*-user.pth"))
+    files = sorted(path.name for path in (tmp_path / "saved").glob("*-user-7.pth"))
     assert files == [
-        "DropEdges-LightGCN-tiny-user.pth",
-        "UnlearnRec-fine-tuned-LightGCN-tiny-user.pth",
-        "UnlearnRec-zero-shot-LightGCN-tiny-user.pth",
+        "DropEdges-LightGCN-tiny-user-7.pth",
+        "UnlearnRec-fine-tuned-LightGCN-tiny-user-7.pth",
+        "UnlearnRec-zero-shot-LightGCN-tiny-user-7.pth",
     ]
     result = load_data_and_model(str(tmp_path / "saved" / files[0]))
     config, model, dataset, train_data, valid_data, test_data = result
@@ -113,7 +113,7 @@ def test_run_saves_what_load_data_and_model_returns(settings, tmp_path):
 def test_adversarial_model_comes_back_with_its_clean_data(settings, tmp_path):
     changes = {**settings, "forget_type": "adversarial", "unlearn_methods": "DropEdges"}
     run_unlearn("LightGCN", "tiny", config_dict=changes)
-    _, model, _, train_data, _, _ = load_data_and_model(str(tmp_path / "saved" / "DropEdges-LightGCN-tiny-adversarial.pth"))
+    _, model, _, train_data, _, _ = load_data_and_model(str(tmp_path / "saved" / "DropEdges-LightGCN-tiny-adversarial-7.pth"))
     assert sum(len(batch) for batch in train_data) == len(model.graph) == 320
 
 

@@ -25,7 +25,7 @@ class CEU(InfluenceUnlearner):
         config, data = self.config, self.data
         strength, noise = config["unlearn_ceu_lambda"], config["unlearn_ceu_sigma"]
         init_seed(config["seed"], config["reproducibility"])
-        model = _perturbed(type(self.original))(config, data.train)
+        model = perturbed(type(self.original))(config, data.train)
         generator = torch.Generator().manual_seed(config["seed"])
         shape = model.ego_embeddings().shape
         model.perturb(strength, noise * torch.randn(shape, generator=generator).to(config["device"]), len(data.graph))
@@ -34,9 +34,9 @@ class CEU(InfluenceUnlearner):
             return self.original.revised(trained.model.ego_embeddings(), data.graph), trained.seconds_before
 
     def solve(self, v):
-        config, strength = self.config, self.config["unlearn_ceu_lambda"]
+        config, diagonal = self.config, self.config["unlearn_ceu_lambda"] + self.config["unlearn_ceu_damping"]
         estimate, steps, residual = conjugate_gradient(
-            lambda x: self.hessian(x) + strength * x,
+            lambda x: self.hessian(x) + diagonal * x,
             v,
             config["unlearn_ceu_tolerance"],
             config["unlearn_ceu_iterations"],
@@ -44,7 +44,7 @@ class CEU(InfluenceUnlearner):
         return estimate, {"iterations": steps, "residual": f"{residual:.2f}"}
 
 
-def _perturbed(model_class):
+def perturbed(model_class):
     """The backbone whose loss also holds ``lambda / 2 |E|^2 + b . E`` over all edges together."""
 
     class Perturbed(model_class):

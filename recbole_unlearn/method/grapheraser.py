@@ -29,23 +29,27 @@ class GraphEraser(ShardedUnlearner):
     def partition(self):
         config, graph = self.config, self.data.graph
         on_users = self._choice("unlearn_grapheraser_partition_on", "nodes", "users") == "users"
-        table = self.original.final_embeddings().cpu()
-        nodes = self._node_shards(table[: graph.n_users] if on_users else table)
-        shard = nodes[graph.users]
+        shard = self._node_shards(graph.n_users if on_users else graph.n_nodes)
+        shard_of_edge = shard[graph.users]
         if not on_users:
-            shard = torch.where(shard == nodes[graph.items + graph.n_users], shard, -1)
-        self.kept = float((shard >= 0).float().mean())
-        return shard, config["unlearn_grapheraser_shards"]
+            inside = shard_of_edge == shard[graph.items + graph.n_users]
+            shard_of_edge = torch.where(inside, shard_of_edge, -1)
+        self.kept = float((shard_of_edge >= 0).float().mean())
+        return shard_of_edge, config["unlearn_grapheraser_shards"]
 
-    def _node_shards(self, table):
-        config, n_nodes, n_shards = self.config, len(table), self.config["unlearn_grapheraser_shards"]
-        least = -(-n_nodes // n_shards)
-        cap = least + int(config["unlearn_grapheraser_slack"] * (n_nodes - least))
-        rounds = config["unlearn_grapheraser_rounds"]
-        if self._choice("unlearn_grapheraser_partition", "BEKM", "BLPA") == "BEKM":
-            return node_shards(table, first_centres(table, n_shards, config["seed"]), cap, rounds)
-        generator = torch.Generator().manual_seed(config["seed"])
-        return propagated_labels(self.data.graph, n_shards, cap, rounds, generator)[:n_nodes]
+    def _node_shards(self, n_nodes):
+        """Shards of the first ``n_nodes`` nodes; labels spread over users and items in any case."""
+        config, graph = self.config, self.data.graph
+        n_shards, rounds = config["unlearn_grapheraser_shards"], config["unlearn_grapheraser_rounds"]
+        if self._choice("unlearn_grapheraser_partition", "BEKM", "BLPA") == "BLPA":
+            generator = torch.Generator().manual_seed(config["seed"])
+            return propagated_labels(graph, n_shards, self._cap(graph.n_nodes), rounds, generator)[:n_nodes]
+        table = self.original.final_embeddings()[:n_nodes].cpu()
+        return node_shards(table, first_centres(table, n_shards, config["seed"]), self._cap(n_nodes), rounds)
+
+    def _cap(self, n_nodes):
+        least = -(-n_nodes // self.config["unlearn_grapheraser_shards"])
+        return least + int(self.config["unlearn_grapheraser_slack"] * (n_nodes - least))
 
     def _choice(self, key, *choices):
         if self.config[key] not in choices:

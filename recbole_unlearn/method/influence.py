@@ -40,12 +40,12 @@ class InfluenceUnlearner(Unlearner):
         return self.original, 0.0
 
     def prepare(self):
-        self.model, seconds_before = self.trained_model()
-        if type(self.model).model_loss is not UnlearnableRecommender.model_loss:
+        if type(self.original).model_loss is not UnlearnableRecommender.model_loss:
             raise UsageError(
-                f"{type(self).__name__} needs a loss of BPR and a regulariser, but {type(self.model).__name__} has its own "
-                "`model_loss`; leave it out of --unlearn_methods, or implement `regulariser` and `self_supervised_loss`."
+                f"{type(self).__name__} needs a loss of BPR and a regulariser, but {type(self.original).__name__} has its "
+                "own `model_loss`; leave the method out of --unlearn_methods, or implement `regulariser`."
             )
+        self.model, seconds_before = self.trained_model()
         data, device = self.data, self.config["device"]
         graph = data.graph
         init_seed(self.config["seed"], self.config["reproducibility"])

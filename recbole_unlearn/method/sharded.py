@@ -80,11 +80,13 @@ class ShardedUnlearner(Unlearner):
         """Train a model on each graph: shard number to its table and graph, and the seconds that earlier runs had spent."""
         config, data, owner = self.config, self.data, type(self).__name__
         n_workers = self._n_workers(len(graphs))
+        # As many steps an epoch as for the whole data: with its full batch size, a shard would get 1 / K of them.
+        config = config.replace(train_batch_size=-(-config["train_batch_size"] // self.n_shards))
         jobs = (
             joblib.delayed(_train_shard)(
                 type(self.original),
                 self.shard_table,
-                self._config_of(k, n_workers),
+                self._on_device(config, k, n_workers),
                 [rows_of(data.train, part) for part in self.parts(graph)],
                 f"{owner}-{k}",
                 data.valid_data,
@@ -105,10 +107,10 @@ class ShardedUnlearner(Unlearner):
         there = torch.cuda.device_count() if self.config["device"].type == "cuda" else joblib.cpu_count()
         return max(1, min(wanted or there, n_shards))
 
-    def _config_of(self, k, n_workers):
-        if n_workers == 1 or self.config["device"].type != "cuda":
-            return self.config
-        return self.config.replace(device=torch.device("cuda", k % torch.cuda.device_count()))
+    def _on_device(self, config, k, n_workers):
+        if n_workers == 1 or config["device"].type != "cuda":
+            return config
+        return config.replace(device=torch.device("cuda", k % torch.cuda.device_count()))
 
 
 def rows_of(dataset, graph):

@@ -1,0 +1,81 @@
+"""Rows of a report against Retrain's, and reports of several seeds against each other."""
+
+import math
+
+import pandas as pd
+
+RETRAIN = "Retrain"
+LABELS = ["method", "stage"]
+
+
+def gaps_to_retrain(rows):
+    """How far each row is from Retrain's, which is what unlearning aims at: neither less nor more.
+
+    Args:
+        rows (list of dict): of a report.
+
+    Returns:
+        list of dict: a row for each that has metrics, but for ``original`` and Retrain; empty without Retrain. Keys:
+        ``MI-BF_gap`` and ``MI-NG_gap`` (``|ln m - ln m_R|``), ``AUC_FN_gap`` and ``AUC_FT_gap`` (absolute difference),
+        ``<metric>_ratio`` for each ranking metric, ``speed_up`` (Retrain's online seconds over the row's) and
+        ``break_even`` (requests after which the offline seconds are earned back; ``None`` if never).
+    """
+    retrain = next((row for row in rows if row["method"] == RETRAIN), None)
+    if retrain is None:
+        return []
+    return [_gap(row, retrain) for row in rows if row["method"] not in ("original", RETRAIN) and "MI-BF" in row]
+
+
+def _gap(row, retrain):
+    gap = {label: row[label] for label in LABELS}
+    for metric in ("MI-BF", "MI-NG"):
+        positive = row[metric] > 0 and retrain[metric] > 0
+        gap[f"{metric}_gap"] = abs(math.log(row[metric] / retrain[metric])) if positive else math.nan
+    for metric in ("AUC_FN", "AUC_FT"):
+        gap[f"{metric}_gap"] = abs(row[metric] - retrain[metric])
+    for metric in (key for key in row if "@" in key):
+        gap[f"{metric}_ratio"] = row[metric] / retrain[metric] if retrain[metric] else math.nan
+    saved = retrain["online_seconds"] - row["online_seconds"]
+    gap["speed_up"] = retrain["online_seconds"] / row["online_seconds"] if row["online_seconds"] else math.nan
+    gap["break_even"] = row["offline_seconds"] / saved if saved > 0 else None
+    return gap
+
+
+def summarise(results):
+    """Mean and standard deviation over the reports of several seeds.
+
+    Args:
+        results (list of dict): reports that differ in their seed only.
+
+    Returns:
+        dict: ``model``, ``dataset``, ``seeds``, ``n`` of each row and, for each number of a row and of its gaps,
+        ``{"mean": ..., "sd": ...}`` (sample standard deviation, ``None`` of one value).
+    """
+    frames = []
+    for result in results:
+        frame = pd.DataFrame([_numbers(row) for row in result["results"]])
+        gaps = pd.DataFrame([_numbers(row) for row in result["gaps"]])
+        frames.append(frame.merge(gaps, on=LABELS, how="left") if len(gaps) else frame)
+    together = pd.concat(frames)
+    rows = []
+    for labels, group in together.groupby(LABELS, sort=False):
+        numbers = group.drop(columns=LABELS).astype(float)
+        means, deviations = numbers.mean(), numbers.std()
+        values = {key: {"mean": _known(means[key]), "sd": _known(deviations[key])} for key in numbers}
+        rows.append({**dict(zip(LABELS, labels)), "n": len(group), **values})
+    first = results[0]
+    return {
+        "model": first["model"],
+        "dataset": first["dataset"],
+        "forget": first["forget"]["type"],
+        "seeds": [result["seed"] for result in results],
+        "results": rows,
+    }
+
+
+def _numbers(row):
+    return {key: value for key, value in row.items() if key in LABELS or isinstance(value, (int, float))}
+
+
+def _known(value):
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,248 @@
+"""Gradients and Hessian-vector products of frozen losses against autograd on dense float64 losses, and the solvers."""
+
+from dataclasses import replace
+
+import dense
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from recbole_unlearn.errors import Diverged, UsageError
+from recbole_unlearn.influence import FrozenLoss, Triples, bpr_sum
+from recbole_unlearn.method import METHODS
+from recbole_unlearn.method.ceu import perturbed
+from recbole_unlearn.model import MODELS
+from recbole_unlearn.solver import conjugate_gradient, largest_eigenvalue, neumann
+
+BACKBONES = ["BPR", "LightGCN", "SGL", "SimGCL"]
+
+
+def random_triples(n_edges=30, n_users=6, n_items=5):
+    generator = torch.Generator().manual_seed(0)
+    draw = [torch.randint(1, n, (n_edges,), generator=generator) for n in (n_users, n_items, n_items)]
+    return Triples(*draw, n_users, n_items)  # with repetitions, and some negatives that are edges of others
+
+
+def random_table(n_nodes, seed=0, dimension=4):
+    return torch.randn(n_nodes, dimension, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
+
+
+def test_triples_matrix_and_differences():
+    triples, left, right = random_triples(), random_table(11), random_table(11, seed=1)
+    values = torch.randn(30, dtype=torch.double)
+    matrix, differences = np.zeros((11, 11)), []
+    for value, user, item, negative in zip(values.tolist(), *(side.tolist() for side in (triples.users, triples.items, triples.negatives))):
+        for node, sign in ((item + 6, 1), (negative + 6, -1)):
+            matrix[user, node] += sign * value
+            matrix[node, user] += sign * value
+        differences.append(float(left[user] @ (right[item + 6] - right[negative + 6])))
+    np.testing.assert_allclose(triples.matrix(values).to_dense(), matrix, atol=1e-12)
+    np.testing.assert_allclose(triples.differences(left, right), differences, atol=1e-12)
+
+
+def test_bpr_sum_is_twice_differentiable():
+    triples, final = random_triples(), random_table(11).requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: bpr_sum(z, triples), final)
+    assert torch.autograd.gradgradcheck(lambda z: bpr_sum(z, triples), final)
+
+
+class Case:
+    """A backbone in float64 with two frozen losses, and the same losses written densely."""
+
+    def __init__(self, run):
+        self.run = run
+        method = METHODS["GIF"](run.config, run.data, run.original)
+        method.prepare()
+        self.method, self.model = method, run.original
+        self.ego = run.original.ego_embeddings().detach().double() * 3  # where the losses are not linear
+        self.loss = self.in_double(method.loss)
+
+    def in_double(self, loss):
+        views = [_Double(view) for view in loss.views]
+        return replace(loss, adjacency=loss.adjacency.double(), views=views)
+
+    def dense_loss(self, ego, graph, triples, views):
+        """From the formulas, with dense matrices and torch's own softmax."""
+        model, name = self.model, type(self.model).__name__
+        adjacency = torch.tensor(dense.graph_adjacency(graph))
+        n_layers = 0 if name == "BPR" else model.n_layers
+
+        def layers(matrix, noise=0.0):
+            result = [ego]
+            for _ in range(n_layers):
+                layer = matrix @ result[-1]
+                if noise:
+                    layer = layer + layer.detach().sign() * F.normalize(torch.rand_like(layer), dim=1) * noise
+                result.append(layer)
+            return result[1:] if name == "SimGCL" else result
+
+        final = torch.stack(layers(adjacency)).mean(dim=0)
+        users, items, negatives = triples.users, triples.items + model.n_users, triples.negatives + model.n_users
+        loss = -F.logsigmoid((final[users] * (final[items] - final[negatives])).sum(dim=1)).sum()
+        if name == "SGL":
+            loss = loss + model.reg_weight * sum(ego[side].norm() for side in (users, items, negatives)) / len(users)
+        elif name != "BPR":
+            loss = loss + model.reg_weight / 2 * sum(ego[side].square().sum() for side in (users, items, negatives))
+        if name in ("SGL", "SimGCL"):
+            torch.manual_seed(self.run.config["seed"])
+            if name == "SGL":
+                tables = [torch.stack(layers(torch.tensor(dense.graph_adjacency(view)))).mean(dim=0) for view in views]
+            else:
+                tables = [torch.stack(layers(adjacency, model.noise_length)).mean(dim=0) for _ in range(2)]
+            for nodes, everyone in ((users, range(model.n_users)), (items, range(model.n_users, len(ego)))):
+                if name == "SGL":
+                    logits = cosines(tables[0][nodes], tables[1][list(everyone)]) / model.ssl_tau
+                    loss = loss + model.ssl_weight * F.cross_entropy(logits, nodes - everyone[0], reduction="sum")
+                else:
+                    present = torch.unique(nodes)
+                    logits = cosines(tables[0][present], tables[1][present]) / model.temperature
+                    target = torch.arange(len(present))
+                    loss = loss + len(users) * model.ssl_weight * F.cross_entropy(logits, target)
+        return loss
+
+
+def cosines(first, second):
+    return F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
+
+
+class _Double:
+    """A graph whose adjacency is in float64."""
+
+    def __init__(self, graph):
+        self.graph, self.adjacency = graph, graph.adjacency.double()
+
+
+@pytest.fixture
+def case(prepared):
+    return lambda backbone: Case(prepared(backbone, unlearn_methods="GIF", ssl_weight=0.3, simgcl_lambda=0.3, reg_weight=0.1))
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_gradient_and_hessian_product_are_those_of_autograd(case, backbone):
+    case = case(backbone)
+    data, method, x = case.run.data, case.method, random_table(len(case.ego), seed=3, dimension=8)
+
+    def loss(ego):
+        return case.dense_loss(ego, data.graph, method.triples, method.views)
+
+    assert float(case.loss(case.ego)) == pytest.approx(float(loss(case.ego)), rel=1e-8)
+    leaf = case.ego.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(loss(leaf), leaf)
+    torch.testing.assert_close(case.loss.gradient(case.ego), expected, rtol=1e-6, atol=1e-6)  # the adjacency came from float32
+    _, expected = torch.autograd.functional.vhp(loss, case.ego, x)
+    product = case.loss.hessian(case.ego)
+    torch.testing.assert_close(product(x), expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(product(2 * x), 2 * expected, rtol=1e-6, atol=1e-6)  # the graph survives a product
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_change_of_gradient_is_that_of_the_two_losses(case, backbone):
+    case = case(backbone)
+    data, method = case.run.data, case.method
+    if backbone == "SimGCL":
+        case.model.noise_length = 0.0  # noise is drawn in the table's type, and float64 draws other numbers
+    leaf = case.run.original.ego_embeddings().detach().double().requires_grad_()
+    kept = data.remaining_graph.contains(method.triples.users, method.triples.items)
+    before = case.dense_loss(leaf, data.graph, method.triples, method.views)
+    after = case.dense_loss(leaf, data.remaining_graph, method.triples.select(kept), method.remaining_views())
+    (expected,) = torch.autograd.grad(before - after, leaf)
+    torch.testing.assert_close(method.change_of_gradient().double(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_full_difference_is_the_local_one(prepared):
+    """With frozen negatives, edges whose triples are out of reach of the request change nothing."""
+    run = prepared(unlearn_methods="GIF", forget_ratio=1e-9, n_layers=1)
+    method = METHODS["GIF"](run.config, run.data, run.original)
+    method.prepare()
+    full = method.change_of_gradient()
+    triples, kept, graph = method.triples, method.kept(), run.data.graph
+    matrix = torch.tensor(dense.graph_adjacency(graph) > 0)
+    ends = torch.zeros(graph.n_nodes, dtype=torch.bool)
+    ends[run.data.request.users] = ends[run.data.request.items + graph.n_users] = True
+    near = ends | matrix[ends].any(dim=0)  # one layer of propagation away
+    reach = near[triples.users] | near[triples.items + graph.n_users] | near[triples.negatives + graph.n_users]
+    assert 0 < reach.sum() < len(reach)
+    before = method.frozen(graph, triples, [], triples.select(reach))
+    after = method.frozen(run.data.remaining_graph, triples.select(kept), [], triples.select(reach & kept))
+    torch.testing.assert_close(before.gradient(method.ego) - after.gradient(method.ego), full, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("backbone", ["LightGCN", "SGL"])
+def test_ceu_trains_with_the_noise_shared_among_the_batches(prepared, backbone):
+    run = prepared(backbone)
+    model = perturbed(MODELS[backbone])(run.config, run.data.train)
+    noise = torch.randn(model.ego_embeddings().shape)
+    model.perturb(0.5, noise, n_edges=300)
+    ego = model.ego_embeddings().detach()
+    occurrences = random_triples(60, model.n_users, model.n_items).occurrences().float()
+    plain = super(type(model), model).regulariser(ego, occurrences)
+    extra = 0.25 * ego.square().sum() + (noise * ego).sum()
+    torch.testing.assert_close(60 * (model.regulariser(ego, occurrences) - plain), extra * 60 / 300, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["CEU", "GIF", "IFRU"])
+def test_a_loss_of_its_own_is_refused(prepared, monkeypatch, name):
+    run = prepared(unlearn_methods=name)
+    monkeypatch.setattr(type(run.original), "model_loss", lambda self, *arguments: None)
+    with pytest.raises(UsageError, match=f"{name} needs a loss of BPR.*LightGCN has its own"):
+        METHODS[name](run.config, run.data, run.original).prepare()
+
+
+def symmetric(eigenvalues):
+    """A product with a random symmetric matrix of these eigenvalues, for tables of two columns, and the matrix."""
+    size = len(eigenvalues)
+    basis, _ = torch.linalg.qr(random_table(size, dimension=size))
+    matrix = basis @ torch.diag(torch.tensor(eigenvalues, dtype=torch.double)) @ basis.T
+    return lambda x: (matrix @ x.reshape(-1)).reshape(x.shape), matrix
+
+
+POSITIVE = [0.5, 1.0, 2.0, 3.0, 4.0, 8.0, 9.0, 10.0]
+
+
+def test_solvers_invert_a_positive_matrix():
+    product, matrix = symmetric(POSITIVE)
+    v = random_table(4, seed=1, dimension=2)
+    expected = torch.linalg.solve(matrix, v.reshape(-1)).reshape(v.shape)
+    x, steps, residual = conjugate_gradient(product, v, 1e-8, 100)
+    torch.testing.assert_close(x, expected, rtol=1e-6, atol=1e-6)
+    assert steps <= 8 and residual <= 1e-8
+    x, steps, residual = neumann(product, v, 12.0, 0.0, 2000)
+    torch.testing.assert_close(x, expected, rtol=1e-5, atol=1e-5)
+    damped = torch.linalg.solve(matrix + 0.3 * 12 * torch.eye(8), v.reshape(-1)).reshape(v.shape)
+    torch.testing.assert_close(neumann(product, v, 12.0, 0.3, 2000)[0], damped, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("solve", [lambda *a: neumann(*a, 12.0, 0.0, 500), lambda *a: conjugate_gradient(*a, 1e-8, 500)])
+def test_solvers_end_with_the_smallest_residual_where_the_matrix_is_indefinite(solve):
+    product, _ = symmetric([-2.0, *POSITIVE[1:]])
+    v = random_table(4, seed=1, dimension=2)
+    x, steps, residual = solve(product, v)
+    assert x.isfinite().all() and steps < 500 and residual <= 1
+
+
+def test_residual_is_that_of_the_result():
+    product, _ = symmetric([-0.1, *POSITIVE[1:]])
+    v = random_table(4, seed=1, dimension=2)
+    x, _, residual = conjugate_gradient(product, v, 1e-8, 100)
+    assert residual == pytest.approx(float((v - product(x)).norm() / v.norm()))
+    x, _, residual = neumann(product, v, 12.0, 0.1, 100)
+    assert residual == pytest.approx(float((v - 0.1 * 12 * x - product(x)).norm() / v.norm()))
+
+
+def test_too_small_a_scale_is_told():
+    product, _ = symmetric(POSITIVE)
+    with pytest.raises(Diverged, match="a scale of 0.5 is below"):
+        neumann(product, random_table(4, dimension=2), 0.5, 0.0, 10)
+
+
+@pytest.mark.parametrize("solve", [lambda *a: neumann(*a, 12.0, 0.0, 50), lambda *a: conjugate_gradient(*a, 1e-2, 50)])
+def test_nothing_to_solve(solve):
+    product, _ = symmetric(POSITIVE)
+    x, _, residual = solve(product, torch.zeros(4, 2, dtype=torch.double))
+    assert not x.any() and residual == 0
+
+
+def test_largest_eigenvalue():
+    product, _ = symmetric([-20.0, *POSITIVE])
+    assert largest_eigenvalue(product, torch.zeros(9, 1, dtype=torch.double)) == pytest.approx(10, rel=0.02)

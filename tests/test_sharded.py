@@ -1,0 +1,165 @@
+"""Which shards are retrained, in parallel as in turn, and SISA's slices."""
+
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+from recbole.trainer import Trainer
+
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.method import METHODS, sharded
+
+SHARDED = ["GraphEraser", "RecEraser", "SISA"]
+
+
+def scores(model):
+    return model.full_sort_predict(Interaction({model.USER_ID: torch.arange(model.n_users)}))
+
+
+def method_of(run, name):
+    method = METHODS[name](run.config, run.data, run.original)
+    method.prepare()
+    return method
+
+
+@pytest.fixture
+def trained_shards(monkeypatch):
+    """The names of the shards that are trained, in order."""
+    names, train_shard = [], sharded._train_shard
+
+    def record(model_class, table_of, config, parts, name, valid_data):
+        names.append(name)
+        return train_shard(model_class, table_of, config, parts, name, valid_data)
+
+    monkeypatch.setattr(sharded, "_train_shard", record)
+    return names
+
+
+@pytest.mark.parametrize("name", SHARDED)
+def test_only_touched_shards_are_retrained(prepared, trained_shards, name):
+    run = prepared(unlearn_methods=name, forget_ratio=1e-9)
+    method = method_of(run, name)
+    assert len(trained_shards) == 3
+    trained_shards.clear()
+    (stage,) = method.unlearn()
+    position, _ = run.data.graph._find(run.data.request.users, run.data.request.items)
+    touched = method.shard[position].item()
+    assert trained_shards == ([f"{name}-{touched}"] if touched >= 0 else [])
+    assert stage.details["shards retrained"] == f"{len(trained_shards)} of 3"
+
+
+@pytest.mark.parametrize("name", SHARDED)
+def test_untouched_shards_see_nothing_of_the_request(prepared, name):
+    """What they hold is the same whether or not the request came."""
+    run = prepared(unlearn_methods=name, forget_ratio=1e-9)
+    method = method_of(run, name)
+    before = {k: table for k, (table, _) in method.shards.items()}
+    list(method.unlearn())
+    assert all(torch.equal(before[k], table) for k, (table, _) in method.shards.items())
+
+
+def test_partitions_cover_all_edges(prepared):
+    for name in ("RecEraser", "SISA"):
+        shard = method_of(prepared(unlearn_methods=name), name).shard
+        assert shard.min() >= 0 and len(torch.unique(shard)) == 3
+
+
+@pytest.mark.parametrize("kind", ["interaction", "user", "item"])
+def test_receraser_partitions(prepared, kind):
+    run = prepared(unlearn_methods="RecEraser", unlearn_receraser_partition=kind)
+    method = method_of(run, "RecEraser")
+    graph = run.data.graph
+    sides = {"user": graph.users, "item": graph.items}
+    if kind in sides:  # all edges of a node are in its shard
+        assert len(torch.unique(torch.stack([sides[kind], method.shard]), dim=1)[0]) == len(torch.unique(sides[kind]))
+    else:
+        assert torch.bincount(method.shard).max() <= 1.2 * len(graph) / 3 + 1
+
+
+@pytest.mark.parametrize("partition", ["BEKM", "BLPA"])
+@pytest.mark.parametrize("on", ["nodes", "users"])
+def test_grapheraser_partitions(prepared, partition, on):
+    changes = {"unlearn_grapheraser_partition": partition, "unlearn_grapheraser_partition_on": on}
+    run = prepared(unlearn_methods="GraphEraser", **changes)
+    method = method_of(run, "GraphEraser")
+    graph = run.data.graph
+    inside = method.shard >= 0
+    shards_of_users = torch.unique(torch.stack([graph.users, method.shard])[:, inside], dim=1)[0]
+    assert len(shards_of_users) == len(torch.unique(shards_of_users))  # a user is in one shard only
+    assert inside.all() if on == "users" else 0 < inside.sum() < len(graph)
+    (stage,) = method.unlearn()
+    assert stage.details["edges in shards"] == f"{float(inside.float().mean()):.0%}"
+
+
+def test_grapheraser_scores_pairs_of_different_shards_zero(prepared):
+    run = prepared(unlearn_methods="GraphEraser")
+    method = method_of(run, "GraphEraser")
+    final = method.model.final_embeddings()
+    users, items = final.split([method.model.n_users, method.model.n_items])
+    shard_of = {side: [set() for _ in table] for side, table in (("user", users), ("item", items))}
+    for user, item, k in zip(run.data.graph.users.tolist(), run.data.graph.items.tolist(), method.shard.tolist()):
+        if k >= 0:
+            shard_of["user"][user].add(k)
+            shard_of["item"][item].add(k)
+    for user in range(len(users)):
+        for item in range(len(items)):
+            if not shard_of["user"][user] & shard_of["item"][item]:
+                assert users[user] @ items[item] == 0
+
+
+@pytest.mark.parametrize(
+    "name, key", [("RecEraser", "unlearn_receraser_partition"), ("GraphEraser", "unlearn_grapheraser_partition_on")]
+)
+def test_unknown_choice_is_named(prepared, name, key):
+    run = prepared(unlearn_methods=name, **{key: "usr"})
+    with pytest.raises(UsageError, match=f"Unknown value of {key} 'usr'. Did you mean 'user"):
+        method_of(run, name)
+
+
+def test_workers_give_what_one_process_gives(prepared, tmp_path):
+    results = []
+    for workers in (1, 2):
+        run = prepared(unlearn_methods="SISA", unlearn_shard_workers=workers, checkpoint_dir=str(tmp_path / str(workers)))
+        method = method_of(run, "SISA")
+        (stage,) = method.unlearn()
+        results.append((scores(method.model), scores(stage.model)))
+    for one, two in zip(*results):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def epochs_run(monkeypatch):
+    epochs, train_epoch = [], Trainer._train_epoch
+
+    def record(self, *arguments, **named):
+        epochs.append(self.saved_model_file)
+        return train_epoch(self, *arguments, **named)
+
+    monkeypatch.setattr(Trainer, "_train_epoch", record)
+    return epochs
+
+
+def test_a_deletion_repeats_the_slices_from_its_own_on(prepared, epochs_run):
+    run = prepared(unlearn_methods="SISA", unlearn_sisa_slices=4, epochs=5, forget_ratio=1e-9)
+    epochs_run.clear()
+    method = method_of(run, "SISA")
+    assert len(epochs_run) == 3 * 4 * 2  # shards, slices, and 2 / (4 + 1) of 5 epochs
+    epochs_run.clear()
+    (stage,) = method.unlearn()
+    position, _ = run.data.graph._find(run.data.request.users, run.data.request.items)
+    assert len(epochs_run) == (4 - method.slice[position].item()) * 2
+    assert torch.isfinite(scores(stage.model)).all()
+
+
+def test_a_slice_goes_on_from_weights_and_optimiser(prepared, monkeypatch):
+    run = prepared(unlearn_methods="SISA", unlearn_sisa_slices=2, unlearn_sisa_shards=1)
+    steps, original = [], sharded._GoingOn.__init__
+
+    def record(self, *arguments):
+        original(self, *arguments)
+        state = self.optimizer.state_dict()["state"]
+        steps.append((int(state[0]["step"]) if state else 0, self.model.user_embedding.weight.detach().clone()))
+
+    monkeypatch.setattr(sharded._GoingOn, "__init__", record)
+    method_of(run, "SISA")
+    assert steps[0][0] == 0 < steps[1][0]
+    assert not torch.equal(steps[0][1], steps[1][1])
