@@ -80,8 +80,6 @@ class ShardedUnlearner(Unlearner):
         """Train a model on each graph: shard number to its table and graph, and the seconds that earlier runs had spent."""
         config, data, owner = self.config, self.data, type(self).__name__
         n_workers = self._n_workers(len(graphs))
-        # As many steps an epoch as for the whole data: with its full batch size, a shard would get 1 / K of them.
-        config = config.replace(train_batch_size=-(-config["train_batch_size"] // self.n_shards))
         jobs = (
             joblib.delayed(_train_shard)(
                 type(self.original),
