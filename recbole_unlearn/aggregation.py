@@ -88,7 +88,7 @@ class AttentionAggregator(UnlearnableRecommender, GeneralRecommender):
         dimension = tables.shape[2]
         self.backbone_forward = backbone.forward
         self.tables = torch.where(present[:, :, None], tables, 0).to(config["device"])
-        # A node without edges anywhere attends to zeros.
+        # A node without edges anywhere attends to all shards, where its rows are zeros.
         self.absent = (~present & present.any(dim=0)).to(config["device"])
         self.sides = nn.ModuleList(_Attention(len(tables), dimension) for _ in range(2))
         self.to(config["device"])

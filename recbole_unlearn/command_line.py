@@ -64,10 +64,10 @@ def parse(arguments):
 
 
 def _seeds(text):
-    seeds = [int(seed) for seed in text.split(",")]
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise ValueError
-    return seeds
+    seeds = text.split(",")
+    if not all(seed.isdecimal() for seed in seeds) or len(set(map(int, seeds))) < len(seeds):
+        raise argparse.ArgumentTypeError(f"'{text}' is no list of different whole numbers, e.g. 1,2,3")
+    return [int(seed) for seed in seeds]
 
 
 def main(arguments=None):

@@ -48,8 +48,9 @@ def summarise(results):
         results (list of dict): reports that differ in their seed only.
 
     Returns:
-        dict: ``model``, ``dataset``, ``seeds``, ``n`` of each row and, for each number of a row and of its gaps,
-        ``{"mean": ..., "sd": ...}`` (sample standard deviation, ``None`` of one value).
+        dict: ``model``, ``dataset``, ``forget``, ``seeds`` and ``results``: rows with ``n`` (seeds that gave a result) and,
+        for each number of a row and of its gaps, ``{"mean": ..., "sd": ...}`` over those (sample standard deviation,
+        ``None`` of one value). ``break_even`` is ``None`` if any seed never breaks even.
     """
     frames = []
     for result in results:
@@ -60,9 +61,13 @@ def summarise(results):
     rows = []
     for labels, group in together.groupby(LABELS, sort=False):
         numbers = group.drop(columns=LABELS).astype(float)
+        if "MI-BF" in numbers:
+            numbers = numbers[numbers["online_seconds"].notna()]
         means, deviations = numbers.mean(), numbers.std()
+        if "break_even" in numbers and numbers["break_even"].isna().any():
+            means["break_even"] = deviations["break_even"] = math.nan
         values = {key: {"mean": _known(means[key]), "sd": _known(deviations[key])} for key in numbers}
-        rows.append({**dict(zip(LABELS, labels)), "n": len(group), **values})
+        rows.append({**dict(zip(LABELS, labels)), "n": len(numbers), **values})
     first = results[0]
     return {
         "model": first["model"],

@@ -7,8 +7,8 @@ class UsageError(ValueError):
     """Wrong input. The command line prints its message without a traceback and exits with code 2."""
 
 
-class Diverged(ArithmeticError):
-    """A method's estimate is of no use. The report says so in the method's row, and no model is saved."""
+class Diverged(UsageError):
+    """A training or an estimate is of no use. The report says so in a method's row, and no model is saved."""
 
 
 def unknown(kind, name, choices):

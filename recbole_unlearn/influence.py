@@ -30,7 +30,8 @@ class Triples:
     def _pattern(self):
         """Places of +e (the edge) and -e (its negative) in an (N, N) CSR matrix: orders of both halves, rows, columns."""
         users, items = self.users.repeat(2), torch.cat([self.items, self.negatives]) + self.n_users
-        by_user, by_item = torch.argsort(users, stable=True), torch.argsort(items, stable=True)
+        n_nodes = self.n_users + self.n_items
+        by_user, by_item = torch.argsort(users * n_nodes + items), torch.argsort(items * n_nodes + users)
         counts = torch.bincount(torch.cat([users, items]), minlength=self.n_users + self.n_items)
         row_starts = torch.zeros(len(counts) + 1, dtype=torch.int32, device=users.device)
         row_starts[1:] = torch.cumsum(counts, 0)
@@ -118,6 +119,9 @@ def bpr_sum(final, triples):
 class FrozenLoss:
     """A backbone's training loss summed over a graph's edges as one batch, with all randomness frozen.
 
+    For BPR, the regulariser of squared norms and SGL's InfoNCE that is the sum over any batches. SimGCL contrasts the
+    nodes of a batch with each other; here these are all nodes, as in its largest batch.
+
     Args:
         model (UnlearnableRecommender): the backbone; its table and graph are not used.
         adjacency (torch.Tensor): what the table is propagated on, sparse CSR, shape ``(N, N)``.
@@ -138,6 +142,8 @@ class FrozenLoss:
     def __call__(self, ego):
         """The loss of a table of shape ``(N, d)``, a scalar, twice differentiable."""
         counts = self.occurrences.to(ego.dtype)
+        if not counts.any():  # nothing remains to learn from
+            return 0 * ego.sum()
         with torch.random.fork_rng([ego.device] if ego.is_cuda else []):
             torch.manual_seed(self.seed)
             extra = self.model.regulariser(ego, counts) + self.model.self_supervised_loss(ego, counts, self.views)

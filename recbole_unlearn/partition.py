@@ -101,32 +101,39 @@ def first_centres(table, n_shards, seed):
     return torch.from_numpy(centres)
 
 
-def propagated_labels(graph, n_shards, cap, rounds, generator):
+def propagated_labels(graph, n_shards, caps, rounds, generator):
     """GraphEraser's BLPA, balanced label propagation: nodes go where most of their neighbours are, most of them first.
 
-    A round counts each node's neighbours (and itself, so that the two sides of a bipartite graph do not swap their
-    labels for ever) in each shard and assigns greedily by descending count, ties at random. The paper moves single
-    nodes and queues those that find no place; all at once, with the same order and cap, needs no loop over nodes.
+    Users take their items' labels, then items take their users' new ones: both at once would swap labels for ever. Each
+    side is assigned greedily by descending number of neighbours in a shard, ties at random. The paper moves single
+    nodes and queues those that find no place; a side at once, with the same order and caps, needs no loop over nodes.
 
     Args:
         graph (Graph): what labels spread on.
-        n_shards, cap, rounds (int): K, largest shard, and rounds at most.
+        n_shards (int): K.
+        caps (tuple of int): largest number of users, and of items, in a shard.
+        rounds (int): rounds at most.
         generator (torch.Generator): draws the first labels and breaks ties.
 
     Returns:
-        torch.LongTensor: shard of each node, shape ``(N,)``.
+        torch.LongTensor: shard of each node, users first, shape ``(N,)``.
     """
-    shard = random_shards(graph.n_nodes, n_shards, generator)
-    users, items = graph.users, graph.items + graph.n_users
-    nodes = torch.arange(graph.n_nodes)
-    ends, neighbours = torch.cat([users, items, nodes]), torch.cat([items, users, nodes])
+    items = random_shards(graph.n_items, n_shards, generator)
+    users = None
     for _ in range(rounds):
-        votes = torch.bincount(ends * n_shards + shard[neighbours], minlength=graph.n_nodes * n_shards)
-        ties = torch.rand(graph.n_nodes, n_shards, generator=generator, dtype=torch.double)
-        previous, shard = shard, balanced_assignment(-votes.view(-1, n_shards) - ties, cap)
-        if torch.equal(previous, shard):
+        previous = users, items
+        users = _majority(graph.users, items[graph.items], graph.n_users, n_shards, caps[0], generator)
+        items = _majority(graph.items, users[graph.users], graph.n_items, n_shards, caps[1], generator)
+        if previous[0] is not None and torch.equal(previous[0], users) and torch.equal(previous[1], items):
             break
-    return shard
+    return torch.cat([users, items])
+
+
+def _majority(nodes, labels, n_nodes, n_shards, cap, generator):
+    """The balanced assignment of nodes to the labels that most of their edges have."""
+    votes = torch.bincount(nodes * n_shards + labels, minlength=n_nodes * n_shards).view(n_nodes, n_shards)
+    ties = torch.rand(n_nodes, n_shards, generator=generator, dtype=torch.double)
+    return balanced_assignment(-votes - ties, cap)
 
 
 def _squared_distances(table, anchors):

@@ -12,7 +12,7 @@ from recbole_unlearn.errors import Diverged
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import UnlearnableRecommender
-from recbole_unlearn.report import Report, label, model_file, report_path, save_json, summary_table
+from recbole_unlearn.report import Report, beside, label, model_file, report_path, save_json, summary_table
 from recbole_unlearn.saved_model import load_model, save_model
 from recbole_unlearn.trainer import train_backbone
 
@@ -55,19 +55,19 @@ def run_unlearn(model=None, dataset=None, config_file_list=None, config_dict=Non
             continue
         logger.info(set_color(f"Unlearning with {name}", "pink"))
         method = METHODS[name](config, data, original)
-        with measured(config["device"]) as offline:
-            seconds_before = method.prepare()
-        offline_seconds = offline.seconds + seconds_before
         try:
+            with measured(config["device"]) as offline:
+                seconds_before = method.prepare()
             for stage, online in costed_stages(method, config["device"]):
+                if saved and isinstance(stage.model, UnlearnableRecommender):
+                    save_model(model_file(config, name, stage.name), stage.model, config, data.train)
                 metrics, scores = evaluator.evaluate(stage.model)
+                offline_seconds = offline.seconds + seconds_before
                 row = report.add(name, stage.name, metrics, scores, offline_seconds, online, stage.details)
                 logger.info(set_color(label(row), "yellow") + f": {row}")
-                if saved and isinstance(stage.model, UnlearnableRecommender):
-                    save_model(model_file(config, label(row)), stage.model, config, data.train)
         except Diverged as error:
-            row = report.add(name, offline_seconds=offline_seconds, details={"no result": error})
-            logger.warning(f"{label(row)}: no result: {error}")
+            report.add(name, "", details={"no result": error})
+            logger.warning(f"{name}: no result: {error}")
         report.save()
 
     report.show()
@@ -89,7 +89,7 @@ def run_seeds(seeds, model=None, dataset=None, config_file_list=None, config_dic
     for seed in seeds:
         seeded = {**(config_dict or {}), "seed": seed}
         if config["report_file"]:
-            seeded["report_file"] = report_path(config, [seed])
+            seeded["report_file"] = beside(config["report_file"], f"-{seed}.json")
         results.append(run_unlearn(model, dataset, config_file_list, seeded, saved))
     summary = summarise(results)
     getLogger().info(f"Mean and standard deviation of seeds {', '.join(map(str, seeds))}:\n{summary_table(summary)}")

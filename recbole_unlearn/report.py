@@ -7,9 +7,11 @@ import platform
 from importlib.metadata import version
 from logging import getLogger
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
+import torch
 
 from recbole_unlearn import figure
 from recbole_unlearn.checkpoint import write_aside
@@ -53,7 +55,7 @@ class Report:
             "config": config.as_dict(),
             "data": digest(*observed, data.request.users, data.request.items),
             "forget": {"type": config["forget_type"], **data.request.summary()},
-            "versions": _versions(),
+            "versions": _versions(config["device"]),
         }
         self.rows, self.scores = self._earlier() if saved else ([], {})
 
@@ -105,13 +107,13 @@ class Report:
         """Write the JSON and, beside it, the scores (``.npz``); each file is whole or absent."""
         if self.saved:
             arrays = {f"{row}/{pairs}": values for row, sets in self.scores.items() for pairs, values in sets.items()}
-            write_aside(_beside(self.path, ".npz"), lambda temporary: np.savez(temporary, **arrays))
+            write_aside(beside(self.path, ".npz"), lambda temporary: np.savez(temporary, **arrays))
             save_json(self.path, self.result())
 
     def draw(self):
         """Write the figure of the scores beside the JSON."""
         if self.saved:
-            picture = _beside(self.path, ".png")
+            picture = beside(self.path, ".png")
             order = [name for name in map(label, self.result()["results"]) if name in self.scores]
             scores = {name: self.scores[name] for name in order}
             write_aside(picture, lambda temporary: figure.score_distributions(scores, temporary))
@@ -136,14 +138,14 @@ class Report:
         """Rows and scores of chosen methods in the report that this one would replace, if it is of the same run."""
         try:
             stored = json.loads(Path(self.path).read_text(encoding="utf-8"))
-            with np.load(_beside(self.path, ".npz")) as arrays:
+            with np.load(beside(self.path, ".npz")) as arrays:
                 scores = {}
                 for key, values in arrays.items():
                     row, _, pairs = key.rpartition("/")
                     scores.setdefault(row, {})[pairs] = values
             same = all(stored[key] == self.header[key] for key in ("data", "forget", "versions"))
             same = same and self.config.same_results(stored["config"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError):
             return [], {}
         if not same:
             return [], {}
@@ -193,13 +195,14 @@ def report_path(config, seeds=None):
     if config["report_file"] and seeds is None:
         return config["report_file"]
     if config["report_file"]:
-        return _beside(config["report_file"], f"-{ending}.json")
+        return beside(config["report_file"], f"-{ending}.json")
     return os.path.join(config["checkpoint_dir"], f"{_run_name(config)}-{ending}.json")
 
 
-def model_file(config, name):
-    """Where the unlearned model of a row of this name goes."""
-    return os.path.join(config["checkpoint_dir"], f"{name.replace(' ', '-')}-{_run_name(config)}-{config['seed']}.pth")
+def model_file(config, method, stage=""):
+    """Where the unlearned model of a method's stage goes."""
+    name = "-".join(part for part in (method, stage, _run_name(config), str(config["seed"])) if part)
+    return os.path.join(config["checkpoint_dir"], f"{name}.pth")
 
 
 def save_json(path, value):
@@ -212,15 +215,19 @@ def _run_name(config):
     return f"{config['model']}-{config['dataset']}-{config['forget_type']}"
 
 
-def _beside(path, ending):
+def beside(path, ending):
+    """A path with another ending."""
     return os.path.splitext(path)[0] + ending
 
 
-def _versions():
-    """Of the packages, and a digest of the plugin's own code: rows of other code are not taken over."""
+def _versions(device):
+    """Of the packages, the machine, and a digest of the plugin's own code: other ones give other rows, or other seconds."""
     sources = sorted(Path(__file__).parent.rglob("*.py"))
     code = digest(*(source.read_text(encoding="utf-8") for source in sources))
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}, "code": code}
+    on_gpu = device.type == "cuda"
+    machine = torch.cuda.get_device_name(device) if on_gpu else f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
+    packages = {name: version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **packages, "machine": machine, "code": code}
 
 
 def _finite(value):

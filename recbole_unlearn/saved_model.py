@@ -9,7 +9,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_unlearn import checkpoint
 from recbole_unlearn.config import Config
-from recbole_unlearn.errors import UsageError
+from recbole_unlearn.errors import Diverged, UsageError
 from recbole_unlearn.model import MODELS
 
 
@@ -25,10 +25,10 @@ def save_model(path, model, config, dataset):
         dataset (Dataset): built; gives fields and tokens.
 
     Raises:
-        UsageError: the model's table has values that are not finite; nothing is written.
+        Diverged: the model's table has values that are not finite; nothing is written.
     """
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise UsageError(f"The model for '{path}' has values that are not finite, so it was not saved.")
+        raise Diverged(f"The model for '{path}' has values that are not finite, so it was not saved.")
     had_edges = _present(dataset)
     has_edges = model.graph.degrees().cpu().numpy() > 0
     users, items = np.split(had_edges & ~has_edges, [model.n_users])

@@ -5,17 +5,20 @@
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from recbole_unlearn.errors import Diverged
 
 
-def largest_eigenvalue(product, like, tolerance=1e-2):
-    """The algebraically largest eigenvalue of ``H``, by Lanczos from a fixed start.
+def spectral_radius(product, like, tolerance=1e-2):
+    """The largest magnitude of an eigenvalue of ``H``, by Lanczos from a fixed start.
 
     Args:
         like (torch.Tensor): any table of the shape, type and device that ``product`` takes.
         tolerance (float): relative accuracy.
+
+    Raises:
+        Diverged: Lanczos does not converge.
     """
 
     def multiply(vector):
@@ -25,35 +28,42 @@ def largest_eigenvalue(product, like, tolerance=1e-2):
     operator = LinearOperator((like.numel(), like.numel()), matvec=multiply, dtype=np.float32)
     start = np.random.default_rng(0).standard_normal(like.numel()).astype(np.float32)
     size = min(12, like.numel())
-    return float(eigsh(operator, k=1, which="LA", v0=start, ncv=size, tol=tolerance, return_eigenvectors=False)[0])
+    try:
+        return abs(float(eigsh(operator, k=1, which="LM", v0=start, ncv=size, tol=tolerance, return_eigenvectors=False)[0]))
+    except ArpackError as error:
+        raise Diverged(f"the spectral radius of the Hessian was not found ({error})") from None
 
 
 def neumann(product, v, scale, damping, iterations):
     """``x = h_T / scale`` with ``h_0 = v``, ``h_{t+1} = v + (1 - damping) h_t - H h_t / scale``.
 
     Converges if ``0 < lambda / scale + damping < 2`` for all eigenvalues lambda. Where some are negative, their directions
-    grow from some step on, so the series ends before the residual ``v - damping h - H h / scale`` rises.
+    grow from some step on, so the series ends before the residual ``v - damping h - H h / scale`` rises; if its first
+    term does no better than nothing, ``x`` is zero.
 
     Returns:
-        tuple: ``x``, the number of steps, and the norm of the residual over that of ``v``.
+        tuple: ``x``, the number of its terms, and the norm of the residual over that of ``v``.
 
     Raises:
-        Diverged: the first residual is above ``2 |v|``, which no scale from the largest eigenvalue on allows.
+        Diverged: the first residual is above ``2 |v|``, which no scale from the spectral radius on allows, or
+            something is not finite.
     """
 
     def residual_of(h):
         return v - damping * h - product(h) / scale
 
-    h, residual = v, residual_of(v)
-    if not residual.norm() <= 2.001 * v.norm():  # also if it is not a number
-        raise Diverged(f"the Neumann series explodes: a scale of {scale:.3g} is below the Hessian's largest eigenvalue")
-    for step in range(iterations):
+    _check_finite(v)
+    h, residual = torch.zeros_like(v), v
+    for step in range(iterations + 1):
         further = h + residual
         further_residual = residual_of(further)
+        _check_finite(further_residual)
+        if step == 0 and further_residual.norm() > 2.001 * v.norm():
+            raise Diverged(f"the Neumann series explodes: a scale of {scale:.3g} is below the Hessian's spectral radius")
         if not further_residual.norm() < residual.norm():
             return h / scale, step, _ratio(residual, v)
         h, residual = further, further_residual
-    return h / scale, iterations, _ratio(residual, v)
+    return h / scale, iterations + 1, _ratio(residual, v)
 
 
 def conjugate_gradient(product, v, tolerance, iterations):
@@ -63,12 +73,17 @@ def conjugate_gradient(product, v, tolerance, iterations):
 
     Returns:
         tuple: as :func:`neumann`.
+
+    Raises:
+        Diverged: something is not finite.
     """
+    _check_finite(v)
     x, residual = torch.zeros_like(v), v
     direction, squared = v, v.square().sum()
     best = x, 0, squared
     for step in range(1, iterations + 1):
         along = product(direction)
+        _check_finite(along)
         curvature = (direction * along).sum()
         if not curvature > 0:
             break
@@ -82,6 +97,11 @@ def conjugate_gradient(product, v, tolerance, iterations):
         direction = residual + squared / previous * direction
     x, step, squared = best
     return x, step, float((squared / v.square().sum()).sqrt()) if v.any() else 0.0
+
+
+def _check_finite(table):
+    if not table.isfinite().all():
+        raise Diverged("gradients or Hessian-vector products are not finite")
 
 
 def _ratio(residual, v):

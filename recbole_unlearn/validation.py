@@ -2,7 +2,12 @@
 
 from recbole_unlearn.errors import UsageError, unknown
 
-FORGET_TYPES = ("adversarial", "random", "user", "item", "file")
+CHOICES = {
+    "forget_type": ("adversarial", "random", "user", "item", "file"),
+    "unlearn_grapheraser_partition": ("BEKM", "BLPA"),
+    "unlearn_grapheraser_partition_on": ("nodes", "users"),
+    "unlearn_receraser_partition": ("interaction", "user", "item"),
+}
 
 
 def _number(value):
@@ -131,8 +136,9 @@ def check_values(settings):
     Raises:
         UsageError: names the key, the value and what it may be.
     """
-    if settings["forget_type"] not in FORGET_TYPES:
-        raise unknown("forget_type", settings["forget_type"], FORGET_TYPES)
+    for key, choices in CHOICES.items():
+        if key in settings and settings[key] not in choices:
+            raise unknown(key, settings[key], choices)
     for (holds, meaning), keys in RULES.items():
         for key in keys:
             if key in settings and not holds(settings[key]):

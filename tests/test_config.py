@@ -189,6 +189,14 @@ def test_values_out_of_range_are_refused(configure, changes):
         prepare_data(configure(**changes))
 
 
+@pytest.mark.parametrize(
+    "key", ["unlearn_receraser_partition", "unlearn_grapheraser_partition", "unlearn_grapheraser_partition_on"]
+)
+def test_unknown_choice_lists_those_that_exist(configure, key):
+    with pytest.raises(UsageError, match=f"Unknown {key} 'usr'.*Available: "):
+        configure(unlearn_methods="all", **{key: "usr"})
+
+
 @pytest.mark.parametrize("changes", [{"valid_metric": "MRR@5"}, {"topk": [10]}, {"metrics": ["Recall"]}])
 def test_valid_metric_must_be_one_that_is_computed(configure, changes):
     with pytest.raises(UsageError, match="valid_metric"):

@@ -13,7 +13,7 @@ from recbole_unlearn.influence import FrozenLoss, Triples, bpr_sum
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.method.ceu import perturbed
 from recbole_unlearn.model import MODELS
-from recbole_unlearn.solver import conjugate_gradient, largest_eigenvalue, neumann
+from recbole_unlearn.solver import conjugate_gradient, spectral_radius, neumann
 
 BACKBONES = ["BPR", "LightGCN", "SGL", "SimGCL"]
 
@@ -213,12 +213,24 @@ def test_solvers_invert_a_positive_matrix():
     torch.testing.assert_close(neumann(product, v, 12.0, 0.3, 2000)[0], damped, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("solve", [lambda *a: neumann(*a, 12.0, 0.0, 500), lambda *a: conjugate_gradient(*a, 1e-8, 500)])
-def test_solvers_end_with_the_smallest_residual_where_the_matrix_is_indefinite(solve):
-    product, _ = symmetric([-2.0, *POSITIVE[1:]])
+@pytest.mark.parametrize("solve", [lambda p, v, n: neumann(p, v, 12.0, 0.0, n), lambda p, v, n: conjugate_gradient(p, v, 1e-8, n)])
+@pytest.mark.parametrize("negative", [-0.2, -2.0, -9.0])
+def test_more_steps_never_leave_a_larger_residual(solve, negative):
+    product, _ = symmetric([negative, *POSITIVE[1:]])
     v = random_table(4, seed=1, dimension=2)
-    x, steps, residual = solve(product, v)
-    assert x.isfinite().all() and steps < 500 and residual <= 1
+    results = [solve(product, v, steps) for steps in range(1, 60)]
+    residuals = [float((v - product(x)).norm() / v.norm()) for x, _, _ in results]
+    assert residuals == pytest.approx([residual for _, _, residual in results])
+    assert all(later <= earlier + 1e-9 for earlier, later in zip(residuals, residuals[1:])) and residuals[0] <= 1
+
+
+@pytest.mark.parametrize("solve", [lambda *a: neumann(*a, 12.0, 0.0, 50), lambda *a: conjugate_gradient(*a, 1e-2, 50)])
+def test_what_is_not_finite_is_told(solve):
+    v = random_table(4, dimension=2)
+    with pytest.raises(Diverged, match="not finite"):
+        solve(lambda x: x * torch.nan, v)
+    with pytest.raises(Diverged, match="not finite"):
+        solve(lambda x: x, v * torch.inf)
 
 
 def test_residual_is_that_of_the_result():
@@ -243,6 +255,6 @@ def test_nothing_to_solve(solve):
     assert not x.any() and residual == 0
 
 
-def test_largest_eigenvalue():
+def test_spectral_radius():
     product, _ = symmetric([-20.0, *POSITIVE])
-    assert largest_eigenvalue(product, torch.zeros(9, 1, dtype=torch.double)) == pytest.approx(10, rel=0.02)
+    assert spectral_radius(product, torch.zeros(9, 1, dtype=torch.double)) == pytest.approx(20, rel=0.02)

@@ -87,10 +87,14 @@ class TestContract:
         for stage in first:
             assert torch.equal(scores(first[stage]), scores(second[stage])), stage
 
-    @pytest.mark.parametrize("changes", [{"forget_ratio": 1e-9}, {"forget_type": "user", "forget_users": "u3"}])
-    def test_one_edge_and_a_whole_user(self, prepared, name, changes):
+    @pytest.mark.parametrize(
+        "changes, n_edges",
+        [({"forget_ratio": 1e-9}, 1), ({"forget_type": "user", "forget_users": "u3"}, 8), ({"forget_ratio": 1.0}, 320)],
+        ids=["one edge", "a user", "everything"],
+    )
+    def test_one_edge_a_user_and_everything(self, prepared, name, changes, n_edges):
         run = prepared(**changes, unlearn_methods=name)
-        assert len(run.data.request) in (1, 8)
+        assert len(run.data.request) == n_edges
         for model in unlearned(name, run).values():
             assert torch.isfinite(scores(model)).all()
 
@@ -126,9 +130,7 @@ class TestContract:
     def test_it_looks_at_no_test_data(self, prepared, name):
         run = prepared(unlearn_methods=name)
         blind = SimpleNamespace(**{key: value for key, value in vars(run.data).items() if not key.startswith("test")})
-        first = unlearned(name, run)
-        second = unlearned(name, SimpleNamespace(config=run.config, data=blind, original=run.original))
-        assert first.keys() == second.keys()
+        unlearned(name, SimpleNamespace(config=run.config, data=blind, original=run.original))
 
     def test_preparing_does_not_look_at_the_request(self, prepared, name):
         run = prepared(unlearn_methods=name)

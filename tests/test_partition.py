@@ -82,10 +82,19 @@ def test_edge_shards_keep_their_cap_and_repeat():
     assert torch.equal(*draw) and torch.bincount(draw[0], minlength=5).max() <= 48
 
 
-def test_labels_spread_inside_components():
-    """Two complete bipartite graphs: label propagation puts each into one shard."""
-    users, items = torch.cartesian_prod(torch.arange(6), torch.arange(6)).T
-    graph = Graph.from_edges(torch.cat([users, users + 6]), torch.cat([items, items + 6]), 12, 12)
-    shard = propagated_labels(graph, 2, 12, 20, generator())
-    component = (torch.arange(24) % 12 >= 6).long()
-    assert same_partition(shard, component) and torch.bincount(shard).tolist() == [12, 12]
+def planted(n_groups=5, size=30, n_edges=6000, inside=0.9):
+    """A graph whose edges are mostly inside groups of users and items."""
+    n_nodes = n_groups * size
+    users, items, others = (torch.randint(0, n_nodes, (n_edges,), generator=generator()) for _ in range(3))
+    near = items % size + users // size * size
+    items = torch.where(torch.rand(n_edges, generator=generator()) < inside, near, others.roll(7))
+    return Graph.from_edges(users, items, n_nodes, n_nodes)
+
+
+def test_labels_spread_inside_groups():
+    graph = planted()
+    shard = propagated_labels(graph, 5, (33, 33), 20, generator())
+    users, items = shard.split([graph.n_users, graph.n_items])
+    inside = (users[graph.users] == items[graph.items]).float().mean()
+    assert inside > 0.6  # a random partition: 0.2
+    assert all(torch.bincount(side, minlength=5).max() <= 33 for side in (users, items))

@@ -159,6 +159,18 @@ def test_rows_of_other_data_or_code_are_not_taken_over(filled, tmp_path, key):
     assert Report(report.config, prepare_data(report.config)).rows == []
 
 
+def test_break_even_is_empty_if_a_seed_never_does(filled):
+    first, second = filled().result(), filled().result()
+    second["gaps"][0]["break_even"] = None
+    assert summarise([first, second])["results"][2]["break_even"]["mean"] is None
+
+
+def test_broken_scores_are_replaced(filled, tmp_path):
+    filled().save()
+    (tmp_path / "saved" / "LightGCN-tiny-user-7.npz").write_bytes(b"PK")
+    assert len(filled().rows) == 4
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
 def test_broken_report_is_replaced(filled, tmp_path, content):
     filled().save()
@@ -168,7 +180,7 @@ def test_broken_report_is_replaced(filled, tmp_path, content):
 
 
 def test_model_file_names_what_it_holds(configure):
-    path = model_file(configure(checkpoint_dir="saved"), "UnlearnRec zero-shot")
+    path = model_file(configure(checkpoint_dir="saved"), "UnlearnRec", "zero-shot")
     assert path == "saved/UnlearnRec-zero-shot-LightGCN-tiny-random-7.pth"
 
 
@@ -185,6 +197,8 @@ def test_mean_and_standard_deviation_of_seeds(filled):
     assert summary["results"][2]["offline_seconds"] == {"mean": pytest.approx(13.34), "sd": pytest.approx(math.sqrt(2))}
     assert summary["results"][2]["speed_up"] == {"mean": pytest.approx(101), "sd": pytest.approx(0)}
     assert summarise([first])["results"][1]["ndcg@5"]["sd"] is None
+    gif = summary["results"][3]
+    assert gif["n"] == 0 and gif["MI-BF"] == {"mean": None, "sd": None}
     assert "0.3000 +- 0.1414" in summary_table(summary).splitlines()[2]
 
 

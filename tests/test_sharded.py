@@ -5,7 +5,6 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 
-from recbole_unlearn.errors import UsageError
 from recbole_unlearn.method import METHODS, sharded
 
 SHARDED = ["GraphEraser", "RecEraser", "SISA"]
@@ -48,13 +47,28 @@ def test_only_touched_shards_are_retrained(prepared, trained_shards, name):
 
 
 @pytest.mark.parametrize("name", SHARDED)
-def test_untouched_shards_see_nothing_of_the_request(prepared, name):
-    """What they hold is the same whether or not the request came."""
+def test_the_aggregation_gets_new_tables_of_touched_shards_and_old_ones_of_others(prepared, monkeypatch, name):
     run = prepared(unlearn_methods=name, forget_ratio=1e-9)
-    method = method_of(run, name)
-    before = {k: table for k, (table, _) in method.shards.items()}
+    method, given, aggregate = method_of(run, name), [], METHODS[name].aggregate
+    monkeypatch.setattr(METHODS[name], "aggregate", lambda *a: (given.append(a[1]), aggregate(*a))[1])
     list(method.unlearn())
-    assert all(torch.equal(before[k], table) for k, (table, _) in method.shards.items())
+    touched = method.shard[run.data.graph._find(run.data.request.users, run.data.request.items)[0]].item()
+    for k, (table, graph) in enumerate(given[0]):
+        old_table, old_graph = method.shards[k]
+        assert torch.equal(table, old_table) == (len(graph) == len(old_graph)) == (k != touched)
+
+
+@pytest.mark.parametrize("name", SHARDED)
+def test_seconds_of_an_earlier_run_are_counted(prepared, monkeypatch, name):
+    """A run that loads what an earlier one trained tells that one's time."""
+    run = prepared(unlearn_methods=name)
+    spent = []
+    for _ in range(2):
+        method = METHODS[name](run.config, run.data, run.original)
+        before = method.prepare()
+        (stage,) = method.unlearn()
+        spent.append((before, stage.seconds_before))
+    assert spent[0] == (0, 0) and all(seconds > 0 for seconds in spent[1])
 
 
 def test_partitions_cover_all_edges(prepared):
@@ -106,15 +120,6 @@ def test_grapheraser_scores_pairs_of_different_shards_zero(prepared):
                 assert users[user] @ items[item] == 0
 
 
-@pytest.mark.parametrize(
-    "name, key", [("RecEraser", "unlearn_receraser_partition"), ("GraphEraser", "unlearn_grapheraser_partition_on")]
-)
-def test_unknown_choice_is_named(prepared, name, key):
-    run = prepared(unlearn_methods=name, **{key: "usr"})
-    with pytest.raises(UsageError, match=f"Unknown value of {key} 'usr'. Did you mean 'user"):
-        method_of(run, name)
-
-
 def test_workers_give_what_one_process_gives(prepared, tmp_path):
     results = []
     for workers in (1, 2):
@@ -147,6 +152,7 @@ def test_a_deletion_repeats_the_slices_from_its_own_on(prepared, epochs_run):
     (stage,) = method.unlearn()
     position, _ = run.data.graph._find(run.data.request.users, run.data.request.items)
     assert len(epochs_run) == (4 - method.slice[position].item()) * 2
+    assert stage.seconds_before == 0  # what prepare trained is not waited for again
     assert torch.isfinite(scores(stage.model)).all()
 
 

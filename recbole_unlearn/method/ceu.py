@@ -14,9 +14,10 @@ class CEU(InfluenceUnlearner):
     r"""One Newton step, from an original of its own that is trained with noise in the loss.
 
     The original minimises :math:`L + \frac{\lambda}{2} |E|^2 + b \cdot E`, b drawn from :math:`N(0, \sigma^2)`, so that the
-    step's remaining error is hidden in the noise. The paper certifies that for strictly convex losses; BPR's is not
-    convex, so nothing is certified here, and the norm of the residual is told instead. Conjugate gradient stops at the
-    first direction of negative curvature, often after few steps: the model then has moved little.
+    step's remaining error is hidden in the noise. The paper certifies that for strictly convex losses. BPR's is not
+    convex, and the default noise is far weaker than the paper's, which costs much of the ranking: nothing is certified
+    here, and the norm of the residual is told instead. Its MI-BF is against the run's original, not its own, so a part
+    of it comes from the other model and not from unlearning.
 
     Reference: Wu et al., "Certified Edge Unlearning for Graph Neural Networks", KDD 2023.
     """

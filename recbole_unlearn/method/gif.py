@@ -2,9 +2,9 @@
 
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.influence import InfluenceUnlearner
-from recbole_unlearn.solver import largest_eigenvalue, neumann
+from recbole_unlearn.solver import spectral_radius, neumann
 
-MARGIN = 1.2  # of the scale over the largest eigenvalue
+MARGIN = 1.2  # of the scale over the spectral radius
 
 
 @METHODS.register
@@ -20,7 +20,7 @@ class GIF(InfluenceUnlearner):
     def prepare(self):
         seconds_before = super().prepare()
         scale = self.config["unlearn_gif_scale"]
-        self.scale = MARGIN * largest_eigenvalue(self.hessian, self.ego) if scale == "auto" else float(scale)
+        self.scale = MARGIN * spectral_radius(self.hessian, self.ego) if scale == "auto" else float(scale)
         return seconds_before
 
     def solve(self, v):

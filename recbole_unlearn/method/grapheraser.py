@@ -5,7 +5,7 @@ from recbole.utils import init_seed
 
 from recbole_unlearn.aggregation import learned_weights, table_model, weighted_concatenation
 from recbole_unlearn.data.sampler import EdgeSampler
-from recbole_unlearn.errors import unknown
+from recbole_unlearn.errors import UsageError
 from recbole_unlearn.influence import Triples
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.sharded import ShardedUnlearner
@@ -28,33 +28,31 @@ class GraphEraser(ShardedUnlearner):
 
     def partition(self):
         config, graph = self.config, self.data.graph
-        on_users = self._choice("unlearn_grapheraser_partition_on", "nodes", "users") == "users"
+        on_users = config["unlearn_grapheraser_partition_on"] == "users"
         shard = self._node_shards(graph.n_users if on_users else graph.n_nodes)
         shard_of_edge = shard[graph.users]
         if not on_users:
             inside = shard_of_edge == shard[graph.items + graph.n_users]
             shard_of_edge = torch.where(inside, shard_of_edge, -1)
         self.kept = float((shard_of_edge >= 0).float().mean())
-        return shard_of_edge, config["unlearn_grapheraser_shards"]
+        return shard_of_edge, config["unlearn_grapheraser_shards"], 0.0
 
     def _node_shards(self, n_nodes):
         """Shards of the first ``n_nodes`` nodes; labels spread over users and items in any case."""
         config, graph = self.config, self.data.graph
         n_shards, rounds = config["unlearn_grapheraser_shards"], config["unlearn_grapheraser_rounds"]
-        if self._choice("unlearn_grapheraser_partition", "BEKM", "BLPA") == "BLPA":
+        if config["unlearn_grapheraser_partition"] == "BLPA":
             generator = torch.Generator().manual_seed(config["seed"])
-            return propagated_labels(graph, n_shards, self._cap(graph.n_nodes), rounds, generator)[:n_nodes]
+            caps = self._cap(graph.n_users), self._cap(graph.n_items)
+            return propagated_labels(graph, n_shards, caps, rounds, generator)[:n_nodes]
         table = self.original.final_embeddings()[:n_nodes].cpu()
+        if n_shards > n_nodes:
+            raise UsageError(f"unlearn_grapheraser_shards is {n_shards}, but there are only {n_nodes} nodes to partition.")
         return node_shards(table, first_centres(table, n_shards, config["seed"]), self._cap(n_nodes), rounds)
 
     def _cap(self, n_nodes):
         least = -(-n_nodes // self.config["unlearn_grapheraser_shards"])
         return least + int(self.config["unlearn_grapheraser_slack"] * (n_nodes - least))
-
-    def _choice(self, key, *choices):
-        if self.config[key] not in choices:
-            raise unknown(f"value of {key}", self.config[key], choices)
-        return self.config[key]
 
     def details(self):
         return {"edges in shards": f"{self.kept:.0%}"}
@@ -69,4 +67,4 @@ class GraphEraser(ShardedUnlearner):
         tables = [table for table, _ in shards]
         differences = torch.stack([triples.differences(table, table) for table in tables], dim=1)
         weights = learned_weights(differences.numpy(), config["unlearn_grapheraser_penalty"])
-        return table_model(config, dataset, weighted_concatenation(tables, weights), graph)
+        return table_model(config, dataset, weighted_concatenation(tables, weights), graph), 0.0

@@ -12,10 +12,9 @@ from recbole_unlearn.solver import conjugate_gradient
 class IFRU(InfluenceUnlearner):
     """The influence function restricted to what a deletion changes most.
 
-    v is the gradient of the forgotten edges' loss plus the spillover: the change of the loss of retained edges with an
-    end whose degree falls by more than ``unlearn_ifru_degree_change``. Only rows above the ``unlearn_ifru_quantile`` of
-    the propagated share of deleted edges move, so H is restricted to them. Conjugate gradient on the damped Hessian
-    stops at the first direction of negative curvature: the model then has moved little.
+    v is the gradient of the forgotten edges' BPR plus the spillover: the change of the BPR of retained edges with an end
+    whose degree falls by more than ``unlearn_ifru_degree_change``; regulariser and contrast change as a whole. Only
+    rows above the ``unlearn_ifru_quantile`` of the propagated share of deleted edges move: H, damped, is restricted to them.
 
     Reference: Zhang et al., "Recommendation Unlearning via Influence Function", ACM TORS 2024.
     """

@@ -1,7 +1,5 @@
 """The common part of the methods that estimate how the trained table would differ without the request."""
 
-from abc import abstractmethod
-
 import torch
 from recbole.utils import init_seed
 
@@ -24,7 +22,6 @@ class InfluenceUnlearner(Unlearner):
     not stationary, so v is not replaced by :math:`-\nabla L(E_0; A_r)`.
     """
 
-    @abstractmethod
     def solve(self, v):
         """The estimated change of the table, shape ``(N, d)``, and details for the report.
 
@@ -34,6 +31,7 @@ class InfluenceUnlearner(Unlearner):
         Raises:
             Diverged: no usable estimate.
         """
+        raise NotImplementedError
 
     def trained_model(self):
         """The model that the estimate is about, and the seconds that earlier runs had spent on it; by default the original."""

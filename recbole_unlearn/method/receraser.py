@@ -1,10 +1,11 @@
 """RecEraser: balanced shards of interactions, aggregated by attention."""
 
+from math import ceil
+
 import torch
 from recbole.utils import init_seed
 
 from recbole_unlearn.aggregation import AttentionAggregator
-from recbole_unlearn.errors import unknown
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.sharded import ShardedUnlearner
 from recbole_unlearn.partition import edge_shards, node_shards
@@ -24,19 +25,18 @@ class RecEraser(ShardedUnlearner):
     def partition(self):
         config, data = self.config, self.data
         kind, n_shards, rounds = (config[f"unlearn_receraser_{key}"] for key in ("partition", "shards", "rounds"))
-        if kind not in ("interaction", "user", "item"):
-            raise unknown("value of unlearn_receraser_partition", kind, ("interaction", "user", "item"))
-        factors = train_backbone(config.for_model("BPR"), data.train, "RecEraser-factors", data.valid_data).model
-        users, items = factors.final_embeddings().cpu().split([data.graph.n_users, data.graph.n_items])
+        trained = train_backbone(config.for_model("BPR"), data.train, "RecEraser-factors", data.valid_data)
+        users, items = trained.model.final_embeddings().cpu().split([data.graph.n_users, data.graph.n_items])
         generator = torch.Generator().manual_seed(config["seed"])
         graph = data.graph
         if kind == "interaction":
-            cap = int(CAP * len(graph) / n_shards) + 1
-            show = config["show_progress"]
-            return edge_shards(graph.users, graph.items, users, items, n_shards, cap, rounds, generator, show), n_shards
-        table, side = (users, graph.users) if kind == "user" else (items, graph.items)
-        anchors = table[torch.randperm(len(table), generator=generator)[:n_shards]]
-        return node_shards(table, anchors, int(CAP * len(table) / n_shards) + 1, rounds)[side], n_shards
+            cap, show = ceil(CAP * len(graph) / n_shards), config["show_progress"]
+            shard = edge_shards(graph.users, graph.items, users, items, n_shards, cap, rounds, generator, show)
+        else:
+            table, side = (users, graph.users) if kind == "user" else (items, graph.items)
+            anchors = table[torch.randperm(len(table), generator=generator)[:n_shards]]
+            shard = node_shards(table, anchors, ceil(CAP * len(table) / n_shards), rounds)[side]
+        return shard, n_shards, trained.seconds_before
 
     @staticmethod
     def shard_table(model):
@@ -53,6 +53,6 @@ class RecEraser(ShardedUnlearner):
         present = torch.stack([part.degrees() > 0 for _, part in shards])
         init_seed(fitting["seed"], fitting["reproducibility"])
         aggregator = AttentionAggregator(fitting, dataset, self.original, tables, present, graph)
-        train(fitting, aggregator, dataset, "RecEraser-aggregator", self.data.valid_data, content=[tables])
+        fitted = train(fitting, aggregator, dataset, "RecEraser-aggregator", self.data.valid_data, content=[tables])
         with torch.no_grad():
-            return self.original.revised(aggregator.ego_embeddings(), graph)
+            return self.original.revised(aggregator.ego_embeddings(), graph), fitted.seconds_before

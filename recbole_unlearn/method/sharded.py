@@ -1,10 +1,11 @@
 """The common part of the methods that train a model a shard and retrain only the shards that a request touches."""
 
-from abc import abstractmethod
+import os
 from functools import partial
 
 import joblib
 import torch
+from joblib.externals import loky
 from recbole.utils import init_seed
 from tqdm import tqdm
 
@@ -23,19 +24,20 @@ class ShardedUnlearner(Unlearner):
     remains of them, and the aggregation is made anew.
     """
 
-    @abstractmethod
     def partition(self):
-        """Shard of each training edge, -1 for an edge that no shard holds, shape ``(E,)``, and the number of shards."""
+        """Shard of each training edge (-1: no shard holds it; shape ``(E,)``), the number of shards, and ``seconds_before``
+        as in :meth:`prepare`."""
+        raise NotImplementedError
 
-    @abstractmethod
     def aggregate(self, shards, dataset, graph):
-        """One model of the shards' tables.
+        """One model of the shards' tables, and ``seconds_before`` as in :meth:`prepare`.
 
         Args:
             shards (list of tuple): each shard's table (shape ``(N, d)``, zeros for nodes without edges there) and graph.
             dataset (Dataset): all shards' interactions.
             graph (Graph): their edges.
         """
+        raise NotImplementedError
 
     @staticmethod
     def shard_table(model):
@@ -47,11 +49,12 @@ class ShardedUnlearner(Unlearner):
         return [graph]
 
     def prepare(self):
-        self.shard, self.n_shards = self.partition()
+        self.shard, self.n_shards, partitioning = self.partition()
         graphs = {k: self.data.graph.subgraph(self.shard == k) for k in range(self.n_shards)}
-        self.shards, seconds_before = self._train(graphs)
-        self.model = self._aggregated(self.shards, self.data.train, self.data.graph)
-        return seconds_before
+        self.shards, earlier = self._train(graphs)
+        self._prepared = set(earlier)
+        self.model, aggregating = self._aggregated(self.shards, self.data.train, self.data.graph)
+        return partitioning + sum(earlier.values()) + aggregating
 
     def before(self):
         return self.model
@@ -61,13 +64,15 @@ class ShardedUnlearner(Unlearner):
         forgotten = ~data.remaining_graph.contains(data.graph.users, data.graph.items)
         touched = [k for k in torch.unique(self.shard[forgotten]).tolist() if k >= 0]
         kept = {k: data.graph.subgraph((self.shard == k) & ~forgotten) for k in touched}
-        retrained, seconds_before = self._train(kept)
+        retrained, earlier = self._train(kept)
+        # Slices before the request's are loaded from what prepare trained: nobody waits for them again.
+        training = sum(seconds for file, seconds in earlier.items() if file not in self._prepared)
         details = {"shards retrained": f"{len(touched)} of {self.n_shards}", **self.details()}
         if not forgotten.any():
             yield Stage("", self.model, details=details)
             return
-        model = self._aggregated({**self.shards, **retrained}, data.remaining, data.remaining_graph)
-        yield Stage("", model, seconds_before, details)
+        model, aggregating = self._aggregated({**self.shards, **retrained}, data.remaining, data.remaining_graph)
+        yield Stage("", model, training + aggregating, details)
 
     def details(self):
         """What else the report should tell about the partition."""
@@ -77,7 +82,12 @@ class ShardedUnlearner(Unlearner):
         return self.aggregate([shards[k] for k in sorted(shards)], dataset, graph)
 
     def _train(self, graphs):
-        """Train a model on each graph: shard number to its table and graph, and the seconds that earlier runs had spent."""
+        """Train a model on each graph.
+
+        Returns:
+            tuple: shard number to table and graph; and each training's file to the seconds that earlier runs had spent
+            on it, as the workers together wait for them.
+        """
         config, data, owner = self.config, self.data, type(self).__name__
         n_workers = self._n_workers(len(graphs))
         jobs = (
@@ -93,16 +103,19 @@ class ShardedUnlearner(Unlearner):
         )
         results = joblib.Parallel(n_jobs=n_workers, return_as="generator", pre_dispatch="n_jobs")(jobs)
         bar = tqdm(results, total=len(graphs), desc=f"{owner}: shards", disable=not config["show_progress"])
-        shards, seconds_before = {}, 0.0
-        for k, (table, seconds) in zip(graphs, bar):
+        shards, earlier = {}, {}
+        for k, (table, seconds_before) in zip(graphs, bar):
             present = (graphs[k].degrees() > 0)[:, None]
             shards[k] = torch.where(present, table, 0.0), graphs[k]
-            seconds_before += seconds
-        return shards, seconds_before
+            earlier |= {file: seconds / n_workers for file, seconds in seconds_before.items()}
+        if n_workers > 1:
+            loky.get_reusable_executor().shutdown(wait=True)  # idle workers would count as the next method's memory
+        return shards, earlier
 
     def _n_workers(self, n_shards):
         wanted = self.config["unlearn_shard_workers"]
-        there = torch.cuda.device_count() if self.config["device"].type == "cuda" else joblib.cpu_count()
+        # As many threads as any other training here has: the comparison with Retrain is of equal means.
+        there = torch.cuda.device_count() if self.config["device"].type == "cuda" else torch.get_num_threads()
         return max(1, min(wanted or there, n_shards))
 
     def _on_device(self, config, k, n_workers):
@@ -118,20 +131,22 @@ def rows_of(dataset, graph):
 
 
 def _train_shard(model_class, table_of, config, parts, name, valid_data):
-    """In a worker, or here: the shard's table on the CPU, and the seconds that earlier runs had spent on it."""
+    """In a worker, or here: the shard's table on the CPU, and each training's file with the seconds of earlier runs."""
     MODELS.register(model_class)  # a fresh process does not know a user's own model
     if len(parts) == 1:
         trained = train_backbone(config, parts[0], name, valid_data, verbose=False)
-        return table_of(trained.model).detach().cpu(), trained.seconds_before
+        return table_of(trained.model).detach().cpu(), {trained.file: trained.seconds_before}
     # As much work as without slices: sum_r (r / R) 2 / (R + 1) = 1.
     config = config.replace(epochs=max(1, round(2 * config["epochs"] / (len(parts) + 1))))
-    file, seconds_before = None, 0.0
+    file, seconds_before = None, {}
     for part in parts:
         init_seed(config["seed"], config["reproducibility"])
         model = model_class(config, part)
         going_on = partial(_GoingOn, file)
-        trained = train(config, model, part, name, content=[file], trainer_class=going_on, verbose=False)
-        file, seconds_before = trained.file, seconds_before + trained.seconds_before
+        earlier = os.path.basename(file or "")
+        trained = train(config, model, part, name, content=[earlier], trainer_class=going_on, verbose=False)
+        file = trained.file
+        seconds_before[file] = trained.seconds_before
     return table_of(trained.model).detach().cpu(), seconds_before
 
 

@@ -13,7 +13,8 @@ class SISA(ShardedUnlearner):
     """Sharded, isolated, sliced, aggregated training.
 
     A shard's edges come in ``unlearn_sisa_slices`` slices: step r trains on the first r of them, from the weights and
-    the optimiser of step r - 1, and a request is forgotten by repeating the steps from its first slice on.
+    the optimiser of step r - 1, and a request is forgotten by repeating the steps from its first slice on. With one
+    slice a shard stops early on validation data; steps have a fixed number of epochs, ``2 / (R + 1)`` of the whole.
 
     Reference: Bourtoule et al., "Machine Unlearning", S&P 2021.
     """
@@ -23,7 +24,7 @@ class SISA(ShardedUnlearner):
         generator = torch.Generator().manual_seed(self.config["seed"])
         shard = random_shards(n_edges, n_shards, generator)
         self.slice = random_shards(n_edges, self.config["unlearn_sisa_slices"], generator)
-        return shard, n_shards
+        return shard, n_shards, 0.0
 
     def parts(self, graph):
         last = self.config["unlearn_sisa_slices"] - 1
@@ -35,4 +36,4 @@ class SISA(ShardedUnlearner):
 
     def aggregate(self, shards, dataset, graph):
         table = weighted_concatenation([table for table, _ in shards], [1 / len(shards)] * len(shards))
-        return table_model(self.config, dataset, table, graph)
+        return table_model(self.config, dataset, table, graph), 0.0

@@ -9,7 +9,7 @@ from recbole.utils import init_seed, set_color
 from torch.utils.tensorboard import SummaryWriter
 
 from recbole_unlearn import checkpoint
-from recbole_unlearn.errors import UsageError
+from recbole_unlearn.errors import Diverged
 
 SECONDS_BETWEEN_SAVES = 5
 PROGRESS = ("epoch", "cur_step", "best_valid_score", "best_valid_result", "seconds")
@@ -108,7 +108,7 @@ class ResumableTrainer(Trainer):
 
     def _check_nan(self, loss):
         if not torch.isfinite(loss):
-            raise UsageError(
+            raise Diverged(
                 f"The loss of {type(self.model).__name__} became {loss.item()} in epoch {self.epoch}; "
                 "nothing was saved from it. Try a smaller learning rate."
             )
