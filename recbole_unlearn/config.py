@@ -76,7 +76,8 @@ class Config(RecBoleConfig):
         files = (properties_folder() / "model").glob("*.yaml")
         own = set(training_arguments).union(*map(self._read_yaml, files))
         shared = {key: value for key, value in self.external_config_dict.items() if key not in own}
-        return type(self)(model, self.dataset, config_dict=copy.deepcopy(shared))
+        config = type(self)(model, self.dataset, config_dict=copy.deepcopy(shared))
+        return config.replace(device=self["device"], checkpoint_dir=self["checkpoint_dir"])
 
     def as_dict(self):
         """All settings as plain data (numbers, strings, lists, dicts), fit for JSON and for ``config_dict``."""
