@@ -35,17 +35,19 @@ def learned_weights(differences, penalty):
         penalty (float): of the Euclidean norm of the weights.
 
     Returns:
-        numpy.ndarray: shape ``(K,)``.
+        numpy.ndarray: shape ``(K,)``; equal weights if there are no triples.
     """
     d = np.asarray(differences, dtype=np.float64)
+    n_triples, n_shards = d.shape
+    start = np.full(n_shards, 1 / n_shards)
+    if n_triples == 0:
+        return start
 
     def objective(w):
         margins, norm = d @ w, np.linalg.norm(w)
         value = np.logaddexp(0, -margins).mean() + penalty * norm
-        return value, -(expit(-margins) @ d) / len(d) + penalty * w / max(norm, 1e-12)
+        return value, -(expit(-margins) @ d) / n_triples + penalty * w / max(norm, 1e-12)
 
-    n_shards = d.shape[1]
-    start = np.full(n_shards, 1 / n_shards)
     return minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * n_shards).x
 
 

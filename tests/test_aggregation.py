@@ -36,6 +36,10 @@ def test_learned_weights_minimise_the_loss():
         assert loss(weights) <= loss(other) + 1e-9
 
 
+def test_weights_of_no_triples_are_equal():
+    assert learned_weights(np.empty((0, 4)), 0.01).tolist() == [0.25] * 4
+
+
 def test_a_heavier_penalty_gives_smaller_weights():
     differences = np.random.default_rng(0).normal(size=(500, 3)) + 1
     light, heavy = (np.linalg.norm(learned_weights(differences, penalty)) for penalty in (1e-4, 0.1))
