@@ -168,7 +168,7 @@ def table(rows):
     """Rows as text, a line each."""
     frame = pd.DataFrame([{key: value for key, value in row.items() if key != "details"} for row in rows])
     for column in frame.columns:
-        heading, form = COLUMNS.get(column, (column.replace("_", " ") if column.endswith("_ratio") else column, "{:.4f}"))
+        heading, form = _column(column)
         if column not in ("method", "stage"):
             frame[column] = ["" if pd.isna(value) else form.format(value) for value in frame[column]]
         frame = frame.rename(columns={column: heading})
@@ -176,17 +176,31 @@ def table(rows):
 
 
 def summary_table(summary):
-    """The rows of several seeds as text, each cell ``mean +- sd``."""
-    rows = []
-    for row in summary["results"]:
-        cells = {key: row[key] for key in ("method", "stage")}
-        for key, value in row.items():
-            if isinstance(value, dict):
-                heading, form = COLUMNS.get(key, (key, "{:.4f}"))
-                parts = [form.format(value[part]) for part in ("mean", "sd") if value[part] is not None]
-                cells[heading] = " +- ".join(parts)
-        rows.append(cells)
-    return pd.DataFrame(rows).fillna("").to_string(index=False)
+    """The rows of several seeds as text, each cell ``mean +- sd``; gaps to Retrain in a second table."""
+    numbers = [key for key, value in summary["results"][0].items() if isinstance(value, dict)]
+    gaps = [key for key in numbers if key.endswith(("_gap", "_ratio")) or key in ("speed_up", "break_even")]
+    text = _means([key for key in numbers if key not in gaps], summary["results"])
+    if not gaps:
+        return text
+    compared = [row for row in summary["results"] if row["speed_up"]["mean"] is not None]
+    return f"{text}\nAgainst Retrain:\n{_means(gaps, compared)}"
+
+
+def _means(keys, rows):
+    """A line a row, a column for each of the keys."""
+    cells = []
+    for row in rows:
+        line = {key: row[key] for key in ("method", "stage")}
+        for key in keys:
+            heading, form = _column(key)
+            line[heading] = " +- ".join(form.format(row[key][part]) for part in ("mean", "sd") if row[key][part] is not None)
+        cells.append(line)
+    return pd.DataFrame(cells).to_string(index=False)
+
+
+def _column(key):
+    """Heading and number format."""
+    return COLUMNS.get(key, (key.replace("_ratio", " ratio"), "{:.4f}"))
 
 
 def report_path(config, seeds=None):
