@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.utils import InputType
 from scipy.optimize import minimize
 from scipy.special import expit
 from torch import nn
 
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
-from recbole.utils import InputType
 
 
 def weighted_concatenation(tables, weights):
@@ -81,6 +81,7 @@ class AttentionAggregator(UnlearnableRecommender, GeneralRecommender):
         backbone (UnlearnableRecommender): whose ``forward`` the result goes through.
         tables (torch.Tensor): 0-layer tables, shape ``(K, N, d)``; not trained.
         present (torch.BoolTensor): whether a node has edges in a shard, shape ``(K, N)``.
+        graph (Graph): all shards' edges, which the result is propagated on.
     """
 
     input_type = InputType.PAIRWISE

@@ -26,13 +26,18 @@ class Triples:
     n_users: int
     n_items: int
 
+    @property
+    def n_nodes(self):
+        """N, users and items together."""
+        return self.n_users + self.n_items
+
     @cached_property
     def _pattern(self):
         """Places of +e (the edge) and -e (its negative) in an (N, N) CSR matrix: orders of both halves, rows, columns."""
         users, items = self.users.repeat(2), torch.cat([self.items, self.negatives]) + self.n_users
-        n_nodes = self.n_users + self.n_items
-        by_user, by_item = torch.argsort(users * n_nodes + items), torch.argsort(items * n_nodes + users)
-        counts = torch.bincount(torch.cat([users, items]), minlength=self.n_users + self.n_items)
+        by_user = torch.argsort(users * self.n_nodes + items)
+        by_item = torch.argsort(items * self.n_nodes + users)
+        counts = torch.bincount(torch.cat([users, items]), minlength=self.n_nodes)
         row_starts = torch.zeros(len(counts) + 1, dtype=torch.int32, device=users.device)
         row_starts[1:] = torch.cumsum(counts, 0)
         return by_user, by_item, row_starts, items[by_user].int(), users[by_item].int()
@@ -41,12 +46,11 @@ class Triples:
         """Symmetric sparse matrix with ``values`` (shape ``(E,)``) at the edges and their negatives at ``(u, j)``."""
         by_user, by_item, row_starts, columns, item_columns = self._pattern
         signed = torch.cat([values, -values])
-        n_nodes = self.n_users + self.n_items
         return torch.sparse_csr_tensor(
             row_starts,
             torch.cat([columns, item_columns]),
             torch.cat([signed[by_user], signed[by_item]]),
-            size=(n_nodes, n_nodes),
+            size=(self.n_nodes, self.n_nodes),
         )
 
     def differences(self, left, right):
@@ -69,7 +73,7 @@ class Triples:
     def occurrences(self):
         """How often each node is a user, an item and a negative item, shape ``(3, N)``."""
         nodes = self.users, self.items + self.n_users, self.negatives + self.n_users
-        return torch.stack([torch.bincount(side, minlength=self.n_users + self.n_items) for side in nodes])
+        return torch.stack([torch.bincount(side, minlength=self.n_nodes) for side in nodes])
 
 
 class _BPRSum(torch.autograd.Function):

@@ -80,9 +80,14 @@ def run_seeds(seeds, model=None, dataset=None, config_file_list=None, config_dic
 
     Args:
         seeds (list of int): each another split, request and initialisation.
+        model, dataset, config_file_list, config_dict, saved: as for :func:`run_unlearn`; a ``report_file`` gets the
+            seed before its ending.
 
     Returns:
         dict: see :func:`recbole_unlearn.comparison.summarise`.
+
+    Raises:
+        UsageError: as for :func:`run_unlearn`.
     """
     config = Config(model, dataset, config_file_list, config_dict)
     results = []

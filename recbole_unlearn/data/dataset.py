@@ -69,6 +69,12 @@ def with_edges(dataset, keep):
     return dataset.copy(kept)
 
 
+def with_edges_of(dataset, graph):
+    """A copy of a built dataset with the interactions that are edges of a graph; ids stay."""
+    feat = dataset.inter_feat
+    return with_edges(dataset, graph.contains(feat[dataset.uid_field], feat[dataset.iid_field]))
+
+
 def with_extra_edges(dataset, users, items):
     """A copy of a built dataset with interactions added; fields other than the ids are 0 there."""
     extra = {dataset.uid_field: users, dataset.iid_field: items}

@@ -8,7 +8,7 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
 
 from recbole_unlearn.data import attack, request as requests
-from recbole_unlearn.data.dataset import Dataset, with_edges, with_extra_edges
+from recbole_unlearn.data.dataset import Dataset, with_edges_of, with_extra_edges
 from recbole_unlearn.data.sampler import train_loader
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
@@ -62,11 +62,10 @@ def prepare_data(config):
     train, request = _draw_request(config, train, valid, test)
     graph = dataset_graph(train)
     remaining_graph = graph.without(request.users, request.items)
-    kept = remaining_graph.contains(train.inter_feat[train.uid_field], train.inter_feat[train.iid_field])
     valid_data, test_data = _evaluation_loaders(config, dataset, train, valid, test)
     return UnlearningData(
         train=train,
-        remaining=with_edges(train, kept),
+        remaining=with_edges_of(train, remaining_graph),
         graph=graph,
         remaining_graph=remaining_graph,
         request=request,
@@ -99,8 +98,7 @@ def restore_data(config, graph, tokens):
                 f"The {field}s of dataset '{config['dataset']}' are not those that the model was trained with; "
                 "load the model alone with recbole_unlearn.saved_model.load_model, which brings its own tokens."
             )
-    kept = graph.contains(train.inter_feat[train.uid_field], train.inter_feat[train.iid_field])
-    remaining = with_edges(train, kept)
+    remaining = with_edges_of(train, graph)
     missing = len(graph) - len(dataset_graph(remaining))
     if missing:
         raise UsageError(

@@ -46,10 +46,11 @@ class CEU(InfluenceUnlearner):
 
 
 def perturbed(model_class):
-    """The backbone whose loss also holds ``lambda / 2 |E|^2 + b . E`` over all edges together."""
+    """The backbone's class, with ``lambda / 2 |E|^2 + b . E`` in the loss over all edges together."""
 
     class Perturbed(model_class):
         def perturb(self, strength, noise, n_edges):
+            """Set lambda, b (shape ``(N, d)``) and the number of edges that share the term."""
             self.strength, self.noise, self.n_edges = strength, noise, n_edges
 
         def regulariser(self, ego, occurrences):

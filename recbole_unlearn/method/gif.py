@@ -2,7 +2,7 @@
 
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.influence import InfluenceUnlearner
-from recbole_unlearn.solver import spectral_radius, neumann
+from recbole_unlearn.solver import neumann, spectral_radius
 
 MARGIN = 1.2  # of the scale over the spectral radius
 

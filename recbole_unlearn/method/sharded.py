@@ -10,7 +10,7 @@ from recbole.utils import init_seed
 from tqdm import tqdm
 
 from recbole_unlearn import checkpoint
-from recbole_unlearn.data.dataset import with_edges
+from recbole_unlearn.data.dataset import with_edges_of
 from recbole_unlearn.method.base import Stage, Unlearner
 from recbole_unlearn.model.base import MODELS
 from recbole_unlearn.trainer import ResumableTrainer, train, train_backbone
@@ -95,7 +95,7 @@ class ShardedUnlearner(Unlearner):
                 type(self.original),
                 self.shard_table,
                 self._on_device(config, k, n_workers),
-                [rows_of(data.train, part) for part in self.parts(graph)],
+                [with_edges_of(data.train, part) for part in self.parts(graph)],
                 f"{owner}-{k}",
                 data.valid_data,
             )
@@ -122,12 +122,6 @@ class ShardedUnlearner(Unlearner):
         if n_workers == 1 or config["device"].type != "cuda":
             return config
         return config.replace(device=torch.device("cuda", k % torch.cuda.device_count()))
-
-
-def rows_of(dataset, graph):
-    """A copy of a built dataset with the interactions that are edges of a graph."""
-    feat = dataset.inter_feat
-    return with_edges(dataset, graph.contains(feat[dataset.uid_field], feat[dataset.iid_field]))
 
 
 def _train_shard(model_class, table_of, config, parts, name, valid_data):
