@@ -26,7 +26,12 @@ def write_aside(path, write):
 
 def save(path, state):
     """Save tensors and plain data."""
-    write_aside(path, lambda temporary: torch.save(state, temporary))
+
+    def write(temporary):
+        with open(temporary, "wb") as file:  # torch's own writer reports a full disk as a RuntimeError
+            torch.save(state, file)
+
+    write_aside(path, write)
 
 
 def load(path, device="cpu"):

@@ -1,8 +1,10 @@
 """The arguments of ``run_unlearn.py``: RecBole's, as ``--key=value``."""
 
 import argparse
+import logging
 import sys
 
+from recbole_unlearn.deletion import service
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.quick_start import run_seeds, run_unlearn
 from recbole_unlearn.tune import run_sweep
@@ -23,7 +25,7 @@ def parse(arguments):
 
     Returns:
         dict: ``model``, ``dataset``, ``config_file_list`` and ``config_dict`` (of strings); ``seeds`` if several are
-        given; for a sweep ``hyper_file``, and ``n_trials`` if it is given.
+        given; for a sweep ``hyper_file``, and ``n_trials`` if it is given. With ``--checkpoint``, what :func:`_serve` takes.
 
     Raises:
         UsageError: an argument is not ``--key=value``, or comes twice with different values.
@@ -40,6 +42,13 @@ def parse(arguments):
     parser.add_argument("--seeds", type=_seeds, help="e.g. 1,2,3: repeat everything, report mean and standard deviation")
     parser.add_argument("--hyper_file", help="search space, e.g. hyper.test: sweep settings on a simulated request")
     parser.add_argument("--hyper_trials", type=int, help="draws from a search space with a range (default 20)")
+    deletion = parser.add_argument_group("deletion requests against a saved model")
+    deletion.add_argument("--checkpoint", help="trained model: forget the requests of --forget_file in its store")
+    deletion.add_argument("--prepare", action="store_true", help="make the checkpoint's store, and nothing else")
+    deletion.add_argument("--dry_run", action="store_true", help="look the requests up and change nothing")
+    deletion.add_argument("--exact", action="store_true", help="train anew on what remains instead of revising")
+    deletion.add_argument("--verify", action="store_true", help="search the store for what is forgotten")
+    deletion.add_argument("--wait_seconds", type=float, default=600, help="how long to wait for another process (default 600)")
     known, others = parser.parse_known_args(arguments)
     settings = {}
     for argument in others:
@@ -52,6 +61,10 @@ def parse(arguments):
         raise UsageError("--hyper_trials needs --hyper_file.")
     if known.seeds and known.hyper_file:
         raise UsageError("--seeds and --hyper_file cannot be combined: a sweep is made with one `seed`.")
+    if known.checkpoint:
+        return _deletion(known, settings)
+    if known.prepare or known.dry_run or known.exact or known.verify:
+        raise UsageError("--prepare, --dry_run, --exact and --verify need --checkpoint.")
     sweep = {"hyper_file": known.hyper_file, "n_trials": known.hyper_trials} if known.hyper_file else {}
     return {
         "model": known.model,
@@ -63,6 +76,46 @@ def parse(arguments):
     }
 
 
+def _deletion(known, settings):
+    """What :func:`_serve` takes."""
+    chosen = [mode for mode in ("prepare", "dry_run", "verify") if getattr(known, mode)]
+    if len(chosen) > 1 or (chosen and known.exact):
+        raise UsageError(f"--{chosen[0]} cannot be combined with --{(chosen[1:] or ['exact'])[0]}.")
+    if known.config_files or known.seeds or known.hyper_file:
+        raise UsageError("--checkpoint brings its own settings: leave out --config_files, --seeds and --hyper_file.")
+    requests = settings.pop("forget_file", None)
+    if requests is not None and (known.prepare or known.verify):
+        raise UsageError(f"--{chosen[0]} applies no requests: leave out --forget_file, or --{chosen[0]} to apply them.")
+    if requests == "" or requests is None and not (known.prepare or known.verify or known.exact):
+        raise UsageError("--checkpoint needs --forget_file=FILE with the requests, or --prepare, --exact or --verify.")
+    named = {"model": known.model, "dataset": known.dataset}
+    return {
+        "mode": chosen[0] if chosen else "unlearn",
+        "checkpoint": known.checkpoint,
+        "requests": requests or (),
+        "config_dict": {**settings, **{key: value for key, value in named.items() if value}},
+        "exact": known.exact,
+        "wait_seconds": known.wait_seconds,
+    }
+
+
+def _serve(mode, checkpoint, requests, config_dict, exact, wait_seconds):
+    """One command on the store of a checkpoint; exit code 1 if ``verify`` finds anything."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)  # errors alone go to standard error
+    if mode == "prepare":
+        logging.info(f"Store: {service.prepare(checkpoint, config_dict).folder}")
+    elif mode == "dry_run":
+        service.dry_run(checkpoint, requests, config_dict)
+    elif mode == "verify":
+        found = service.verify(checkpoint)
+        for finding in found.findings:
+            logging.warning(f"{finding.file}: {finding.place}")
+        logging.info(f"{len(found.files)} files searched, {len(found.findings)} places where something forgotten is left")
+        sys.exit(1 if found.findings else 0)
+    else:
+        service.unlearn(checkpoint, requests, config_dict, exact, wait_seconds)
+
+
 def _seeds(text):
     seeds = text.split(",")
     if not all(seed.isdecimal() for seed in seeds) or len(set(map(int, seeds))) < len(seeds):
@@ -70,11 +123,14 @@ def _seeds(text):
     return [int(seed) for seed in seeds]
 
 
+RUNS = {"checkpoint": _serve, "hyper_file": run_sweep, "seeds": run_seeds}  # by the argument that asks for it
+
+
 def main(arguments=None):
     """Run; exit code 0, 2 after wrong usage (one line on standard error), 130 after an interruption."""
     try:
         parsed = parse(sys.argv[1:] if arguments is None else arguments)
-        run = run_sweep if "hyper_file" in parsed else run_seeds if "seeds" in parsed else run_unlearn
+        run = next((run for key, run in RUNS.items() if key in parsed), run_unlearn)
         run(**parsed)
     except UsageError as error:
         print(f"run_unlearn: {error}", file=sys.stderr)

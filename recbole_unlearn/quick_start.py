@@ -45,6 +45,8 @@ def run_unlearn(model=None, dataset=None, config_file_list=None, config_dict=Non
     with measured(config["device"]) as training:
         trained = train_backbone(config, data.train, "original", data.valid_data)
     original = trained.model
+    if saved:
+        save_model(model_file(config, "original"), original, config, data.train)
     evaluator = UnlearningEvaluator(config, data, original)
     report = Report(config, data, saved)
     if not report.has("original"):

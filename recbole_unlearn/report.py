@@ -55,7 +55,7 @@ class Report:
             "config": config.as_dict(),
             "data": digest(*observed, data.request.users, data.request.items),
             "forget": {"type": config["forget_type"], **data.request.summary()},
-            "versions": _versions(config["device"]),
+            "versions": software_versions(config["device"]),
         }
         self.rows, self.scores = self._earlier() if saved else ([], {})
 
@@ -234,7 +234,7 @@ def beside(path, ending):
     return os.path.splitext(path)[0] + ending
 
 
-def _versions(device):
+def software_versions(device):
     """Of the packages, the machine, and a digest of the plugin's own code: other ones give other rows, or other seconds."""
     sources = sorted(Path(__file__).parent.rglob("*.py"))
     code = digest(*(source.read_text(encoding="utf-8") for source in sources))

@@ -27,19 +27,32 @@ def save_model(path, model, config, dataset):
     Raises:
         Diverged: the model's table has values that are not finite; nothing is written.
     """
-    if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise Diverged(f"The model for '{path}' has values that are not finite, so it was not saved.")
     had_edges = _present(dataset)
     has_edges = model.graph.degrees().cpu().numpy() > 0
     users, items = np.split(had_edges & ~has_edges, [model.n_users])
+    tokens = {"user": _tokens(dataset, dataset.uid_field, users), "item": _tokens(dataset, dataset.iid_field, items)}
+    write_model(path, model, config, tokens)
+
+
+def write_model(path, model, config, tokens):
+    """Write a model with the tokens behind its ids; see :func:`save_model`.
+
+    Args:
+        tokens (dict): external tokens of ``user`` and ``item``, lists in the order of internal ids, None where erased.
+
+    Raises:
+        Diverged: the model's table has values that are not finite; nothing is written.
+    """
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise Diverged(f"The model for '{path}' has values that are not finite, so it was not saved.")
     checkpoint.save(
         path,
         {
             "config": _settings(model, config),
             "state_dict": model.state_dict(),
             "edges": torch.stack([model.graph.users, model.graph.items]).int().cpu(),
-            "user_tokens": _tokens(dataset, dataset.uid_field, users),
-            "item_tokens": _tokens(dataset, dataset.iid_field, items),
+            "user_tokens": list(tokens["user"]),
+            "item_tokens": list(tokens["item"]),
         },
     )
 
@@ -66,11 +79,16 @@ def load_model(path, config_dict=None):
     except Exception as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else (str(error) or type(error).__name__).splitlines()[0]
         raise UsageError(f"'{path}' is no model saved by recbole_unlearn: {reason}") from None
-    config = Config(settings["model"], settings["dataset"], config_dict=settings)
+    if settings.get("model") != state["config"].get("model"):
+        raise UsageError(f"'{path}' holds {state['config'].get('model')}, not model '{settings.get('model')}'.")
+    config = Config(settings.get("model"), settings.get("dataset"), config_dict=settings)
     users, items = state["edges"].long()
     data = _stored(config, users, items, len(state["user_tokens"]), len(state["item_tokens"]))
     model = MODELS[config["model"]](config, data).to(config["device"])
-    model.load_state_dict(state["state_dict"])
+    try:
+        model.load_state_dict(state["state_dict"])
+    except RuntimeError as error:
+        raise UsageError(f"'{path}' does not fit its settings: {' '.join(str(error).split())}") from None
     return config, model.eval(), {"user": state["user_tokens"], "item": state["item_tokens"]}
 
 

@@ -4,6 +4,7 @@ from recbole_unlearn.errors import UsageError, unknown
 
 CHOICES = {
     "forget_type": ("adversarial", "random", "user", "item", "file"),
+    "ie_target": ("unseen", "negative"),
     "unlearn_grapheraser_partition": ("BEKM", "BLPA"),
     "unlearn_grapheraser_partition_on": ("nodes", "users"),
     "unlearn_receraser_partition": ("interaction", "user", "item"),
@@ -59,7 +60,7 @@ def _fraction(value):
 
 
 RULES = {  # the check and its name: the keys it holds for
-    (_share, "a share in (0, 1]"): ["forget_ratio"],
+    (_share, "a share in (0, 1]"): ["forget_ratio", "unlearn_least_utility", "unlearn_retrain_share"],
     (_fraction, "a share in [0, 1)"): [
         "forget_attack_pool",
         "ie_contrast_drop",
@@ -79,10 +80,12 @@ RULES = {  # the check and its name: the keys it holds for
         "unlearn_ceu_lambda",
         "unlearn_ceu_sigma",
         "unlearn_gif_damping",
+        "unlearn_quarantine_days",
         "unlearn_grapheraser_penalty",
         "unlearn_ifru_damping",
     ],
     (_positive, "a number > 0"): [
+        "ie_change_weight",
         "ie_learning_rate",
         "ie_preserving_temperature",
         "ie_contrast_temperature",
@@ -105,6 +108,7 @@ RULES = {  # the check and its name: the keys it holds for
         "ie_batch_size",
         "ie_stopping_step",
         "ie_epochs_per_request",
+        "ie_passes",
         "ie_sample_size",
         "unlearn_ceu_iterations",
         "unlearn_finetune_batch_size",
@@ -113,13 +117,14 @@ RULES = {  # the check and its name: the keys it holds for
         "unlearn_grapheraser_shards",
         "unlearn_ifru_iterations",
         "unlearn_receraser_epochs",
+        "unlearn_retrain_requests",
         "unlearn_receraser_rounds",
         "unlearn_receraser_shards",
         "unlearn_receraser_stopping_step",
         "unlearn_sisa_shards",
         "unlearn_sisa_slices",
     ],
-    (_count_or_zero, "a whole number >= 0"): ["unlearn_finetune_epochs", "seed"],
+    (_count_or_zero, "a whole number >= 0"): ["unlearn_finetune_epochs", "unlearn_quarantine_versions", "seed"],
     (_seed, "a whole number >= 0 or empty"): ["forget_seed"],
     (_workers, "a whole number >= 1 or empty"): ["unlearn_shard_workers"],
     (_scale, "a number > 0 or auto"): ["unlearn_gif_scale"],

@@ -165,7 +165,7 @@ def losses(prepared):
         )
         encoder_trainer.episode, encoder_trainer.views = episode, None
         if forbidden:
-            owner = run.original if forbidden == "model" else trainer
+            owner = {"model": run.original, "unlearning": encoder_trainer.model}.get(forbidden, trainer)
             monkeypatch.setattr(owner, f"{forbidden}_loss", lambda *arguments, **named: pytest.fail("computed"))
         return encoder_trainer.losses(next(iter(train_loader(run.config, run.data.remaining))))
 

@@ -155,7 +155,7 @@ def test_retraining_is_training_on_the_remaining_data(prepared):
 
 
 def test_unlearnrec_moves_only_what_the_request_touches(prepared):
-    run = prepared(forget_ratio=0.01)
+    run = prepared(forget_ratio=0.01, ie_target="negative")
     model = unlearned("UnlearnRec", run)["zero-shot"]
     moved = (model.ego_embeddings() != run.original.ego_embeddings()).any(dim=1)
     request = run.data.request

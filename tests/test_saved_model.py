@@ -95,6 +95,7 @@ def test_run_saves_what_load_data_and_model_returns(settings, tmp_path):
         "DropEdges-LightGCN-tiny-user-7.pth",
         "UnlearnRec-fine-tuned-LightGCN-tiny-user-7.pth",
         "UnlearnRec-zero-shot-LightGCN-tiny-user-7.pth",
+        "original-LightGCN-tiny-user-7.pth",
     ]
     result = load_data_and_model(str(tmp_path / "saved" / files[0]))
     config, model, dataset, train_data, valid_data, test_data = result

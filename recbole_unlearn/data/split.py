@@ -58,11 +58,11 @@ def prepare_data(config):
     Raises:
         UsageError: no such dataset, a bad request file, an empty part of the split.
     """
-    dataset, train, valid, test = _split(config)
+    dataset, train, valid, test = split(config)
     train, request = _draw_request(config, train, valid, test)
     graph = dataset_graph(train)
     remaining_graph = graph.without(request.users, request.items)
-    valid_data, test_data = _evaluation_loaders(config, dataset, train, valid, test)
+    valid_data, test_data = evaluation_loaders(config, dataset, train, valid, test)
     return UnlearningData(
         train=train,
         remaining=with_edges_of(train, remaining_graph),
@@ -90,9 +90,23 @@ def restore_data(config, graph, tokens):
     Raises:
         UsageError: the files have changed so that ids mean other users or items now.
     """
-    dataset, train, valid, test = _split(config)
-    for field, stored in ((dataset.uid_field, tokens["user"]), (dataset.iid_field, tokens["item"])):
-        current = dataset.field2id_token[field]
+    dataset, train, valid, test = split(config)
+    remaining = matching_rows(config, train, graph, tokens)
+    return dataset, train_loader(config, remaining), *evaluation_loaders(config, dataset, train, valid, test)
+
+
+def matching_rows(config, train, graph, tokens):
+    """The rows of a dataset that a saved model was trained on.
+
+    Args:
+        config, graph, tokens: see :func:`restore_data`.
+        train (Dataset): the training part of :func:`split`.
+
+    Raises:
+        UsageError: ids mean other users or items than in the model, or rows are missing.
+    """
+    for field, stored in ((train.uid_field, tokens["user"]), (train.iid_field, tokens["item"])):
+        current = train.field2id_token[field]
         if len(current) != len(stored) or any(s not in (None, str(c)) for s, c in zip(stored, current)):
             raise UsageError(
                 f"The {field}s of dataset '{config['dataset']}' are not those that the model was trained with; "
@@ -105,11 +119,15 @@ def restore_data(config, graph, tokens):
             f"{missing} of the model's {len(graph)} interactions are not in the training part of "
             f"'{config['dataset']}': its files, `seed` or `eval_args` have changed since."
         )
-    return dataset, train_loader(config, remaining), *_evaluation_loaders(config, dataset, train, valid, test)
+    return remaining
 
 
-def _split(config):
-    """The dataset and its training, validation and test parts; the same for the same seed."""
+def split(config):
+    """The dataset and its training, validation and test parts; the same for the same seed.
+
+    Raises:
+        UsageError: no such dataset, or an empty part.
+    """
     init_seed(config["seed"], config["reproducibility"])
     try:
         dataset = Dataset(config)
@@ -128,7 +146,7 @@ def _split(config):
     return dataset, *parts
 
 
-def _evaluation_loaders(config, dataset, train, valid, test):
+def evaluation_loaders(config, dataset, train, valid, test):
     """RecBole's loaders of validation and test data, which hide a user's items of the earlier parts."""
     _, valid_sampler, test_sampler = create_samplers(config, dataset, [train, valid, test])
     return (

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from recbole_unlearn.registry import Registry
+from recbole_unlearn.unseen import lost_nodes, never_seen_rows, without_rows
 
 METHODS = Registry("unlearning method")
 
@@ -63,6 +64,6 @@ class Unlearner:
 
     def revised(self, model, ego):
         """A model with another table on the remaining graph; a node that lost its last edge keeps nothing of its row."""
-        remaining = self.data.remaining_graph
-        lost_all = (self.data.graph.degrees() > 0) & (remaining.degrees() == 0)
-        return model.revised(ego.masked_fill(lost_all[:, None].to(ego.device), 0.0), remaining)
+        graph, remaining = self.data.graph, self.data.remaining_graph
+        lost = [side.to(ego.device) for side in lost_nodes(graph, remaining)]
+        return model.revised(without_rows(ego, lost, never_seen_rows(ego, graph)), remaining)

@@ -1,4 +1,4 @@
-"""UnlearnRec: an influence encoder, pre-trained on simulated requests, revises the table in one pass."""
+"""UnlearnRec: an influence encoder, prepared before requests come, revises the table in one pass."""
 
 import copy
 
@@ -10,20 +10,81 @@ from recbole_unlearn.data.request import digest, random_edges
 from recbole_unlearn.data.sampler import EdgeSampler, train_loader
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS, Stage, Unlearner
+from recbole_unlearn.model.calibrated_encoder import CalibratedEncoder, CalibratedTable
 from recbole_unlearn.model.influence_encoder import InfluenceEncoder
 from recbole_unlearn.trainer import Episode, InfluenceEncoderTrainer
 
 
 @METHODS.register
 class UnlearnRec(Unlearner):
-    """An influence encoder pre-trained offline; online one pass (stage ``zero-shot``), then ``fine-tuned``.
+    """An influence encoder prepared offline; online one pass (stage ``zero-shot``), then ``fine-tuned``.
+
+    ``ie_target: unseen`` is the :class:`~recbole_unlearn.model.calibrated_encoder.CalibratedEncoder`, ``negative`` the
+    paper's, which pre-trains on simulated requests.
 
     Reference: Chen et al., "Pre-training for Recommendation Unlearning", SIGIR 2025.
     """
 
     def prepare(self):
-        config, data, original = self.config, self.data, self.original
-        init_seed(config["seed"], config["reproducibility"])
+        init_seed(self.config["seed"], self.config["reproducibility"])
+        encoder = {"unseen": Calibrated, "negative": Pretrained}[self.config["ie_target"]]
+        self.encoder = encoder(self.config, self.data, self.original)
+        return self.encoder.seconds_before
+
+    def unlearn(self):
+        config, data = self.config, self.data
+        finetuning = config.replace(
+            epochs=config["unlearn_finetune_epochs"],
+            train_batch_size=config["unlearn_finetune_batch_size"],
+            learning_rate=config["unlearn_finetune_learning_rate"],
+            ie_contrast_weight=0,
+        )
+        episode = Episode(finetuning, data.train, data.graph, data.request)
+        table = self.encoder.revise(episode)  # a module: the revised table, with what fine-tuning trains
+        yield Stage("zero-shot", self._model(table, episode))
+
+        if config["unlearn_finetune_epochs"] == 0 or len(episode.remaining_graph) == 0 or len(data.request) == 0:
+            return
+        trainer = InfluenceEncoderTrainer(finetuning, table, self.original, "finetuning", lambda epoch: episode)
+        trainer.fit(episode.loader, saved=False, verbose=False)
+        yield Stage("fine-tuned", self._model(table, episode))
+
+    @torch.no_grad()
+    def _model(self, table, episode):
+        return self.revised(self.original, table(episode.forget_adjacency, episode.touched))
+
+
+class Calibrated:
+    """The closed-form encoder towards the scores of pairs never seen; validation positives are among those.
+
+    Args:
+        config (Config): settings.
+        data (UnlearningData): of it, training and validation data.
+        original (UnlearnableRecommender): the trained model.
+    """
+
+    seconds_before = 0.0
+
+    def __init__(self, config, data, original):
+        self.original = original
+        generator = torch.Generator().manual_seed(config["seed"])
+        self.encoder = CalibratedEncoder.fit(original, data.valid, generator, config["ie_change_weight"], config["ie_passes"])
+
+    def revise(self, episode):
+        """The revised table of a request."""
+        remaining = episode.remaining_graph.to(self.original.device)
+        revision = self.encoder(self.original, remaining, episode.request)
+        return CalibratedTable(revision, self.original.final_embeddings())
+
+
+class Pretrained:
+    """The paper's encoder, pre-trained on simulated requests to lower the scores of forgotten pairs.
+
+    Args:
+        config, data, original: see :class:`Calibrated`.
+    """
+
+    def __init__(self, config, data, original):
         with torch.no_grad():
             ego = original.ego_embeddings()
         self.encoder = InfluenceEncoder(ego, original.final_embeddings(), config["ie_n_layers"], config["ie_rho"])
@@ -47,30 +108,13 @@ class UnlearnRec(Unlearner):
             simulate.episode_of,
         )
         trainer.fit(simulate.base, simulate.held_out(), show_progress=config["show_progress"])
-        return trainer.seconds_before
+        self.seconds_before = trainer.seconds_before
 
-    def unlearn(self):
-        config, data = self.config, self.data
-        encoder = copy.deepcopy(self.encoder)  # what prepare made serves the next request too
-        finetuning = config.replace(
-            epochs=config["unlearn_finetune_epochs"],
-            train_batch_size=config["unlearn_finetune_batch_size"],
-            learning_rate=config["unlearn_finetune_learning_rate"],
-            ie_contrast_weight=0,
-        )
-        episode = Episode(finetuning, data.train, data.graph, data.request)
-        with torch.no_grad():
-            ego = encoder(episode.forget_adjacency, episode.touched)
-        yield Stage("zero-shot", self.revised(self.original, ego))
-
-        if config["unlearn_finetune_epochs"] == 0 or len(episode.remaining_graph) == 0 or len(data.request) == 0:
-            return
+    def revise(self, episode):
+        """The revised table of a request: a copy of the encoder, whose table and MLP train from now on."""
+        encoder = copy.deepcopy(self.encoder)  # what was pre-trained serves the next request too
         encoder.start_finetuning()
-        trainer = InfluenceEncoderTrainer(finetuning, encoder, self.original, "finetuning", lambda epoch: episode)
-        trainer.fit(episode.loader, saved=False, verbose=False)
-        with torch.no_grad():
-            ego = encoder(episode.forget_adjacency, episode.touched)
-        yield Stage("fine-tuned", self.revised(self.original, ego))
+        return encoder
 
 
 class RequestSimulator:

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from recbole_unlearn.graph import propagate
+from recbole_unlearn.loss import unlearning_loss
 
 INITIAL_SCALE = 1e-3  # of H(0) and w: near 0, but with a direction for the contrast loss to compare
 
@@ -50,6 +51,10 @@ class InfluenceEncoder(nn.Module):
         for parameter, trains in ((self.influence, False), (self.weight, False), (self.ego, True)):
             parameter.requires_grad_(trains)
         self.mlp.requires_grad_(True)
+
+    def unlearning_loss(self, scores, drawn):
+        """``L_U`` (Eq. 20) for scores of the forgotten pairs at positions ``drawn``, shape ``(B,)`` each."""
+        return unlearning_loss(scores)
 
     def propagated_influence(self, forget_adjacency):
         """``H`` of Eq. 15 for all nodes, shape ``(N, d)``."""

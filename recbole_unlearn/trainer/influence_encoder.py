@@ -8,7 +8,7 @@ from recbole_unlearn.data.dataset import with_edges
 from recbole_unlearn.data.sampler import train_loader
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
-from recbole_unlearn.loss import contrast_loss, pair_scores, preserving_loss, score_loss, unlearning_loss
+from recbole_unlearn.loss import contrast_loss, pair_scores, preserving_loss, score_loss
 from recbole_unlearn.trainer.resumable import ResumableTrainer
 
 ENCODER_LOSSES = ("model", "unlearning", "preserving", "contrast", "score")
@@ -66,13 +66,14 @@ class InfluenceEncoderTrainer(ResumableTrainer):
     ``L_S`` (:func:`~recbole_unlearn.loss.score_loss`) is ours: ``L_P`` compares softmaxes, which do not see all of a
     user's scores fall together, and that is the cheapest way to lower those of the forgotten pairs.
 
-    The same class pre-trains (parameters ``influence`` and ``weight``, another simulated request every few epochs)
-    and fine-tunes (``ego`` and ``mlp``, the actual request): which parameters train is the encoder's state, which
-    request an epoch sees is ``episode_of``.
+    The same class pre-trains (an :class:`~recbole_unlearn.model.influence_encoder.InfluenceEncoder`'s ``influence`` and
+    ``weight``, another simulated request every few epochs) and fine-tunes (its ``ego`` and ``mlp``, or a
+    :class:`~recbole_unlearn.model.calibrated_encoder.CalibratedTable`, on the actual request): which parameters train and
+    what ``L_U`` is are the module's, which request an epoch sees is ``episode_of``.
 
     Args:
         config (Config): settings; ``ie_*_weight`` are the weights of the losses. A loss of weight 0 is not computed.
-        encoder (InfluenceEncoder): what is trained.
+        encoder (torch.nn.Module): what is trained.
         backbone (UnlearnableRecommender): the original model; never changed.
         name (str): file name under ``checkpoint_dir``.
         episode_of (callable): epoch number to :class:`Episode`.
@@ -107,18 +108,19 @@ class InfluenceEncoderTrainer(ResumableTrainer):
         n_users, sample = episode.n_users, self.config["ie_sample_size"]
         fields = self.backbone.USER_ID, self.backbone.ITEM_ID, self.backbone.NEG_ITEM_ID
         users, items, negatives = (interaction[field] for field in fields)
-        influence = encoder.propagated_influence(episode.forget_adjacency)
-        ego = encoder.revise(encoder.shift(influence, episode.forget_adjacency), episode.touched)
+        ego = encoder(episode.forget_adjacency, episode.touched)
         final = self.backbone.forward(ego, episode.remaining_adjacency)
 
         def unlearning():
             n_pairs = len(episode.request)
             drawn = torch.arange(n_pairs) if n_pairs <= len(users) else torch.randint(n_pairs, (len(users),))
             forget_users, forget_items = episode.request.users[drawn], episode.request.items[drawn]
-            return unlearning_loss(pair_scores(final, n_users, forget_users.to(final.device), forget_items.to(final.device)))
+            scores = pair_scores(final, n_users, forget_users.to(final.device), forget_items.to(final.device))
+            return encoder.unlearning_loss(scores, drawn)
 
         def contrast():
-            partial = encoder.propagated_influence(episode.partial_adjacency)
+            adjacencies = episode.forget_adjacency, episode.partial_adjacency
+            influence, partial = map(encoder.propagated_influence, adjacencies)
             nodes = torch.nonzero(episode.touched).flatten()
             nodes = nodes[torch.randperm(len(nodes), device=nodes.device)[:sample]]
             return contrast_loss(influence, partial, nodes, self.config["ie_contrast_temperature"])

@@ -1,0 +1,42 @@
+"""Retraining in a store: the same model from the start, on the data that remain."""
+
+import os
+
+import torch
+
+from recbole_unlearn.data.split import evaluation_loaders, split
+from recbole_unlearn.deletion.rows import id_of
+from recbole_unlearn.deletion.state import State
+from recbole_unlearn.trainer import train_backbone
+
+FILTERS = ("user_inter_num_interval", "item_inter_num_interval", "val_interval", "load_col")  # the data are past them
+
+
+def retrained(state, data_folder, work_folder):
+    """Train a state's model anew. An interrupted training goes on where it was.
+
+    Args:
+        state (State): whose data remain; its model's table is not used.
+        data_folder (str): holds the dataset's folder, with the ``.inter`` files of the state's data.
+        work_folder (str): for the training's own files.
+
+    Returns:
+        State: with the same ids; nodes without data have the rows of nodes never seen.
+    """
+    config = state.config.replace(
+        **dict.fromkeys(FILTERS),
+        benchmark_filename=["train", "valid", "test"],
+        data_path=os.path.join(data_folder, state.config["dataset"]),
+        checkpoint_dir=work_folder,
+    )
+    dataset, train, valid, test = split(config)
+    valid_data, _ = evaluation_loaders(config, dataset, train, valid, test)
+    table = train_backbone(config, train, "exact", valid_data).model.ego_embeddings().detach()
+    ego = torch.zeros_like(state.model.ego_embeddings())
+    offsets = {"user": (0, 0), "item": (state.model.n_users, train.user_num)}
+    for (side, (here, there)), field in zip(offsets.items(), (train.uid_field, train.iid_field)):
+        tokens = train.field2id_token[field][1:]
+        ids = torch.from_numpy(id_of(state.tokens[side], tokens)) + here
+        ego[ids] = table[there + 1 : there + 1 + len(tokens)]
+    model = state.model.revised(ego, state.model.graph)
+    return State.prepare(state.config, model, state.tokens, state.held_out)

@@ -1,0 +1,224 @@
+"""Folders that are whole or absent, whenever a process is killed, and a lock that dies with its process."""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import time
+from contextlib import contextmanager
+
+import psutil
+
+from recbole_unlearn.errors import UsageError
+
+BUILDING = ".building"  # a folder of this name, or ending in it, is not whole
+STAGED = ".new"  # ending of a link that is not in its place yet
+SECONDS_BETWEEN_TRIES = 0.05  # to get a lock that another process holds
+CHUNK = 2**20  # bytes of a file in memory at a time
+
+
+class Lock:
+    """Exclusive use of a folder among processes.
+
+    The kernel frees an ``flock`` when its process dies. It would live on in forked workers, so they give up their copy.
+
+    Args:
+        folder (str): its file ``lock`` is made if need be, and names the process that holds the lock.
+    """
+
+    _held = set()  # the locks of this process
+
+    def __init__(self, folder):
+        self.folder = folder
+        self._descriptor = None
+
+    @property
+    def held(self):
+        """Whether this process holds the lock."""
+        return self in Lock._held
+
+    def acquire(self, wait_seconds, on_wait=None):
+        """Take the lock, or wait for it.
+
+        Args:
+            wait_seconds (float): how long at most; 0 does not wait.
+            on_wait (callable, optional): called once with the holder's process id if there is need to wait.
+
+        Raises:
+            UsageError: another process holds the lock all the time.
+        """
+        descriptor = os.open(os.path.join(self.folder, "lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self._wait(descriptor, wait_seconds, on_wait)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        Lock._held.add(self)
+
+    def release(self):
+        """Free the lock. A forked child that leaves its parent's block frees nothing."""
+        if self.held:
+            os.ftruncate(self._descriptor, 0)
+            self._close()
+
+    def _wait(self, descriptor, wait_seconds, on_wait):
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            try:
+                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 20, 0).decode()  # empty for an instant after it got the lock
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise UsageError(
+                    f"Store '{self.folder}' is in use by {f'process {holder}' if holder else 'another process'}. "
+                    f"Try again when it has ended, or wait for it longer than {wait_seconds:g} s."
+                )
+            if on_wait and holder:
+                on_wait(int(holder))
+                on_wait = None
+            time.sleep(min(SECONDS_BETWEEN_TRIES, left))
+
+    def _close(self):
+        Lock._held.discard(self)
+        os.close(self._descriptor)  # not LOCK_UN, which in a child would free the parent's lock
+
+    @classmethod
+    def _close_all(cls):
+        for lock in list(cls._held):
+            lock._close()
+
+
+os.register_at_fork(after_in_child=Lock._close_all)
+
+
+def write_folder(folder, write):
+    """Let ``write(temporary_folder)`` fill a folder, and rename it once all of it is on the disk.
+
+    An interruption leaves ``.building`` next to ``folder``, for the caller to remove.
+
+    Args:
+        folder (str): does not exist yet.
+        write (callable): takes the temporary folder, which is empty.
+
+    Returns:
+        dict: each file's name, relative to the folder, to its SHA-256.
+    """
+    parent = os.path.dirname(folder)
+    building = os.path.join(parent, BUILDING)
+    os.mkdir(building)
+    write(building)
+    files = {}
+    for place, _, names in os.walk(building, onerror=_raise):
+        for name in sorted(names):
+            path = os.path.join(place, name)
+            files[os.path.relpath(path, building)] = _sync_and_hash(path)
+        sync_folder(place)
+    os.rename(building, folder)
+    sync_folder(parent)
+    return files
+
+
+@contextmanager
+def built_aside(folder):
+    """Yield an empty folder next to ``folder`` that takes its place at the end of the block, or vanishes on an error.
+
+    What killed processes have left there is removed first.
+
+    Args:
+        folder (str): absolute; nothing may be there. Its parents are made if need be.
+
+    Yields:
+        str: the temporary folder, on the same file system.
+
+    Raises:
+        UsageError: something is at ``folder``.
+    """
+    _refuse_taken(folder)
+    parent, name = os.path.split(folder)
+    os.makedirs(parent, exist_ok=True)
+    for entry in os.listdir(parent):
+        left = re.fullmatch(rf"\.{re.escape(name)}-(\d+){re.escape(BUILDING)}", entry)
+        if left and (int(left[1]) == os.getpid() or not psutil.pid_exists(int(left[1]))):
+            shutil.rmtree(os.path.join(parent, entry))
+    building = os.path.join(parent, f".{name}-{os.getpid()}{BUILDING}")
+    os.mkdir(building)
+    try:
+        yield building
+        sync_folder(building)
+        _refuse_taken(folder)  # by now; and a folder that is not empty could not be renamed over
+        os.rename(building, folder)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    sync_folder(parent)
+
+
+def write_private(path, content):
+    """Write bytes to a new file that only its owner may read, down to the disk."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder):
+    """Make renames and new names in a folder survive a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def stage_link(target, link):
+    """Make a link next to ``link`` that :func:`place_link` puts in its place, which then needs no more disk space.
+
+    Args:
+        target (str): absolute, though the link will be relative, to survive a move of both.
+        link (str): absolute.
+    """
+    os.symlink(os.path.relpath(target, os.path.dirname(link)), link + STAGED)
+
+
+def place_link(link):
+    """Put the staged link in its place: whoever reads it meanwhile finds the old one or the new one."""
+    os.replace(link + STAGED, link)
+    sync_folder(os.path.dirname(link))
+
+
+def repair_link(target, link):
+    """Let a link point to its target, and remove what an interruption has left staged.
+
+    Raises:
+        UsageError: a folder is in its place, as in a copy that has followed links.
+    """
+    if os.path.lexists(link + STAGED):
+        os.remove(link + STAGED)
+    if os.path.isdir(link) and not os.path.islink(link):
+        raise UsageError(f"'{link}' is a folder, but should be a link, which the store makes. Move it away and try again.")
+    if not os.path.islink(link) or os.readlink(link) != os.path.relpath(target, os.path.dirname(link)):
+        stage_link(target, link)
+        place_link(link)
+
+
+def _refuse_taken(path):
+    if os.path.lexists(path):
+        raise UsageError(f"'{path}' exists already. Name a folder that does not, or use the store that is there.")
+
+
+def _raise(error):
+    raise error
+
+
+def _sync_and_hash(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(CHUNK), b""):
+            digest.update(chunk)
+        os.fsync(file.fileno())
+    return digest.hexdigest()

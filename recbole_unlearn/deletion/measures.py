@@ -1,0 +1,59 @@
+"""What a receipt says of a model before and after: its use on validation data, and how forgotten pairs look in it."""
+
+import numpy as np
+import torch
+from scipy.special import expit
+
+from recbole_unlearn.evaluator.evaluator import draw_negatives
+from recbole_unlearn.evaluator.metrics import auc, matching_weights
+from recbole_unlearn.evaluator.ranking import ranking_metrics
+from recbole_unlearn.graph import Graph
+from recbole_unlearn.loss import pair_scores
+
+N_NEGATIVES = 20_000
+K = 20
+
+
+class Measures:
+    """Measures any model of a request in the same way.
+
+    Args:
+        seen (Graph): training edges before the request, which no ranking shows; on the models' device, as all graphs.
+        remaining (Graph): training edges after it.
+        valid, test (Graph): held-out positives that remain.
+        forgotten (tuple of torch.Tensor): users and items of the forgotten training pairs.
+        generator (torch.Generator): draws the pairs never interacted with.
+    """
+
+    def __init__(self, seen, remaining, valid, test, forgotten, generator):
+        self.seen, self.valid = seen, valid
+        observed = Graph.union(seen, valid, test).to("cpu")
+        size = min(N_NEGATIVES, (seen.n_users - 1) * (seen.n_items - 1) - len(observed))
+        held_out = Graph.union(valid, test)
+        self.pairs = {
+            "forget": forgotten,
+            "negative": draw_negatives(observed, size, generator),
+            "test": (held_out.users, held_out.items),
+        }
+        popularity = remaining.degrees()[remaining.n_users :].cpu()
+        of = {name: popularity[items.cpu()].numpy() for name, (_, items) in self.pairs.items()}
+        self.matched = {name: matching_weights(of["forget"], of[name]) for name in ("negative", "test")}
+
+    def scores(self, final):
+        """Scores of the forgotten, negative and held-out pairs, a numpy array each."""
+        device = final.device
+        pairs = {name: (users.to(device), items.to(device)) for name, (users, items) in self.pairs.items()}
+        return {name: pair_scores(final, self.seen.n_users, *pair).cpu().numpy() for name, pair in pairs.items()}
+
+    def __call__(self, final):
+        """All measures, and the scores behind them, of final embeddings of shape ``(N, d)``."""
+        scores = self.scores(final)
+        ranking = ranking_metrics(final, self.seen, self.valid, K)
+        mean = float(expit(scores["forget"].astype(np.float64)).mean()) if len(scores["forget"]) else float("nan")
+        measures = {
+            **ranking,
+            "mean probability": mean,
+            "AUC_FN": auc(scores["forget"], scores["negative"], *self.matched["negative"]),
+            "AUC_FT": auc(scores["forget"], scores["test"], *self.matched["test"]),
+        }
+        return measures, scores

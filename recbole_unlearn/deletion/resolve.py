@@ -1,0 +1,83 @@
+"""What requests mean in a model's data: which rows are theirs, and who is erased with them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from recbole_unlearn.deletion.rows import id_of
+from recbole_unlearn.graph import Graph
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """Requests, resolved together.
+
+    Args:
+        found (dict): request id to a list, one entry a row of the request, of the number of interactions that it names
+            in each part of the data; None for a row that names nobody.
+        keep (dict): part of the data to a boolean tensor, whether each edge of its graph remains.
+        erased (dict): ``user`` and ``item`` to a boolean array, whether each loses its token.
+    """
+
+    found: dict
+    keep: dict
+    erased: dict
+
+    def is_empty(self):
+        """Whether the requests change nothing."""
+        return not any(side.any() for side in self.erased.values()) and all(mask.all() for mask in self.keep.values())
+
+
+def resolve(requests, tokens, graphs):
+    """Look up requests.
+
+    Args:
+        requests (list of DeletionRequest): any number; their union is what goes.
+        tokens (dict): of ``user`` and ``item``, object arrays in the order of internal ids.
+        graphs (dict): part of the data to its graph, on the CPU.
+
+    Returns:
+        Resolution: users and items lose their token if they are named as a whole, or lose their last edge in all parts.
+    """
+    rows = [row for request in requests for row in request.rows]
+    scopes = np.array([scope for scope, _, _ in rows])
+    users = torch.from_numpy(id_of(tokens["user"], [user for _, user, _ in rows]))
+    items = torch.from_numpy(id_of(tokens["item"], [item for _, _, item in rows]))
+    of = {scope: torch.from_numpy(scopes == scope) for scope in ("interaction", "user", "item")}
+    known = {"interaction": (users >= 0) & (items >= 0), "user": users >= 0, "item": items >= 0}
+    pairs, whole_users, whole_items = (of[scope] & known[scope] for scope in ("interaction", "user", "item"))
+    erased = {"user": _mask(len(tokens["user"]), users[whole_users]), "item": _mask(len(tokens["item"]), items[whole_items])}
+
+    counts, keep = {}, {}
+    for part, graph in graphs.items():
+        degrees = graph.degrees()
+        counts[part] = torch.zeros(len(rows), dtype=torch.long)
+        counts[part][pairs] = graph.contains(users[pairs], items[pairs]).long()
+        counts[part][whole_users] = degrees[users[whole_users]]
+        counts[part][whole_items] = degrees[graph.n_users + items[whole_items]]
+        named = Graph.from_edges(users[pairs], items[pairs], graph.n_users, graph.n_items)
+        gone = erased["user"][graph.users] | erased["item"][graph.items] | named.contains(graph.users, graph.items)
+        keep[part] = ~gone
+
+    before = sum(graph.degrees() for graph in graphs.values())
+    after = sum(graph.subgraph(keep[part]).degrees() for part, graph in graphs.items())
+    vanished = dict(zip(("user", "item"), ((before > 0) & (after == 0)).split([len(t) for t in tokens.values()])))
+    erased = {side: (erased[side] | vanished[side]).numpy() for side in erased}
+    somebody = whole_users | whole_items | (pairs & (sum(counts.values()) > 0))
+    cells = zip(somebody.tolist(), *(counts[part].tolist() for part in graphs))
+    found = {}
+    for request in requests:
+        found[request.request_id] = [_found(graphs, next(cells)) for _ in request.rows]
+    return Resolution(found, keep, erased)
+
+
+def _found(graphs, cell):
+    somebody, *counts = cell
+    return dict(zip(graphs, counts)) if somebody else None
+
+
+def _mask(size, ids):
+    mask = torch.zeros(size, dtype=torch.bool)
+    mask[ids] = True
+    return mask

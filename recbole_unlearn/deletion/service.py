@@ -1,0 +1,319 @@
+"""Deletion requests against a saved model, top to bottom: store, requests, revision, measures, receipts."""
+
+import os
+import shutil
+from datetime import timedelta
+from logging import getLogger
+from time import perf_counter
+
+from recbole_unlearn.deletion import evidence
+from recbole_unlearn.deletion.database import explained
+from recbole_unlearn.deletion.exact import retrained
+from recbole_unlearn.deletion.importing import import_checkpoint
+from recbole_unlearn.deletion.receipt import write_receipt
+from recbole_unlearn.deletion.records import iso, now
+from recbole_unlearn.deletion.request_file import read_requests
+from recbole_unlearn.deletion.resolve import resolve
+from recbole_unlearn.deletion.rows import copy_rows
+from recbole_unlearn.deletion.scan import scan
+from recbole_unlearn.deletion.state import MODEL, State, data_file
+from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.report import software_versions
+from recbole_unlearn.saved_model import load_model
+
+REVISED, RETRAINED = "UnlearnRec zero-shot", "Retrain"
+PARTS = ("train", "valid", "test")
+WORK = "work"  # folder of a store for a retraining that is under way
+
+
+def store_folder(checkpoint):
+    """Where the store of a checkpoint is: beside it, ``X.store`` for ``X.pth``."""
+    return f"{os.path.splitext(checkpoint)[0]}.store"
+
+
+def prepare(checkpoint, config_dict=None):
+    """Make the store of a trained checkpoint, with the encoder that serves its requests; once.
+
+    Args:
+        checkpoint (str): written by this package, or by RecBole's own Trainer.
+        config_dict (dict): settings to change, e.g. ``data_path``.
+
+    Returns:
+        Store: what is there already, if it is.
+
+    Raises:
+        UsageError: no checkpoint, or one that does not fit its data.
+    """
+    folder = store_folder(checkpoint)
+    if os.path.isdir(folder):
+        return Store(folder)
+    getLogger().info(f"Preparing {folder}, once: {checkpoint} with its data, and the encoder")
+    imported = import_checkpoint(checkpoint, config_dict)
+    state = imported.state()
+    try:
+        return Store.create(folder, lambda place: state.write(place, imported.write_rows), details=_trained(state))
+    except UsageError:
+        if os.path.isdir(folder):  # another process was faster
+            return Store(folder)
+        raise
+
+
+def dry_run(checkpoint, requests, config_dict=None):
+    """Look requests up without changing anything.
+
+    Args:
+        checkpoint, requests, config_dict: see :func:`unlearn`.
+
+    Returns:
+        dict: request id to the counts that its receipt would have.
+    """
+    folder = store_folder(checkpoint)
+    if os.path.isdir(folder):
+        state = State.load(Store(folder).current().folder, config_dict)
+        config, tokens, graphs = state.config, state.tokens, state.graphs()
+    else:
+        imported = import_checkpoint(checkpoint, config_dict)
+        config, tokens, graphs = imported.config, imported.tokens(), imported.graphs()
+    counts = {}
+    for request in _requests(requests, config):
+        found = resolve([request], tokens, graphs).found[request.request_id]
+        counts[request.request_id] = evidence.counts_of(request, found)
+        getLogger().info(f"{request.request_id} would forget {_in_words(counts[request.request_id])}")
+    return counts
+
+
+def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds=600):
+    """Apply deletion requests to a saved model, through its store.
+
+    Requests that an earlier call left unfinished are applied with them; those that are done already are not applied
+    again. All that are applied together make one new version, or none if they name nothing in the data.
+
+    Args:
+        checkpoint (str): written by this package, or by RecBole's own Trainer. Its store is made if there is none.
+        requests (str or list of DeletionRequest): a file of :func:`~recbole_unlearn.deletion.request_file.read_requests`,
+            or what it returns.
+        config_dict (dict): settings to change.
+        exact (bool): whether to train anew on what remains, in the place of the encoder.
+        wait_seconds (float): how long at most to wait for another process that holds the store.
+
+    Returns:
+        dict: ``store``, ``version``, ``model`` (path of the current model), ``status`` (request id to what
+        :meth:`~recbole_unlearn.deletion.store.Store.submit` said) and ``receipts`` (request id to receipt, of those done).
+
+    Raises:
+        UsageError: a bad request, another process holds the store, or nothing could be changed; nothing is then.
+    """
+    store = prepare(checkpoint, config_dict)
+    waiting = lambda holder: getLogger().info(f"Waiting for process {holder}, which holds the store")  # noqa: E731
+    with explained(store.folder), store.locked(wait_seconds, waiting):
+        _write_receipts(store)
+        loading = perf_counter()
+        before = State.load(store.current().folder, config_dict)
+        loading = perf_counter() - loading
+        requests = _requests(requests, before.config)
+        status = store.submit(requests)
+        pending = store.pending()
+        if pending or exact:
+            _apply(store, before, pending, exact, {"load": loading})
+            _write_receipts(store)
+        store.purge(keep=before.config["unlearn_quarantine_versions"])
+    current = store.current()
+    receipts = {request_id: store.receipt(request_id) for request_id in {**status, **dict.fromkeys(r.request_id for r in pending)}}
+    _tell(status, receipts, current)
+    return {
+        "store": store.folder,
+        "version": current.number,
+        "model": os.path.join(store.folder, "current", MODEL),
+        "status": status,
+        "receipts": receipts,
+    }
+
+
+def verify(checkpoint):
+    """Search the store of a checkpoint for what is to be forgotten; quarantined versions are left out.
+
+    Args:
+        checkpoint (str): its checkpoint.
+
+    Returns:
+        Scan: of the current version and the receipts; with no findings if nothing is left.
+
+    Raises:
+        UsageError: there is no store.
+    """
+    store = Store(store_folder(checkpoint))
+    forgotten, hashed = store.forgotten(), store.keyed_hash
+    config, _, _ = load_model(os.path.join(store.current().folder, MODEL))
+
+    def is_forgotten(users, items):
+        users_gone = {user for user in set(users) if user is not None and hashed("user", user, None) in forgotten}
+        items_gone = {item for item in set(items) if item is not None and hashed("item", None, item) in forgotten}
+        return [
+            user in users_gone or item in items_gone or hashed("interaction", user, item) in forgotten
+            for user, item in zip(users, items)
+        ]
+
+    fields = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
+    scans = [scan(place, is_forgotten, *fields) for place in (store.current().folder, os.path.join(store.folder, "receipts"))]
+    return type(scans[0])([f for each in scans for f in each.files], [f for each in scans for f in each.findings])
+
+
+def _apply(store, before, requests, exact, seconds):
+    """Make a new version without what the requests name, or none if that is nothing."""
+    ids = [request.request_id for request in requests]
+    store.start(ids)
+    try:
+        resolution = resolve(requests, before.tokens, before.graphs())
+        if resolution.is_empty() and not exact:
+            store.finish(_receipts(store, requests, resolution, before, {}), {})
+            return
+        _publish(store, before, requests, resolution, exact, seconds)
+    except UsageError as error:
+        store.fail(ids, str(error))
+        raise
+
+
+def _publish(store, before, requests, resolution, exact, seconds):
+    parent = store.current()
+
+    def write_rows(part, path):
+        copy_rows(data_file(parent.folder, before.config["dataset"], part), path, resolution.keep[part].numpy())
+
+    start = perf_counter()
+    after = before.without(resolution)
+    seconds["encoder"] = perf_counter() - start
+    if exact:
+        start = perf_counter()
+        after = _retrain(store, after, write_rows)
+        seconds = {"load": seconds["load"], "retraining": perf_counter() - start}
+    start = perf_counter()
+    measures, scores = evidence.measured(before, after, resolution)
+    seconds["measures"] = perf_counter() - start
+    start = perf_counter()
+    forgotten = {part: graph.subgraph(~resolution.keep[part]) for part, graph in before.graphs().items()}
+    counts = {"requests": len(requests), "interactions": sum(len(graph) for graph in forgotten.values())}
+    drift = evidence.drift_of(parent.details, counts, measures, before.config)
+    details = _trained(after) if exact else {**parent.details, "drift": drift}
+
+    def receipts(version):
+        seconds["writing"] = perf_counter() - start
+        artefacts = evidence.artefacts_of(version.folder, after, forgotten["train"])
+        common = {
+            "method": version.method,
+            "parent": {"version": parent.number, "sha256": parent.files[MODEL]},
+            "child": {"version": version.number, "sha256": version.files[MODEL]},
+            "measures": measures,
+            "scores": scores,
+            "artefacts": artefacts,
+            "checks": evidence.checks_of(measures, artefacts, before.config["unlearn_least_utility"]),
+            "drift": details["drift"],
+            "seconds": seconds,
+            "batch": len(requests),
+            "quarantined": _quarantined(store, before.config),
+        }
+        return _receipts(store, requests, resolution, before, common)
+
+    hashes = {
+        request.request_id: [
+            store.keyed_hash(*row)
+            for row, found in zip(request.rows, resolution.found[request.request_id])
+            if found is not None
+        ]
+        for request in requests
+    }
+    store.publish(
+        lambda folder: after.write(folder, write_rows),
+        RETRAINED if exact else REVISED,
+        details,
+        receipts,
+        hashes,
+        before.config["unlearn_quarantine_days"],
+    )
+    shutil.rmtree(os.path.join(store.folder, WORK), ignore_errors=True)
+
+
+def _retrain(store, after, write_rows):
+    """Train on what remains, in a folder of the store where an interrupted training of the same data goes on."""
+    work = os.path.join(store.folder, WORK)
+    data = os.path.join(work, "data")
+    shutil.rmtree(data, ignore_errors=True)
+    for part in PARTS:
+        path = data_file(work, after.config["dataset"], part)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_rows(part, path)
+    return retrained(after, data, os.path.join(work, "training"))
+
+
+def _trained(state):
+    """Details of a version that was trained, not revised."""
+    drift = {"requests": 0, "interactions": 0, "share": 0.0, "utility": 1.0, "recommend_retraining": False, "reason": None}
+    return {"trained_on": len(state.model.graph), "drift": drift}
+
+
+def _receipts(store, requests, resolution, state, common):
+    """Request id to receipt; what all requests of a version have in common is given."""
+    submitted = {request["request_id"]: request["submitted_at"] for request in store.requests()}
+    quarantined = [{"version": v.number, "until": v.quarantined_until} for v in store.versions() if v.quarantined_until]
+    shared = {"quarantined": quarantined, "versions": software_versions(state.config["device"]), **common}
+    return {
+        request.request_id: _receipt(store, request, submitted[request.request_id], resolution, state, shared)
+        for request in requests
+    }
+
+
+def _receipt(store, request, submitted_at, resolution, state, shared):
+    found = resolution.found[request.request_id]
+    counts = evidence.counts_of(request, found)
+    return {
+        "request_id": request.request_id,
+        "received_at": request.received_at,
+        "submitted_at": submitted_at,
+        "finished_at": iso(now()),
+        "outcome": "forgotten" if counts["found"] else "not found",
+        "model": state.config["model"],
+        "dataset": state.config["dataset"],
+        "rows": evidence.rows_of(request, found, store.keyed_hash),
+        "counts": counts,
+        **dict.fromkeys(("method", "parent", "child", "measures", "scores", "artefacts", "checks", "drift", "seconds")),
+        "batch": 1,
+        **shared,
+    }
+
+
+def _quarantined(store, config):
+    """The versions that are kept when the next one is current, which quarantines the current one."""
+    until = iso(now() + timedelta(days=config["unlearn_quarantine_days"]))
+    kept = store.versions()[::-1][: config["unlearn_quarantine_versions"]][::-1]
+    return [{"version": version.number, "until": version.quarantined_until or until} for version in kept]
+
+
+def _write_receipts(store):
+    """Write the pages of receipts that have none yet: the database has them from the moment that a request is done."""
+    folder = os.path.join(store.folder, "receipts")
+    for request in store.requests():
+        name = request["request_id"]
+        if request["status"] == "done" and not os.path.exists(os.path.join(folder, f"{name}.json")):
+            write_receipt(store.receipt(name), folder)
+
+
+def _requests(requests, config):
+    if isinstance(requests, str):
+        return read_requests(requests, config["USER_ID_FIELD"], config["ITEM_ID_FIELD"])
+    return list(requests)
+
+
+def _tell(status, receipts, current):
+    logger = getLogger()
+    for request_id, receipt in receipts.items():
+        again = "was done before and changes nothing" if status.get(request_id) == "done" else receipt["outcome"]
+        logger.info(f"{request_id}: {again}; {_in_words(receipt['counts'])}")
+    drift = current.details["drift"]
+    logger.info(f"Current version: {current.number} ({current.method}), {current.folder}")
+    if drift["recommend_retraining"]:
+        logger.warning(f"Retraining is due ({drift['reason']} since the last training): use --exact")
+
+
+def _in_words(counts):
+    found = f"{counts['interactions']} interactions, {counts['users_erased']} users and {counts['items_erased']} items as a whole"
+    return f"{found}; {counts['not_found']} of {counts['rows']} rows not found"

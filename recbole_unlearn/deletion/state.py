@@ -1,0 +1,129 @@
+"""What a version of a store holds: a model, its encoder, and all of its data."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from recbole_unlearn import checkpoint
+from recbole_unlearn.config import Config
+from recbole_unlearn.data.request import Request
+from recbole_unlearn.deletion import rows
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.graph import Graph
+from recbole_unlearn.model import UnlearnableRecommender
+from recbole_unlearn.model.calibrated_encoder import CalibratedEncoder
+from recbole_unlearn.saved_model import load_model, write_model
+from recbole_unlearn.unseen import lost_nodes, never_seen_rows, without_rows
+
+MODEL, ENCODER, DATA = "model.pth", "encoder.pth", "data"  # files and a folder of a version
+HELD_OUT = ("valid", "test")
+
+
+@dataclass(frozen=True)
+class State:
+    """A model in service.
+
+    Args:
+        config (Config): of its training.
+        model (UnlearnableRecommender): on its training graph. Its padding rows are what a node never seen has.
+        tokens (dict): external tokens of ``user`` and ``item``, object arrays in the order of internal ids; None where
+            erased.
+        held_out (dict): the graphs of ``valid`` and ``test``.
+        encoder (CalibratedEncoder): of the model.
+    """
+
+    config: Config
+    model: UnlearnableRecommender
+    tokens: dict
+    held_out: dict
+    encoder: CalibratedEncoder
+
+    @classmethod
+    def load(cls, folder, config_dict=None):
+        """Read the files of a version; nothing in them is executed.
+
+        Raises:
+            UsageError: a file is missing or damaged.
+        """
+        config, model, tokens = load_model(os.path.join(folder, MODEL), config_dict)
+        tokens = {side: np.array(names, dtype=object) for side, names in tokens.items()}
+        held_out = {}
+        for part in HELD_OUT:
+            users, items = rows.read_ids(data_file(folder, config["dataset"], part), config, tokens)
+            held_out[part] = Graph.from_edges(users, items, model.n_users, model.n_items)
+        path = os.path.join(folder, ENCODER)
+        try:
+            encoder = CalibratedEncoder.from_plain(checkpoint.load(path, config["device"]))
+        except Exception as error:
+            raise UsageError(f"'{path}' is no encoder of a store: {str(error).splitlines()[0]}") from None
+        return cls(config, model, tokens, held_out, encoder)
+
+    def graphs(self):
+        """Each part of the data to its graph, on the CPU."""
+        return {"train": self.model.graph.to("cpu"), **self.held_out}
+
+    @classmethod
+    def prepare(cls, config, model, tokens, held_out):
+        """Fit the encoder of a trained model, and let its padding rows be what a node never seen has.
+
+        Args:
+            config, model, tokens, held_out: of the State.
+        """
+        generator = torch.Generator().manual_seed(config["seed"])
+        weight, passes = config["ie_change_weight"], config["ie_passes"]
+        encoder = CalibratedEncoder.fit(model, held_out["valid"], generator, weight, passes)
+        with torch.no_grad():
+            ego = model.ego_embeddings().clone()
+            ego[0], ego[model.n_users] = never_seen_rows(ego, model.graph)
+            nobody = [torch.from_numpy(names == None).to(ego.device) for names in tokens.values()]  # noqa: E711
+            model = model.revised(without_rows(ego, nobody, (ego[0], ego[model.n_users])), model.graph)
+        return cls(config, model, tokens, held_out, encoder)
+
+    def without(self, resolution):
+        """The state after a request, the same encoder pass for all that it names.
+
+        Args:
+            resolution (Resolution): of requests on this state.
+
+        Returns:
+            State: who is erased, or loses the last training edge, has the padding's row.
+        """
+        model, graphs = self.model, self.graphs()
+        gone = ~resolution.keep["train"]
+        request = Request(graphs["train"].users[gone], graphs["train"].items[gone])
+        remaining = graphs["train"].subgraph(~gone)
+        ego = self.encoder(model, remaining.to(model.device), request).ego
+        lost = [
+            torch.from_numpy(erased) | without_edges
+            for erased, without_edges in zip(resolution.erased.values(), lost_nodes(graphs["train"], remaining))
+        ]
+        lost = [side.to(ego.device) for side in lost]
+        revised = model.revised(without_rows(ego, lost, (ego[0], ego[model.n_users])), remaining)
+        return State(
+            self.config,
+            revised,
+            {side: np.where(resolution.erased[side], None, tokens) for side, tokens in self.tokens.items()},
+            {part: graph.subgraph(resolution.keep[part]) for part, graph in self.held_out.items()},
+            self.encoder.without(torch.cat(lost)),
+        )
+
+    def write(self, folder, write_rows):
+        """Write the files of a version.
+
+        Args:
+            folder (str): empty.
+            write_rows (callable): takes the name of a part and the path of the ``.inter`` file to write.
+        """
+        write_model(os.path.join(folder, MODEL), self.model, self.config, self.tokens)
+        checkpoint.save(os.path.join(folder, ENCODER), self.encoder.to_plain())
+        for part in ("train", *HELD_OUT):
+            path = data_file(folder, self.config["dataset"], part)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            write_rows(part, path)
+
+
+def data_file(folder, dataset, part):
+    """Where a part of the data lies, so that RecBole reads it with ``benchmark_filename: [train, valid, test]``."""
+    return os.path.join(folder, DATA, dataset, f"{dataset}.{part}.inter")

@@ -1,0 +1,40 @@
+"""Recall and NDCG by full ranking, as RecBole defines them, straight from embeddings."""
+
+import torch
+
+BLOCK = 2**24  # scores held at a time: 64 MiB
+
+
+def ranking_metrics(final, seen, held_out, k):
+    """Rank all items for each user with held-out items, those it has seen left out.
+
+    Args:
+        final (torch.Tensor): final embeddings, shape ``(N, d)``.
+        seen (Graph): edges whose items are not ranked; on the embeddings' device.
+        held_out (Graph): positives; on the embeddings' device.
+        k (int): length of the ranking; it may exceed the number of items.
+
+    Returns:
+        dict: ``recall@k`` and ``ndcg@k``, means over the users that have held-out items (nan if nobody has).
+        Cost ``O(U I d)``.
+    """
+    users, items = final.split([seen.n_users, seen.n_items])
+    counts = torch.bincount(held_out.users, minlength=seen.n_users)
+    row_starts = torch.searchsorted(seen.users, torch.arange(seen.n_users + 1, device=final.device))
+    discounts = 1 / torch.log2(torch.arange(2, k + 2, device=final.device))
+    ideal = torch.cumsum(discounts, 0)
+    recalls, gains = [], []
+    for some in torch.nonzero(counts).flatten().split(max(1, BLOCK // seen.n_items)):
+        scores = users[some] @ items.t()
+        scores[:, 0] = -torch.inf  # padding
+        sizes = row_starts[some + 1] - row_starts[some]
+        rows = torch.repeat_interleave(torch.arange(len(some), device=final.device), sizes)
+        within = torch.arange(len(rows), device=final.device) - torch.repeat_interleave(torch.cumsum(sizes, 0) - sizes, sizes)
+        scores[rows, seen.items[torch.repeat_interleave(row_starts[some], sizes) + within]] = -torch.inf
+        top = scores.topk(min(k, seen.n_items), dim=1).indices
+        hits = held_out.contains(some[:, None].expand_as(top), top)
+        recalls.append(hits.sum(dim=1) / counts[some])
+        gains.append((hits * discounts[: top.shape[1]]).sum(dim=1) / ideal[counts[some].clamp(max=k) - 1])
+    if not recalls:
+        return {f"recall@{k}": float("nan"), f"ndcg@{k}": float("nan")}
+    return {f"recall@{k}": float(torch.cat(recalls).mean()), f"ndcg@{k}": float(torch.cat(gains).mean())}

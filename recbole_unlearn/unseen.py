@@ -1,0 +1,152 @@
+"""What a model would score a pair, or give a node as its row, had it never been trained on it: what forgetting aims at.
+
+Pairs that were never trained on are plenty: validation positives, random non-interactions, each node's least likely
+partners. A forgotten pair should look like those of them that resemble it in everything but its own memory.
+"""
+
+import lightgbm
+import torch
+
+from recbole_unlearn.data.attack import least_likely_edges
+from recbole_unlearn.evaluator.evaluator import draw_negatives
+from recbole_unlearn.graph import Graph
+from recbole_unlearn.loss import pair_scores
+
+N_LAYERS = 3  # of the features
+N_TREES = 100
+
+
+def propagated_layers(ego, adjacency):
+    """``A E, A^2 E, A^3 E``: what the graph says of each node. Its own row, which remembers its pairs, is left out.
+
+    Args:
+        ego (torch.Tensor): 0-layer table, shape ``(N, d)``.
+        adjacency (torch.Tensor): sparse CSR, shape ``(N, N)``.
+
+    Returns:
+        torch.Tensor: shape ``(N, 3, d)``.
+    """
+    layers = [ego]
+    for _ in range(N_LAYERS):
+        layers.append(adjacency @ layers[-1])
+    return torch.stack(layers[1:], dim=1)
+
+
+def inductive_features(layers, degrees, n_users, users, items):
+    """Dot products of all layers of both sides, and both log degrees, shape ``(B, 11)``.
+
+    Args:
+        layers (torch.Tensor): of :func:`propagated_layers`, shape ``(N, 3, d)``.
+        degrees (torch.Tensor): shape ``(N,)``.
+        n_users (int): nodes that are users.
+        users, items (torch.LongTensor): the pairs, shape ``(B,)``.
+    """
+    products = torch.bmm(layers[users], layers[items + n_users].transpose(1, 2)).flatten(1)
+    counts = torch.stack([degrees[users], degrees[items + n_users]], dim=1)
+    return torch.cat([products, counts.to(products.dtype).log1p()], dim=1)
+
+
+class UnseenScores:
+    """A regression from inductive features to a model's scores, fitted on pairs that it was never trained on.
+
+    Args:
+        booster (lightgbm.Booster): the fitted trees.
+    """
+
+    def __init__(self, booster):
+        self.booster = booster
+
+    @classmethod
+    def fit(cls, model, held_out, generator):
+        """Fit to a trained model.
+
+        Args:
+            model (UnlearnableRecommender): on its training graph.
+            held_out (Graph): positives that it was not trained on (validation data).
+            generator (torch.Generator): draws the other pairs: as many non-interactions and least likely partners.
+        """
+        graph = model.graph.to("cpu")
+        with torch.no_grad():
+            final = model.final_embeddings().cpu()
+            layers = propagated_layers(model.ego_embeddings().detach(), model.adjacency).cpu()
+        users, items = never_seen_pairs(final, graph, held_out, generator)
+        features = inductive_features(layers, graph.degrees(), graph.n_users, users, items)
+        scores = pair_scores(final, graph.n_users, users, items)
+        settings = {"objective": "regression", "verbose": -1, "seed": 0, "deterministic": True, "force_row_wise": True}
+        threads = {"num_threads": torch.get_num_threads()}
+        data = lightgbm.Dataset(features.numpy(), scores.numpy())
+        return cls(lightgbm.train({**settings, **threads}, data, N_TREES))
+
+    def __call__(self, features):
+        """The expected scores, shape ``(B,)``, for features of shape ``(B, 11)``."""
+        if len(features) == 0:
+            return features.new_zeros(0)
+        predicted = self.booster.predict(features.cpu().numpy(), num_threads=torch.get_num_threads())
+        return torch.from_numpy(predicted).to(features)
+
+    def to_text(self):
+        """As plain text, to be kept in a file."""
+        return self.booster.model_to_string()
+
+    @classmethod
+    def from_text(cls, text):
+        """What :meth:`to_text` gave."""
+        return cls(lightgbm.Booster(model_str=text))
+
+
+def never_seen_pairs(final, graph, held_out, generator):
+    """Held-out positives, as many random non-interactions, and as many of the nodes' least likely partners.
+
+    Args:
+        final (torch.Tensor): final embeddings, shape ``(N, d)``.
+        graph, held_out (Graph): training edges, and positives left out of training.
+        generator (torch.Generator): of the draws.
+
+    Returns:
+        tuple of torch.LongTensor: users and items.
+    """
+    observed = Graph.union(graph, held_out)
+    unlikely = least_likely_edges(final, observed, min(len(held_out), graph.n_nodes - 2), 0.0, generator)
+    random_users, random_items = draw_negatives(observed, len(held_out), generator)
+    users = torch.cat([held_out.users, random_users, unlikely.users])
+    items = torch.cat([held_out.items, random_items, unlikely.items])
+    return users, items
+
+
+def never_seen_rows(ego, graph):
+    """The mean row of the users, and of the items, that have no edge: what training leaves of a node that it never saw.
+
+    An item without edges is still drawn as a negative, so that its row is not zero; it is where there is no such node.
+
+    Args:
+        ego (torch.Tensor): 0-layer table, shape ``(N, d)``.
+        graph (Graph): training edges.
+
+    Returns:
+        tuple of torch.Tensor: a user's row and an item's row, shape ``(d,)`` each.
+    """
+    never = graph.degrees().to(ego.device) == 0
+    never[[0, graph.n_users]] = False  # RecBole's padding is never drawn
+    sides = [graph.n_users, graph.n_items]
+    return tuple(side[mask].sum(dim=0) / mask.sum().clamp(min=1) for side, mask in zip(ego.split(sides), never.split(sides)))
+
+
+def without_rows(ego, lost, rows):
+    """A table in which some nodes keep nothing of their rows.
+
+    Args:
+        ego (torch.Tensor): 0-layer table, shape ``(N, d)``.
+        lost (tuple of torch.BoolTensor): of each user and of each item, whether its row is to go.
+        rows (tuple of torch.Tensor): what a user and an item get instead, shape ``(d,)`` each.
+
+    Returns:
+        torch.Tensor: shape ``(N, d)``.
+    """
+    sides = ego.split([len(mask) for mask in lost])
+    return torch.cat([torch.where(mask[:, None], row, side) for side, mask, row in zip(sides, lost, rows)])
+
+
+def lost_nodes(graph, remaining):
+    """The users, and the items, that lose their last edge: a boolean of each user and of each item."""
+    lost = (graph.degrees() > 0) & (remaining.degrees() == 0)
+    return lost.split([graph.n_users, graph.n_items])

@@ -1,0 +1,374 @@
+"""The calibrated encoder against dense float64 solutions of its minimisation, and the method that it serves."""
+
+import copy
+from dataclasses import replace
+from types import SimpleNamespace
+
+import dense
+import numpy as np
+import pytest
+import torch
+
+from recbole_unlearn import checkpoint
+from recbole_unlearn.data.dataset import with_edges_of
+from recbole_unlearn.data.request import Request, edges_of
+from recbole_unlearn.graph import Graph
+from recbole_unlearn.method import METHODS
+from recbole_unlearn.model import calibrated_encoder
+from recbole_unlearn.model.calibrated_encoder import (
+    SPREAD,
+    CalibratedEncoder,
+    CalibratedTable,
+    PairMetric,
+    Revision,
+    response,
+    second_moment,
+)
+from recbole_unlearn.unseen import inductive_features, never_seen_rows, propagated_layers
+
+BACKBONES = ["BPR", "LightGCN", "SGL", "SimGCL"]
+N_USERS, N_ITEMS, DIMENSION = 7, 6, 3
+N_NODES = N_USERS + N_ITEMS
+NONE = torch.empty(0, dtype=torch.long)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+class Problem:
+    """Embeddings, remaining pairs, and gaps of forgotten pairs, at random; user 1 and item 1 keep no pair."""
+
+    def __init__(self, dtype=torch.float32):
+        users = torch.randint(2, N_USERS, (14,), generator=seeded())
+        items = torch.randint(2, N_ITEMS, (14,), generator=seeded(1))
+        self.degrees = Graph.from_edges(users, items, N_USERS, N_ITEMS).degrees()
+        self.users, self.items = torch.tensor([1, 2, 2, 3, 3, 5]), torch.tensor([2, 2, 3, 3, 1, 4])
+        self.final = torch.randn(N_NODES, DIMENSION, generator=seeded(2)).to(dtype)
+        self.gain = (0.3 + torch.rand(N_NODES, generator=seeded(3))).to(dtype)
+        self.cost = (0.2 + torch.rand(N_NODES, generator=seeded(4))).to(dtype)
+        self.gaps = torch.rand(len(self.users), generator=seeded(5)).to(dtype)
+
+    def least_change(self, weight, gaps=None):
+        metric = PairMetric(self.final, self.degrees, N_USERS, self.gain, self.cost)
+        return metric.least_change(self.users, self.items, self.gaps if gaps is None else gaps, weight)
+
+    def jacobian(self):
+        """Of the forgotten pairs' scores in the rows, shape ``(F, N d)``."""
+        final, gain = self.final.double().numpy(), self.gain.double().numpy()
+        matrix = np.zeros((len(self.users), N_NODES, DIMENSION))
+        for row, (user, item) in enumerate(zip(self.users.tolist(), (self.items + N_USERS).tolist())):
+            matrix[row, user] = gain[user] * final[item]
+            matrix[row, item] = gain[item] * final[user]
+        return matrix.reshape(len(self.users), -1)
+
+    def cost_matrix(self, weight):
+        """Of the penalty, shape ``(N d, N d)``: a block ``nu 2 d_v c_v C_v`` for each node."""
+        final, degrees = self.final.double().numpy(), self.degrees.double().numpy()
+        of_users, of_items = (moment(side, counts) for side, counts in sides(final, degrees))
+        matrix = np.zeros((N_NODES, DIMENSION, N_NODES, DIMENSION))
+        for node in range(N_NODES):
+            scored_with = of_items if node < N_USERS else of_users
+            matrix[node, :, node] = weight * 2 * degrees[node] * float(self.cost[node]) * scored_with
+        return matrix.reshape(N_NODES * DIMENSION, -1)
+
+    def solution(self, weight):
+        """By the normal equations of the rows that may move."""
+        jacobian, cost = self.jacobian(), self.cost_matrix(weight)
+        free = np.repeat(self.degrees.numpy() > 0, DIMENSION)
+        change = np.zeros(N_NODES * DIMENSION)
+        normal = jacobian[:, free].T @ jacobian[:, free] + cost[np.ix_(free, free)]
+        change[free] = np.linalg.solve(normal, -jacobian[:, free].T @ self.gaps.double().numpy())
+        return change.reshape(N_NODES, DIMENSION)
+
+    def objective(self, change, weight):
+        flat = np.asarray(change, dtype=float).ravel()
+        return np.square(self.gaps.double().numpy() + self.jacobian() @ flat).sum() + flat @ self.cost_matrix(weight) @ flat
+
+
+def sides(final, degrees):
+    return (final[:N_USERS], degrees[:N_USERS]), (final[N_USERS:], degrees[N_USERS:])
+
+
+def moment(side, counts):
+    """The second moment in float64, from its formula."""
+    of_pairs = sum(count * np.outer(row, row) for count, row in zip(counts, side)) / max(1, counts.sum())
+    of_nodes = sum(np.outer(row, row) for row in side[1:]) / (len(side) - 1)
+    half = (of_pairs + of_nodes) / 2
+    return half + SPREAD * np.trace(half) / len(half) * np.eye(len(half))
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    """Let the solver go on to the end."""
+    monkeypatch.setattr(calibrated_encoder, "TOLERANCE", 1e-12)
+    monkeypatch.setattr(calibrated_encoder, "ITERATIONS", 500)
+
+
+@pytest.mark.parametrize("weight", [0.01, 0.3, 10.0])
+def test_least_change_is_the_minimum(exact, weight):
+    problem = Problem()
+    np.testing.assert_allclose(problem.least_change(weight), problem.solution(weight), atol=1e-4)
+
+
+@pytest.mark.parametrize("weight", [0.01, 0.3, 10.0])
+def test_as_exact_as_it_is_shipped_it_gains_most_of_what_there_is(weight):
+    problem = Problem()
+    changes = np.zeros((N_NODES, DIMENSION)), problem.least_change(weight), problem.solution(weight)
+    none, shipped, least = (problem.objective(change, weight) for change in changes)
+    assert none - shipped > 0.85 * (none - least) > 0
+
+
+def test_least_change_in_double_precision_is_the_minimum_to_nine_places(exact):
+    problem = Problem(torch.float64)
+    np.testing.assert_allclose(problem.least_change(0.3), problem.solution(0.3), atol=1e-9)
+
+
+def test_no_gaps_no_change():
+    problem = Problem()
+    assert not problem.least_change(0.3, torch.zeros_like(problem.gaps)).any()
+
+
+def test_only_ends_of_the_pairs_that_keep_other_pairs_move():
+    problem = Problem()
+    moved = problem.least_change(0.3).any(dim=1)
+    named = torch.zeros(N_NODES, dtype=torch.bool)
+    named[problem.users] = named[problem.items + N_USERS] = True
+    assert named[[1, N_USERS + 1]].all() and not problem.degrees[[1, N_USERS + 1]].any()
+    assert torch.equal(moved, named & (problem.degrees > 0))
+
+
+def test_second_moment_is_its_formula_and_positive_definite():
+    problem = Problem()
+    for side, counts in sides(problem.final, problem.degrees):
+        expected = moment(side.double().numpy(), counts.double().numpy())
+        np.testing.assert_allclose(second_moment(side, counts), expected, atol=1e-5)
+    flat = torch.zeros(5, 4)
+    flat[:, 0] = 1  # embeddings on a line
+    some, none = torch.ones(5), torch.zeros(5)
+    for embeddings, counts in ((flat, some), (flat * 0, some), (flat, none), (flat[:1], some[:1])):
+        values = torch.linalg.eigvalsh(second_moment(embeddings, counts))
+        assert values.min() > 0, values
+
+
+def powers(model):
+    matrix = dense.graph_adjacency(model.graph)
+    return [np.linalg.matrix_power(matrix, l) for l in range(model.n_layers + 1)]
+
+
+@pytest.mark.parametrize("backbone", ["LightGCN", "SimGCL"])
+def test_response_is_that_of_the_readout(prepared, monkeypatch, backbone):
+    """Random signs err by ``sum_j!=i R_ij^2`` in the variance of a diagonal, and twice the square of it in the cost's."""
+    n_probes = 2**14
+    monkeypatch.setattr(calibrated_encoder, "N_PROBES", n_probes)
+    model = prepared(backbone, epochs=1, eval_step=1).original
+    of_layers = powers(model)
+    readout = np.mean(of_layers if backbone == "LightGCN" else of_layers[1:], axis=0)
+    gain, cost = response(model, seeded())
+    squares = np.square(readout)
+    others = squares.sum(axis=1) - np.diag(squares)
+    gain_error = np.sqrt(others / n_probes)
+    cost_error = np.sqrt(2 * (squares.sum(axis=1) ** 2 - (squares**2).sum(axis=1)) / n_probes)
+    assert (np.abs(gain.numpy() - np.diag(readout)) <= 5 * gain_error + 1e-5).all()
+    assert (np.abs(cost.numpy() - np.diag(readout.T @ readout)) <= 5 * cost_error + 1e-5).all()
+    assert gain_error.max() < 0.1 * np.diag(readout)[model.graph.degrees() > 0].mean()  # so that it says something
+
+
+def test_response_of_a_model_without_propagation_is_one(prepared):
+    model = prepared("BPR", epochs=1, eval_step=1).original
+    gain, cost = response(model, seeded())
+    assert (gain == 1).all() and (cost == 1).all()
+
+
+@pytest.fixture
+def fitted(prepared):
+    """A trained model, a request on it, and its encoder: ``fitted("BPR", weight=1e-3)``."""
+
+    def fit(backbone="LightGCN", weight=0.3, passes=2, **changes):
+        run = prepared(backbone, unlearn_methods="UnlearnRec", **{"epochs": 8, "forget_ratio": 0.1, **changes})
+        run.encoder = CalibratedEncoder.fit(run.original, run.data.valid, seeded(), weight, passes)
+        run.n_users, run.request, run.remaining = run.original.n_users, run.data.request, run.data.remaining_graph
+        return run
+
+    return fit
+
+
+def scores_of(run, ego):
+    """The forgotten pairs' scores with a table on the remaining graph, in float64 from the formula."""
+    matrix = dense.graph_adjacency(run.remaining)
+    table = ego.detach().double().numpy()
+    n_layers = getattr(run.original, "n_layers", 0)
+    final = dense.mean_propagation([matrix] * n_layers, table)
+    return (final[run.request.users] * final[run.request.items + run.n_users]).sum(axis=1)
+
+
+def unseen_scores_of(run):
+    """What the encoder's regression expects of the forgotten pairs before they are forgotten."""
+    layers = propagated_layers(run.original.ego_embeddings().detach(), run.remaining.adjacency)
+    pairs = run.request.users, run.request.items
+    features = inductive_features(layers, run.remaining.degrees(), run.n_users, *pairs)
+    return run.encoder.scores(features).double().numpy()
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_only_rows_of_the_request_move(fitted, backbone):
+    run = fitted(backbone, forget_ratio=0.02)
+    revision = run.encoder(run.original, run.remaining, run.request)
+    moved = (revision.ego != run.original.ego_embeddings()).any(dim=1)
+    named = torch.zeros(len(moved), dtype=torch.bool)
+    named[run.request.users] = named[run.request.items + run.n_users] = True
+    assert moved.any() and not moved[~named].any() and not named.all()
+    assert not revision.ego.requires_grad
+
+
+@pytest.mark.parametrize("backbone", ["BPR", "LightGCN"])
+def test_forgotten_pairs_come_to_their_targets(fitted, exact, backbone):
+    run = fitted(backbone, weight=1e-4, passes=5, forget_ratio=0.03)
+    revision = run.encoder(run.original, run.remaining, run.request)
+    before, after = (scores_of(run, ego) - revision.targets.numpy() for ego in (run.original.ego_embeddings(), revision.ego))
+    assert (before > 0.05).sum() > 2 and revision.matters.all()
+    assert np.abs(after).max() < 0.05 * before.max()
+
+
+def test_a_larger_weight_moves_less(fitted, exact):
+    run = fitted(passes=1)
+    ego, lengths, gaps = run.original.ego_embeddings().detach(), [], []
+    for weight in (1e-3, 0.3, 30.0, 1e6):
+        run.encoder.weight = weight
+        revision = run.encoder(run.original, run.remaining, run.request)
+        lengths.append(float((revision.ego - ego).norm()))
+        gaps.append(np.square(scores_of(run, revision.ego) - revision.targets.double().numpy()).sum())
+    assert lengths == sorted(lengths, reverse=True) and gaps == sorted(gaps)
+    assert lengths[-1] < 1e-3 * lengths[0] and gaps[0] < 0.5 * gaps[-1]
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+def test_no_target_is_above_the_pairs_own_score_without_its_edge(fitted, passes):
+    run = fitted(passes=passes)
+    targets = run.encoder(run.original, run.remaining, run.request).targets.double().numpy()
+    unseen = unseen_scores_of(run)
+    own = scores_of(run, run.original.ego_embeddings())
+    assert (targets <= own + 1e-5).all() and (unseen > own).any() and (unseen < own).any()
+    if passes == 1:  # later ones ask again what the revised table expects
+        np.testing.assert_allclose(targets, np.minimum(unseen, own), atol=1e-5)
+
+
+def test_pairs_below_what_is_expected_change_nothing(fitted):
+    run = fitted()
+    run.encoder.scores = lambda features: features.new_full((len(features),), 1e6)
+    revision = run.encoder(run.original, run.remaining, run.request)
+    assert torch.equal(revision.ego, run.original.ego_embeddings())
+    np.testing.assert_allclose(revision.targets, scores_of(run, run.original.ego_embeddings()), atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_an_empty_request_is_the_same_table(fitted, backbone):
+    run = fitted(backbone)
+    revision = run.encoder(run.original, run.data.graph, Request(NONE, NONE))
+    assert torch.equal(revision.ego, run.original.ego_embeddings())
+    assert len(revision.targets) == len(revision.matters) == 0
+
+
+def test_pairs_with_an_end_that_leaves_do_not_matter_and_it_stays(fitted):
+    run = fitted()
+    user, graph = 3, run.data.graph
+    gone = (graph.users == user) | (torch.arange(len(graph)) % 10 == 0)
+    run.request, remaining = Request(graph.users[gone], graph.items[gone]), graph.subgraph(~gone)
+    revision = run.encoder(run.original, remaining, run.request)
+    degrees = remaining.degrees()
+    expected = (degrees[run.request.users] > 0) & (degrees[run.request.items + run.n_users] > 0)
+    assert torch.equal(revision.matters, expected) and 0 < expected.sum() < len(expected)
+    assert torch.equal(revision.ego[user], run.original.ego_embeddings()[user])
+
+
+def test_whatever_is_kept_in_a_file_revises_alike(fitted, tmp_path):
+    run = fitted()
+    checkpoint.save(tmp_path / "encoder.pth", run.encoder.to_plain())
+    again = CalibratedEncoder.from_plain(checkpoint.load(tmp_path / "encoder.pth"))
+    first, second = (encoder(run.original, run.remaining, run.request) for encoder in (run.encoder, again))
+    for name in ("ego", "targets", "matters"):
+        assert torch.equal(getattr(first, name), getattr(second, name)), name
+    assert not torch.equal(first.ego, run.original.ego_embeddings())
+
+
+def test_nodes_that_the_encoder_is_without_do_not_move(fitted):
+    run = fitted()
+    lost = torch.zeros(run.data.graph.n_nodes, dtype=torch.bool)
+    user, item = run.request.users[0], run.request.items[0] + run.n_users
+    lost[torch.stack([user, item])] = True
+    ego, kept, smaller = run.original.ego_embeddings(), copy.deepcopy(run.encoder.to_plain()), run.encoder.without(lost)
+    revised = [encoder(run.original, run.remaining, run.request).ego for encoder in (run.encoder, smaller)]
+    moved = [(table != ego).any(dim=1) for table in revised]
+    assert moved[0][lost].all() and not moved[1][lost].any() and moved[1].any()
+    for name in ("gain", "cost"):
+        before, after = getattr(run.encoder, name), getattr(smaller, name)
+        assert torch.equal(after, torch.where(lost, 0, before)) and torch.equal(before, kept[name]), name
+
+
+def test_the_table_of_a_revision():
+    ego, final = torch.randn(5, 2, generator=seeded()), torch.zeros(5, 2)
+    revision = Revision(ego, torch.tensor([0.0, 1.0, -2.0, 5.0]), torch.tensor([True, True, True, False]))
+    module = CalibratedTable(revision, final)
+    assert torch.equal(module(None, None), ego) and module(None, None).requires_grad
+    scores = torch.tensor([0.5, -7.0, 1.0, 99.0], requires_grad=True)
+    loss = module.unlearning_loss(scores, torch.tensor([0, 2, 1, 3]))
+    assert loss.item() == pytest.approx((0.5 * 0.5**2 + (5 - 0.5) + 0 + 0) / 4)  # Huber: half the square up to 1
+    loss.backward()
+    assert scores.grad.tolist() == pytest.approx([0.5 / 4, -1 / 4, 0, 0])
+    with torch.no_grad():
+        module.ego += 1
+    assert not torch.equal(module.ego, ego), "fine-tuning would change the revision"
+
+
+TARGETS = ["unseen", "negative"]
+
+
+def unlearned(run):
+    """Stage to model."""
+    method = METHODS["UnlearnRec"](run.config, run.data, run.original)
+    method.prepare()
+    return {stage.name: stage.model for stage in method.unlearn()}
+
+
+@pytest.mark.parametrize("backbone", ["BPR", "SGL"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_unlearnrec_of_either_target(prepared, tmp_path, target, backbone):
+    run = prepared(backbone, unlearn_methods="UnlearnRec", ie_target=target)
+    before, results = copy.deepcopy(run.original.state_dict()), []
+    for folder in ("first", "second"):
+        torch.manual_seed(len(results))
+        config = run.config.replace(checkpoint_dir=str(tmp_path / folder))
+        results.append(unlearned(SimpleNamespace(config=config, data=run.data, original=run.original)))
+    assert list(results[0]) == ["zero-shot", "fine-tuned"]
+    tables = [{stage: model.ego_embeddings() for stage, model in result.items()} for result in results]
+    for stage, table in tables[0].items():
+        assert table.isfinite().all() and torch.equal(table, tables[1][stage]), stage
+        assert not torch.equal(table, run.original.ego_embeddings()), stage
+    assert all(torch.equal(value, before[name]) for name, value in run.original.state_dict().items())
+    assert torch.equal(run.original.graph.users, run.data.graph.users)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_user_who_leaves_has_the_row_of_one_never_seen(prepared, target):
+    run = prepared(unlearn_methods="UnlearnRec", ie_target=target)
+    graph, user = run.data.graph, 5
+    never = edges_of(graph, users=torch.tensor([1, 2]))  # users that the model has never seen, as it is told
+    graph = graph.without(never.users, never.items)
+    request = edges_of(graph, users=torch.tensor([user]))
+    remaining = graph.without(request.users, request.items)
+    train, rest = (with_edges_of(run.data.train, edges) for edges in (graph, remaining))
+    run.data = replace(run.data, graph=graph, train=train, request=request, remaining_graph=remaining, remaining=rest)
+    run.original = run.original.revised(run.original.ego_embeddings(), graph)
+    row, _ = never_seen_rows(run.original.ego_embeddings(), graph)
+    np.testing.assert_allclose(row.detach(), run.original.ego_embeddings()[[1, 2]].mean(dim=0).detach(), atol=1e-6)
+    for stage, model in unlearned(run).items():
+        assert torch.equal(model.ego_embeddings()[user], row), stage
+
+
+def test_a_hardly_trained_model_has_less_to_forget(prepared):
+    changes = []
+    for epochs in (40, 1):
+        run = prepared(epochs=epochs, eval_step=1, unlearn_methods="UnlearnRec", forget_ratio=0.05)
+        ego = run.original.ego_embeddings().detach()
+        changes.append(float((unlearned(run)["zero-shot"].ego_embeddings().detach() - ego).norm() / ego.norm()))
+    assert changes[1] < changes[0]

@@ -1,0 +1,439 @@
+"""Real deletion requests against a saved model: what is named is gone, everything else stays, and receipts say so."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny_rows, write_atomic
+from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
+from served import PARTS, as_typed, check_version, contents, data_of, edges_of, item, pairs, scores_of, train, user, without
+from test_cli import SCRIPT
+from test_stock_checkpoint import trained as stock  # noqa: F401  (a fixture)
+from test_store import everything
+
+import recbole_unlearn
+from recbole_unlearn import checkpoint
+from recbole_unlearn.config import Config
+from recbole_unlearn.data.split import evaluation_loaders, split
+from recbole_unlearn.deletion import service
+from recbole_unlearn.deletion.request_file import DeletionRequest
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.saved_model import load_model
+from recbole_unlearn.trainer import train_backbone
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data_path):
+    return train(tmp_path_factory.mktemp("trained"), data_path)
+
+
+@pytest.fixture
+def path(trained, tmp_path, monkeypatch):
+    """A copy of the checkpoint, without a store."""
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("saved")
+    return shutil.copy(trained, tmp_path / "saved")
+
+
+@pytest.fixture
+def store(path):
+    return service.prepare(path)
+
+
+def current(path):
+    return Path(service.store_folder(path), "current")
+
+
+def version_numbers(path):
+    return [version.number for version in service.prepare(path).versions()]
+
+
+# What is gone, and what stays
+
+IN_PART = {part: f"a pair of {part}" for part in PARTS}
+REQUESTS = {
+    "pairs": lambda data: pairs("r1", *(rows[0] for rows in data.values())),
+    "user": lambda data: user("r1", "u17"),
+    "item": lambda data: item("r1", "i23"),
+    "all": lambda data: DeletionRequest(
+        "r1", [("user", "u17", None), ("item", None, "i23"), ("interaction", *data["train"][0]), ("user", "u999", None)]
+    ),
+    **{what: lambda data, part=part: pairs("r1", data[part][-1]) for part, what in IN_PART.items()},
+    "all of a user's pairs": lambda data: pairs("r1", *(row for rows in data.values() for row in rows if row[0] == "u17")),
+    "half of the users": lambda data: DeletionRequest("r1", [("user", f"u{i}", None) for i in range(20)]),
+}
+
+
+@pytest.mark.parametrize("what", REQUESTS)
+def test_exactly_what_is_named_is_gone(store, path, what):
+    before = data_of(current(path))
+    assert {part: len(rows) for part, rows in before.items()} == {"train": 320, "valid": 40, "test": 40}
+    check_version(current(path), before)
+    request = REQUESTS[what](before)
+    remaining = without(before, request)
+    assert sum(map(len, remaining.values())) < 400
+    result = service.unlearn(path, [request])
+    assert result["version"] == 2 and result["status"] == {"r1": "new"}
+    assert result["model"] == str(current(path) / "model.pth") and result["store"] == store.folder
+    check_version(current(path), remaining)
+
+
+@pytest.mark.parametrize("what", ["train", "valid", "test"])
+def test_held_out_rows_move_no_other_row_of_the_table(store, path, what):
+    request = pairs("r1", data_of(current(path))[what][0])
+    before = checkpoint.load(current(path) / "model.pth")["state_dict"]
+    service.unlearn(path, [request])
+    after = checkpoint.load(current(path) / "model.pth")["state_dict"]
+    assert all(torch.equal(before[name], after[name]) for name in before) == (what != "train")
+
+
+@pytest.mark.parametrize("what, tokens", [("user", ["u17"]), ("item", ["i23"]), ("all of a user's pairs", ["u17"])])
+def test_no_byte_names_the_erased(store, path, what, tokens):
+    before = data_of(current(path))
+    assert all(any(token.encode() in content for content in contents(current(path)).values()) for token in tokens)
+    service.unlearn(path, [REQUESTS[what](before)])
+    old = Path("versions", "0001")
+    files = {name: content for name, content in contents(store.folder).items() if old not in Path(name).parents}
+    assert {"store.db", "receipts/r1.json", "receipts/r1.html", "versions/0002/model.pth"} <= set(files)
+    assert [name for name, content in files.items() if any(token.encode() in content for token in tokens)] == []
+
+
+def test_erased_keep_nothing_but_their_place(store, path):
+    first = checkpoint.load(current(path) / "model.pth")
+    service.unlearn(path, [user("r1", "u17"), item("r2", "i23")])
+    now = checkpoint.load(current(path) / "model.pth")
+    for side, token in (("user", "u17"), ("item", "i23")):
+        tokens, place = first[f"{side}_tokens"], first[f"{side}_tokens"].index(token)
+        assert now[f"{side}_tokens"] == [*tokens[:place], None, *tokens[place + 1 :]]
+        before, after = (state["state_dict"][f"{side}_embedding.weight"] for state in (first, now))
+        assert not torch.equal(before[place], before[0]) and torch.equal(after[place], after[0])
+    encoder = checkpoint.load(current(path) / "encoder.pth")
+    places = [first["user_tokens"].index("u17"), len(first["user_tokens"]) + first["item_tokens"].index("i23")]
+    assert (encoder["gain"][places] == 0).all() and (encoder["cost"][places] == 0).all()
+
+
+def test_a_forgotten_pair_scores_lower(store, path):
+    """Compared with what the model alone gives, without the edge: the row is revised, not the graph only."""
+    edges, before = edges_of(current(path)), load_model(str(current(path) / "model.pth"))[1]
+    service.unlearn(path, [pairs("r1", *edges[:40:4])])
+    after = load_model(str(current(path) / "model.pth"))[1]
+    dropped = before.revised(before.ego_embeddings(), after.graph)
+    ends = before.graph.users[:40:4], before.graph.items[:40:4]
+    assert scores_of(after)[ends].mean() < scores_of(dropped)[ends].mean() < scores_of(before)[ends].mean()
+
+
+def test_the_old_version_is_quarantined_and_still_loads(store, path):
+    before = contents(current(path))
+    service.unlearn(path, [user("r1", "u17")], {"unlearn_quarantine_days": 3})
+    first, second = store.versions()
+    assert contents(first.folder) == before and second.quarantined_until is None
+    due = datetime.fromisoformat(first.quarantined_until) - datetime.now(timezone.utc)
+    assert timedelta(days=3, minutes=-5) < due <= timedelta(days=3)
+    assert "u17" in load_model(str(Path(first.folder, "model.pth")))[2]["user"]
+
+
+@pytest.mark.parametrize("keep, left", [(0, [4]), (1, [3, 4]), (3, [1, 2, 3, 4])])
+def test_only_some_old_versions_stay(store, path, keep, left):
+    for number in range(3):
+        service.unlearn(path, [user(f"r{number}", f"u{number}")], {"unlearn_quarantine_versions": keep})
+    assert version_numbers(path) == left
+    assert sorted(os.listdir(Path(store.folder, "versions"))) == [f"{number:04d}" for number in left]
+    listed = [entry["version"] for entry in store.receipt("r2")["quarantined"]]
+    assert listed == left[:-1], "A receipt names the versions that still hold what is forgotten"
+
+
+# Receipts
+
+
+def test_receipts(store, path):
+    before = data_of(current(path))
+    both = [REQUESTS["all"](before), pairs("r2", before["valid"][3], ("u1", "nothing"))]
+    service.unlearn(path, both)
+    first, second = (json.loads(Path(store.folder, "receipts", f"{name}.json").read_text()) for name in ("r1", "r2"))
+    of_user, of_item = (
+        {part: sum(row[side] == token for row in rows) for part, rows in before.items()}
+        for side, token in enumerate(("u17", "i23"))
+    )
+    pair, nothing = {"train": 1, "valid": 0, "test": 0}, {"train": 0, "valid": 0, "test": 0}
+    assert [(row["scope"], row["found"]) for row in first["rows"]] == [
+        ("interaction", pair),
+        ("item", of_item),
+        ("user", of_user),
+        ("user", nothing),
+    ]
+    n_named = 1 + sum(of_user.values()) + sum(of_item.values())
+    counts = {"rows": 4, "found": 3, "not_found": 1, "interactions": n_named, "users_erased": 1, "items_erased": 1}
+    assert first["counts"] == counts and first["batch"] == second["batch"] == 2
+    assert second["counts"]["interactions"] == second["counts"]["not_found"] == 1
+    assert first["outcome"] == second["outcome"] == "forgotten" and first["method"] == "UnlearnRec zero-shot"
+    assert first["rows"][2]["hash"] == store.keyed_hash("user", "u17", None)
+    assert [entry["leftovers"] for entry in first["artefacts"]] == [0] * 5
+    assert [check["passed"] for check in first["checks"]][1:] == [True, True]
+    for entry, version in zip((first["parent"], first["child"]), store.versions()):
+        assert entry == {"version": version.number, "sha256": version.files["model.pth"]}
+    assert [entry["version"] for entry in first["quarantined"]] == [1]
+    page = Path(store.folder, "receipts", "r1.html").read_text()
+    assert first["rows"][2]["hash"] in page and f"{n_named} interactions" in page
+
+
+def test_a_missing_receipt_is_written_again(store, path):
+    service.unlearn(path, [user("r1", "u17")])
+    before = contents(store.folder)
+    shutil.rmtree(Path(store.folder, "receipts"))
+    service.unlearn(path)
+    assert contents(store.folder) == before
+
+
+# The same again
+
+
+def test_the_same_file_twice_changes_nothing(store, path, caplog):
+    file = write_atomic(Path("requests.inter").absolute(), [("u17", "")])
+    (name,) = service.unlearn(path, file)["status"]
+    before = contents(store.folder)
+    caplog.set_level("INFO")
+    result = service.unlearn(path, file)
+    assert result["status"] == {name: "done"} and result["version"] == 2 and result["receipts"][name]["counts"]["found"] == 1
+    assert contents(store.folder) == before and version_numbers(path) == [1, 2]
+    assert f"{name}: was done before and changes nothing" in caplog.text
+
+
+def test_a_known_id_with_other_rows_is_refused(store, path):
+    service.unlearn(path, [user("r1", "u17")])
+    before = contents(store.folder)
+    with pytest.raises(UsageError, match="'r1' is known with other rows"):
+        service.unlearn(path, [user("r2", "u3"), user("r1", "u18")])
+    assert contents(store.folder) == before
+
+
+def test_what_is_gone_already_is_not_found(store, path):
+    pair = data_of(current(path))["train"][5]
+    service.unlearn(path, [user("r1", "u17"), pairs("r2", pair)])
+    before = contents(current(path))
+    result = service.unlearn(path, [DeletionRequest("r3", [("user", "u17", None), ("interaction", *pair), ("item", None, "i99")])])
+    receipt = json.loads(Path(store.folder, "receipts", "r3.json").read_text())
+    assert receipt == store.receipt("r3") == result["receipts"]["r3"] and receipt["outcome"] == "not found"
+    nothing = {"rows": 3, "found": 0, "not_found": 3, "interactions": 0, "users_erased": 0, "items_erased": 0}
+    assert receipt["counts"] == nothing and receipt["measures"] is None
+    assert contents(current(path)) == before and version_numbers(path) == [1, 2]
+
+
+def test_one_by_one_or_together(store, path, tmp_path):
+    data = data_of(current(path))
+    rows = [row for part in PARTS for row in data[part] if row[0] not in ("u3", "u4", "u5") and row[1] not in ("i1", "i2")]
+    requests = [user("r0", "u3"), item("r1", "i1"), user("r2", "u4"), item("r3", "i2"), user("r4", "u5")]
+    requests += [pairs(f"r{5 + n}", rows[n * 60], rows[n * 60 + 7]) for n in range(5)]
+    together = shutil.copytree(tmp_path / "saved", tmp_path / "together", symlinks=True) / "X.pth"
+    for number, request in enumerate(requests, 2):
+        assert service.unlearn(path, [request])["version"] == number
+    union = DeletionRequest("union", [row for request in requests for row in request.rows])
+    assert service.unlearn(together, [union])["version"] == 2
+    remaining = without(data, *requests)
+    check_version(current(path), remaining)
+    check_version(current(together), remaining)
+    one, other = (checkpoint.load(current(each) / "model.pth") for each in (path, together))
+    assert one["user_tokens"] == other["user_tokens"] and one["item_tokens"] == other["item_tokens"]
+    assert version_numbers(path) == [8, 9, 10, 11]
+
+
+# Looking first
+
+
+@pytest.mark.parametrize("has_store", [False, True])
+def test_a_dry_run_changes_no_file(path, tmp_path, has_store):
+    if has_store:
+        service.unlearn(path, [user("r1", "u3")])
+    write_atomic(tmp_path / "requests.inter", [("r2", "u17", ""), ("r2", "", "i23"), ("r3", "u3", "i4")], ("request_id", "user_id", "item_id"))
+    before = everything(tmp_path)
+    counts = service.dry_run(path, "requests.inter")
+    code, out, err = as_typed(f"--checkpoint={path}", "--forget_file=requests.inter", "--dry_run")
+    assert everything(tmp_path) == before
+    assert code == 0 and err == "" and "r2 would forget" in out
+    receipts = service.unlearn(path, "requests.inter")["receipts"]
+    assert counts == {name: receipt["counts"] for name, receipt in receipts.items()}
+    assert counts["r2"]["interactions"] > 12 and counts["r3"]["found"] == (not has_store and ("u3", "i4") in tiny_rows())
+
+
+# Training anew
+
+
+def test_exact_is_a_training_on_what_remains(store, path, tmp_path):
+    data = data_of(current(path))
+    requests = user("r1", "u17"), item("r2", "i23"), pairs("r3", *data["train"][:5], data["test"][9])
+    service.unlearn(path, [requests[0]])
+    shutil.copytree("saved", "revised", symlinks=True)
+    revised = service.unlearn("revised/X.pth", requests)
+    result = service.unlearn(path, requests, exact=True)
+    check_version(current(path), without(data, *requests))
+    assert data_of(current(path)) == data_of(Path(revised["store"], "current"))
+    assert {result["receipts"][name]["method"] for name in ("r2", "r3")} == {store.current().method} == {"Retrain"}
+    assert store.current().details["drift"]["requests"] == 0 and store.current().details["drift"]["interactions"] == 0
+    assert not Path(store.folder, "work").exists()
+
+    _, ours, tokens = load_model(result["model"])
+    _, other, other_tokens = load_model(revised["model"])
+    assert tokens == other_tokens and not torch.equal(ours.ego_embeddings(), other.ego_embeddings())
+    settings = {**checkpoint.load(path)["config"], "checkpoint_dir": str(tmp_path / "reference"), "forget_type": "random"}
+    settings |= {"data_path": str(current(path) / "data"), "benchmark_filename": list(PARTS)}
+    config = Config(config_dict=settings)
+    dataset, *parts = split(config)
+    reference = train_backbone(config, parts[0], "reference", evaluation_loaders(config, dataset, *parts)[0]).model
+    users, items = (dataset.field2id_token[field][1:] for field in ("user_id", "item_id"))
+    ours_of = [[tokens[side].index(token) for token in names] for side, names in (("user", users), ("item", items))]
+    assert len(users) == 39 and len(items) == 29
+    torch.testing.assert_close(scores_of(ours)[ours_of[0]][:, ours_of[1]], scores_of(reference)[1:, 1:])
+
+
+def test_exact_without_a_request(store, path):
+    before = data_of(current(path))
+    code, out, err = as_typed(f"--checkpoint={path}", "--exact")
+    assert code == 0 and "Traceback" not in err and store.current().method == "Retrain"
+    check_version(current(path), before)
+    assert service.unlearn(path, [user("r1", "u17")])["version"] == 3
+
+
+def test_drift_recommends_retraining(store, path, caplog):
+    limits = {"unlearn_retrain_requests": 3, "unlearn_retrain_share": 0.5, "unlearn_least_utility": 0.01}
+    pair = iter(data_of(current(path))["train"][::20])
+    for number in range(1, 4):
+        drift = service.unlearn(path, [pairs(f"r{number}", next(pair))], limits)["receipts"][f"r{number}"]["drift"]
+        assert (drift["requests"], drift["interactions"]) == (number, number)
+        assert drift["recommend_retraining"] == (number == 3) == ("Retraining is due" in caplog.text)
+    assert drift["reason"] == "3 requests" and "use --exact" in caplog.text
+    assert service.unlearn(path, exact=True)["version"] == 5 and store.current().details["trained_on"] == 317
+    for share, due in ((0.01, False), (0.003, True)):  # of one in 317, then two
+        limits = {**limits, "unlearn_retrain_share": share}
+        drift = service.unlearn(path, [pairs(f"s{share}", next(pair))], limits)["receipts"][f"s{share}"]["drift"]
+        assert drift["recommend_retraining"] == due
+    assert drift["share"] == pytest.approx(2 / 317) and drift["reason"] == "0.6% of the interactions"
+    limits = {**limits, "unlearn_retrain_share": 1, "unlearn_least_utility": 1}
+    drift = service.unlearn(path, [user("last", "u1"), *(user(f"l{i}", f"u{i}") for i in range(2, 30))], limits)["receipts"]["last"]["drift"]
+    assert drift["utility"] < 1 and "of the last training's" in drift["reason"]
+
+
+# Searching for what is left
+
+
+def test_nothing_is_left(store, path):
+    service.unlearn(path, [user("r1", "u17"), item("r2", "i23"), pairs("r3", data_of(current(path))["valid"][0])])
+    code, out, err = as_typed(f"--checkpoint={path}", "--verify")
+    assert (code, err) == (0, "") and out.endswith("files searched, 0 places where something forgotten is left\n")
+    assert len(service.verify(path).files) == 5 + 2 * 3
+
+
+PAIR = ("u0", "i3")  # of the training data
+
+
+def plant_row(part, *row):
+    def plant(folder):
+        with open(Path(folder, "data", "tiny", f"tiny.{part}.inter"), "a") as file:
+            file.write("\t".join(row) + "\n")
+
+    return plant
+
+
+def plant_state(change):
+    def plant(folder):
+        state = checkpoint.load(Path(folder, "model.pth"))
+        change(state)
+        checkpoint.save(Path(folder, "model.pth"), state)
+
+    return plant
+
+
+def first_token(state):
+    state["user_tokens"][state["user_tokens"].index(None)] = "u17"
+
+
+def first_edge(state):
+    ends = state["user_tokens"].index(PAIR[0]), state["item_tokens"].index(PAIR[1])
+    state["edges"] = torch.cat([state["edges"], torch.tensor(ends, dtype=torch.int32)[:, None]], dim=1)
+
+
+LEFTOVERS = {
+    "user's row": (plant_row("train", "u17", "i4"), "row"),
+    "item's row": (plant_row("train", "u5", "i23"), "row"),
+    "pair": (plant_row("train", *PAIR), "row"),
+    "held-out row": (plant_row("test", "u17", "i4"), "row"),
+    "token": (plant_state(first_token), "tokens"),
+    "edge": (plant_state(first_edge), "edges"),
+    "own row": (plant_state(lambda state: state["state_dict"]["user_embedding.weight"][state["user_tokens"].index(None)].add_(1)), "rows of"),
+    "receipt": (lambda folder: Path(folder, "../../receipts/r.csv").write_text("user_id,x\nu17,1\n"), "row"),
+    "other file": (lambda folder: shutil.copy(Path(folder, "../0001/model.pth"), folder / "old.pth"), "tokens"),
+}
+
+
+@pytest.mark.parametrize("what", LEFTOVERS)
+def test_leftovers_are_found(store, path, what):
+    assert PAIR in data_of(current(path))["train"]
+    service.unlearn(path, [user("r1", "u17"), item("r2", "i23"), pairs("r3", PAIR)])
+    plant, place = LEFTOVERS[what]
+    plant(Path(store.current().folder))
+    assert service.verify(path).findings
+    code, out, _ = as_typed(f"--checkpoint={path}", "--verify")
+    assert code == 1 and place in out and "u17" not in out
+
+
+# RecBole's own checkpoints
+
+
+def test_a_stock_checkpoint_is_served(stock, settings):
+    path, model, _ = stock(RecBoleLightGCN, epochs=20)
+    store = service.prepare(path)
+    _, ours, tokens = load_model(str(Path(store.current().folder, "model.pth")))
+    everybody = torch.arange(1, model.n_users)
+    model.load_state_dict(torch.load(path, weights_only=False)["state_dict"])  # of its best epoch
+    expected = model.eval().full_sort_predict({"user_id": everybody}).view(len(everybody), -1).detach()
+    torch.testing.assert_close(scores_of(ours)[1:, 1:], expected[:, 1:])
+    before = data_of(current(path))
+    assert sorted(row for rows in before.values() for row in rows) == sorted(tiny_rows())
+    recbole_unlearn.unlearn(path, [user("r1", "u17")])
+    check_version(current(path), without(before, user("r1", "u17")))
+    assert service.verify(path).findings == []
+
+
+def no_store(path, message, **settings):
+    before = contents(Path(path).parent)
+    code, out, err = as_typed(f"--checkpoint={path}", "--prepare", *(f"--{key}={value}" for key, value in settings.items()))
+    assert (code, err.count("\n")) == (2, 1) and message in err, err
+    assert contents(Path(path).parent) == before
+
+
+@pytest.mark.parametrize("kind", ["stock", "ours"])
+def test_another_dataset_is_refused(stock, path, tmp_path, kind):
+    checkpoint_path = stock(RecBoleLightGCN, epochs=20)[0] if kind == "stock" else path
+    write_atomic(tmp_path / "data" / "tiny" / "tiny.inter", [*tiny_rows(), *(("u40", f"i{item}") for item in range(10))])
+    write_atomic(tmp_path / "data" / "other" / "other.inter", tiny_rows())
+    message = "does not fit dataset 'tiny', which has 41 users" if kind == "stock" else "are not those that the model was trained"
+    no_store(checkpoint_path, message, data_path=tmp_path / "data")
+    no_store(checkpoint_path, "holds LightGCN on tiny, not dataset 'other'", dataset="other", data_path=tmp_path / "data")
+    no_store(checkpoint_path, "holds LightGCN on tiny, not model 'BPR'", model="BPR")
+
+
+def test_other_ids_are_refused(stock):
+    path, _, _ = stock(RecBoleLightGCN, epochs=20)
+    state = torch.load(path, weights_only=False)
+    weight = state["state_dict"]["user_embedding.weight"]
+    weight[1:] = weight[1:].roll(1, dims=0)  # another taste
+    torch.save(state, path)
+    no_store(path, "does not know the training data")
+
+
+# As a user types it
+
+
+def test_as_a_user_types_it(path, tmp_path):
+    write_atomic(tmp_path / "requests.inter", [("u17", "")])
+    command = [sys.executable, str(SCRIPT), "--checkpoint=saved/X.pth", "--forget_file=requests.inter"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0 and process.stderr == "", process.stderr
+    assert "10 interactions, 1 users and 0 items as a whole" in process.stdout
+    assert sorted(os.listdir(tmp_path)) == ["requests.inter", "saved"]
+    assert sorted(os.listdir(tmp_path / "saved")) == ["X.pth", "X.store"]
+    assert "u17" not in load_model("saved/X.store/current/model.pth")[2]["user"]

@@ -1,0 +1,242 @@
+"""Receipts: whole files, numbers that can be read, and nothing that names a person or claims too much."""
+
+import base64
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recbole_unlearn.deletion import receipt as receipts
+from recbole_unlearn.deletion.receipt import page, score_histograms, write_receipt
+
+SCORES = {"forget": 0.8, "negative": -0.3, "test": 0.7}  # means before
+
+
+def scores(n_pairs, shift=0.0):
+    generator = np.random.default_rng(0)
+    sizes = {"forget": n_pairs, "negative": 400, "test": 300}
+    means = {**SCORES, "forget": SCORES["forget"] - shift}
+    return {name: generator.normal(means[name], 0.3, size) for name, size in sizes.items()}
+
+
+@pytest.fixture
+def receipt():
+    return {
+        "request_id": "ticket:17@shop",
+        "received_at": "2026-11-18T09:00:00+00:00",
+        "submitted_at": "2026-11-19T08:30:00+00:00",
+        "finished_at": "2026-11-20T10:11:12+00:00",
+        "outcome": "forgotten",
+        "method": "UnlearnRec zero-shot",
+        "model": "LightGCN",
+        "dataset": "ml-1m",
+        "parent": {"version": "v0003", "sha256": "a" * 64},
+        "child": {"version": "v0004", "sha256": "b" * 64},
+        "rows": [
+            {"scope": "user", "hash": "c0ffee" * 10, "found": {"train": 31, "valid": 4, "test": 5}},
+            {"scope": "item", "hash": "facade" * 10, "found": {"train": 0, "valid": 0, "test": 0}},
+        ],
+        "counts": {"rows": 2, "found": 1, "not_found": 1, "interactions": 40, "users_erased": 1, "items_erased": 0},
+        "measures": {"before": {"recall@20": 0.23456, "AUC_FN": 0.91}, "after": {"recall@20": 0.22222, "AUC_FN": None}},
+        "scores": score_histograms(scores(40), scores(40, shift=0.9)),
+        "artefacts": [{"file": "ml-1m.inter", "scanned": "1 user token", "leftovers": 0}],
+        "quarantined": [{"version": "v0003", "until": "2026-12-20T10:11:12+00:00"}],
+        "seconds": {"load": 1.25, "encoder": 0.0312, "publish": 12345.6},
+        "versions": {"torch": "2.9.0", "recbole-unlearn": "0.1.0"},
+        "checks": [
+            {"name": "NDCG@20 after / before", "passed": True, "value": 0.987, "limit": 0.95},
+            {"name": "leftovers", "passed": False, "value": 3, "limit": 0},
+            {"name": "AUC_FT", "passed": None, "value": None, "limit": 0.6},
+        ],
+        "drift": {
+            "requests since last retraining": 7, "interactions since": 321, "share": 0.00321,
+            "recommend_retraining": False, "reason": "share below 0.01",
+        },
+        "batch": 3,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def bare(receipt):
+    """A request of which nothing was in the data: next to nothing was measured."""
+    unmeasured = "received_at method child measures scores drift seconds versions batch".split()
+    return {**receipt, **dict.fromkeys(unmeasured), "outcome": "not found", "artefacts": [], "quarantined": [], "checks": []}
+
+
+class Parsed(HTMLParser):
+    """Fails on tags that do not close in order; keeps the text, the tags and the attributes."""
+
+    VOID = {"meta", "img", "br", "link"}
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.text = [], [], [], ""
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += f"{data} "
+
+
+def words(receipt):
+    return " ".join(Parsed(page(receipt)).text.split())
+
+
+def test_json_round_trip(receipt, tmp_path):
+    path, html = write_receipt(receipt, str(tmp_path / "new" / "folder"))
+    assert sorted(os.listdir(tmp_path / "new" / "folder")) == ["ticket:17@shop.html", "ticket:17@shop.json"]
+    assert json.loads(Path(path).read_text(encoding="utf-8")) == receipt
+    assert Path(html).read_text(encoding="utf-8") == page(receipt)
+
+
+def test_dots_of_a_request_id_are_no_ending(receipt, tmp_path):
+    for name in ("a.1", "a.2"):
+        write_receipt({**receipt, "request_id": name}, str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == ["a.1.html", "a.1.json", "a.2.html", "a.2.json"]
+
+
+def test_first_paragraph_says_what_was_done(receipt):
+    text = words(receipt)
+    assert (
+        "On 2026-11-20 the model 'LightGCN' on 'ml-1m' was made to forget 40 interactions (1 user and 0 items entirely) "
+        "with the method UnlearnRec zero-shot, together with 2 other requests. "
+        "Of 2 rows of the request, 1 named nothing in the data. "
+        "Of 3 checks, 1 passed (NDCG@20 after / before), 1 failed (leftovers), 1 not measured (AUC_FT)."
+    ) in text
+    assert "revised approximately" in text and "no proof" in text
+
+
+def test_retraining_is_not_called_approximate(receipt):
+    text = words({**receipt, "method": "Retrain", "batch": 1, "checks": []})
+    assert "trained again without the data." in text and "approximately" not in text
+    assert "with the method Retrain." in text and "No checks were made." in text
+
+
+def test_nothing_found(bare):
+    text = words(bare)
+    assert "Nothing of it was in the data" in text and "made to forget" not in text and "no proof" in text
+    assert "not recorded" in text and "Measures" not in text
+
+
+def test_page_has_the_numbers(receipt):
+    text = words(receipt)
+    numbers = "0.2346 0.2222 0.91 0.987 0.95 321 0.00321 31 1.25 0.0312 12346 2.9.0 v0003 2026-12-20"
+    assert all(number in text for number in numbers.split())
+    assert "share below 0.01" in text and "recommend retraining no" in text
+
+
+def test_values_are_escaped(receipt):
+    attack = "<script>alert('\"&')</script>"
+
+    def attacked(value):
+        if isinstance(value, dict):
+            return {key: attacked(entry) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [attacked(entry) for entry in value]
+        return f"{value}{attack}" if isinstance(value, str) else value
+
+    hostile = {**attacked(receipt), "scores": receipt["scores"]}
+    hostile["seconds"] = {attack: 1.0}  # names of entries too
+    hostile["measures"] = {"before": {attack: 1.0}, "after": {}}
+    parsed = Parsed(page(hostile))
+    assert "script" not in parsed.tags and "<script" not in page(hostile)
+    assert parsed.text.count(attack) >= 25  # shown as text
+
+
+@pytest.mark.parametrize("method", ["UnlearnRec zero-shot", "Retrain"])
+def test_nothing_is_claimed_that_was_not_measured(receipt, bare, method):
+    for given in (receipt, bare):
+        assert not re.search("prove[ns]|guarantee|certif", page({**given, "method": method}), re.IGNORECASE)
+
+
+def test_a_row_with_an_identifier_is_not_written(receipt, tmp_path):
+    receipt["rows"][-1]["user"] = "u1"
+    with pytest.raises(ValueError, match="identifiers stay out"):
+        write_receipt(receipt, str(tmp_path))
+    assert os.listdir(tmp_path) == []
+
+
+def test_hashes_are_shown_and_long_lists_cut(receipt):
+    assert all(row["hash"] in words(receipt) for row in receipt["rows"])
+    row = receipt["rows"][0]
+    text = words({**receipt, "rows": [{**row, "hash": f"{number:064x}"} for number in range(receipts.LISTED + 5)]})
+    assert f"{receipts.LISTED - 1:064x}" in text and f"{receipts.LISTED:064x}" not in text and "And 5 more" in text
+
+
+@pytest.mark.parametrize("n_pairs, drawn", [(0, False), (19, False), (20, True), (500, True)])
+def test_figure_from_twenty_pairs_on(receipt, n_pairs, drawn):
+    receipt["scores"] = score_histograms(scores(n_pairs), scores(n_pairs, shift=0.9))
+    parsed = Parsed(page(receipt))
+    assert (receipt["scores"] is not None) == drawn == ("img" in parsed.tags)
+    if drawn:
+        attributes = dict(parsed.attributes)
+        assert re.search(r"forgotten before 0\.[78].* forgotten after -0\.[012]", attributes["alt"])
+        assert base64.b64decode(attributes["src"].removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
+
+
+def test_histograms_are_densities_and_no_scores(receipt):
+    before, after = scores(25), scores(25, shift=0.9)
+    histograms = score_histograms(before, after)
+    widths = np.diff(histograms["edges"])
+    for stage in ("before", "after"):
+        assert list(histograms[stage]) == ["forgotten", "never interacted", "held-out positives"]
+        for densities in histograms[stage].values():
+            assert np.sum(densities * widths) == pytest.approx(1)
+    kept = json.dumps(histograms)
+    assert not any(repr(float(score)) in kept for score in before["forget"])
+
+
+def test_histograms_at_the_limits(receipt):
+    """All scores equal, and no held-out pairs."""
+    equal = {"forget": np.full(20, 0.5), "negative": np.full(20, 0.5), "test": np.array([])}
+    receipt["scores"] = score_histograms(equal, equal)
+    assert not any(receipt["scores"]["after"]["held-out positives"])
+    assert "held-out positives" not in dict(Parsed(page(receipt)).attributes)["alt"]
+
+
+def test_page_needs_nothing_from_outside(receipt, bare):
+    for given in (receipt, bare):
+        html = page(given)
+        parsed = Parsed(html)
+        assert not {"script", "link", "iframe"} & set(parsed.tags) and "http" not in html and "url(" not in html
+        assert parsed.tags.count("h1") == 1 and {("lang", "en"), ("charset", "utf-8")} <= set(parsed.attributes)
+
+
+@pytest.mark.parametrize("failing", ["write_text", "save_json"])
+def test_interrupted_write_leaves_whole_files(receipt, tmp_path, monkeypatch, failing):
+    paths = write_receipt(receipt, str(tmp_path))
+    before = [Path(path).read_bytes() for path in paths]
+
+    def interrupted(target, *_, **__):
+        if failing == "write_text":
+            target.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*((Path, failing) if failing == "write_text" else (receipts, failing)), interrupted)
+    changed = {**receipt, "model": "SimGCL"}
+    with pytest.raises(KeyboardInterrupt):
+        write_receipt(changed, str(tmp_path))
+    assert Path(paths[0]).read_bytes() == before[0] and len(os.listdir(tmp_path)) == 2
+    assert Path(paths[1]).read_bytes() == (before[1] if failing == "write_text" else page(changed).encode())
+
+
+def test_an_incomplete_receipt_is_not_written(receipt, tmp_path):
+    del receipt["drift"]
+    with pytest.raises(KeyError):
+        write_receipt(receipt, str(tmp_path))
+    assert os.listdir(tmp_path) == []

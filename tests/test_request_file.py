@@ -1,0 +1,210 @@
+"""Files of deletion requests: every format gives the same requests, and everything ambiguous is refused in one line."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from recbole_unlearn.deletion.request_file import DeletionRequest, read_requests
+from recbole_unlearn.errors import UsageError
+
+FULL = ("user_id", "item_id", "request_id", "received_at", "scope")
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write a file, text or bytes, and read its requests."""
+
+    def written(name, content):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return read_requests(str(path), "user_id", "item_id")
+
+    return written
+
+
+@pytest.fixture
+def refused(read):
+    """The one line that refuses a file."""
+
+    def message(name, content):
+        with pytest.raises(UsageError) as error:
+            read(name, content)
+        assert "\n" not in str(error.value) and name in str(error.value)
+        return str(error.value)
+
+    return message
+
+
+def table(ending, header, rows):
+    """The same rows in one of the formats."""
+    if ending == ".jsonl":
+        return "".join(json.dumps(dict(zip(header, row))) + "\n" for row in rows)
+    separator, header = ("\t", [f"{name}:token" for name in header]) if ending == ".inter" else (",", header)
+    return "".join(separator.join(line) + "\n" for line in [header, *rows])
+
+
+@pytest.mark.parametrize("ending", [".inter", ".csv", ".jsonl"])
+class TestEveryFormat:
+    def test_rows_with_one_id_are_one_request_in_order_of_first_appearance(self, read, ending):
+        rows = [
+            ("u2", "i1", "b", "", ""),
+            ("u1", "", "a:1@x.y-z", "", ""),
+            ("u1", "i9", "b", "", "interaction"),
+            ("", "i3", "b", "", "item"),
+            ("u2", "i1", "b", "", ""),
+        ]
+        assert read(f"r{ending}", table(ending, FULL, rows)) == [
+            DeletionRequest("b", (("interaction", "u1", "i9"), ("interaction", "u2", "i1"), ("item", None, "i3"))),
+            DeletionRequest("a:1@x.y-z", (("user", "u1", None),)),
+        ]
+
+    def test_one_id_column_is_enough(self, read, ending):
+        (request,) = read(f"r{ending}", table(ending, ("item_id",), [("i2",), ("i1",)]))
+        assert request.rows == (("item", None, "i1"), ("item", None, "i2"))
+
+    def test_a_file_without_ids_is_named_after_its_content(self, read, ending):
+        rows = [("u1", "i1"), ("u2", ""), ("u1", "i1")]
+        (first,) = read(f"first{ending}", table(ending, FULL[:2], rows))
+        (again,) = read(f"again{ending}", table(ending, FULL[:2], rows[1:]))
+        (other,) = read(f"other{ending}", table(ending, FULL[:2], rows[:1]))
+        assert first == again and first.request_id != other.request_id
+        assert re.fullmatch("file-[0-9a-f]{12}", first.request_id)
+
+    def test_earliest_time_of_a_request_counts(self, read, ending):
+        times = ["2026-11-20T12:00:00+02:00", "2026-11-20T10:30:00Z", "", "2026-11-20T09:59:59.5"]
+        requests = read(f"r{ending}", table(ending, FULL, [("u1", "", "a", time, "") for time in times]))
+        assert [request.received_at for request in requests] == ["2026-11-20T09:59:59.500000+00:00"]
+
+    def test_no_rows_and_empty_files(self, refused, ending):
+        assert "is empty" in refused(f"r{ending}", "")
+        assert re.search("no rows|is empty", refused(f"s{ending}", table(ending, FULL, [])))
+
+    def test_unknown_columns_and_no_id_column(self, refused, ending):
+        message = refused(f"r{ending}", table(ending, ("user_id", "colour"), [("u1", "red")]))
+        assert "'user_id', 'colour'; expected user_id or item_id or both, and optionally request_id" in message
+        assert "expected user_id" in refused(f"s{ending}", table(ending, ("scope",), [("user",)]))
+
+    def test_rows_without_ids(self, refused, ending):
+        rows = [("u1", "i1")] + [("", "")] * 4
+        message = refused(f"r{ending}", table(ending, FULL[:2], rows))
+        examples = "line 2; line 3; line 4" if ending == ".jsonl" else "line 3; line 4; line 5"
+        assert f"4 of 5 rows have neither a user nor an item, e.g. {examples}." in message
+
+    def test_scopes_that_do_not_exist_or_contradict_the_ids(self, refused, ending):
+        line = 1 if ending == ".jsonl" else 2
+        message = refused(f"r{ending}", table(ending, FULL, [("u1", "", "a", "", "usr")]))
+        assert f"1 of 1 rows have a scope that is none of interaction, user, item, e.g. line {line} ('usr')." in message
+        for user, item, scope in [("u1", "i1", "user"), ("u1", "i1", "item"), ("u1", "", "interaction"), ("", "i1", "user")]:
+            message = refused(f"s{ending}", table(ending, FULL, [(user, item, "a", "", scope)]))
+            assert f"1 of 1 rows have a scope that their ids contradict, e.g. line {line} ('{scope}')" in message
+
+    @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a b", "ä", "a\\b", "x" * 129])
+    def test_request_ids_that_are_no_file_name(self, refused, ending, name):
+        message = refused(f"r{ending}", table(ending, FULL, [("u1", "", "fine", "", ""), ("u1", "", name, "", "")]))
+        assert "1 of 2 rows have a request_id" in message and len(message) < 400
+
+    @pytest.mark.parametrize("time", ["yesterday", "20.11.2026", "2026-13-01", "12", "1e9", "0001-01-01T00:00:00+23:00"])
+    def test_times_that_are_none(self, refused, ending, time):
+        message = refused(f"r{ending}", table(ending, FULL, [("u1", "", "a", time, "")]))
+        assert "1 of 1 rows have a received_at that is neither ISO 8601 nor seconds since 1970, e.g. line" in message
+
+    def test_undecodable_bytes(self, refused, ending):
+        assert "cannot be read" in refused(f"r{ending}", table(ending, ("user_id",), [("u1",)]).encode() + b'\xff"}\n')
+
+    def test_byte_order_mark_blank_lines_and_line_ends_of_another_system(self, read, refused, ending):
+        *good, bad = table(ending, ("user_id", "scope"), [("u1", "user"), ("", "")]).splitlines()
+        assert read(f"r{ending}", "\ufeff" + "\r\n".join([*good, "", ""]))[0].rows == (("user", "u1", None),)
+        assert f"line {len(good) + 2}." in refused(f"s{ending}", "\r\n".join([*good, "", bad]))
+
+
+def test_many_rows_of_many_requests(read):
+    content = "user_id,item_id,request_id\n" + "".join(f"u{row},i{row % 97},r{row % 1000}\n" for row in range(10**5))
+    requests = read("r.csv", content)
+    assert len(requests) == 1000 and sum(len(request.rows) for request in requests) == 10**5
+
+
+def test_paths_that_are_no_request_file(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    problems = {"gone.csv": "not exist", "folder.csv": "cannot be read", "r.xlsx": "should end in .inter, .csv or .jsonl"}
+    for name, message in problems.items():
+        with pytest.raises(UsageError, match=message):
+            read_requests(tmp_path / name, "user_id", "item_id")
+
+
+@pytest.mark.parametrize("header", ["item_id:token\tuser_id:token", "item_id\tuser_id", "item_id:float\tuser_id:token"])
+def test_columns_in_any_order_with_or_without_types(read, header):
+    assert read("r.inter", f"{header}\ni1\tu1\n")[0].rows == (("interaction", "u1", "i1"),)
+
+
+def test_tokens_stay_as_they_are(read):
+    (request,) = read("r.csv", 'user_id\n007\nNA\n"a,""b"""\n1e5\n')
+    assert {user for _, user, _ in request.rows} == {"007", "NA", 'a,"b"', "1e5"}
+
+
+def test_json_numbers_are_their_text(read):
+    numbers = '{"user_id": 12345678901234567890, "item_id": null}\n{"user_id": 1.50, "received_at": 1763632800}\n'
+    (request,) = read("r.jsonl", f'{numbers}{{"user_id": "1.50"}}')
+    assert request.rows == (("user", "1.50", None), ("user", "12345678901234567890", None))
+    assert request.received_at == "2025-11-20T10:00:00+00:00"
+
+
+@pytest.mark.parametrize("value", ['"u1', '["u1"]', "true", "NaN", '"\\ud800"', '"u1", "user_id": "u2"', '{"user_id": "u1"}'])
+def test_json_values_that_are_no_ids(refused, value):
+    message = refused("r.jsonl", f'{{"user_id": {value}}}')
+    assert "1 of 1 rows are no JSON objects of texts and numbers, e.g. line 1 (" in message
+
+
+@pytest.mark.parametrize("line", ["u1", "[1]", '"u1"', '{"user_id": "u1"', pytest.param("[" * 100_000, id="nested")])
+def test_malformed_json_lines(refused, line):
+    message = refused("r.jsonl", f'{{"user_id": "u1"}}\n{line}\n')
+    assert "1 of 2 rows are no JSON objects of texts and numbers, e.g. line 2 (" in message
+
+
+@pytest.mark.parametrize("row, cells", [("u1,i1,x", 3), ("u1", 1)])
+def test_rows_longer_or_shorter_than_the_header(refused, row, cells):
+    """A short one could be a row cut off: an interaction would become a whole user."""
+    message = refused("r.csv", f"user_id,item_id\nu1,i1\n{row}\n")
+    assert f"1 of 2 rows do not have the 2 cells of the header, e.g. line 3 ({cells})." in message
+
+
+def test_quotes_do_not_swallow_rows(refused):
+    assert "1 of 2 rows go over several lines" in refused("r.csv", 'user_id\n"u1\nu2\n"\nu3\n')
+    assert "cannot be read: line 3" in refused("r.csv", 'user_id\n"u1\nu2\n')
+
+
+@pytest.mark.parametrize("header", ["user_id\tuser_id", "user_id:token\tuser_id:float"])
+def test_a_column_twice(refused, header):
+    assert "each once" in refused("r.inter", f"{header}\nu1\tu2\n")
+
+
+def test_messages_do_not_name_users_or_items(refused):
+    for content in ("user_id,item_id,scope\nsecret,,item\n", "user_id,item_id\nsecret\n", "user_id,request_id\nsecret,/\n"):
+        assert "secret" not in refused("r.csv", content)
+
+
+def test_a_request_is_frozen_sorted_distinct_and_checked():
+    rows = [("user", "u1", None), ("item", None, "i1"), ("user", "u1", None)]
+    request = DeletionRequest("a", rows)
+    assert request == DeletionRequest("a", tuple(reversed(rows)))
+    assert request.rows == (("item", None, "i1"), ("user", "u1", None))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        request.request_id = "b"
+
+
+def test_a_request_of_nothing():
+    with pytest.raises(UsageError, match="names nothing"):
+        DeletionRequest("a", [])
+
+
+@pytest.mark.parametrize("row", [("user", "u1", "i1"), ("usr", "u1", None), ("user", None, None), ("item", "u1", None)])
+def test_a_request_of_contradictions(row):
+    with pytest.raises(UsageError, match="its ids contradict"):
+        DeletionRequest("a", [row])
+
+
+@pytest.mark.parametrize("name", ["../a", "", "..", "a\n"])
+def test_a_request_whose_id_is_no_file_name(name):
+    with pytest.raises(UsageError, match="Request id"):
+        DeletionRequest(name, [("user", "u1", None)])

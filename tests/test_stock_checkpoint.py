@@ -1,0 +1,149 @@
+"""RecBole's own checkpoints: their settings and weights come out of them, and nothing in them runs."""
+
+import os
+import sys
+
+import pytest
+import torch
+from recbole.config import Config as RecBoleConfig
+from recbole.data.dataset import Dataset as RecBoleDataset
+from recbole.data.utils import data_preparation
+from recbole.model.general_recommender import BPR, NeuMF
+from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
+from recbole.trainer import Trainer
+from recbole.utils import init_seed
+from test_checkpoint import Touch
+
+from recbole_unlearn import checkpoint
+from recbole_unlearn.config import Config
+from recbole_unlearn.data.split import prepare_data
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.model import MODELS
+from recbole_unlearn.stock_checkpoint import read_stock
+
+PLAIN = (bool, int, float, str, type(None))
+
+
+@pytest.fixture
+def trained(settings, monkeypatch):
+    """Train a model of RecBole's for one epoch with RecBole's Trainer: its checkpoint, itself and its Config."""
+    monkeypatch.setattr(sys, "argv", ["pytest"])  # RecBole's Config reads them
+
+    def train(model_class, **changes):
+        stock = {key: value for key, value in settings.items() if not key.startswith(("forget_", "unlearn_", "ie_"))}
+        config = RecBoleConfig(model_class, "tiny", config_dict={**stock, "epochs": 1, "eval_step": 1, **changes})
+        init_seed(config["seed"], config["reproducibility"])
+        train_data, valid_data, _ = data_preparation(config, RecBoleDataset(config))
+        model = model_class(config, train_data.dataset)
+        trainer = Trainer(config, model)
+        trainer.fit(train_data, valid_data, verbose=False)
+        return trainer.saved_model_file, model, config
+
+    return train
+
+
+@pytest.mark.parametrize("model_class", [BPR, RecBoleLightGCN])
+def test_weights_are_those_of_the_model(trained, model_class):
+    path, model, _ = trained(model_class)
+    _, weights = read_stock(path)
+    for name in ("user_embedding.weight", "item_embedding.weight"):
+        assert torch.equal(weights[name], model.state_dict()[name])
+    assert weights.keys() == model.state_dict().keys()
+
+
+@pytest.mark.parametrize("model_class", [BPR, RecBoleLightGCN])
+def test_settings_survive(trained, model_class):
+    path, _, stock = trained(model_class, embedding_size=12, reg_weight=0.003, topk=[3, 5], my_setting={"a": [1, None]})
+    settings, _ = read_stock(path)
+    assert (settings["model"], settings["dataset"]) == (model_class.__name__, "tiny")
+    assert settings["data_path"] == os.path.dirname(stock["data_path"])
+    for key in ("seed", "embedding_size", "reg_weight", "topk", "eval_args", "my_setting", "load_col", "metrics"):
+        assert settings[key] == stock[key]
+
+
+def test_settings_are_plain_data(trained):
+    path, _, stock = trained(BPR, odd=torch.float32, deep={"odd": [torch.device("cpu")]})
+    settings, _ = read_stock(path)
+
+    def is_plain(value):
+        if isinstance(value, (list, dict)):
+            return all(map(is_plain, value.values() if isinstance(value, dict) else value))
+        return type(value) in PLAIN
+
+    assert is_plain(settings)
+    dropped = set(stock.final_config_dict) - set(settings)
+    assert dropped >= {"odd", "deep", "device", "MODEL_TYPE", "eval_type"} and len(dropped) < 12
+
+
+@pytest.mark.parametrize("model_class", [BPR, RecBoleLightGCN])
+def test_they_make_the_plugins_model_on_the_same_data(trained, model_class):
+    """The same ids, the same split and the same scores, from the file alone."""
+    path, model, _ = trained(model_class)
+    settings, weights = read_stock(path)
+    config = Config(config_dict={**settings, "forget_type": "random"})  # an adversarial request would add edges
+    assert {key: config.as_dict()[key] for key in settings} == settings
+    ours = MODELS[config["model"]](config, prepare_data(config).train)
+    ours.load_state_dict(weights)
+    everybody = {"user_id": torch.arange(model.n_users), "item_id": torch.arange(model.n_users) % model.n_items}
+    torch.testing.assert_close(ours.eval().predict(everybody), model.eval().predict(everybody))
+
+
+def test_models_without_counterpart_are_refused(trained):
+    path, _, _ = trained(NeuMF)
+    with pytest.raises(UsageError, match=r"holds a NeuMF, .* Models that do: .*BPR, .*LightGCN, .*SGL, .*SimGCL"):
+        read_stock(path)
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        ([1], "it holds no dictionary"),
+        ({"state_dict": {}}, "it has no pickled Config"),
+        ({"config": {"model": "BPR"}, "state_dict": {}}, "it has no pickled Config"),
+        ({"config": UsageError("x"), "state_dict": {}}, "it has no pickled Config"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, content, reason):
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(UsageError, match=f"other.pth' is no checkpoint of RecBole's Trainer: {reason}"):
+        read_stock(str(tmp_path / "other.pth"))
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (lambda state: state.update(state_dict="weights.txt"), "no dictionary of tensors"),
+        (lambda state: state.update(state_dict={"a": 1}), "no dictionary of tensors"),
+        (lambda state: state["config"].final_config_dict.pop("dataset"), "no settings with a model, a dataset"),
+        (lambda state: delattr(state["config"], "final_config_dict"), "no settings with a model, a dataset"),
+    ],
+)
+def test_broken_checkpoints_are_refused(trained, change, reason):
+    path, _, _ = trained(BPR)
+    state = torch.load(path, weights_only=False)
+    change(state)
+    torch.save(state, path)
+    with pytest.raises(UsageError, match=reason):
+        read_stock(path)
+
+
+def test_models_of_this_package_are_refused(configure, tmp_path):
+    checkpoint.save(tmp_path / "ours.pth", {"config": configure().as_dict(), "state_dict": {}})
+    with pytest.raises(UsageError, match="it has no pickled Config"):
+        read_stock(str(tmp_path / "ours.pth"))
+
+
+def test_nothing_in_it_is_executed(trained):
+    path, _, _ = trained(BPR, trap=Touch())
+    settings, weights = read_stock(path)
+    assert "trap" not in settings and weights and not os.path.exists("executed")
+
+
+def test_settings_that_contain_themselves(trained):
+    path, _, _ = trained(BPR)
+    state = torch.load(path, weights_only=False)
+    state["config"].final_config_dict["endless"] = endless = []
+    endless.append(endless)
+    torch.save(state, path)
+    settings, _ = read_stock(path)
+    assert "endless" not in settings and settings["model"] == "BPR"
