@@ -28,8 +28,11 @@ def save(path, state):
     """Save tensors and plain data."""
 
     def write(temporary):
-        with open(temporary, "wb") as file:  # torch's own writer reports a full disk as a RuntimeError
-            torch.save(state, file)
+        with open(temporary, "wb") as file:
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:  # of torch's writer, on closing after the OSError of a full disk
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
     write_aside(path, write)
 

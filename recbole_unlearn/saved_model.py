@@ -80,16 +80,18 @@ def load_model(path, config_dict=None):
         reason = f"it has no {error}" if isinstance(error, KeyError) else (str(error) or type(error).__name__).splitlines()[0]
         raise UsageError(f"'{path}' is no model saved by recbole_unlearn: {reason}") from None
     if settings.get("model") != state["config"].get("model"):
-        raise UsageError(f"'{path}' holds {state['config'].get('model')}, not model '{settings.get('model')}'.")
+        trained = state["config"]
+        raise UsageError(f"'{path}' holds {trained.get('model')} on {trained.get('dataset')}, not model '{settings.get('model')}'.")
     config = Config(settings.get("model"), settings.get("dataset"), config_dict=settings)
-    users, items = state["edges"].long()
-    data = _stored(config, users, items, len(state["user_tokens"]), len(state["item_tokens"]))
-    model = MODELS[config["model"]](config, data).to(config["device"])
     try:
+        tokens = {"user": state["user_tokens"], "item": state["item_tokens"]}
+        users, items = state["edges"].long()
+        data = _stored(config, users, items, len(tokens["user"]), len(tokens["item"]))
+        model = MODELS[config["model"]](config, data).to(config["device"])
         model.load_state_dict(state["state_dict"])
-    except RuntimeError as error:
-        raise UsageError(f"'{path}' does not fit its settings: {' '.join(str(error).split())}") from None
-    return config, model.eval(), {"user": state["user_tokens"], "item": state["item_tokens"]}
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise UsageError(f"'{path}' is damaged or does not fit its settings: {' '.join(str(error).split())}") from None
+    return config, model.eval(), tokens
 
 
 def _settings(model, config):

@@ -17,7 +17,9 @@ N_TREES = 100
 
 
 def propagated_layers(ego, adjacency):
-    """``A E, A^2 E, A^3 E``: what the graph says of each node. Its own row, which remembers its pairs, is left out.
+    """``A E, A^2 E, A^3 E``: what the graph says of each node, without its own row, which remembers its pairs.
+
+    (Of that row a share of the mean of 1 / degree over its neighbours comes back in the second layer.)
 
     Args:
         ego (torch.Tensor): 0-layer table, shape ``(N, d)``.

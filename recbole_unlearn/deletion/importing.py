@@ -1,6 +1,7 @@
 """From a trained checkpoint to the first version of a store."""
 
 import os
+import zipfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from recbole.data.dataset import Dataset
 
 from recbole_unlearn import checkpoint
 from recbole_unlearn.config import Config
+from recbole_unlearn.data.dataset import with_edges
 from recbole_unlearn.data.split import matching_rows, split
 from recbole_unlearn.deletion.rows import write_dataset
 from recbole_unlearn.deletion.state import HELD_OUT, State
@@ -31,17 +33,14 @@ class Imported:
         config (Config): of its training.
         model (UnlearnableRecommender): on its training graph.
         parts (dict): ``train``, ``valid`` and ``test`` datasets, built.
+        tokens (dict): external tokens of ``user`` and ``item``, object arrays in the order of internal ids; None where
+            the model had forgotten somebody before.
     """
 
     config: Config
     model: UnlearnableRecommender
     parts: dict[str, Dataset]
-
-    def tokens(self):
-        """External tokens of ``user`` and ``item``, object arrays in the order of internal ids."""
-        train = self.parts["train"]
-        fields = {"user": train.uid_field, "item": train.iid_field}
-        return {side: np.array([*map(str, train.field2id_token[field])], dtype=object) for side, field in fields.items()}
+    tokens: dict[str, np.ndarray]
 
     def graphs(self):
         """Each part of the data to its graph."""
@@ -50,7 +49,7 @@ class Imported:
     def state(self):
         """The model ready for requests."""
         graphs = self.graphs()
-        return State.prepare(self.config, self.model, self.tokens(), {part: graphs[part] for part in HELD_OUT})
+        return State.prepare(self.config, self.model, self.tokens, {part: graphs[part] for part in HELD_OUT})
 
     def write_rows(self, part, path):
         """Write a part of the data; see :meth:`State.write`."""
@@ -73,16 +72,21 @@ def import_checkpoint(path, config_dict=None):
     config_dict = {**(config_dict or {}), "unlearn_methods": ["UnlearnRec"]}  # whose yaml the store's settings need
     if not os.path.isfile(path):
         raise UsageError(f"Checkpoint '{path}' does not exist.")
+    _check_sums(path)
     if _is_ours(path):
         config, model, tokens = load_model(path, config_dict)
         _check_names(path, config, checkpoint.load(path)["config"])
         _, train, valid, test = split(config)
         train = matching_rows(config, train, model.graph.to("cpu"), tokens)
+        tokens = {side: np.array(names, dtype=object) for side, names in tokens.items()}
+        valid, test = (_without_erased(part, tokens) for part in (valid, test))
     else:
         settings, weights = read_stock(path)
         config = Config(config_dict={"forget_type": "file", **settings, **config_dict})
         _check_names(path, config, settings)
         _, train, valid, test = split(config)
+        fields = {"user": train.uid_field, "item": train.iid_field}
+        tokens = {side: np.array([*map(str, train.field2id_token[field])], dtype=object) for side, field in fields.items()}
         model = MODELS[config["model"]](config, train).to(config["device"])
         try:
             model.load_state_dict(weights)
@@ -93,7 +97,27 @@ def import_checkpoint(path, config_dict=None):
             ) from None
         model.eval()
     _check_fit(path, config, model)
-    return Imported(config, model, {"train": train, "valid": valid, "test": test})
+    return Imported(config, model, {"train": train, "valid": valid, "test": test}, tokens)
+
+
+def _without_erased(dataset, tokens):
+    """A part without the rows of users and items that the model had forgotten: the data's files may still have them."""
+    erased = [torch.from_numpy(tokens[side] == None) for side in ("user", "item")]  # noqa: E711
+    ids = [dataset.inter_feat[field] for field in (dataset.uid_field, dataset.iid_field)]
+    return with_edges(dataset, ~(erased[0][ids[0]] | erased[1][ids[1]]))
+
+
+def _check_sums(path):
+    """Refuse a file with a wrong byte somewhere: torch does not look at the checksums that its own files have."""
+    if not zipfile.is_zipfile(path):
+        return  # whoever reads it says what it is
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # zipfile's and zlib's own, of many types
+        damaged = type(error).__name__
+    if damaged:
+        raise UsageError(f"'{path}' is damaged ({damaged}). Restore it from a copy, or train again.")
 
 
 def _is_ours(path):

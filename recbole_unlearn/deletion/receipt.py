@@ -5,7 +5,9 @@ scores. It says what was done and measured, and no more than that.
 """
 
 import base64
+import functools
 import io
+import json
 import math
 import os
 from html import escape
@@ -216,6 +218,12 @@ def _rows(rows):
 
 def _figure(scores):
     """The histograms, after below before so that a shift shows on a phone too; their means in words as well."""
+    return _drawn(json.dumps(scores))
+
+
+@functools.lru_cache(maxsize=1)  # requests that were applied together share their scores
+def _drawn(text):
+    scores = json.loads(text)
     drawing = Figure(figsize=(6.4, 4.6), layout="constrained")
     edges, colours, said = np.array(scores["edges"]), dict(SETS.values()), []
     for panel, stage in zip(drawing.subplots(2, 1, sharex=True), ("before", "after")):

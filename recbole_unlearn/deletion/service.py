@@ -1,9 +1,11 @@
 """Deletion requests against a saved model, top to bottom: store, requests, revision, measures, receipts."""
 
+import hashlib
 import os
 import shutil
 from datetime import timedelta
 from logging import getLogger
+from pathlib import Path
 from time import perf_counter
 
 from recbole_unlearn.deletion import evidence
@@ -74,7 +76,7 @@ def dry_run(checkpoint, requests, config_dict=None):
         config, tokens, graphs = state.config, state.tokens, state.graphs()
     else:
         imported = import_checkpoint(checkpoint, config_dict)
-        config, tokens, graphs = imported.config, imported.tokens(), imported.graphs()
+        config, tokens, graphs = imported.config, imported.tokens, imported.graphs()
     counts = {}
     for request in _requests(requests, config):
         found = resolve([request], tokens, graphs).found[request.request_id]
@@ -109,6 +111,7 @@ def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds
     with explained(store.folder), store.locked(wait_seconds, waiting):
         _write_receipts(store)
         loading = perf_counter()
+        _check_files(store.current())
         before = State.load(store.current().folder, config_dict)
         loading = perf_counter() - loading
         requests = _requests(requests, before.config)
@@ -159,6 +162,14 @@ def verify(checkpoint):
     return type(scans[0])([f for each in scans for f in each.files], [f for each in scans for f in each.findings])
 
 
+def _check_files(version):
+    """Refuse a version whose files have changed, which no reader of theirs would notice, before it is passed on."""
+    for name, digest in version.files.items():
+        path = Path(version.folder, name)
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            raise UsageError(f"'{path}' is missing or has changed since version {version.number} was made. Restore it.")
+
+
 def _apply(store, before, requests, exact, seconds):
     """Make a new version without what the requests name, or none if that is nothing."""
     ids = [request.request_id for request in requests]
@@ -182,7 +193,7 @@ def _publish(store, before, requests, resolution, exact, seconds):
 
     start = perf_counter()
     after = before.without(resolution)
-    seconds["encoder"] = perf_counter() - start
+    seconds["revision"] = perf_counter() - start
     if exact:
         start = perf_counter()
         after = _retrain(store, after, write_rows)

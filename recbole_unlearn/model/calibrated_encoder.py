@@ -21,8 +21,7 @@ class Revision:
 
     Args:
         ego (torch.Tensor): revised 0-layer table, shape ``(N, d)``.
-        targets (torch.Tensor): the score that each forgotten pair should have, shape ``(F,)``: that of a pair never
-            seen, or its own without its edge if that is lower.
+        targets (torch.Tensor): the expected score of each forgotten pair had it never been seen, shape ``(F,)``.
         matters (torch.BoolTensor): whether both ends of a pair keep other edges, shape ``(F,)``; where one does not, its
             row is replaced as a whole, and the pair with it.
     """
@@ -107,9 +106,10 @@ class CalibratedEncoder:
             final = model.forward(ego, adjacency)
             scores = pair_scores(final, n_users, users, items)
             limit = scores if limit is None else limit  # forgetting a pair raises no score
-            targets = torch.minimum(self.scores(features), limit)
+            targets = self.scores(features)
             metric = PairMetric(final, degrees, n_users, self.gain, self.cost)
-            ego = ego + metric.least_change(users, items, (scores - targets) * matters, self.weight)
+            gaps = scores - torch.minimum(targets, limit)
+            ego = ego + metric.least_change(users[matters], items[matters], gaps[matters], self.weight)
         return Revision(ego, targets, matters)
 
 
@@ -201,7 +201,7 @@ def second_moment(embeddings, counts):
 
 @torch.no_grad()
 def response(model, generator):
-    """How the final embeddings answer to a row: the diagonals of R and of ``R^T R`` for the readout ``Z = R E``.
+    """How the final embeddings answer to a row: the diagonals of R and of ``R^T R`` for a symmetric readout ``Z = R E``.
 
     Estimated by random signs in the place of a table (Hutchinson, 1990), whatever the model's ``forward`` is made of.
 

@@ -1,0 +1,152 @@
+"""Deletion requests against a saved model: latency, a sequence against its union, and kills at random moments.
+
+    python benchmarks/deletion.py --checkpoint=saved/original-LightGCN-ml-1m-random-2021.pth --what=latency,sequence,kills
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+
+import numpy as np
+import torch
+
+from recbole_unlearn.deletion import service
+from recbole_unlearn.deletion.request_file import DeletionRequest
+from recbole_unlearn.deletion.state import State
+from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.evaluator.ranking import ranking_metrics
+from recbole_unlearn.unseen import propagated_layers
+
+SIZES, REPETITIONS = (1, 10, 100), 20
+SEQUENCE, KILLS = 100, 200
+
+
+def fresh_store(checkpoint, folder):
+    """A copy of the checkpoint's store in a folder, made once beside the checkpoint; the path to give as checkpoint."""
+    store = service.prepare(checkpoint)
+    copy = os.path.join(folder, os.path.basename(checkpoint))
+    shutil.rmtree(service.store_folder(copy), ignore_errors=True)
+    shutil.copytree(store.folder, service.store_folder(copy), symlinks=True)
+    return copy
+
+
+def interactions(checkpoint, count, seed):
+    """Tokens of random training interactions, ``(user, item)`` each."""
+    state = State.load(Store(service.store_folder(checkpoint)).current().folder)
+    graph = state.graphs()["train"]
+    chosen = torch.randperm(len(graph), generator=torch.Generator().manual_seed(seed))[:count]
+    users, items = (graph.users[chosen].numpy(), graph.items[chosen].numpy())
+    return list(zip(state.tokens["user"][users], state.tokens["item"][items]))
+
+
+def request_of(name, pairs):
+    return DeletionRequest(name, tuple(("interaction", user, item) for user, item in pairs))
+
+
+def latency(checkpoint, folder):
+    """Seconds of the online part, from loading to the published model, of requests of several sizes."""
+    copy = fresh_store(checkpoint, folder)
+    pairs = interactions(copy, REPETITIONS * sum(SIZES) + 1, seed=1)
+    service.unlearn(copy, [request_of("warm-up", [pairs.pop()])])
+    state = State.load(Store(service.store_folder(copy)).current().folder)
+    for size in SIZES:
+        whole, revision, propagation = [], [], []
+        for repetition in range(REPETITIONS):
+            request = request_of(f"{size}-{repetition}", [pairs.pop() for _ in range(size)])
+            start = time.perf_counter()
+            result = service.unlearn(copy, [request])
+            whole.append(time.perf_counter() - start)
+            seconds = result["receipts"][request.request_id]["seconds"]
+            revision.append(seconds["revision"])
+            propagation.append(seconds_of_propagation(state))
+        print(
+            f"  {size:3d} interactions, {REPETITIONS} requests: whole p50 {np.quantile(whole, 0.5):.2f} s, "
+            f"p95 {np.quantile(whole, 0.95):.2f} s; revision p95 {1e3 * np.quantile(revision, 0.95):.0f} ms, of which the "
+            f"graph's propagation p50 {1e3 * np.quantile(propagation, 0.5):.0f} ms; the last one's seconds {seconds}",
+            flush=True,
+        )
+
+
+def seconds_of_propagation(state):
+    """What an encoder call spends in the remaining graph's products: features and readout, as often as it passes."""
+    ego, adjacency = state.model.ego_embeddings().detach(), state.model.adjacency
+    start = time.perf_counter()
+    for _ in range(state.encoder.passes):
+        propagated_layers(ego, adjacency)
+        with torch.no_grad():
+            state.model.forward(ego, adjacency)
+    return time.perf_counter() - start
+
+
+def sequence(checkpoint, folder):
+    """Requests one by one against one of their union: the remaining data and validation NDCG@20."""
+    pairs = interactions(checkpoint_with_store(checkpoint), 10 * SEQUENCE, seed=2)
+    requests = [request_of(f"r{k}", pairs[10 * k : 10 * k + 10]) for k in range(SEQUENCE)]
+    states = []
+    for name, batches in (("sequence", [[request] for request in requests]), ("union", [[request_of("all", pairs)]])):
+        copy = fresh_store(checkpoint, os.path.join(folder, name))
+        for batch in batches:
+            service.unlearn(copy, batch)
+        states.append(State.load(Store(service.store_folder(copy)).current().folder))
+    one, other = (state.graphs() for state in states)
+    same = all(torch.equal(one[part].users, other[part].users) and torch.equal(one[part].items, other[part].items) for part in one)
+    ndcg = [ranking_metrics(s.model.final_embeddings(), s.model.graph, s.held_out["valid"], 20)["ndcg@20"] for s in states]
+    print(f"  {SEQUENCE} requests of 10 interactions against their union: same remaining data {same}, "
+          f"NDCG@20 {ndcg[0]:.5f} and {ndcg[1]:.5f}, difference {ndcg[0] - ndcg[1]:+.5f}", flush=True)
+
+
+def checkpoint_with_store(checkpoint):
+    service.prepare(checkpoint)
+    return checkpoint
+
+
+def kills(checkpoint, folder):
+    """Processes that apply requests, killed at random moments; then everything is checked."""
+    copy = fresh_store(checkpoint, folder)
+    pairs = interactions(copy, 2 * KILLS, seed=3)
+    requests = [request_of(f"k{k}", pairs[2 * k : 2 * k + 2]) for k in range(KILLS)]
+    randomness = random.Random(4)
+    start = time.perf_counter()
+    service.unlearn(copy, [request_of("timing", interactions(copy, 1, seed=5))])
+    typical = time.perf_counter() - start
+    killed = finished = 0
+    for request in requests:
+        child = os.fork()
+        if child == 0:
+            service.unlearn(copy, [request])
+            os._exit(0)
+        time.sleep(randomness.uniform(0, 1.1 * typical))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        killed, finished = killed + os.WIFSIGNALED(status), finished + (not os.WIFSIGNALED(status))
+        store = Store(service.store_folder(copy))
+        State.load(store.current().folder)  # the current version is readable at once, whatever happened
+    service.unlearn(copy, requests)  # runs again what was lost before it was taken in
+    store = Store(service.store_folder(copy))
+    done = [each["request_id"] for each in store.requests() if each["status"] == "done"]
+    once = sorted(done) == sorted(["timing", *(request.request_id for request in requests)])
+    found = [store.receipt(request.request_id)["counts"]["found"] for request in requests]
+    remaining = State.load(store.current().folder)
+    left = sum(len(graph) for graph in remaining.graphs().values())
+    expected = sum(len(graph) for graph in State.load(service.prepare(checkpoint).current().folder).graphs().values())
+    print(f"  {KILLS} children: {killed} killed, {finished} had finished; each request done once {once}; all rows found "
+          f"{set(found) == {2}}; remaining interactions {left}, expected {expected - 2 * KILLS - 1}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--checkpoint", required=True)
+    parser.add_argument("--what", default="latency,sequence,kills")
+    arguments = parser.parse_args()
+    print(f"{arguments.checkpoint}, {torch.get_num_threads()} thread(s)")
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(arguments.checkpoint) or ".") as folder:
+        for name in arguments.what.split(","):
+            {"latency": latency, "sequence": sequence, "kills": kills}[name](arguments.checkpoint, folder)
+
+
+if __name__ == "__main__":
+    main()
