@@ -48,6 +48,7 @@ def parse(arguments):
     deletion.add_argument("--dry_run", action="store_true", help="look the requests up and change nothing")
     deletion.add_argument("--exact", action="store_true", help="train anew on what remains instead of revising")
     deletion.add_argument("--verify", action="store_true", help="search the store for what is forgotten")
+    deletion.add_argument("--also", default="", help="with --verify: other files and folders to search, separated by spaces")
     deletion.add_argument("--wait_seconds", type=float, default=600, help="how long to wait for another process (default 600)")
     known, others = parser.parse_known_args(arguments)
     settings = {}
@@ -95,11 +96,12 @@ def _deletion(known, settings):
         "requests": requests or (),
         "config_dict": {**settings, **{key: value for key, value in named.items() if value}},
         "exact": known.exact,
+        "also": known.also.split(),
         "wait_seconds": known.wait_seconds,
     }
 
 
-def _serve(mode, checkpoint, requests, config_dict, exact, wait_seconds):
+def _serve(mode, checkpoint, requests, config_dict, exact, also, wait_seconds):
     """One command on the store of a checkpoint; exit code 1 if ``verify`` finds anything."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)  # errors alone go to standard error
     if mode == "prepare":
@@ -107,7 +109,7 @@ def _serve(mode, checkpoint, requests, config_dict, exact, wait_seconds):
     elif mode == "dry_run":
         service.dry_run(checkpoint, requests, config_dict)
     elif mode == "verify":
-        found = service.verify(checkpoint)
+        found = service.verify(checkpoint, also)
         for finding in found.findings:
             logging.warning(f"{finding.file}: {finding.place}")
         logging.info(f"{len(found.files)} files searched, {len(found.findings)} places where something forgotten is left")

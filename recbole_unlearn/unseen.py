@@ -115,7 +115,7 @@ def never_seen_pairs(final, graph, held_out, generator):
     return users, items
 
 
-def never_seen_rows(ego, graph):
+def never_seen_rows(ego, graph, erased=None):
     """The mean row of the users, and of the items, that have no edge: what training leaves of a node that it never saw.
 
     An item without edges is still drawn as a negative, so that its row is not zero; it is where there is no such node.
@@ -123,12 +123,15 @@ def never_seen_rows(ego, graph):
     Args:
         ego (torch.Tensor): 0-layer table, shape ``(N, d)``.
         graph (Graph): training edges.
+        erased (torch.BoolTensor): nodes whose rows no training has made, shape ``(N,)``; default none.
 
     Returns:
         tuple of torch.Tensor: a user's row and an item's row, shape ``(d,)`` each.
     """
     never = graph.degrees().to(ego.device) == 0
     never[[0, graph.n_users]] = False  # RecBole's padding is never drawn
+    if erased is not None:
+        never &= ~erased
     sides = [graph.n_users, graph.n_items]
     return tuple(side[mask].sum(dim=0) / mask.sum().clamp(min=1) for side, mask in zip(ego.split(sides), never.split(sides)))
 

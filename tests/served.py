@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from recbole.data.interaction import Interaction
 from test_store import fork
@@ -40,7 +41,9 @@ def train(folder, data_path, **changes):
     }
     config = Config("LightGCN", "tiny", config_dict={**settings, **changes})
     data = prepare_data(config)
-    model = train_backbone(config, data.train, "original", data.valid_data).model
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # where RecBole logs
+        model = train_backbone(config, data.train, "original", data.valid_data).model
     path = folder / "saved" / "X.pth"
     save_model(str(path), model, config, data.train)
     return path

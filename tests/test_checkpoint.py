@@ -36,8 +36,7 @@ def test_interrupted_write_leaves_the_old_file_whole(tmp_path, monkeypatch, erro
     checkpoint.save(path, {"epoch": 1})
 
     def write_half(state, file, *_, **__):
-        with open(file, "wb") as handle:
-            handle.write(b"half")
+        file.write(b"half")
         raise error
 
     monkeypatch.setattr(torch, "save", write_half)

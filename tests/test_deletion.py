@@ -308,14 +308,14 @@ def test_drift_recommends_retraining(store, path, caplog):
         assert (drift["requests"], drift["interactions"]) == (number, number)
         assert drift["recommend_retraining"] == (number == 3) == ("Retraining is due" in caplog.text)
     assert drift["reason"] == "3 requests" and "use --exact" in caplog.text
-    assert service.unlearn(path, exact=True)["version"] == 5 and store.current().details["trained_on"] == 317
-    for share, due in ((0.01, False), (0.003, True)):  # of one in 317, then two
+    assert service.unlearn(path, exact=True)["version"] == 5 and store.current().details["trained_on"] == 397
+    for share, due in ((0.01, False), (0.003, True)):  # of one in 397, then two
         limits = {**limits, "unlearn_retrain_share": share}
         drift = service.unlearn(path, [pairs(f"s{share}", next(pair))], limits)["receipts"][f"s{share}"]["drift"]
         assert drift["recommend_retraining"] == due
-    assert drift["share"] == pytest.approx(2 / 317) and drift["reason"] == "0.6% of the interactions"
+    assert drift["share"] == pytest.approx(2 / 397) and drift["reason"] == "0.5% of the interactions"
     limits = {**limits, "unlearn_retrain_share": 1, "unlearn_least_utility": 1}
-    drift = service.unlearn(path, [user(f"l{i}", f"u{i}") for i in range(30)], limits)["receipts"]["l0"]["drift"]
+    drift = service.unlearn(path, [user(f"l{i}", f"u{i}") for i in range(1, 30)], limits)["receipts"]["l1"]["drift"]
     assert drift["utility"] < 1 and "of the last training's" in drift["reason"]
 
 

@@ -150,8 +150,12 @@ def built_aside(folder):
     try:
         yield building
         sync_folder(building)
-        _refuse_taken(folder)  # by now; and a folder that is not empty could not be renamed over
-        os.rename(building, folder)
+        _refuse_taken(folder)  # an empty folder could be renamed over
+        try:
+            os.rename(building, folder)
+        except OSError:  # it says in several ways that something has come there meanwhile
+            _refuse_taken(folder)
+            raise
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise

@@ -109,9 +109,9 @@ def _without_erased(dataset, tokens):
 
 def _check_sums(path):
     """Refuse a file with a wrong byte somewhere: torch does not look at the checksums that its own files have."""
-    if not zipfile.is_zipfile(path):
-        return  # whoever reads it says what it is
     try:
+        if not zipfile.is_zipfile(path):
+            return  # whoever reads it says what it is
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except Exception as error:  # zipfile's and zlib's own, of many types

@@ -17,7 +17,7 @@ from recbole_unlearn.deletion.records import iso, now
 from recbole_unlearn.deletion.request_file import read_requests
 from recbole_unlearn.deletion.resolve import resolve
 from recbole_unlearn.deletion.rows import copy_rows
-from recbole_unlearn.deletion.scan import scan
+from recbole_unlearn.deletion.scan import Scan, scan
 from recbole_unlearn.deletion.state import MODEL, State, data_file
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.errors import UsageError
@@ -30,7 +30,14 @@ WORK = "work"  # folder of a store for a retraining that is under way
 
 
 def store_folder(checkpoint):
-    """Where the store of a checkpoint is: beside it, ``X.store`` for ``X.pth``."""
+    """Where the store of a checkpoint is: beside it, ``X.store`` for ``X.pth``.
+
+    Raises:
+        UsageError: the checkpoint is a store's own file.
+    """
+    for parent in Path(checkpoint).absolute().parents:
+        if parent.suffix == ".store":
+            raise UsageError(f"'{checkpoint}' is a version in a store. Name the checkpoint of the store: {parent.with_suffix('.pth')}")
     return f"{os.path.splitext(checkpoint)[0]}.store"
 
 
@@ -49,15 +56,16 @@ def prepare(checkpoint, config_dict=None):
     """
     folder = store_folder(checkpoint)
     if os.path.isdir(folder):
-        return Store(folder)
+        return _opened(folder, checkpoint)
     getLogger().info(f"Preparing {folder}, once: {checkpoint} with its data, and the encoder")
     imported = import_checkpoint(checkpoint, config_dict)
     state = imported.state()
     try:
-        return Store.create(folder, lambda place: state.write(place, imported.write_rows), details=_trained(state))
+        details = {**_trained(state), "checkpoint": _digest(checkpoint)}
+        return Store.create(folder, lambda place: state.write(place, imported.write_rows), details=details)
     except UsageError:
         if os.path.isdir(folder):  # another process was faster
-            return Store(folder)
+            return _opened(folder, checkpoint)
         raise
 
 
@@ -133,14 +141,15 @@ def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds
     }
 
 
-def verify(checkpoint):
+def verify(checkpoint, also=()):
     """Search the store of a checkpoint for what is to be forgotten; quarantined versions are left out.
 
     Args:
         checkpoint (str): its checkpoint.
+        also (list of str): other files and folders to search, such as those of the first training.
 
     Returns:
-        Scan: of the current version and the receipts; with no findings if nothing is left.
+        Scan: of the current version, the receipts and an interrupted retraining; no findings if nothing is left.
 
     Raises:
         UsageError: there is no store.
@@ -158,15 +167,28 @@ def verify(checkpoint):
         ]
 
     fields = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
-    scans = [scan(place, is_forgotten, *fields) for place in (store.current().folder, os.path.join(store.folder, "receipts"))]
-    return type(scans[0])([f for each in scans for f in each.files], [f for each in scans for f in each.findings])
+    own = [store.current().folder, *(os.path.join(store.folder, name) for name in ("receipts", WORK))]
+    scans = [scan(place, is_forgotten, *fields) for place in [*filter(os.path.exists, own), *also]]
+    return Scan([file for each in scans for file in each.files], [found for each in scans for found in each.findings])
+
+
+def _opened(folder, checkpoint):
+    """The store of a checkpoint; it serves on after the checkpoint, which still knows the forgotten, is deleted."""
+    store = Store(folder)
+    if os.path.isfile(checkpoint) and _digest(checkpoint) != store.current().details["checkpoint"]:
+        raise UsageError(f"'{checkpoint}' is not what '{folder}' was made from: it was trained again. Move the store away.")
+    return store
+
+
+def _digest(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _check_files(version):
     """Refuse a version whose files have changed, which no reader of theirs would notice, before it is passed on."""
     for name, digest in version.files.items():
         path = Path(version.folder, name)
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        if not path.is_file() or _digest(path) != digest:
             raise UsageError(f"'{path}' is missing or has changed since version {version.number} was made. Restore it.")
 
 
@@ -205,7 +227,7 @@ def _publish(store, before, requests, resolution, exact, seconds):
     forgotten = {part: graph.subgraph(~resolution.keep[part]) for part, graph in before.graphs().items()}
     counts = {"requests": len(requests), "interactions": sum(len(graph) for graph in forgotten.values())}
     drift = evidence.drift_of(parent.details, counts, measures, before.config)
-    details = _trained(after) if exact else {**parent.details, "drift": drift}
+    details = {**parent.details, **(_trained(after) if exact else {"drift": drift})}
 
     def receipts(version):
         seconds["writing"] = perf_counter() - start
@@ -259,7 +281,7 @@ def _retrain(store, after, write_rows):
 def _trained(state):
     """Details of a version that was trained, not revised."""
     drift = {"requests": 0, "interactions": 0, "share": 0.0, "utility": 1.0, "recommend_retraining": False, "reason": None}
-    return {"trained_on": len(state.model.graph), "drift": drift}
+    return {"trained_on": sum(map(len, state.graphs().values())), "drift": drift}
 
 
 def _receipts(store, requests, resolution, state, common):

@@ -76,8 +76,8 @@ class State:
         encoder = CalibratedEncoder.fit(model, held_out["valid"], generator, weight, passes)
         with torch.no_grad():
             ego = model.ego_embeddings().clone()
-            ego[0], ego[model.n_users] = never_seen_rows(ego, model.graph)
             nobody = [torch.from_numpy(names == None).to(ego.device) for names in tokens.values()]  # noqa: E711
+            ego[0], ego[model.n_users] = never_seen_rows(ego, model.graph, torch.cat(nobody))
             model = model.revised(without_rows(ego, nobody, (ego[0], ego[model.n_users])), model.graph)
         return cls(config, model, tokens, held_out, encoder)
 
