@@ -18,6 +18,8 @@ def write_aside(path, write):
     temporary = os.path.join(folder, f".{os.getpid()}-{name}")
     try:
         write(temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())  # the content before the name, also through a power failure
         os.replace(temporary, path)
     finally:
         if os.path.exists(temporary):

@@ -322,11 +322,27 @@ def test_drift_recommends_retraining(store, path, caplog):
 # Searching for what is left
 
 
+def test_requests_that_are_not_done_are_left(store, path):
+    with store.locked(0):
+        store.submit([user("r1", "u17")])
+        store.fail(["r1"], "no luck")
+    code, out, _ = as_typed(f"--checkpoint={path}", "--verify")
+    assert code == 1 and "store.db: 1 unfinished requests" in out and "u17" not in out
+
+
+def test_retraining_for_requests_that_are_done_or_name_nothing_is_not_repeated(store, path):
+    requests = [user("r1", "u17"), user("r2", "nobody")]
+    assert service.unlearn(path, requests[:1], exact=True)["version"] == 2
+    assert service.unlearn(path, requests[:1], exact=True)["version"] == 2
+    assert service.unlearn(path, requests, exact=True)["version"] == 2
+    assert not os.path.exists(os.path.join(store.folder, "work"))
+
+
 def test_nothing_is_left(store, path):
     service.unlearn(path, [user("r1", "u17"), item("r2", "i23"), pairs("r3", data_of(current(path))["valid"][0])])
     code, out, err = as_typed(f"--checkpoint={path}", "--verify")
     assert (code, err) == (0, "") and out.endswith("files searched, 0 places where something forgotten is left\n")
-    assert len(service.verify(path).files) == 5 + 2 * 3
+    assert len(service.verify(path).files) == 1 + 5 + 2 * 3  # store.db, the version's, the receipts
 
 
 PAIR = ("u0", "i3")  # of the training data

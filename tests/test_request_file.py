@@ -83,8 +83,9 @@ class TestEveryFormat:
 
     def test_unknown_columns_and_no_id_column(self, refused, ending):
         message = refused(f"r{ending}", table(ending, ("user_id", "colour"), [("u1", "red")]))
-        assert "'user_id', 'colour'; expected user_id or item_id or both, and optionally request_id" in message
-        assert "expected user_id" in refused(f"s{ending}", table(ending, ("scope",), [("user",)]))
+        assert "1 of 2 columns that are unknown" in message and "name user_id or item_id or both, and optionally request_id" in message
+        assert "colour" not in message, "without a header, a column's name is somebody's"
+        assert "name user_id" in refused(f"s{ending}", table(ending, ("scope",), [("user",)]))
 
     def test_rows_without_ids(self, refused, ending):
         rows = [("u1", "i1")] + [("", "")] * 4
@@ -95,10 +96,10 @@ class TestEveryFormat:
     def test_scopes_that_do_not_exist_or_contradict_the_ids(self, refused, ending):
         line = 1 if ending == ".jsonl" else 2
         message = refused(f"r{ending}", table(ending, FULL, [("u1", "", "a", "", "usr")]))
-        assert f"1 of 1 rows have a scope that is none of interaction, user, item, e.g. line {line} ('usr')." in message
+        assert f"1 of 1 rows have a scope that is none of interaction, user, item, e.g. line {line}." in message
         for user, item, scope in [("u1", "i1", "user"), ("u1", "i1", "item"), ("u1", "", "interaction"), ("", "i1", "user")]:
             message = refused(f"s{ending}", table(ending, FULL, [(user, item, "a", "", scope)]))
-            assert f"1 of 1 rows have a scope that their ids contradict, e.g. line {line} ('{scope}')" in message
+            assert f"1 of 1 rows have a scope that their ids contradict, e.g. line {line}." in message
 
     @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a b", "ä", "a\\b", "x" * 129])
     def test_request_ids_that_are_no_file_name(self, refused, ending, name):

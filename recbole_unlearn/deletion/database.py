@@ -112,7 +112,7 @@ def transaction(folder):
 
 def create(folder):
     """Make the database of a store, without any version."""
-    Path(folder, NAME).touch(exist_ok=False)
+    Path(folder, NAME).touch(mode=0o600, exist_ok=False)  # unfinished requests name people
     with connected(folder) as db:
         db.execute("PRAGMA journal_mode = DELETE")
         db.executescript(SCHEMA)

@@ -8,6 +8,7 @@ import torch
 from recbole_unlearn import checkpoint
 from recbole_unlearn.deletion.measures import K, Measures
 from recbole_unlearn.deletion.receipt import score_histograms
+from recbole_unlearn.deletion.rows import read_ids
 from recbole_unlearn.deletion.state import ENCODER, MODEL, data_file
 
 
@@ -81,25 +82,26 @@ def artefacts_of(folder, state, forgotten):
     Args:
         folder (str): of the version.
         state (State): what was written.
-        forgotten (Graph): the training edges that are forgotten, on the CPU.
+        forgotten (dict): part of the data to the graph of its forgotten edges, on the CPU.
 
     Returns:
         list of dict: ``file``, ``scanned`` and ``leftovers``.
+
+    Raises:
+        UsageError: a row names somebody erased.
     """
     content = checkpoint.load(os.path.join(folder, MODEL))
     users, items = content["edges"].long()
-    left = int(forgotten.contains(users, items).sum())
+    left = int(forgotten["train"].contains(users, items).sum())
     tokens = [content["user_tokens"], content["item_tokens"]]
     named = sum(
         token is not None for side, names in zip(state.tokens.values(), tokens) for token in np.array(names, object)[side == None]  # noqa: E711
     )
     found = [{"file": MODEL, "scanned": "edges, tokens of erased users and items", "leftovers": left + named}]
-    for part, graph in state.graphs().items():
+    for part, graph in forgotten.items():
         path = data_file(folder, state.config["dataset"], part)
-        with open(path, "rb") as file:
-            rows = file.read().count(b"\n") - 1
-        place = os.path.relpath(path, folder)
-        found.append({"file": place, "scanned": "number of rows", "leftovers": max(0, rows - len(graph))})
+        left = int(graph.contains(*read_ids(path, state.config, state.tokens)).sum())
+        found.append({"file": os.path.relpath(path, folder), "scanned": "rows", "leftovers": left})
     encoder = checkpoint.load(os.path.join(folder, ENCODER))
     erased = torch.from_numpy(np.concatenate([names == None for names in state.tokens.values()]))  # noqa: E711
     left = int((encoder["gain"].cpu()[erased] != 0).sum())

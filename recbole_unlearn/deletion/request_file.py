@@ -75,9 +75,10 @@ def read_requests(path, user_field, item_field):
     table = _read(path)
     ids, columns = {user_field, item_field}, list(table.columns)
     if len(set(columns)) < len(columns) or set(columns) - ids - set(OPTIONAL) or not ids & set(columns):
+        strange = len(columns) - len(set(columns) & {*ids, *OPTIONAL})  # not named: without a header, they are somebody's
         raise UsageError(
-            f"Request file '{path}' has the columns {', '.join(map(_short, columns))}; expected {user_field} or "
-            f"{item_field} or both, and optionally {', '.join(OPTIONAL)}, each once."
+            f"Request file '{path}' has {strange} of {len(columns)} columns that are unknown or repeated, or no ids; its first "
+            f"line should name {user_field} or {item_field} or both, and optionally {', '.join(OPTIONAL)}, each once."
         )
     if table.empty:
         raise UsageError(f"Request file '{path}' has no rows.")
@@ -89,7 +90,7 @@ def read_requests(path, user_field, item_field):
         names = table["request_id"]
         allowed = {name for name in names.unique() if REQUEST_ID.fullmatch(name)}
         problem = "have a request_id that is not 1 to 128 letters, digits and '._:@-', or is '.' or '..'"
-        _refuse(path, names, ~names.isin(allowed), problem)
+        _refuse(path, _lines(names), ~names.isin(allowed), problem)
     else:
         names = [f"file-{digest(json.dumps(_distinct(rows)))}"] * len(rows)
 
@@ -108,9 +109,9 @@ def _scopes(path, given, users, items):
     """Each row's scope, which its ids say; a given one may only confirm it."""
     scopes = [SCOPES.get((user is not None, item is not None)) for user, item in zip(users, items)]
     scopes = pd.Series(scopes, index=given.index, dtype=object)
-    _refuse(path, given, scopes.isna(), "have neither a user nor an item")
-    _refuse(path, given, ~given.isin(["", *SCOPES.values()]), f"have a scope that is none of {', '.join(SCOPES.values())}")
-    _refuse(path, given, (given != "") & (given != scopes), "have a scope that their ids contradict")
+    _refuse(path, _lines(given), scopes.isna(), "have neither a user nor an item")
+    _refuse(path, _lines(given), ~given.isin(["", *SCOPES.values()]), f"have a scope that is none of {', '.join(SCOPES.values())}")
+    _refuse(path, _lines(given), (given != "") & (given != scopes), "have a scope that their ids contradict")
     return scopes
 
 
@@ -118,7 +119,7 @@ def _times(path, texts):
     """Each row's time as ISO 8601 in UTC, which sorts as the times do; None where there is none."""
     times = {text: _utc(text) for text in texts.unique() if text}
     wrong = [text for text, time in times.items() if time is None]
-    _refuse(path, texts, texts.isin(wrong), "have a received_at that is neither ISO 8601 nor seconds since 1970")
+    _refuse(path, _lines(texts), texts.isin(wrong), "have a received_at that is neither ISO 8601 nor seconds since 1970")
     return [times.get(text) for text in texts]
 
 
@@ -200,6 +201,11 @@ def _cells(pairs):
         raise ValueError("a value that is neither text nor a number")
     "".join([*cells, *cells.values()]).encode()  # half a surrogate pair is no text
     return cells
+
+
+def _lines(cells):
+    """Notes that say nothing but the line: a cell may be somebody's name in the wrong column."""
+    return pd.Series("", index=cells.index, dtype=object)
 
 
 def _refuse(path, notes, bad, problem):

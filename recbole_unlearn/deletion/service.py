@@ -17,7 +17,7 @@ from recbole_unlearn.deletion.records import iso, now
 from recbole_unlearn.deletion.request_file import read_requests
 from recbole_unlearn.deletion.resolve import resolve
 from recbole_unlearn.deletion.rows import copy_rows
-from recbole_unlearn.deletion.scan import Scan, scan
+from recbole_unlearn.deletion.scan import Finding, Scan, scan
 from recbole_unlearn.deletion.state import MODEL, State, data_file
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.errors import UsageError
@@ -55,6 +55,8 @@ def prepare(checkpoint, config_dict=None):
         UsageError: no checkpoint, or one that does not fit its data.
     """
     folder = store_folder(checkpoint)
+    if "negative" == (config_dict or {}).get("ie_target"):
+        raise UsageError("A store revises with `ie_target: unseen`; the paper's encoder is for run_unlearn's comparisons.")
     if os.path.isdir(folder):
         return _opened(folder, checkpoint)
     getLogger().info(f"Preparing {folder}, once: {checkpoint} with its data, and the encoder")
@@ -78,9 +80,11 @@ def dry_run(checkpoint, requests, config_dict=None):
     Returns:
         dict: request id to the counts that its receipt would have.
     """
-    folder = store_folder(checkpoint)
+    folder, done = store_folder(checkpoint), set()
     if os.path.isdir(folder):
-        state = State.load(Store(folder).current().folder, config_dict)
+        store = _opened(folder, checkpoint)
+        done = {request["request_id"] for request in store.requests() if request["status"] == "done"}
+        state = State.load(store.current().folder, config_dict)
         config, tokens, graphs = state.config, state.tokens, state.graphs()
     else:
         imported = import_checkpoint(checkpoint, config_dict)
@@ -89,7 +93,8 @@ def dry_run(checkpoint, requests, config_dict=None):
     for request in _requests(requests, config):
         found = resolve([request], tokens, graphs).found[request.request_id]
         counts[request.request_id] = evidence.counts_of(request, found)
-        getLogger().info(f"{request.request_id} would forget {_in_words(counts[request.request_id])}")
+        would = "was done before; what is there now:" if request.request_id in done else "would forget"
+        getLogger().info(f"{request.request_id} {would} {_in_words(counts[request.request_id])}")
     return counts
 
 
@@ -125,13 +130,15 @@ def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds
         requests = _requests(requests, before.config)
         status = store.submit(requests)
         pending = store.pending()
-        if pending or exact:
+        if pending or (exact and not requests):
             _apply(store, before, pending, exact, {"load": loading})
             _write_receipts(store)
         store.purge(keep=before.config["unlearn_quarantine_versions"])
+        if os.path.isdir(os.path.join(store.folder, WORK)):  # a retraining's, this one's or one that was given up
+            shutil.rmtree(os.path.join(store.folder, WORK))
     current = store.current()
     receipts = {request_id: store.receipt(request_id) for request_id in {**status, **dict.fromkeys(r.request_id for r in pending)}}
-    _tell(status, receipts, current)
+    _tell(status, receipts, current, store.counts()["failed"])
     return {
         "store": store.folder,
         "version": current.number,
@@ -149,7 +156,8 @@ def verify(checkpoint, also=()):
         also (list of str): other files and folders to search, such as those of the first training.
 
     Returns:
-        Scan: of the current version, the receipts and an interrupted retraining; no findings if nothing is left.
+        Scan: of the current version and those whose quarantine is over, the receipts, an interrupted retraining, and
+        requests that are not done; no findings if nothing is left.
 
     Raises:
         UsageError: there is no store.
@@ -167,9 +175,14 @@ def verify(checkpoint, also=()):
         ]
 
     fields = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
-    own = [store.current().folder, *(os.path.join(store.folder, name) for name in ("receipts", WORK))]
+    expired = [each.folder for each in store.versions() if each.quarantined_until and each.quarantined_until <= iso(now())]
+    own = [store.current().folder, *expired, *(os.path.join(store.folder, name) for name in ("receipts", WORK))]
     scans = [scan(place, is_forgotten, *fields) for place in [*filter(os.path.exists, own), *also]]
-    return Scan([file for each in scans for file in each.files], [found for each in scans for found in each.findings])
+    database, counts = os.path.join(store.folder, "store.db"), store.counts()
+    unfinished = sum(counts[status] for status in ("pending", "running", "failed"))
+    open_requests = [Finding(database, f"{unfinished} unfinished requests", unfinished)] if unfinished else []
+    files = [(database, "unfinished requests"), *(file for each in scans for file in each.files)]
+    return Scan(files, open_requests + [found for each in scans for found in each.findings])
 
 
 def _opened(folder, checkpoint):
@@ -198,8 +211,8 @@ def _apply(store, before, requests, exact, seconds):
     store.start(ids)
     try:
         resolution = resolve(requests, before.tokens, before.graphs())
-        if resolution.is_empty() and not exact:
-            store.finish(_receipts(store, requests, resolution, before, {}), {})
+        if requests and resolution.is_empty():
+            store.finish(_receipts(store, requests, resolution, before, {}), _hashes(store, requests))
             return
         _publish(store, before, requests, resolution, exact, seconds)
     except UsageError as error:
@@ -231,7 +244,7 @@ def _publish(store, before, requests, resolution, exact, seconds):
 
     def receipts(version):
         seconds["writing"] = perf_counter() - start
-        artefacts = evidence.artefacts_of(version.folder, after, forgotten["train"])
+        artefacts = evidence.artefacts_of(version.folder, after, forgotten)
         common = {
             "method": version.method,
             "parent": {"version": parent.number, "sha256": parent.files[MODEL]},
@@ -247,23 +260,19 @@ def _publish(store, before, requests, resolution, exact, seconds):
         }
         return _receipts(store, requests, resolution, before, common)
 
-    hashes = {
-        request.request_id: [
-            store.keyed_hash(*row)
-            for row, found in zip(request.rows, resolution.found[request.request_id])
-            if found is not None
-        ]
-        for request in requests
-    }
     store.publish(
         lambda folder: after.write(folder, write_rows),
         RETRAINED if exact else REVISED,
         details,
         receipts,
-        hashes,
+        _hashes(store, requests),
         before.config["unlearn_quarantine_days"],
     )
-    shutil.rmtree(os.path.join(store.folder, WORK), ignore_errors=True)
+
+
+def _hashes(store, requests):
+    """What :func:`verify` looks for from now on, also where nothing was found: files outside of the store may have it."""
+    return {request.request_id: [store.keyed_hash(*row) for row in request.rows] for request in requests}
 
 
 def _retrain(store, after, write_rows):
@@ -331,16 +340,18 @@ def _write_receipts(store):
 
 
 def _requests(requests, config):
-    if isinstance(requests, str):
-        return read_requests(requests, config["USER_ID_FIELD"], config["ITEM_ID_FIELD"])
+    if isinstance(requests, (str, os.PathLike)):
+        return read_requests(os.fspath(requests), config["USER_ID_FIELD"], config["ITEM_ID_FIELD"])
     return list(requests)
 
 
-def _tell(status, receipts, current):
+def _tell(status, receipts, current, n_failed):
     logger = getLogger()
     for request_id, receipt in receipts.items():
         again = "was done before and changes nothing" if status.get(request_id) == "done" else receipt["outcome"]
         logger.info(f"{request_id}: {again}; {_in_words(receipt['counts'])}")
+    if n_failed:
+        logger.warning(f"{n_failed} earlier requests have failed: submit them again")
     drift = current.details["drift"]
     logger.info(f"Current version: {current.number} ({current.method}), {current.folder}")
     if drift["recommend_retraining"]:
