@@ -5,6 +5,7 @@ partners. A forgotten pair should look like those of them that resemble it in ev
 """
 
 import lightgbm
+import numpy as np
 import torch
 
 from recbole_unlearn.data.attack import least_likely_edges
@@ -14,6 +15,8 @@ from recbole_unlearn.loss import pair_scores
 
 N_LAYERS = 3  # of the features
 N_TREES = 100
+BEYOND_FIRST_LAYER = [4, 5, 7, 8, 9, 10]  # features of layers 2 and 3 of both sides, and the degrees
+FAR = 3.0  # standard deviations
 
 
 def propagated_layers(ego, adjacency):
@@ -49,14 +52,19 @@ def inductive_features(layers, degrees, n_users, users, items):
 
 
 class UnseenScores:
-    """A regression from inductive features to a model's scores, fitted on pairs that it was never trained on.
+    """Regressions from inductive features to a model's scores, fitted on pairs that it was never trained on.
+
+    One sees all layers. The other leaves out the first, because a pair also marks its neighbours: their rows learned from
+    it, and a node's first layer is the mean of them. Where the two disagree by more than they do on pairs never seen, the
+    pair has done so, and the second is taken.
 
     Args:
-        booster (lightgbm.Booster): the fitted trees.
+        boosters (tuple of lightgbm.Booster): with all features, and without those of the first layer.
+        spread (float): standard deviation of their disagreement on pairs never seen.
     """
 
-    def __init__(self, booster):
-        self.booster = booster
+    def __init__(self, boosters, spread):
+        self.boosters, self.spread = boosters, spread
 
     @classmethod
     def fit(cls, model, held_out, generator):
@@ -72,28 +80,33 @@ class UnseenScores:
             final = model.final_embeddings().cpu()
             layers = propagated_layers(model.ego_embeddings().detach(), model.adjacency).cpu()
         users, items = never_seen_pairs(final, graph, held_out, generator)
-        features = inductive_features(layers, graph.degrees(), graph.n_users, users, items)
-        scores = pair_scores(final, graph.n_users, users, items)
+        features = inductive_features(layers, graph.degrees(), graph.n_users, users, items).numpy()
+        scores = pair_scores(final, graph.n_users, users, items).numpy()
         settings = {"objective": "regression", "verbose": -1, "seed": 0, "deterministic": True, "force_row_wise": True}
-        threads = {"num_threads": torch.get_num_threads()}
-        data = lightgbm.Dataset(features.numpy(), scores.numpy())
-        return cls(lightgbm.train({**settings, **threads}, data, N_TREES))
+        settings["num_threads"] = torch.get_num_threads()
+        views = features, features[:, BEYOND_FIRST_LAYER]
+        boosters = tuple(lightgbm.train(settings, lightgbm.Dataset(view, scores), N_TREES) for view in views)
+        one, other = (booster.predict(view) for booster, view in zip(boosters, views))
+        return cls(boosters, float((one - other).std()))
 
     def __call__(self, features):
         """The expected scores, shape ``(B,)``, for features of shape ``(B, 11)``."""
         if len(features) == 0:
             return features.new_zeros(0)
-        predicted = self.booster.predict(features.cpu().numpy(), num_threads=torch.get_num_threads())
-        return torch.from_numpy(predicted).to(features)
+        values = features.cpu().numpy()
+        views, threads = (values, values[:, BEYOND_FIRST_LAYER]), torch.get_num_threads()
+        one, other = (booster.predict(view, num_threads=threads) for booster, view in zip(self.boosters, views))
+        disagree = abs(one - other) > FAR * self.spread
+        return torch.from_numpy(np.where(disagree, other, one)).to(features)
 
-    def to_text(self):
-        """As plain text, to be kept in a file."""
-        return self.booster.model_to_string()
+    def to_plain(self):
+        """Text and a number, to be kept in a file."""
+        return {"boosters": [booster.model_to_string() for booster in self.boosters], "spread": self.spread}
 
     @classmethod
-    def from_text(cls, text):
-        """What :meth:`to_text` gave."""
-        return cls(lightgbm.Booster(model_str=text))
+    def from_plain(cls, state):
+        """What :meth:`to_plain` gave."""
+        return cls(tuple(lightgbm.Booster(model_str=text) for text in state["boosters"]), state["spread"])
 
 
 def never_seen_pairs(final, graph, held_out, generator):

@@ -123,14 +123,14 @@ def test_a_relation_of_scores_and_features_is_found(fitted):
 
 def test_fitting_twice_is_the_same(fitted):
     model, held_out, unseen = fitted
-    assert UnseenScores.fit(model, held_out, seeded(5)).to_text() == unseen.to_text()
-    assert UnseenScores.fit(model, held_out, seeded(6)).to_text() != unseen.to_text()
+    assert UnseenScores.fit(model, held_out, seeded(5)).to_plain() == unseen.to_plain()
+    assert UnseenScores.fit(model, held_out, seeded(6)).to_plain() != unseen.to_plain()
 
 
 def test_as_text_and_back(fitted):
     model, _, unseen = fitted
     features = features_of(model.graph, model.ego_embeddings(), *all_pairs(model.graph))
-    again = UnseenScores.from_text(unseen.to_text())
+    again = UnseenScores.from_plain(unseen.to_plain())
     assert torch.equal(again(features), unseen(features)) and unseen(features).std() > 0
 
 

@@ -76,12 +76,12 @@ class CalibratedEncoder:
     def to_plain(self):
         """Tensors, text and numbers, to be kept in a file."""
         state = {"gain": self.gain, "cost": self.cost, "weight": self.weight, "passes": self.passes}
-        return {**state, "scores": self.scores.to_text()}
+        return {**state, "scores": self.scores.to_plain()}
 
     @classmethod
     def from_plain(cls, state):
         """What :meth:`to_plain` gave."""
-        return cls(**{**state, "scores": UnseenScores.from_text(state["scores"])})
+        return cls(**{**state, "scores": UnseenScores.from_plain(state["scores"])})
 
     @torch.no_grad()
     def __call__(self, model, remaining, request):
