@@ -1,5 +1,6 @@
 """What pairs and nodes never seen look like: features against dense float64 products, the draws, the regression."""
 
+import math
 from types import SimpleNamespace
 
 import dense
@@ -7,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+import recbole_unlearn.unseen
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import pair_scores
 from recbole_unlearn.unseen import (
+    BEYOND_FIRST_LAYER,
+    FAR,
     UnseenScores,
     inductive_features,
     lost_nodes,
@@ -112,13 +116,28 @@ def fitted():
     return model, held_out, UnseenScores.fit(model, held_out, seeded(5))
 
 
-def test_a_relation_of_scores_and_features_is_found(fitted):
+def test_a_relation_of_scores_and_features_is_found(fitted, monkeypatch):
     model, _, unseen = fitted
+    monkeypatch.setattr(recbole_unlearn.unseen, "FAR", math.inf)  # the relation is one of first layers
     users, items = all_pairs(model.graph)
     expected = pair_scores(model.final_embeddings(), model.graph.n_users, users, items)
     predicted = unseen(features_of(model.graph, model.ego_embeddings(), users, items))
     assert predicted.dtype == expected.dtype and predicted.shape == expected.shape
     assert (predicted - expected).square().mean() < 0.1 * expected.var()  # of all pairs, most of which it was not fitted on
+
+
+def test_where_the_first_layer_disagrees_it_is_left_out(fitted):
+    model, _, unseen = fitted
+    features = features_of(model.graph, model.ego_embeddings(), *all_pairs(model.graph))
+    first_layer = torch.ones(11, dtype=torch.bool)
+    first_layer[BEYOND_FIRST_LAYER] = False
+    assert first_layer.sum() == 5  # with any layer of the other side
+    values = features.numpy()
+    one = torch.from_numpy(unseen.boosters[0].predict(values)).float()
+    other = torch.from_numpy(unseen.boosters[1].predict(values[:, BEYOND_FIRST_LAYER])).float()
+    far = (one - other).abs() > FAR * unseen.spread
+    assert far.any() and not far.all()
+    torch.testing.assert_close(unseen(features), torch.where(far, other, one))
 
 
 def test_fitting_twice_is_the_same(fitted):
