@@ -1,6 +1,9 @@
 """A tiny dataset of clustered tastes, and settings that keep everything a run writes in a temporary folder."""
 
+import os
 from types import SimpleNamespace
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is there: a forked child has none of its parent's threads, and waits for them
 
 import numpy as np
 import pytest
