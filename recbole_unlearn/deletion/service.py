@@ -18,14 +18,13 @@ from recbole_unlearn.deletion.request_file import read_requests
 from recbole_unlearn.deletion.resolve import resolve
 from recbole_unlearn.deletion.rows import copy_rows
 from recbole_unlearn.deletion.scan import Finding, Scan, scan
-from recbole_unlearn.deletion.state import MODEL, State, data_file
+from recbole_unlearn.deletion.state import MODEL, State, data_file, write_data
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.report import software_versions
 from recbole_unlearn.saved_model import load_model
 
 REVISED, RETRAINED = "UnlearnRec zero-shot", "Retrain"
-PARTS = ("train", "valid", "test")
 WORK = "work"  # folder of a store for a retraining that is under way
 
 
@@ -280,10 +279,7 @@ def _retrain(store, after, write_rows):
     work = os.path.join(store.folder, WORK)
     data = os.path.join(work, "data")
     shutil.rmtree(data, ignore_errors=True)
-    for part in PARTS:
-        path = data_file(work, after.config["dataset"], part)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        write_rows(part, path)
+    write_data(work, after.config["dataset"], write_rows)
     return retrained(after, data, os.path.join(work, "training"))
 
 

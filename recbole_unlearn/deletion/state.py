@@ -118,10 +118,15 @@ class State:
         """
         write_model(os.path.join(folder, MODEL), self.model, self.config, self.tokens)
         checkpoint.save(os.path.join(folder, ENCODER), self.encoder.to_plain())
-        for part in ("train", *HELD_OUT):
-            path = data_file(folder, self.config["dataset"], part)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            write_rows(part, path)
+        write_data(folder, self.config["dataset"], write_rows)
+
+
+def write_data(folder, dataset, write_rows):
+    """Write all parts of the data below a folder; see :meth:`State.write`."""
+    for part in ("train", *HELD_OUT):
+        path = data_file(folder, dataset, part)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_rows(part, path)
 
 
 def data_file(folder, dataset, part):
