@@ -2,13 +2,26 @@
 
 import argparse
 import logging
+import re
 import sys
 
 from recbole_unlearn.deletion import service
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.quick_start import run_seeds, run_unlearn
-from recbole_unlearn.tune import run_sweep
+from recbole_unlearn.quick_start import run_seeds, run_sweep, run_unlearn
 
+SWEEP = (  # arguments of run_sweep
+    "params_file",
+    "num_samples",
+    "search",
+    "scheduler",
+    "tune_metric",
+    "tune_mode",
+    "held_back",
+    "resume",
+    "storage_path",
+    "ray_address",
+    "resources_per_trial",
+)
 INTERRUPTED = 130  # the shell's exit code after Ctrl-C
 
 
@@ -18,14 +31,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(arguments):
-    """Split arguments into what :func:`run_unlearn` takes, or :func:`run_sweep` if there is a ``hyper_file``.
+    """Split arguments into what :func:`run_unlearn` takes, or :func:`run_sweep` if there is a ``params_file``.
 
     Args:
         arguments (list of str): e.g. ``["--model=SimGCL", "--dataset=ml-100k", "--epochs=5"]``.
 
     Returns:
         dict: ``model``, ``dataset``, ``config_file_list`` and ``config_dict`` (of strings); ``seeds`` if several are
-        given; for a sweep ``hyper_file``, and ``n_trials`` if it is given. With ``--checkpoint``, what :func:`_serve` takes.
+        given; for a sweep also its other arguments that are given. With ``--checkpoint``, what :func:`_serve` takes.
 
     Raises:
         UsageError: an argument is not ``--key=value``, or comes twice with different values.
@@ -40,8 +53,18 @@ def parse(arguments):
     parser.add_argument("--dataset", "-d", help="dataset, e.g. ml-100k (comes with RecBole)")
     parser.add_argument("--config_files", help="yaml files, separated by spaces")
     parser.add_argument("--seeds", type=_seeds, help="e.g. 1,2,3: repeat everything, report mean and standard deviation")
-    parser.add_argument("--hyper_file", help="search space, e.g. hyper.test: sweep settings on a simulated request")
-    parser.add_argument("--hyper_trials", type=int, help="draws from a search space with a range (default 20)")
+    sweep = parser.add_argument_group("search of settings with Ray Tune, on simulated requests and validation data")
+    sweep.add_argument("--params_file", help="search space, e.g. hyper.test; settings on the command line are fixed")
+    sweep.add_argument("--num_samples", type=_count, help="trials (default 20)")
+    sweep.add_argument("--search", choices=["random", "grid", "optuna"], help="where trials come from (default random)")
+    sweep.add_argument("--scheduler", choices=["asha", "none"], help="asha (default) stops the worse trials early")
+    sweep.add_argument("--tune_metric", help="what is searched for (default objective; less is better)")
+    sweep.add_argument("--tune_mode", choices=["min", "max"], help="which end of another metric is better")
+    sweep.add_argument("--held_back", type=_count_or_zero, help="requests to compare the best with the given settings on (default 1)")
+    sweep.add_argument("--resume", action="store_const", const=True, help="go on with the same sweep, or add samples to it")
+    sweep.add_argument("--storage_path", help="folder of all sweeps (default CHECKPOINT_DIR/sweep)")
+    sweep.add_argument("--ray_address", help="running Ray cluster, e.g. auto or 10.0.0.1:6379 (default: this machine)")
+    sweep.add_argument("--resources_per_trial", type=_resources, help="e.g. cpu:2,gpu:0.5 (default cpu:1, and a GPU if there is one)")
     deletion = parser.add_argument_group("deletion requests against a saved model")
     deletion.add_argument("--checkpoint", help="trained model: forget the requests of --forget_file in its store")
     deletion.add_argument("--prepare", action="store_true", help="make the checkpoint's store, and nothing else")
@@ -58,22 +81,24 @@ def parse(arguments):
             raise UsageError(f"Argument '{argument}' is not of the form --key=value.")
         if settings.setdefault(key[2:], value) != value:
             raise UsageError(f"Argument '{key}' is given twice, as '{settings[key[2:]]}' and '{value}'.")
-    if known.hyper_trials and not known.hyper_file:
-        raise UsageError("--hyper_trials needs --hyper_file.")
-    if known.seeds and known.hyper_file:
-        raise UsageError("--seeds and --hyper_file cannot be combined: a sweep is made with one `seed`.")
+    swept = {key: value for key in SWEEP if (value := getattr(known, key)) is not None}
+    if swept and not known.params_file:
+        raise UsageError(f"--{next(iter(swept))} needs --params_file.")
+    if known.search == "grid" and known.num_samples:
+        raise UsageError("--search=grid tries every combination: leave out --num_samples, or use --search=random.")
+    if known.seeds and swept:
+        raise UsageError("--seeds and --params_file cannot be combined: a sweep is made with one `seed`.")
     if known.checkpoint:
         return _deletion(known, settings)
     if known.prepare or known.dry_run or known.exact or known.verify:
         raise UsageError("--prepare, --dry_run, --exact and --verify need --checkpoint.")
-    sweep = {"hyper_file": known.hyper_file, "n_trials": known.hyper_trials} if known.hyper_file else {}
     return {
         "model": known.model,
         "dataset": known.dataset,
         "config_file_list": known.config_files.split() if known.config_files else None,
         "config_dict": settings,
         **({"seeds": known.seeds} if known.seeds else {}),
-        **{key: value for key, value in sweep.items() if value is not None},
+        **swept,
     }
 
 
@@ -82,8 +107,8 @@ def _deletion(known, settings):
     chosen = [mode for mode in ("prepare", "dry_run", "verify") if getattr(known, mode)]
     if len(chosen) > 1 or (chosen and known.exact):
         raise UsageError(f"--{chosen[0]} cannot be combined with --{(chosen[1:] or ['exact'])[0]}.")
-    if known.config_files or known.seeds or known.hyper_file:
-        raise UsageError("--checkpoint brings its own settings: leave out --config_files, --seeds and --hyper_file.")
+    if known.config_files or known.seeds or known.params_file:
+        raise UsageError("--checkpoint brings its own settings: leave out --config_files, --seeds and --params_file.")
     requests = settings.pop("forget_file", None)
     if requests is not None and (known.prepare or known.verify):
         raise UsageError(f"--{chosen[0]} applies no requests: leave out --forget_file, or --{chosen[0]} to apply them.")
@@ -125,7 +150,27 @@ def _seeds(text):
     return [int(seed) for seed in seeds]
 
 
-RUNS = {"checkpoint": _serve, "hyper_file": run_sweep, "seeds": run_seeds}  # by the argument that asks for it
+def _count(text, least=1):
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number >= {least}")
+    return int(text)
+
+
+def _count_or_zero(text):
+    return _count(text, least=0)
+
+
+def _resources(text):
+    resources = {}
+    for part in text.split(","):
+        name, _, amount = part.partition(":")
+        if name not in ("cpu", "gpu") or not re.fullmatch(r"\d+(\.\d+)?", amount) or not float(amount):
+            raise argparse.ArgumentTypeError(f"'{text}' is not of the form cpu:2,gpu:0.5")
+        resources[name] = float(amount)
+    return resources
+
+
+RUNS = {"checkpoint": _serve, "params_file": run_sweep, "seeds": run_seeds}  # by the argument that asks for it
 
 
 def main(arguments=None):

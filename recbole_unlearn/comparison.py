@@ -26,13 +26,19 @@ def gaps_to_retrain(rows):
     return [_gap(row, retrain) for row in rows if row["method"] not in ("original", RETRAIN) and "MI-BF" in row]
 
 
-def _gap(row, retrain):
-    gap = {label: row[label] for label in LABELS}
+def membership_gaps(metrics, retrain):
+    """How far the forgetting metrics are from Retrain's: the keys ``MI-BF_gap`` to ``AUC_FT_gap`` of :func:`gaps_to_retrain`."""
+    gaps = {}
     for metric in ("MI-BF", "MI-NG"):
-        positive = row[metric] > 0 and retrain[metric] > 0
-        gap[f"{metric}_gap"] = abs(math.log(row[metric] / retrain[metric])) if positive else math.nan
+        positive = metrics[metric] > 0 and retrain[metric] > 0
+        gaps[f"{metric}_gap"] = abs(math.log(metrics[metric] / retrain[metric])) if positive else math.nan
     for metric in ("AUC_FN", "AUC_FT"):
-        gap[f"{metric}_gap"] = abs(row[metric] - retrain[metric])
+        gaps[f"{metric}_gap"] = abs(metrics[metric] - retrain[metric])
+    return gaps
+
+
+def _gap(row, retrain):
+    gap = {**{label: row[label] for label in LABELS}, **membership_gaps(row, retrain)}
     for metric in (key for key in row if "@" in key):
         gap[f"{metric}_ratio"] = row[metric] / retrain[metric] if retrain[metric] else math.nan
     saved = retrain["online_seconds"] - row["online_seconds"]

@@ -86,14 +86,15 @@ class Config(RecBoleConfig):
 
     def training_settings(self):
         """The settings that a backbone's training depends on: all but the machine's and the plugin's own."""
-        return {key: value for key, value in self._results_settings().items() if not key.startswith(PREFIXES)}
+        return {key: value for key, value in self.results_settings().items() if not key.startswith(PREFIXES)}
 
     def same_results(self, settings):
         """Whether a run under other settings (of :meth:`as_dict`) has the same rows for the methods in both."""
-        mine, others = self._results_settings(), {**settings, "unlearn_methods": self["unlearn_methods"]}
+        mine, others = self.results_settings(), {**settings, "unlearn_methods": self["unlearn_methods"]}
         return all(mine[key] == others[key] for key in mine.keys() & others.keys())
 
-    def _results_settings(self):
+    def results_settings(self):
+        """The settings that a run's rows depend on: all but the machine's."""
         ignored = set(general_arguments) - {"seed"} | {"config_files", "report_file"}
         return {key: value for key, value in self.as_dict().items() if key not in ignored}
 

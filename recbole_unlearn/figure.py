@@ -1,4 +1,4 @@
-"""The figure of score distributions, as the paper's Fig. 2 and 3."""
+"""Figures: score distributions, as the paper's Fig. 2 and 3, and the trials of a sweep."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -43,4 +43,37 @@ def score_distributions(scores, path):
     for panel in panels.flat[len(scores) :]:
         panel.set_axis_off()
     panels[0, 0].legend(fontsize=8, frameon=False)
+    drawing.savefig(path, dpi=130, format="png")
+
+
+TRIALS = {  # a set of trials: marker, colour and size
+    "trials": ("o", "#999999", 22),
+    "Pareto front": ("o", "#0072b2", 34),
+    "as given": ("s", "#009e73", 60),
+    "best": ("*", "#d55e00", 150),
+}
+
+
+def pareto_front(points, retrain, limit, utility, path):
+    """Draw trials by how far they are from Retrain's forgetting and how well they rank.
+
+    Args:
+        points (dict): name of a set of trials (keys of ``TRIALS``) to its gaps and rankings, two lists.
+        retrain (float): Retrain's ranking.
+        limit (float): share of it that the objective wants.
+        utility (str): name of the ranking metric.
+        path (str): PNG to write.
+    """
+    drawing = Figure(figsize=(6.4, 4.4), layout="constrained")
+    panel = drawing.subplots()
+    panel.axhline(retrain, color="black", linewidth=1, label="Retrain")
+    panel.axhline(limit * retrain, color="black", linewidth=1, linestyle=":", label=f"{limit:g} of Retrain's")
+    front = points["Pareto front"]
+    panel.step(*front, where="post", color=TRIALS["Pareto front"][1], linewidth=1)
+    for name, (marker, colour, size) in TRIALS.items():
+        panel.scatter(*points[name], marker=marker, color=colour, s=size, label=name, zorder=2)
+    panel.set_xlim(left=0)
+    panel.set_xlabel("forgetting gap to Retrain (0: forgets like Retrain)")
+    panel.set_ylabel(f"{utility} on validation data")
+    panel.legend(fontsize=8, frameon=False)
     drawing.savefig(path, dpi=130, format="png")

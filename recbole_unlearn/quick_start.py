@@ -1,4 +1,4 @@
-"""The pipeline, top to bottom: data and request, original model, methods, report."""
+"""The pipeline, top to bottom: data and request, original model, methods, report; and the sweep around it."""
 
 from logging import getLogger
 
@@ -8,12 +8,16 @@ from recbole_unlearn.comparison import summarise
 from recbole_unlearn.config import Config
 from recbole_unlearn.cost import Cost, costed_stages, measured
 from recbole_unlearn.data.split import prepare_data, restore_data
-from recbole_unlearn.errors import Diverged
+from recbole_unlearn.errors import Diverged, UsageError
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import UnlearnableRecommender
 from recbole_unlearn.report import Report, beside, label, model_file, report_path, save_json, summary_table
 from recbole_unlearn.saved_model import load_model, save_model
+from recbole_unlearn.sweep.report import SweepReport
+from recbole_unlearn.sweep.simulation import PARTS, Simulation, measure, simulation_settings, train_part
+from recbole_unlearn.sweep.space import check_space, points_of, read_space, swept_method, with_whole_numbers
+from recbole_unlearn.sweep.trials import AS_GIVEN, Goal, Trials, best_of, sweep_folder
 from recbole_unlearn.trainer import train_backbone
 
 
@@ -103,6 +107,118 @@ def run_seeds(seeds, model=None, dataset=None, config_file_list=None, config_dic
     if saved:
         save_json(report_path(config, seeds), summary)
     return summary
+
+
+def run_sweep(
+    model=None,
+    dataset=None,
+    config_file_list=None,
+    config_dict=None,
+    params_file="hyper.test",
+    num_samples=20,
+    search="random",
+    scheduler="asha",
+    tune_metric="objective",
+    tune_mode=None,
+    held_back=1,
+    resume=False,
+    storage_path=None,
+    ray_address=None,
+    resources_per_trial=None,
+):
+    """Search a method's settings with Ray Tune, on a simulated request and validation data.
+
+    Neither the actual request nor test data take part. The original model and Retrain are trained once and shared.
+
+    Args:
+        model, dataset, config_file_list, config_dict: as for :func:`run_unlearn`; what ``config_dict`` names is fixed.
+            The method is ``unlearn_methods`` if that names one, else UnlearnRec.
+        params_file (str): the space; see :func:`recbole_unlearn.sweep.space.read_space`.
+        num_samples (int): trials, but for a grid.
+        search (str): ``random``, ``grid`` or ``optuna``.
+        scheduler (str): ``asha`` stops trials early that are worse than others after as many epochs; ``none`` does not.
+        tune_metric, tune_mode (str): what is searched for; see :func:`recbole_unlearn.sweep.simulation.assess`.
+        held_back (int): simulated requests that the best settings are compared on with those given, afterwards.
+        resume (bool): go on with the same sweep that was interrupted, or with more samples.
+        storage_path (str): where sweeps are written; default ``sweep`` under ``checkpoint_dir``.
+        ray_address (str): of a running cluster; default this machine.
+        resources_per_trial (dict): default ``{"cpu": 1}``, and a GPU where there is one.
+
+    Returns:
+        dict: what ``sweep.json`` holds; see :meth:`recbole_unlearn.sweep.report.SweepReport.result`.
+
+    Raises:
+        UsageError: wrong settings, data or space, a sweep that is there already, or no trial succeeded.
+    """
+    from recbole_unlearn.sweep import tune  # ray takes seconds to import
+
+    config = Config(model, dataset, config_file_list, config_dict)
+    method, goal = swept_method(config), Goal.of(config, tune_metric, tune_mode)
+    space = {key: values for key, values in read_space(params_file, method).items() if key not in (config_dict or {})}
+    if not space:
+        raise UsageError(f"All settings of {params_file} are given on the command line: nothing left to search.")
+    settings = simulation_settings(config, method, 1)
+    check_space(space, params_file, settings)
+    points = None if search == "optuna" else points_of(space, search, num_samples, config["seed"])
+    init_logger(config)
+    logger = getLogger()
+
+    simulated = Config(config_dict=settings)
+    data = prepare_data(simulated)
+    folder = sweep_folder(config, storage_path, simulated, data, space)
+    trials = Trials(folder)
+    trials.begin(resume)
+    with tune.Cluster(ray_address, resources_per_trial or tune.default_resources(config["device"])) as cluster:
+        simulation = cluster.simulate(settings, data)
+        searcher, n_trials = None, num_samples - len(trials.ended())
+        if points is None:
+            searcher = tune.optuna_search(space, goal, config["seed"], trials.ended())
+        else:
+            points = trials.without_ended(points)
+            n_trials = len(points)
+        logger.info(set_color("Sweep", "pink") + f": {n_trials} trials of {params_file}, records in {trials.folder}")
+        if n_trials > 0:
+            cluster.search(settings, simulation, trials, points, searcher, n_trials, goal, scheduler)
+        best = best_of(trials.all(), goal)
+
+        (given,) = cluster.measure(settings, simulation, [AS_GIVEN])
+        checks = []
+        for number in range(1, 1 + held_back):
+            logger.info(set_color("Held-back request", "pink") + f" {number} of {held_back}")
+            settings = simulation_settings(config, method, 1 + number)
+            simulation_ = cluster.simulate(settings, prepare_data(Config(config_dict=settings)))
+            checks.append(dict(zip(("best", "as given"), cluster.measure(settings, simulation_, [best["point"], AS_GIVEN]))))
+
+    report = SweepReport(config, method, goal, trials.all(), simulation.retrain, given, checks)
+    report.save(folder)
+    report.show(folder)
+    return report.result()
+
+
+def objective_function(config_dict=None, config_file_list=None, saved=True):
+    """The objective of a sweep for RecBole's own ``HyperTuning``: settings of a method on a simulated request.
+
+    Args:
+        config_dict (dict): the settings to try.
+        config_file_list (list of str): yaml files, with ``model`` and ``dataset``.
+        saved (bool): there for RecBole; the trainings are always kept, which is how trials share them.
+
+    Returns:
+        dict: RecBole's ``model``, ``best_valid_score`` (the objective; less is better), ``valid_score_bigger``,
+        ``best_valid_result`` and ``test_result``, which is empty: nothing is chosen by test data.
+    """
+    config = Config(config_file_list=config_file_list, config_dict=with_whole_numbers(config_dict or {}))
+    simulated = Config(config_dict=simulation_settings(config, swept_method(config), 1))
+    data = prepare_data(simulated)
+    simulation = Simulation.of(simulated, data, *(train_part(simulated, data, part) for part in PARTS))
+    result = measure(simulated, simulation)
+    return {
+        "model": config["model"],
+        "best_valid_score": result["objective"],
+        "valid_score_bigger": False,
+        "best_valid_result": result,
+        "test_result": {},
+    }
 
 
 def load_data_and_model(model_file, config_dict=None):

@@ -226,7 +226,8 @@ def save_json(path, value):
 
 
 def _run_name(config):
-    return f"{config['model']}-{config['dataset']}-{config['forget_type']}"
+    request = config["forget_type"] if config["forget_seed"] is None else f"{config['forget_type']}-{config['forget_seed']}"
+    return f"{config['model']}-{config['dataset']}-{request}"
 
 
 def beside(path, ending):

@@ -5,6 +5,7 @@ from recbole_unlearn.errors import UsageError, unknown
 CHOICES = {
     "forget_type": ("adversarial", "random", "user", "item", "file"),
     "ie_target": ("unseen", "negative"),
+    "unlearn_measure_on": ("test", "valid"),
     "unlearn_grapheraser_partition": ("BEKM", "BLPA"),
     "unlearn_grapheraser_partition_on": ("nodes", "users"),
     "unlearn_receraser_partition": ("interaction", "user", "item"),
@@ -150,6 +151,12 @@ def check_values(settings):
                 raise UsageError(f"Setting '{key}' must be {meaning}, not {settings[key]!r}.")
     if (settings["train_neg_sample_args"] or {}).get("dynamic"):
         raise UsageError("Dynamic negative sampling (`train_neg_sample_args: dynamic`) is not supported.")
+    for key in ("nproc", "world_size"):
+        if (settings.get(key) or 1) not in (1, -1):
+            raise UsageError(
+                f"Setting '{key}' must be 1, not {settings[key]!r}: RecBole's distributed training needs NCCL and calls a model "
+                "without its graph, so it cannot train an unlearnable one. Sweeps (--params_file) and shards use all cores."
+            )
     topk = settings["topk"] if isinstance(settings["topk"], (list, tuple)) else [settings["topk"]]
     if not topk or not all(map(_count, topk)):
         raise UsageError(f"Setting 'topk' must be a whole number >= 1 or a list of them, not {settings['topk']!r}.")

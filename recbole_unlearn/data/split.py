@@ -8,7 +8,7 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
 
 from recbole_unlearn.data import attack, request as requests
-from recbole_unlearn.data.dataset import Dataset, with_edges_of, with_extra_edges
+from recbole_unlearn.data.dataset import Dataset, with_edges, with_edges_of, with_extra_edges
 from recbole_unlearn.data.sampler import train_loader
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
@@ -35,6 +35,9 @@ class UnlearningData:
         valid, test (Graph): held-out positives.
         valid_data, test_data: RecBole's evaluation loaders; both hide all items of ``train``, forgotten ones too, so
             that every row of a report ranks the same items.
+
+    With ``unlearn_measure_on: valid``, as a sweep has it, one half of the validation pairs stands in for ``test`` and
+    ``valid`` is the other; ``valid_data``, for the early stopping of backbones, is of both.
     """
 
     train: Dataset
@@ -63,6 +66,9 @@ def prepare_data(config):
     graph = dataset_graph(train)
     remaining_graph = graph.without(request.users, request.items)
     valid_data, test_data = evaluation_loaders(config, dataset, train, valid, test)
+    if config["unlearn_measure_on"] == "valid":
+        everything, (valid, test) = valid, _halves(valid, config["seed"])
+        _, test_data = evaluation_loaders(config, dataset, train, everything, test)
     return UnlearningData(
         train=train,
         remaining=with_edges_of(train, remaining_graph),
@@ -153,6 +159,14 @@ def evaluation_loaders(config, dataset, train, valid, test):
         get_dataloader(config, "valid")(config, valid, valid_sampler, shuffle=False),
         get_dataloader(config, "test")(config, test, test_sampler, shuffle=False),
     )
+
+
+def _halves(part, seed):
+    """Two datasets of half of the interactions each, drawn at random."""
+    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))
+    first = torch.zeros(len(part), dtype=torch.bool)
+    first[order[: len(part) // 2]] = True
+    return with_edges(part, first), with_edges(part, ~first)
 
 
 def _draw_request(config, train, valid, test):

@@ -48,6 +48,10 @@ class Unlearner:
         """Offline work; returns the seconds that earlier runs had spent on it, if it continued theirs."""
         return 0.0
 
+    def after_epoch(self, epoch):
+        """Called after each epoch (from 1) of a preparation that trains epoch by epoch and could be unlearned with by then;
+        a sweep puts its own function here."""
+
     def before(self):
         """The prepared method's model before any request: the original, unless the method needs one of its own."""
         return self.original

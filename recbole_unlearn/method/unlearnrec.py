@@ -29,7 +29,7 @@ class UnlearnRec(Unlearner):
         init_seed(self.config["seed"], self.config["reproducibility"])
         encoder = {"unseen": Calibrated, "negative": Pretrained}[self.config["ie_target"]]
         self.encoder = encoder(self.config, self.data, self.original)
-        return self.encoder.seconds_before
+        return self.encoder.pretrain(self.after_epoch)
 
     def unlearn(self):
         config, data = self.config, self.data
@@ -63,12 +63,14 @@ class Calibrated:
         original (UnlearnableRecommender): the trained model.
     """
 
-    seconds_before = 0.0
-
     def __init__(self, config, data, original):
         self.original = original
         generator = torch.Generator().manual_seed(config["seed"])
         self.encoder = CalibratedEncoder.fit(original, data.valid, generator, config["ie_change_weight"], config["ie_passes"])
+
+    def pretrain(self, after_epoch):
+        """Nothing: the encoder is fitted in closed form."""
+        return 0.0
 
     def revise(self, episode):
         """The revised table of a request."""
@@ -85,9 +87,14 @@ class Pretrained:
     """
 
     def __init__(self, config, data, original):
+        self.config, self.data, self.original = config, data, original
         with torch.no_grad():
             ego = original.ego_embeddings()
         self.encoder = InfluenceEncoder(ego, original.final_embeddings(), config["ie_n_layers"], config["ie_rho"])
+
+    def pretrain(self, after_epoch):
+        """Train ``influence`` and ``weight``; returns the seconds that earlier runs had spent on it."""
+        config, data, original = self.config, self.data, self.original
         pretraining = config.replace(
             epochs=config["ie_epochs"],
             train_batch_size=config["ie_batch_size"],
@@ -98,7 +105,7 @@ class Pretrained:
         )
         settings = {key: value for key, value in config.as_dict().items() if key.startswith("ie_")}
         edges = [side for graph in (data.graph, data.valid) for side in (graph.users, graph.items)]
-        content = digest(settings, config.training_settings(), config["device"].type, *edges, ego)
+        content = digest(settings, config.training_settings(), config["device"].type, *edges, self.encoder.ego)
         simulate = RequestSimulator(pretraining, data)
         trainer = InfluenceEncoderTrainer(
             pretraining,
@@ -107,8 +114,13 @@ class Pretrained:
             f"encoder-{config['model']}-{config['dataset']}-{content}",
             simulate.episode_of,
         )
-        trainer.fit(simulate.base, simulate.held_out(), show_progress=config["show_progress"])
-        self.seconds_before = trainer.seconds_before
+        trainer.fit(
+            simulate.base,
+            simulate.held_out(),
+            show_progress=config["show_progress"],
+            callback_fn=lambda epoch, score: after_epoch(epoch + 1),
+        )
+        return trainer.seconds_before
 
     def revise(self, episode):
         """The revised table of a request: a copy of the encoder, whose table and MLP train from now on."""

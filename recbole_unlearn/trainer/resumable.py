@@ -1,6 +1,7 @@
 """RecBole's Trainer, made resumable."""
 
 import os
+from pathlib import Path
 from time import perf_counter
 
 import torch
@@ -48,14 +49,14 @@ class ResumableTrainer(Trainer):
         if saved and os.path.exists(self.resume_file):
             self.resume_checkpoint(self.resume_file)
         self._resumed_at = self._last_save = perf_counter()
+        callback_fn = self._untimed(callback_fn) if callback_fn else None
         result = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
         self._count_seconds()
         if saved:
             if self.best_valid_result is not None:
                 self.model.load_state_dict(checkpoint.load(self.saved_model_file, self.device)["state_dict"])
             checkpoint.save(self.saved_model_file, {**self._state(), "finished": True})
-            if os.path.exists(self.resume_file):
-                os.remove(self.resume_file)
+            Path(self.resume_file).unlink(missing_ok=True)  # another process may have finished the same training
         self.tensorboard.close()
         return result
 
@@ -120,6 +121,16 @@ class ResumableTrainer(Trainer):
         for key in PROGRESS:
             setattr(self, key, state[key])
         self.seconds_before = self.seconds
+
+    def _untimed(self, callback):
+        """The callback, its time not counted as training."""
+
+        def call(*arguments):
+            self._count_seconds()
+            callback(*arguments)
+            self._resumed_at = perf_counter()
+
+        return call
 
     def _count_seconds(self):
         now = perf_counter()

@@ -1,0 +1,221 @@
+"""A search space in RecBole's format, and the points of it that a sweep tries."""
+
+import ast
+import math
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from recbole_unlearn.config import Config, properties_folder
+from recbole_unlearn.errors import UsageError, unknown
+from recbole_unlearn.method import METHODS
+
+KINDS = {"choice": "[A,B,...]", "uniform": "LOW,HIGH", "loguniform": "LOW,HIGH", "quniform": "LOW,HIGH,STEP"}
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a setting may be.
+
+    Args:
+        kind (str): one of ``KINDS``.
+        values (tuple): the choices, or the bounds (and the step).
+        whole (bool): whether a number of a range is a whole one.
+        line (int): where in the file it stands.
+    """
+
+    kind: str
+    values: tuple
+    whole: bool = False
+    line: int = 0
+
+    def bounds(self):
+        """Least and largest number of a range; of ``quniform``, multiples of its step."""
+        low, high, *step = self.values
+        if self.kind == "loguniform":
+            low, high = math.exp(low), math.exp(high)
+        quantum = step[0] if step else 1 if self.whole else None
+        if quantum:
+            low, high = math.ceil(low / quantum - 1e-9) * quantum, math.floor(high / quantum + 1e-9) * quantum
+        return self._number(low), self._number(high)
+
+    def examples(self):
+        """Values that a setting must accept if it accepts them all: the choices, or the bounds."""
+        return self.values if self.kind == "choice" else self.bounds()
+
+    def draw(self, rng):
+        """One of them, by a numpy generator."""
+        if self.kind == "choice":
+            return self.values[rng.integers(len(self.values))]
+        low, high = self.bounds()
+        if self.kind == "loguniform":
+            return self._number(math.exp(rng.uniform(math.log(low), math.log(high))))
+        if self.kind == "quniform":
+            step = self.values[2]
+            return self._number(low + step * rng.integers(round((high - low) / step) + 1))
+        return int(rng.integers(low, high + 1)) if self.whole else self._number(rng.uniform(low, high))
+
+    def distribution(self):
+        """The same for Optuna."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        if self.kind == "choice":
+            return CategoricalDistribution(self.values)
+        low, high = self.bounds()
+        if self.kind == "loguniform":
+            return (IntDistribution if self.whole else FloatDistribution)(low, high, log=True)
+        step = self.values[2] if self.kind == "quniform" else None
+        return IntDistribution(low, high, step=int(step or 1)) if self.whole else FloatDistribution(low, high, step=step)
+
+    def _number(self, number):
+        """With six digits, so that it can be typed again."""
+        return round(number) if self.whole else float(f"{number:.6g}")
+
+
+def points_of(space, search, num_samples, seed):
+    """The points to try, a dict each; more samples of the same seed begin with the same points.
+
+    Args:
+        space (dict): of :func:`read_space`.
+        search (str): ``grid`` for every combination, ``random`` for draws (of choices alone, without repetition).
+        num_samples (int): how many draws.
+        seed (int): of the draws.
+
+    Raises:
+        UsageError: a grid of a range.
+    """
+    choices = all(values.kind == "choice" for values in space.values())
+    if search == "grid" and not choices:
+        ranges = [key for key, values in space.items() if values.kind != "choice"]
+        raise UsageError(f"--search=grid needs choices, but {', '.join(ranges)} has a range; use --search=random.")
+    rng = np.random.default_rng(seed)
+    if not choices:
+        return [{key: values.draw(rng) for key, values in space.items()} for _ in range(num_samples)]
+    points = [dict(zip(space, point)) for point in product(*(values.values for values in space.values()))]
+    return points if search == "grid" else [points[place] for place in rng.permutation(len(points))[:num_samples]]
+
+
+def read_space(path, method):
+    """Read a space: ``SETTING KIND VALUES`` a line; ``#`` begins a comment.
+
+    ``choice [1,0.5]`` is one of a list, ``uniform LOW,HIGH`` a number between, ``quniform LOW,HIGH,STEP`` a multiple of
+    the step, ``loguniform LOW,HIGH`` e to the power of a number between (``-8,0`` is 0.0003 to 1). Nothing is executed.
+
+    Args:
+        path (str): the file.
+        method (str): the unlearning method whose settings may be there; others would change the original model.
+
+    Returns:
+        dict: setting to :class:`Values`.
+
+    Raises:
+        UsageError: no such file, nothing in it, or a bad line, with its number.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Sweep file '{path}' cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    defaults = method_defaults(method)
+    space = {}
+    for number, line in enumerate(lines, start=1):
+        words = line.partition("#")[0].split(maxsplit=2)
+        if not words:
+            continue
+        try:
+            if words[0] in space:
+                raise UsageError(f"'{words[0]}' is there twice.")
+            space[words[0]] = _values(words, defaults, number)
+        except UsageError as error:
+            raise UsageError(f"{path}, line {number}: {error}") from None
+    if not space:
+        raise UsageError(f"Sweep file '{path}' has no line `SETTING KIND VALUES`.")
+    return space
+
+
+def check_space(space, path, settings):
+    """Refuse values that the settings of a run cannot take.
+
+    Args:
+        space (dict): of :func:`read_space`.
+        path (str): its file.
+        settings (dict): the others, for ``Config(config_dict=...)``.
+
+    Raises:
+        UsageError: with the line and what was expected.
+    """
+    for key, values in space.items():
+        for value in values.examples():
+            try:
+                Config(config_dict={**settings, key: value})
+            except UsageError as error:
+                raise UsageError(f"{path}, line {values.line}: {error}") from None
+
+
+def swept_method(config):
+    """The method whose settings a sweep tries: the one of ``unlearn_methods``, or UnlearnRec if it is among several.
+
+    Raises:
+        UsageError: several methods without UnlearnRec.
+    """
+    chosen = config["unlearn_methods"]
+    if len(chosen) > 1 and "UnlearnRec" not in chosen:
+        raise UsageError(f"A sweep tries the settings of one method, not of {', '.join(chosen)}: --unlearn_methods=NAME.")
+    return chosen[0] if len(chosen) == 1 else "UnlearnRec"
+
+
+def with_whole_numbers(settings):
+    """Settings with 4.0 as 4 where the methods' yaml has a whole number; other searches draw floats."""
+    defaults = {key: value for name in METHODS for key, value in method_defaults(name).items()}
+    whole = {key for key, value in defaults.items() if _is_number(value) and isinstance(value, int)}
+    return {key: int(value) if key in whole and value == int(value) else value for key, value in settings.items()}
+
+
+def method_defaults(method):
+    """The settings of a method's yaml."""
+    file = properties_folder() / "method" / f"{method}.yaml"
+    return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+
+
+def _values(words, defaults, line):
+    if len(words) < 3:
+        raise UsageError("Expected `SETTING KIND VALUES`, e.g. `ie_rho choice [0.1,0.2]`.")
+    key, kind, text = words
+    if key not in defaults:
+        raise unknown("setting to sweep", key, defaults)
+    if kind not in KINDS:
+        raise unknown("kind of values", kind, KINDS)
+    try:
+        values = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+        values = None
+    if kind == "choice":
+        good = isinstance(values, list) and values and all(_replaces(defaults[key], value) for value in values)
+    else:
+        good = (
+            _is_number(defaults[key])
+            and isinstance(values, tuple)
+            and len(values) == len(KINDS[kind].split(","))
+            and all(map(_is_number, values))
+            and values[0] < values[1]
+            and all(step > 0 for step in values[2:])
+        )
+    if not good:
+        raise UsageError(f"`{key} {kind}` takes {KINDS[kind]} like its default {defaults[key]}, not `{text.strip()}`.")
+    found = Values(kind, tuple(values), isinstance(defaults[key], int), line)
+    if kind != "choice" and found.bounds()[0] > found.bounds()[1]:
+        raise UsageError(f"No {'whole number' if kind != 'quniform' else 'multiple of the step'} lies in `{text.strip()}`.")
+    return found
+
+
+def _replaces(default, value):
+    """Whether ``value`` may stand where a default is a number, a whole number, or something else."""
+    if not _is_number(default):
+        return True
+    return _is_number(value) and (isinstance(default, float) or isinstance(value, int))
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

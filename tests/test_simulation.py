@@ -1,0 +1,150 @@
+"""What a sweep measures on: simulated requests and validation data."""
+
+import math
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_unlearn.config import Config
+from recbole_unlearn.data.split import prepare_data
+from recbole_unlearn.errors import Diverged, UsageError
+from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
+from recbole_unlearn.quick_start import objective_function, run_unlearn
+from recbole_unlearn.sweep.simulation import PARTS, Simulation, assess, measure, simulated_request, simulation_settings, train_part
+
+
+@pytest.fixture
+def here(settings):
+    """Settings with paths that mean something in this working directory only."""
+    return {**settings, "data_path": os.path.relpath(settings["data_path"]), "checkpoint_dir": "saved"}
+
+
+@pytest.fixture
+def simulate(configure):
+    """Settings of a simulated request, and what its trials share."""
+
+    def simulate(number=1, method="UnlearnRec", **changes):
+        settings = simulation_settings(configure(**changes), method, number)
+        config = Config(config_dict=settings)
+        data = prepare_data(config)
+        return config, Simulation.of(config, data, *(train_part(config, data, part) for part in PARTS))
+
+    return simulate
+
+
+def pairs(side):
+    return set(zip(side.users.tolist(), side.items.tolist()))
+
+
+@pytest.mark.parametrize("kind", ["adversarial", "random", "user", "item", "file"])
+def test_the_simulated_request_is_another_one(here, kind):
+    named = {"user": {"forget_users": ["u1", "u2"]}, "file": {"forget_file": "request.inter"}}.get(kind, {})
+    config = Config("LightGCN", "tiny", config_dict={**here, "forget_type": kind, **named})
+    drawn = []
+    for number in (1, 2):
+        settings = simulation_settings(config, "UnlearnRec", number)
+        assert os.path.isabs(settings["data_path"]) and os.path.isabs(settings["checkpoint_dir"])
+        drawn.append(pairs(prepare_data(Config(config_dict=settings)).request))
+    if kind != "file":
+        drawn.append(pairs(prepare_data(config).request))
+    assert len({frozenset(request) for request in drawn}) == len(drawn)
+
+
+def test_half_of_validation_stands_in_for_test_data(configure):
+    actual = prepare_data(configure())
+    simulated = prepare_data(configure(unlearn_measure_on="valid"))
+    halves = pairs(simulated.valid), pairs(simulated.test)
+    assert halves[0] | halves[1] == pairs(actual.valid) and not halves[0] & halves[1]
+    assert abs(len(halves[0]) - len(halves[1])) <= 1
+    assert not halves[1] & pairs(actual.test)
+    assert pairs(simulated.graph) == pairs(actual.graph)
+
+    users = simulated.test_data.uid_list.tolist()
+    assert set(users) == {user for user, _ in halves[1]}
+    positives = {(user, item) for user in users for item in simulated.test_data.uid2positive_item[user].tolist()}
+    assert positives == halves[1]
+    hidden = {(user, item) for user in users for item in simulated.test_data.uid2history_item[user].tolist()}
+    shown = {user for user, _ in halves[1]}
+    assert hidden == {(user, item) for user, item in pairs(actual.graph) | halves[0] if user in shown}
+
+
+def test_the_original_is_shared_with_the_actual_run(configure, simulate):
+    config = configure()
+    data = prepare_data(config)
+    state = train_part(config, data, "original")
+    before = set(os.listdir(config["checkpoint_dir"]))
+    _, simulation = simulate()
+    assert all(torch.equal(state[name], simulation.original[name]) for name in state)
+    new = set(os.listdir(config["checkpoint_dir"])) - before
+    assert {name.split("-")[0] for name in new} == {"retrain"}, "only Retrain is of another request"
+
+
+def test_the_objective_is_its_formula(configure):
+    retrain = {"ndcg@5": 0.5, "MI-BF": 4.0, "MI-NG": 2.0, "AUC_FN": 0.2, "AUC_FT": 0.1}
+    config = configure(unlearn_least_utility=0.9)
+    metrics = {"ndcg@5": 0.45, "MI-BF": 2.0, "MI-NG": 2.0, "AUC_FN": 0.3, "AUC_FT": 0.05}
+    gap = (math.log(2) + 0.1 + 0.05) / 4
+    assert assess(metrics, retrain, config) == pytest.approx({"objective": gap, "gap": gap, "utility": 0.9})
+    below = assess({**metrics, "ndcg@5": 0.44}, retrain, config)
+    assert below == pytest.approx({"objective": gap + 100 * 0.02, "gap": gap, "utility": 0.88})
+    assert assess(retrain, retrain, config)["objective"] == 0
+    above = assess({**retrain, "ndcg@5": 0.9}, retrain, config)
+    assert above["objective"] == 0, "a better ranking is no reason to forget worse"
+    with pytest.raises(Diverged, match="objective became nan"):
+        assess({**metrics, "MI-BF": float("nan")}, retrain, config)
+
+
+def test_every_epoch_of_the_preparation_is_reported(simulate):
+    config, simulation = simulate(ie_target="negative", ie_epochs=3, ie_stopping_step=10)
+    reports = []
+    last = measure(config, simulation, reports.append)
+    assert [(report["epoch"], report["stage"], report["final"]) for report in reports] == [
+        (epoch, "zero-shot", False) for epoch in (1, 2, 3)
+    ]
+    assert (last["epoch"], last["stage"], last["final"]) == (4, "fine-tuned", True)
+    assert len({report["MI-BF"] for report in reports}) == 3, "of that epoch's encoder"
+    assert all(math.isfinite(value) for value in last.values() if isinstance(value, float))
+
+
+def test_watching_changes_nothing(simulate, settings):
+    config, simulation = simulate(ie_target="negative", ie_epochs=3)
+    watched = measure(config, simulation, lambda report: None)
+    alone = {**settings, "checkpoint_dir": settings["checkpoint_dir"] + "-alone", "ie_target": "negative", "ie_epochs": 3}
+    report = run_unlearn("LightGCN", "tiny", config_dict={**alone, **simulated_request(config.replace(forget_seed=None), 1)})
+    (row,) = [row for row in report["results"] if row["stage"] == "fine-tuned"]
+    for name in ("recall@5", "ndcg@5", "MI-BF", "MI-NG", "AUC_FN", "AUC_FT"):
+        assert row[name] == pytest.approx(watched[name], rel=1e-5), "an ordinary run with these settings says the same"
+
+
+def test_any_method_can_be_measured(simulate):
+    config, simulation = simulate(method="IFRU")
+    result = measure(config, simulation)
+    assert result["final"] and result["epoch"] == 1
+    _, zero_shot = simulate(unlearn_finetune_epochs=0)
+    assert np.isfinite(measure(simulate(unlearn_finetune_epochs=0)[0], zero_shot)["objective"])
+
+
+def test_refuses_a_retrain_of_no_use(simulate, monkeypatch):
+    config, simulation = simulate()
+    monkeypatch.setattr(UnlearningEvaluator, "evaluate", lambda self, model: ({"ndcg@5": 0.0}, {}))
+    with pytest.raises(UsageError, match="Retrain's NDCG@5 on validation data is 0; train for more"):
+        Simulation.of(config, simulation.data, simulation.original, simulation.original)
+
+
+def test_recboles_own_tuning_takes_the_objective(settings, tmp_path, monkeypatch):
+    pytest.importorskip("hyperopt")
+    from recbole.trainer import HyperTuning
+
+    monkeypatch.setattr("sys.argv", ["run_hyper.py"])
+    base = tmp_path / "base.yaml"
+    base.write_text("\n".join(f"{key}: {value!r}" for key, value in {**settings, "model": "LightGCN", "dataset": "tiny"}.items()))
+    space = tmp_path / "hyper.test"
+    space.write_text("ie_change_weight choice [0.1,1.0]  # nu\nunlearn_finetune_epochs quniform 0,2,1\n")
+    tuning = HyperTuning(objective_function, params_file=space, fixed_config_file_list=[str(base)], algo="random", max_evals=3)
+    tuning.run()
+    tuning.export_result(tmp_path / "out.txt")
+    assert len(tuning.params2result) >= 1 and math.isfinite(tuning.best_score)
+    assert all(result["test_result"] == {} for result in tuning.params2result.values())
+    assert len([name for name in os.listdir(settings["checkpoint_dir"]) if name.startswith("original-")]) == 1

@@ -1,0 +1,166 @@
+"""Sweeps with a real Ray: from end to end, killed and resumed, with a failing trial, on a cluster."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.quick_start import run_sweep, run_unlearn
+
+METRICS = ("recall@5", "ndcg@5", "MI-BF", "MI-NG", "AUC_FN", "AUC_FT")
+RUN = Path(__file__).parents[1] / "run_unlearn.py"
+
+
+@pytest.fixture
+def space_file(tmp_path):
+    def write(text):
+        path = tmp_path / "hyper.test"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def here(settings):
+    """Settings with paths that mean something in this working directory only, and the encoder that pre-trains."""
+    return {**settings, "data_path": os.path.relpath(settings["data_path"]), "checkpoint_dir": "saved", "ie_target": "negative"}
+
+
+def only_folder():
+    (folder,) = Path("saved/sweep").iterdir()
+    return folder
+
+
+def files_of(folder):
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "trials").glob("*.json")}
+
+
+def test_from_end_to_end_with_a_failing_trial_and_again(here, space_file):
+    space = space_file("ie_learning_rate choice [0.05,1e30]\nie_unlearning_weight choice [1,0.1]\nie_rho choice [0.5]\n")
+    arguments = {"search": "grid", "scheduler": "none", "held_back": 1}
+    sweep = run_sweep("LightGCN", "tiny", None, {**here, "ie_rho": 0.2}, space, **arguments)
+
+    trials = sweep["trials"]
+    assert [trial["status"] for trial in trials] == ["done", "done", "failed", "failed"], "and the sweep goes on"
+    assert all(set(trial["point"]) == {"ie_learning_rate", "ie_unlearning_weight"} for trial in trials), "ie_rho is fixed"
+    assert all(trial["point"]["ie_learning_rate"] == 1e30 and "became" in trial["error"] for trial in trials[2:])
+    assert trials[0]["result"]["objective"] <= trials[1]["result"]["objective"]
+    assert sweep["as given"]["status"] == "done"
+    assert [set(check) for check in sweep["held back"]] == [{"best", "as given"}]
+
+    folder = only_folder()
+    parts = [path.name.split("-")[0] for path in Path("saved").glob("*.pth")]
+    assert (parts.count("original"), parts.count("retrain")) == (1, 2), "trained once; the held-back request has its own Retrain"
+    report = run_unlearn(config_file_list=[str(folder / "best.yaml"), str(folder / "simulation.yaml")])
+    (row,) = [row for row in report["results"] if row["stage"] == "fine-tuned"]
+    assert {name: row[name] for name in METRICS} == pytest.approx({name: trials[0]["result"][name] for name in METRICS}, rel=1e-4)
+    assert yaml.safe_load((folder / "best.yaml").read_text())["ie_rho"] == 0.2
+
+    with pytest.raises(UsageError, match="has 2 ended trials in .*: add --resume"):
+        run_sweep("LightGCN", "tiny", None, {**here, "ie_rho": 0.2}, space, **arguments)
+    before = files_of(folder)
+    again = run_sweep("LightGCN", "tiny", None, {**here, "ie_rho": 0.2}, space, **{**arguments, "held_back": 0}, resume=True)
+    assert [trial["point"] for trial in again["trials"][:2]] == [trial["point"] for trial in trials[:2]]
+    unchanged = [name for name, changed in files_of(folder).items() if changed == before[name]]
+    assert len(unchanged) == 2 and len(before) == 4, "the failed ones are tried again, the others are not"
+
+
+def test_killed_and_resumed(here, space_file):
+    space = space_file("ie_unlearning_weight choice [1,0.5,0.1,0.05]\n")
+    settings = {**here, "ie_epochs": 30, "ie_stopping_step": 30}
+    arguments = [f"--{key}={value}" for key, value in settings.items()]
+    command = [sys.executable, str(RUN), "--model=LightGCN", "--dataset=tiny", f"--params_file={space}", *arguments]
+    command += ["--num_samples=4", "--held_back=0", "--scheduler=none"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not list(Path("saved").glob("sweep/*/trials/*.json")):
+        assert process.poll() is None and time.monotonic() < deadline, "no trial ended"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    folder = only_folder()
+    before = files_of(folder)
+    assert 1 <= len(before) < 4, "killed in the middle"
+
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    after = files_of(folder)
+    assert len(after) == 4
+    assert {name: after[name] for name in before} == before, "nothing that was done is done again"
+    assert len(json.loads((folder / "sweep.json").read_text())["trials"]) == 4
+    assert f"{4 - len(before)} trials of" in done.stdout
+
+
+def test_worse_trials_are_stopped_early(here, space_file):
+    space = space_file("ie_learning_rate choice [0.2,0.1,0.05,1e-9,1e-8,1e-7]\n")
+    settings = {**here, "ie_epochs": 8, "ie_stopping_step": 8, "ie_score_weight": 0}
+    goal = {"tune_metric": "MI-BF", "tune_mode": "max", "resources_per_trial": {"cpu": os.cpu_count()}}  # one after the other
+    sweep = run_sweep("LightGCN", "tiny", None, settings, space, search="grid", held_back=0, **goal)
+    stopped = [trial for trial in sweep["trials"] if trial["status"] == "stopped"]
+    assert stopped and all(trial["point"]["ie_learning_rate"] < 1e-6 for trial in stopped)
+    assert all(trial["result"]["epoch"] < 9 and not trial["result"]["final"] for trial in stopped)
+    best = sweep["trials"][0]
+    assert best["status"] == "done" and best["result"]["final"] and best["point"]["ie_learning_rate"] > 1e-6
+
+
+def test_on_a_running_cluster_with_optuna(here, space_file):
+    pytest.importorskip("optuna")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start = ["--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--block"]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *start, "--node-ip-address=127.0.0.1"]
+    head = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    space = space_file("ie_unlearning_weight loguniform -2,0\nie_epochs quniform 1,3,1\n")
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline, "ray did not start"
+                time.sleep(0.2)
+        options = {"search": "optuna", "num_samples": 3, "held_back": 0, "ray_address": f"127.0.0.1:{port}"}
+        sweep = run_sweep("LightGCN", "tiny", None, here, space, **options)
+        assert [trial["status"] for trial in sweep["trials"]] == ["done"] * 3
+        assert all(0.13 < trial["point"]["ie_unlearning_weight"] <= 1 for trial in sweep["trials"])
+        before = files_of(only_folder())
+        more = run_sweep("LightGCN", "tiny", None, here, space, **{**options, "num_samples": 4}, resume=True)
+        assert len(more["trials"]) == 4 and head.poll() is None, "the cluster is left running"
+        assert {name: files_of(only_folder())[name] for name in before} == before
+    finally:
+        os.killpg(head.pid, signal.SIGTERM)
+        head.wait(timeout=60)
+
+
+def test_refuses_in_one_line_before_training(here, space_file):
+    space = space_file("ie_rho choice [0.1]\n")
+    cases = [
+        ({"params_file": space_file("ie_rho choice 1\n")}, "line 1"),
+        ({"ray_address": "127.0.0.1:1"}, "No Ray cluster at '127.0.0.1:1'"),
+        ({"resources_per_trial": {"cpu": 10_000}}, "asks for cpu:10000, but this machine has"),
+        ({"tune_metric": "mi-bf"}, "Did you mean 'MI-BF'"),
+    ]
+    for arguments, message in cases:
+        space_file("ie_rho choice 1\n" if message == "line 1" else "ie_rho choice [0.1]\n")
+        with pytest.raises(UsageError, match=message) as error:
+            run_sweep("LightGCN", "tiny", None, here, **{"params_file": space, **arguments})
+        assert "\n" not in str(error.value)
+    assert not list(Path("saved").glob("original-*"))
+    with pytest.raises(UsageError, match="nothing left to search"):
+        run_sweep("LightGCN", "tiny", None, {**here, "ie_rho": 0.3}, space)
+
+
+def test_package_does_not_import_ray():
+    code = "import sys, recbole_unlearn, recbole_unlearn.quick_start, recbole_unlearn.command_line; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
