@@ -183,5 +183,6 @@ def main(arguments=None):
         print(f"run_unlearn: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("run_unlearn: interrupted; the same command goes on from what is under checkpoint_dir.", file=sys.stderr)
+        again = "the same command with --resume" if "params_file" in parsed else "the same command"
+        print(f"run_unlearn: interrupted; {again} goes on from what is under checkpoint_dir.", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -9,6 +9,7 @@ from urllib.error import URLError
 import pytest
 
 from recbole_unlearn import command_line
+from recbole_unlearn.config import Config
 from recbole_unlearn.errors import UsageError
 
 SCRIPT = Path(__file__).parent.parent / "run_unlearn.py"
@@ -189,8 +190,50 @@ def test_wrong_seeds(wrong):
 
 
 def test_seeds_and_a_sweep_are_not_combined():
-    with pytest.raises(UsageError, match="--seeds and --hyper_file cannot be combined"):
-        command_line.parse(["--seeds=1,2", "--hyper_file=hyper.test"])
+    with pytest.raises(UsageError, match="--seeds and --params_file cannot be combined"):
+        command_line.parse(["--seeds=1,2", "--params_file=hyper.test"])
+
+
+def test_a_sweep():
+    parsed = command_line.parse(
+        ["--model=BPR", "--params_file=hyper.test", "--num_samples=8", "--held_back=0", "--resume", "--resources_per_trial=cpu:2,gpu:0.5"]
+    )
+    assert parsed == {
+        "model": "BPR",
+        "dataset": None,
+        "config_file_list": None,
+        "config_dict": {},
+        "params_file": "hyper.test",
+        "num_samples": 8,
+        "held_back": 0,
+        "resume": True,
+        "resources_per_trial": {"cpu": 2.0, "gpu": 0.5},
+    }
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (["--num_samples=8"], "--num_samples needs --params_file"),
+        (["--resume"], "--resume needs --params_file"),
+        (["--params_file=a", "--num_samples=0"], "'0' is no whole number >= 1"),
+        (["--params_file=a", "--search=bayes"], "invalid choice: 'bayes'"),
+        (["--params_file=a", "--search=grid", "--num_samples=3"], "--search=grid tries every combination"),
+        (["--params_file=a", "--resources_per_trial=2"], "'2' is not of the form cpu:2,gpu:0.5"),
+        (["--params_file=a", "--resources_per_trial=cpu:0"], "is not of the form"),
+    ],
+)
+def test_a_wrong_sweep(wrong, message):
+    with pytest.raises(UsageError) as error:
+        command_line.parse(wrong)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["nproc", "world_size"])
+def test_distributed_training_is_refused(key, settings, capsys):
+    message = fail(capsys, "--model=LightGCN", "--dataset=tiny", f"--data_path={settings['data_path']}", f"--{key}=2")
+    assert f"Setting '{key}' must be 1, not 2: RecBole's distributed training needs NCCL" in message
+    Config("LightGCN", "tiny", config_dict={**settings, key: 1})
 
 
 def test_argument_given_twice():
@@ -208,3 +251,8 @@ def test_interruption_says_that_it_can_go_on(monkeypatch, capsys):
         command_line.main(["--model=BPR"])
     assert stop.value.code == 130
     assert "the same command goes on" in capsys.readouterr().err
+    monkeypatch.setattr(command_line, "RUNS", {"params_file": interrupted})
+    with pytest.raises(SystemExit) as stop:
+        command_line.main(["--model=BPR", "--params_file=hyper.test"])
+    assert stop.value.code == 130
+    assert "the same command with --resume goes on" in capsys.readouterr().err

@@ -70,7 +70,7 @@ ARGUMENTS = [
     (["--dry_run", "--exact", f"--forget_file={GOOD}"], "--dry_run cannot be combined with --exact"),
     (["--verify", f"--forget_file={GOOD}"], "--verify applies no requests"),
     (["--prepare", f"--forget_file={GOOD}"], "--prepare applies no requests"),
-    (["--seeds=1,2", f"--forget_file={GOOD}"], "leave out --config_files, --seeds and --hyper_file"),
+    (["--seeds=1,2", f"--forget_file={GOOD}"], "leave out --config_files, --seeds and --params_file"),
     (["--model=BPR", f"--forget_file={GOOD}"], "holds LightGCN on tiny, not model 'BPR'"),
     (["--dataset=other", f"--forget_file={GOOD}"], "other.valid.inter' cannot be read"),
     (["--embedding_size=16", f"--forget_file={GOOD}"], "or does not fit its settings"),

@@ -2,7 +2,10 @@
 
 import logging
 import os
+import re
+import socket
 import sys
+from pathlib import Path
 from time import perf_counter
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -25,6 +28,7 @@ from recbole_unlearn.sweep.simulation import PARTS, Simulation, measure, train_p
 from recbole_unlearn.sweep.trials import DONE, FAILED, STOPPED, record
 
 SECONDS_BETWEEN_TABLES = 30
+SECONDS_TO_KNOCK = 10
 FIRST_RUNG, REDUCTION = 2, 2  # ASHA: the better half of the trials goes on after epochs 2, 4, 8, ...
 NO_LAST_RUNG = 1 << 20
 
@@ -50,8 +54,9 @@ class Cluster:
             raise UsageError("Ray is running in this process already: call ray.shutdown() before a sweep.")
         if self.address is not None:
             try:
+                _knock(self.address)
                 ray.init(self.address, **options)
-            except (ConnectionError, RuntimeError, ValueError) as error:
+            except (ConnectionError, OSError, RuntimeError, ValueError) as error:
                 raise UsageError(f"No Ray cluster at '{self.address}': {' '.join(str(error).split())}") from None
             return self
         has = {"cpu": joblib.cpu_count(), "gpu": torch.cuda.device_count()}
@@ -159,7 +164,7 @@ class Progress(tune.Callback):
         self._end(record(trial.config["point"], DONE if result["final"] else STOPPED, result), trial)
 
     def on_trial_error(self, iteration, trials, trial, **info):
-        self._end(record(trial.config["point"], FAILED, error=reason(trial.get_pickled_error())), trial)
+        self._end(record(trial.config["point"], FAILED, error=reason(Path(trial.error_file).read_text(encoding="utf-8"))), trial)
 
     def _end(self, ended, trial):
         self.trials.add(ended)
@@ -184,7 +189,7 @@ def try_out(settings, point, simulation, threads):
     try:
         return record(point, DONE, measure(_config({**settings, **point}, threads), simulation))
     except UsageError as error:
-        return record(point, FAILED, error=reason(error))
+        return record(point, FAILED, error=str(error))
 
 
 def trial(parameters, settings, simulation, threads):
@@ -210,18 +215,17 @@ def optuna_search(space, goal, seed, ended):
         space={f"point/{key}": values.distribution() for key, values in space.items()},
         metric=goal.metric,
         mode=goal.mode,
-        sampler=optuna.samplers.TPESampler(seed=seed),
+        sampler=optuna.samplers.TPESampler(seed=seed + len(ended)),  # the same seed would draw the same points again
         points_to_evaluate=[{f"point/{key}": value for key, value in trial["point"].items()} for trial in known] or None,
         evaluated_rewards=[trial["result"][goal.metric] for trial in known] or None,
     )
 
 
-def reason(error):
-    """What a trial ended with, in one line."""
-    cause = getattr(error, "cause", None) or error
-    lines = [line for line in str(cause).strip().splitlines() if line.strip()]
-    text = lines[0 if isinstance(cause, UsageError) else -1].strip() if lines else ""
-    return text if isinstance(cause, UsageError) else f"{type(cause).__name__}: {text}"
+def reason(text):
+    """What a trial ended with, in one line of the text that ray keeps: after a heading, a traceback or an account of a death."""
+    lines = [line.strip() for line in text.splitlines()[1:] if line.strip()] or ["no reason is known"]
+    line = lines[-1] if any(line.startswith("Traceback") or line.startswith("File ") for line in lines) or "ray::" in text else lines[0]
+    return re.sub(r"^recbole_unlearn\.errors\.\w+: ", "", line)
 
 
 def _config(settings, threads, level=logging.WARNING):
@@ -229,6 +233,13 @@ def _config(settings, threads, level=logging.WARNING):
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout, force=True)
     torch.set_num_threads(threads)
     return Config(config_dict={**settings, "gpu_id": ",".join(str(gpu) for gpu in ray.get_gpu_ids())})
+
+
+def _knock(address):
+    """Refuse at once where nobody listens: ray would try for minutes and then end the process."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_KNOCK).close()
 
 
 def _own(result):
