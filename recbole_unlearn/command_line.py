@@ -8,6 +8,7 @@ import sys
 from recbole_unlearn.deletion import service
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.quick_start import run_seeds, run_sweep, run_unlearn
+from recbole_unlearn.sweep.space import SCHEDULERS, SEARCHES
 
 SWEEP = (  # arguments of run_sweep
     "params_file",
@@ -16,6 +17,7 @@ SWEEP = (  # arguments of run_sweep
     "scheduler",
     "tune_metric",
     "tune_mode",
+    "simulated",
     "held_back",
     "resume",
     "storage_path",
@@ -56,11 +58,12 @@ def parse(arguments):
     sweep = parser.add_argument_group("search of settings with Ray Tune, on simulated requests and validation data")
     sweep.add_argument("--params_file", help="search space, e.g. hyper.test; settings on the command line are fixed")
     sweep.add_argument("--num_samples", type=_count, help="trials (default 20)")
-    sweep.add_argument("--search", choices=["random", "grid", "optuna"], help="where trials come from (default random)")
-    sweep.add_argument("--scheduler", choices=["asha", "none"], help="asha (default) stops the worse trials early")
+    sweep.add_argument("--search", choices=SEARCHES, help="where trials come from (default random)")
+    sweep.add_argument("--scheduler", choices=SCHEDULERS, help="asha (default) stops the worse trials early")
     sweep.add_argument("--tune_metric", help="what is searched for (default objective; less is better)")
     sweep.add_argument("--tune_mode", choices=["min", "max"], help="which end of another metric is better")
-    sweep.add_argument("--held_back", type=_count_or_zero, help="requests to compare the best with the given settings on (default 1)")
+    sweep.add_argument("--simulated", type=lambda text: text.split(","), help="kinds of simulated requests, e.g. adversarial,random")
+    sweep.add_argument("--held_back", type=_count_or_zero, help="rounds of other requests to compare the best with the given settings on (default 1)")
     sweep.add_argument("--resume", action="store_const", const=True, help="go on with the same sweep, or add samples to it")
     sweep.add_argument("--storage_path", help="folder of all sweeps (default CHECKPOINT_DIR/sweep)")
     sweep.add_argument("--ray_address", help="running Ray cluster, e.g. auto or 10.0.0.1:6379 (default: this machine)")

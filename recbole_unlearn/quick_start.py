@@ -1,5 +1,6 @@
 """The pipeline, top to bottom: data and request, original model, methods, report; and the sweep around it."""
 
+import math
 from logging import getLogger
 
 from recbole.utils import init_logger, set_color
@@ -8,16 +9,24 @@ from recbole_unlearn.comparison import summarise
 from recbole_unlearn.config import Config
 from recbole_unlearn.cost import Cost, costed_stages, measured
 from recbole_unlearn.data.split import prepare_data, restore_data
-from recbole_unlearn.errors import Diverged, UsageError
+from recbole_unlearn.errors import Diverged
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import UnlearnableRecommender
 from recbole_unlearn.report import Report, beside, label, model_file, report_path, save_json, summary_table
 from recbole_unlearn.saved_model import load_model, save_model
 from recbole_unlearn.sweep.report import SweepReport
-from recbole_unlearn.sweep.simulation import PARTS, Simulation, measure, simulation_settings, train_part
-from recbole_unlearn.sweep.space import check_space, points_of, read_space, swept_method, with_whole_numbers
-from recbole_unlearn.sweep.trials import AS_GIVEN, Goal, Trials, best_of, sweep_folder
+from recbole_unlearn.sweep.simulation import (
+    PARTS,
+    Simulation,
+    measure,
+    simulated_data,
+    simulated_kinds,
+    simulation_settings,
+    train_part,
+)
+from recbole_unlearn.sweep.space import check_search, check_space, read_space, swept_method, with_whole_numbers
+from recbole_unlearn.sweep.trials import AS_GIVEN, Goal, Trials, sweep_folder
 from recbole_unlearn.trainer import train_backbone
 
 
@@ -120,13 +129,14 @@ def run_sweep(
     scheduler="asha",
     tune_metric="objective",
     tune_mode=None,
+    simulated=None,
     held_back=1,
     resume=False,
     storage_path=None,
     ray_address=None,
     resources_per_trial=None,
 ):
-    """Search a method's settings with Ray Tune, on a simulated request and validation data.
+    """Search a method's settings with Ray Tune, on simulated requests and validation data.
 
     Neither the actual request nor test data take part. The original model and Retrain are trained once and shared.
 
@@ -138,7 +148,8 @@ def run_sweep(
         search (str): ``random``, ``grid`` or ``optuna``.
         scheduler (str): ``asha`` stops trials early that are worse than others after as many epochs; ``none`` does not.
         tune_metric, tune_mode (str): what is searched for; see :func:`recbole_unlearn.sweep.simulation.assess`.
-        held_back (int): simulated requests that the best settings are compared on with those given, afterwards.
+        simulated (list of str): kinds of the simulated requests that a trial is measured on; default that of the actual one.
+        held_back (int): how often as many other ones are simulated, to compare the best settings with those given.
         resume (bool): go on with the same sweep that was interrupted, or with more samples.
         storage_path (str): where sweeps are written; default ``sweep`` under ``checkpoint_dir``.
         ray_address (str): of a running cluster; default this machine.
@@ -154,43 +165,31 @@ def run_sweep(
 
     config = Config(model, dataset, config_file_list, config_dict)
     method, goal = swept_method(config), Goal.of(config, tune_metric, tune_mode)
+    check_search(search, scheduler)
     space = {key: values for key, values in read_space(params_file, method).items() if key not in (config_dict or {})}
-    if not space:
-        raise UsageError(f"All settings of {params_file} are given on the command line: nothing left to search.")
-    settings = simulation_settings(config, method, 1)
-    check_space(space, params_file, settings)
-    points = None if search == "optuna" else points_of(space, search, num_samples, config["seed"])
+    kinds = simulated_kinds(config, simulated)
+    check_space(space, params_file, simulation_settings(config, method, {}), search)
     init_logger(config)
     logger = getLogger()
 
-    simulated = Config(config_dict=settings)
-    data = prepare_data(simulated)
-    folder = sweep_folder(config, storage_path, simulated, data, space)
-    trials = Trials(folder)
-    trials.begin(resume)
     with tune.Cluster(ray_address, resources_per_trial or tune.default_resources(config["device"])) as cluster:
-        simulation = cluster.simulate(settings, data)
-        searcher, n_trials = None, num_samples - len(trials.ended())
-        if points is None:
-            searcher = tune.optuna_search(space, goal, config["seed"], trials.ended())
-        else:
-            points = trials.without_ended(points)
-            n_trials = len(points)
-        logger.info(set_color("Sweep", "pink") + f": {n_trials} trials of {params_file}, records in {trials.folder}")
-        if n_trials > 0:
-            cluster.search(settings, simulation, trials, points, searcher, n_trials, goal, scheduler)
-        best = best_of(trials.all(), goal)
+        settings, data = simulated_data(config, method, kinds, round_=1)
+        folder = sweep_folder(config, storage_path, settings, data, space)
+        trials = Trials(folder, stopper=f"{scheduler} by {goal.metric}")
+        trials.begin(resume)
+        simulations = cluster.simulate(settings, data)
+        logger.info(set_color(f"Searching {params_file}", "pink"))
+        cluster.search(simulations, trials, space, search, num_samples, scheduler, goal)
+        (given,) = cluster.measure(simulations, [AS_GIVEN])
+        report = SweepReport(config, method, kinds, goal, trials.all(), [each.retrain for each in simulations], given)
+        report.save(folder)
 
-        (given,) = cluster.measure(settings, simulation, [AS_GIVEN])
-        checks = []
         for number in range(1, 1 + held_back):
-            logger.info(set_color("Held-back request", "pink") + f" {number} of {held_back}")
-            settings = simulation_settings(config, method, 1 + number)
-            simulation_ = cluster.simulate(settings, prepare_data(Config(config_dict=settings)))
-            checks.append(dict(zip(("best", "as given"), cluster.measure(settings, simulation_, [best["point"], AS_GIVEN]))))
+            logger.info(set_color(f"Held-back requests {number} of {held_back}", "pink"))
+            simulations = cluster.simulate(*simulated_data(config, method, kinds, round_=1 + number))
+            report.add_check(*cluster.measure(simulations, [report.best["point"], AS_GIVEN]))
+            report.save(folder)
 
-    report = SweepReport(config, method, goal, trials.all(), simulation.retrain, given, checks)
-    report.save(folder)
     report.show(folder)
     return report.result()
 
@@ -208,10 +207,13 @@ def objective_function(config_dict=None, config_file_list=None, saved=True):
         ``best_valid_result`` and ``test_result``, which is empty: nothing is chosen by test data.
     """
     config = Config(config_file_list=config_file_list, config_dict=with_whole_numbers(config_dict or {}))
-    simulated = Config(config_dict=simulation_settings(config, swept_method(config), 1))
-    data = prepare_data(simulated)
-    simulation = Simulation.of(simulated, data, *(train_part(simulated, data, part) for part in PARTS))
-    result = measure(simulated, simulation)
+    ((settings,), (data,)) = simulated_data(config, swept_method(config), simulated_kinds(config), round_=1)
+    states = (train_part(Config(config_dict=settings), data, part) for part in PARTS)
+    simulation = Simulation.of(settings, data, *states)
+    try:
+        result = measure(simulation, {})
+    except Diverged as error:
+        result = {"objective": math.inf, "error": str(error)}
     return {
         "model": config["model"],
         "best_valid_score": result["objective"],

@@ -3,16 +3,26 @@
 import math
 import os
 
-import numpy as np
 import pytest
 import torch
 
 from recbole_unlearn.config import Config
+from recbole_unlearn.data import attack
 from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import Diverged, UsageError
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.quick_start import objective_function, run_unlearn
-from recbole_unlearn.sweep.simulation import PARTS, Simulation, assess, measure, simulated_request, simulation_settings, train_part
+from recbole_unlearn.sweep.simulation import (
+    PARTS,
+    Simulation,
+    assess,
+    measure,
+    measure_all,
+    simulated_data,
+    simulated_kinds,
+    simulated_requests,
+    train_part,
+)
 
 
 @pytest.fixture
@@ -25,11 +35,10 @@ def here(settings):
 def simulate(configure):
     """Settings of a simulated request, and what its trials share."""
 
-    def simulate(number=1, method="UnlearnRec", **changes):
-        settings = simulation_settings(configure(**changes), method, number)
+    def simulate(method="UnlearnRec", kind="random", **changes):
+        ((settings,), (data,)) = simulated_data(configure(**changes), method, [kind], 1)
         config = Config(config_dict=settings)
-        data = prepare_data(config)
-        return config, Simulation.of(config, data, *(train_part(config, data, part) for part in PARTS))
+        return config, Simulation.of(settings, data, *(train_part(config, data, part) for part in PARTS))
 
     return simulate
 
@@ -43,13 +52,31 @@ def test_the_simulated_request_is_another_one(here, kind):
     named = {"user": {"forget_users": ["u1", "u2"]}, "file": {"forget_file": "request.inter"}}.get(kind, {})
     config = Config("LightGCN", "tiny", config_dict={**here, "forget_type": kind, **named})
     drawn = []
-    for number in (1, 2):
-        settings = simulation_settings(config, "UnlearnRec", number)
-        assert os.path.isabs(settings["data_path"]) and os.path.isabs(settings["checkpoint_dir"])
-        drawn.append(pairs(prepare_data(Config(config_dict=settings)).request))
+    kinds = simulated_kinds(config) * 2
+    assert kinds == ["random" if kind == "file" else kind] * 2
+    for round_ in (1, 2):
+        settings, data = simulated_data(config, "UnlearnRec", kinds, round_)
+        assert all(os.path.isabs(each["data_path"]) and os.path.isabs(each["checkpoint_dir"]) for each in settings)
+        drawn += [pairs(each.request) for each in data]
     if kind != "file":
         drawn.append(pairs(prepare_data(config).request))
     assert len({frozenset(request) for request in drawn}) == len(drawn)
+
+
+def test_a_kind_that_is_none(configure):
+    with pytest.raises(UsageError, match="Unknown kind of request to simulate 'users'. Did you mean 'user'?"):
+        simulated_kinds(configure(), ["random", "users"])
+
+
+def test_a_simulated_attack_does_not_look_at_test_pairs(configure, monkeypatch):
+    seen = []
+    draw = attack.least_likely_edges
+    monkeypatch.setattr(attack, "least_likely_edges", lambda final, observed, *others: seen.append(observed) or draw(final, observed, *others))
+    actual = prepare_data(configure(forget_type="adversarial"))
+    simulated = prepare_data(configure(forget_type="adversarial", unlearn_measure_on="valid"))
+    assert pairs(actual.test) <= pairs(seen[0])
+    clean = pairs(simulated.graph) - pairs(simulated.request)
+    assert pairs(seen[1]) == clean | pairs(actual.valid)
 
 
 def test_half_of_validation_stands_in_for_test_data(configure):
@@ -99,38 +126,51 @@ def test_the_objective_is_its_formula(configure):
 def test_every_epoch_of_the_preparation_is_reported(simulate):
     config, simulation = simulate(ie_target="negative", ie_epochs=3, ie_stopping_step=10)
     reports = []
-    last = measure(config, simulation, reports.append)
-    assert [(report["epoch"], report["stage"], report["final"]) for report in reports] == [
-        (epoch, "zero-shot", False) for epoch in (1, 2, 3)
-    ]
-    assert (last["epoch"], last["stage"], last["final"]) == (4, "fine-tuned", True)
+    last = measure(simulation, {}, reports.append)
+    assert [(report["epoch"], report["stage"]) for report in reports] == [(epoch, "zero-shot") for epoch in (1, 2, 3)]
+    assert last["stage"] == "fine-tuned" and "epoch" not in last
     assert len({report["MI-BF"] for report in reports}) == 3, "of that epoch's encoder"
     assert all(math.isfinite(value) for value in last.values() if isinstance(value, float))
 
 
 def test_watching_changes_nothing(simulate, settings):
     config, simulation = simulate(ie_target="negative", ie_epochs=3)
-    watched = measure(config, simulation, lambda report: None)
+    watched = measure(simulation, {}, lambda report: None)
     alone = {**settings, "checkpoint_dir": settings["checkpoint_dir"] + "-alone", "ie_target": "negative", "ie_epochs": 3}
-    report = run_unlearn("LightGCN", "tiny", config_dict={**alone, **simulated_request(config.replace(forget_seed=None), 1)})
+    report = run_unlearn("LightGCN", "tiny", config_dict={**alone, **simulated_requests(config.replace(forget_seed=None), ['random'], 1)[0]})
     (row,) = [row for row in report["results"] if row["stage"] == "fine-tuned"]
     for name in ("recall@5", "ndcg@5", "MI-BF", "MI-NG", "AUC_FN", "AUC_FT"):
         assert row[name] == pytest.approx(watched[name], rel=1e-5), "an ordinary run with these settings says the same"
 
 
 def test_any_method_can_be_measured(simulate):
-    config, simulation = simulate(method="IFRU")
-    result = measure(config, simulation)
-    assert result["final"] and result["epoch"] == 1
-    _, zero_shot = simulate(unlearn_finetune_epochs=0)
-    assert np.isfinite(measure(simulate(unlearn_finetune_epochs=0)[0], zero_shot)["objective"])
+    _, simulation = simulate(method="IFRU")
+    weak, strong = (measure(simulation, {"unlearn_ifru_damping": damping}) for damping in (1e6, 0.3))
+    assert weak["stage"] == strong["stage"] == "" and weak["MI-BF"] != strong["MI-BF"]
+
+
+def test_several_requests_are_averaged(simulate):
+    simulations = [simulate(kind=kind)[1] for kind in ("random", "user")]
+    reports = []
+    result = measure_all(iter(simulations), {"ie_target": "negative", "ie_epochs": 2}, reports.append)
+    assert [report["epoch"] for report in reports] == [1, 2], "of the first one"
+    alone = [measure(simulation, {"ie_target": "negative", "ie_epochs": 2}) for simulation in simulations]
+    for name in ("objective", "gap", "utility", "ndcg@5", "MI-BF"):
+        assert result[name] == pytest.approx((alone[0][name] + alone[1][name]) / 2, rel=1e-5)
+        assert [each[name] for each in result["requests"]] == pytest.approx([each[name] for each in alone], rel=1e-5)
+
+
+def test_without_fine_tuning_the_zero_shot_result_counts(simulate):
+    _, simulation = simulate()
+    assert measure(simulation, {"unlearn_finetune_epochs": 0})["stage"] == "zero-shot"
+    assert measure(simulation, {})["stage"] == "fine-tuned"
 
 
 def test_refuses_a_retrain_of_no_use(simulate, monkeypatch):
-    config, simulation = simulate()
+    _, simulation = simulate()
     monkeypatch.setattr(UnlearningEvaluator, "evaluate", lambda self, model: ({"ndcg@5": 0.0}, {}))
     with pytest.raises(UsageError, match="Retrain's NDCG@5 on validation data is 0; train for more"):
-        Simulation.of(config, simulation.data, simulation.original, simulation.original)
+        Simulation.of(simulation.settings, simulation.data, simulation.original, simulation.original)
 
 
 def test_recboles_own_tuning_takes_the_objective(settings, tmp_path, monkeypatch):

@@ -56,6 +56,12 @@ def test_reads_each_kind(space_file):
         ("ie_rho uniform 0,1,2", "takes LOW,HIGH"),
         ("ie_rho quniform 0,1,0", "takes LOW,HIGH,STEP"),
         ("ie_request_ratio uniform 0,1", "takes LOW,HIGH"),
+        ("ie_rho choice [0.1,0.1]", "different values"),
+        ("ie_rho choice [{[1]: 2}]", "takes [A,B,...]"),
+        ("ie_sample_size loguniform 64,4096", "natural logarithms"),
+        ("ie_rho loguniform -2000,-1000", "natural logarithms"),
+        ("ie_sample_size uniform 1,1e999", "takes LOW,HIGH"),
+        ("ie_epochs quniform 2,10,0.5", "takes LOW,HIGH,STEP"),
         ("ie_rho quniform 0.1,0.4,0.5", "No multiple of the step lies in `0.1,0.4,0.5`"),
         ("ie_epochs uniform 2.2,2.8", "No whole number lies in `2.2,2.8`"),
     ],
@@ -137,6 +143,11 @@ def test_a_grid_has_every_combination():
         points_of({**space, "ie_change_weight": Values("uniform", (0, 1))}, "grid", 1, seed=0)
 
 
+def test_draws_do_not_repeat():
+    few = {"ie_epochs": Values("quniform", (1, 5, 1), whole=True)}
+    assert sorted(point["ie_epochs"] for point in points_of(few, "random", 20, seed=0)) == [1, 2, 3, 4, 5]
+
+
 def test_random_choices_do_not_repeat():
     space = {"ie_rho": Values("choice", (0.1, 0.2)), "ie_epochs": Values("choice", (1, 2, 3))}
     points = points_of(space, "random", 4, seed=0)
@@ -150,6 +161,7 @@ def test_shipped_space_is_accepted_and_has_the_papers_grid(settings):
     check_space(space, SHIPPED, {**settings, "model": "LightGCN", "dataset": "tiny"})
     assert space["ie_unlearning_weight"].values == (1.0, 0.5, 0.1)
     assert space["ie_preserving_weight"].values == (1.0, 0.1, 0.01, 0.005, 0.001)
+    assert space["ie_target"].values == ("unseen", "negative")
     assert space["ie_batch_size"].values == (512, 1024)
     assert space["ie_preserving_temperature"].values == space["ie_contrast_temperature"].values == (0.1, 1.0, 10.0)
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import joblib
 import pytest
 import yaml
 
@@ -60,12 +61,12 @@ def test_from_end_to_end_with_a_failing_trial_and_again(here, space_file):
     folder = only_folder()
     parts = [path.name.split("-")[0] for path in Path("saved").glob("*.pth")]
     assert (parts.count("original"), parts.count("retrain")) == (1, 2), "trained once; the held-back request has its own Retrain"
-    report = run_unlearn(config_file_list=[str(folder / "best.yaml"), str(folder / "simulation.yaml")])
+    report = run_unlearn(config_file_list=[str(folder / "best.yaml"), str(folder / "simulated-1.yaml")])
     (row,) = [row for row in report["results"] if row["stage"] == "fine-tuned"]
     assert {name: row[name] for name in METRICS} == pytest.approx({name: trials[0]["result"][name] for name in METRICS}, rel=1e-4)
     assert yaml.safe_load((folder / "best.yaml").read_text())["ie_rho"] == 0.2
 
-    with pytest.raises(UsageError, match="has 2 ended trials in .*: add --resume"):
+    with pytest.raises(UsageError, match="has 4 trials in .*: add --resume"):
         run_sweep("LightGCN", "tiny", None, {**here, "ie_rho": 0.2}, space, **arguments)
     before = files_of(folder)
     again = run_sweep("LightGCN", "tiny", None, {**here, "ie_rho": 0.2}, space, **{**arguments, "held_back": 0}, resume=True)
@@ -74,7 +75,8 @@ def test_from_end_to_end_with_a_failing_trial_and_again(here, space_file):
     assert len(unchanged) == 2 and len(before) == 4, "the failed ones are tried again, the others are not"
 
 
-def test_killed_and_resumed(here, space_file):
+@pytest.mark.parametrize("how, code", [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_killed_and_resumed(here, space_file, how, code):
     space = space_file("ie_unlearning_weight choice [1,0.5,0.1,0.05]\n")
     settings = {**here, "ie_epochs": 30, "ie_stopping_step": 30}
     arguments = [f"--{key}={value}" for key, value in settings.items()]
@@ -85,8 +87,8 @@ def test_killed_and_resumed(here, space_file):
     while not list(Path("saved").glob("sweep/*/trials/*.json")):
         assert process.poll() is None and time.monotonic() < deadline, "no trial ended"
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(how)
+    assert process.wait(timeout=120) == code
     folder = only_folder()
     before = files_of(folder)
     assert 1 <= len(before) < 4, "killed in the middle"
@@ -97,19 +99,19 @@ def test_killed_and_resumed(here, space_file):
     assert len(after) == 4
     assert {name: after[name] for name in before} == before, "nothing that was done is done again"
     assert len(json.loads((folder / "sweep.json").read_text())["trials"]) == 4
-    assert f"{4 - len(before)} trials of" in done.stderr
+    assert f"{4 - len(before)} trials to make, {len(before)} made before" in done.stderr
 
 
 def test_worse_trials_are_stopped_early(here, space_file):
     space = space_file("ie_learning_rate choice [1e-9,1e-8,1e-7,0.3,0.4,0.5]\n")  # the last three ruin the ranking
     settings = {**here, "ie_epochs": 8, "ie_stopping_step": 8, "ie_score_weight": 0}
-    goal = {"tune_metric": "utility", "tune_mode": "max", "resources_per_trial": {"cpu": os.cpu_count()}}  # one after the other
+    goal = {"tune_metric": "utility", "tune_mode": "max", "resources_per_trial": {"cpu": joblib.cpu_count()}}  # one after the other
     sweep = run_sweep("LightGCN", "tiny", None, settings, space, search="grid", held_back=0, **goal)
     stopped = [trial for trial in sweep["trials"] if trial["status"] == "stopped"]
     assert stopped and all(trial["point"]["ie_learning_rate"] > 0.1 for trial in stopped)
-    assert all(trial["result"]["epoch"] < 9 and not trial["result"]["final"] for trial in stopped)
+    assert all(trial["result"]["epoch"] in (2, 4) for trial in stopped)
     best = sweep["trials"][0]
-    assert best["status"] == "done" and best["result"]["final"] and best["point"]["ie_learning_rate"] < 0.1
+    assert best["status"] == "done" and "epoch" not in best["result"] and best["point"]["ie_learning_rate"] < 0.1
 
 
 def test_on_a_running_cluster_with_optuna(here, space_file):
@@ -130,7 +132,7 @@ def test_on_a_running_cluster_with_optuna(here, space_file):
             except OSError:
                 assert time.monotonic() < deadline, "ray did not start"
                 time.sleep(0.2)
-        options = {"search": "optuna", "scheduler": "none", "num_samples": 3, "held_back": 0, "ray_address": f"127.0.0.1:{port}"}
+        options = {"search": "optuna", "scheduler": "none", "num_samples": 3, "held_back": 0, "simulated": ["random", "user"], "ray_address": f"127.0.0.1:{port}"}
         sweep = run_sweep("LightGCN", "tiny", None, here, space, **options)
         assert [trial["status"] for trial in sweep["trials"]] == ["done"] * 3
         assert all(0.13 < trial["point"]["ie_unlearning_weight"] <= 1 for trial in sweep["trials"])
@@ -149,17 +151,36 @@ def test_refuses_in_one_line_before_training(here, space_file):
     cases = [
         ({"params_file": space_file("ie_rho choice 1\n")}, "line 1"),
         ({"ray_address": "127.0.0.1:1"}, "No Ray cluster at '127.0.0.1:1'"),
-        ({"resources_per_trial": {"cpu": 10_000}}, "asks for cpu:10000, but this machine has"),
+        ({"resources_per_trial": {"cpu": 10_000}}, "A trial takes cpu:10000, but a machine has at most cpu:"),
         ({"tune_metric": "mi-bf"}, "Did you mean 'MI-BF'"),
+        ({"simulated": ["randon"]}, "Did you mean 'random'"),
+        ({"search": "Grid"}, "Did you mean 'grid'"),
+        ({"scheduler": "hyperband"}, "Available: asha, none"),
     ]
     for arguments, message in cases:
         space_file("ie_rho choice 1\n" if message == "line 1" else "ie_rho choice [0.1]\n")
         with pytest.raises(UsageError, match=message) as error:
             run_sweep("LightGCN", "tiny", None, here, **{"params_file": space, **arguments})
         assert "\n" not in str(error.value)
-    assert not list(Path("saved").glob("original-*"))
+    assert not list(Path("saved").glob("**/*.pth")), "before anything trains"
     with pytest.raises(UsageError, match="nothing left to search"):
         run_sweep("LightGCN", "tiny", None, {**here, "ie_rho": 0.3}, space)
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("Failure # 1 (occurred at noon)\nTraceback (most recent call last):\n  File 'a'\nValueError: nope\n", "ValueError: nope"),
+        ("ray::trial()\n  File 'a'\nrecbole_unlearn.errors.Diverged: The loss became nan.\n", "The loss became nan."),
+        ("Traceback\nRuntimeError: CUDA error: assert\nCompile with `TORCH_USE_CUDA_DSA` to see.\n", "RuntimeError: CUDA error: assert"),
+        ("Failure # 1 (x)\nThe actor died unexpectedly before finishing this task.\n\tpid: 3\n", "The actor died unexpectedly before finishing this task."),
+        ("", "no reason is known"),
+    ],
+)
+def test_a_failure_in_one_line(text, told):
+    from recbole_unlearn.sweep.tune import reason
+
+    assert reason(text) == told
 
 
 def test_package_does_not_import_ray():

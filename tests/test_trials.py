@@ -14,9 +14,10 @@ from recbole_unlearn.sweep.trials import Goal, Trials, best_of, pareto_front, re
 RETRAIN = {"recall@5": 0.5, "ndcg@5": 0.4, "MI-BF": 4.0, "MI-NG": 2.0, "AUC_FN": 0.2, "AUC_FT": 0.1}
 
 
-def trial(point, gap, ndcg, status="done", **others):
-    result = {"epoch": 3, "stage": "fine-tuned", "final": status == "done", "objective": gap, "gap": gap, "utility": ndcg / 0.4}
-    return record(point, status, {**result, **RETRAIN, "ndcg@5": ndcg, "online_seconds": 0.5, "seconds": 2.0, **others})
+def trial(point, gap, ndcg, status="done"):
+    result = {"stage": "fine-tuned", "objective": gap, "gap": gap, "utility": ndcg / 0.4}
+    why = {"by": "asha by objective"} if status == "stopped" else {}
+    return record(point, status, {**result, **RETRAIN, "ndcg@5": ndcg, "online_seconds": 0.5, "seconds": 2.0}, **why)
 
 
 BEST = trial({"ie_rho": 0.1, "ie_epochs": 4}, 0.1, 0.39)
@@ -30,17 +31,18 @@ GIVEN = trial({}, 0.15, 0.38)
 
 
 def test_records_survive_and_failed_ones_are_tried_again(tmp_path):
-    trials = Trials(str(tmp_path / "sweep"))
+    trials = Trials(str(tmp_path / "sweep"), "asha by objective")
     trials.begin(resume=False)
     trials.begin(resume=False)
     for each in (BEST, *OTHERS):
         trials.add(each)
     (tmp_path / "sweep" / "trials" / ".123-half.json").write_text("{")
-    again = Trials(str(tmp_path / "sweep"))
+    again = Trials(str(tmp_path / "sweep"), "asha by objective")
     assert sorted(map(str, again.all())) == sorted(map(str, (BEST, *OTHERS)))
     points = [each["point"] for each in (BEST, *OTHERS)] + [{"ie_rho": 0.9, "ie_epochs": 1}]
     assert again.without_ended(points) == points[-2:], "the failed one and the new one"
-    with pytest.raises(UsageError, match="has 4 ended trials in .*sweep: add --resume"):
+    assert len(Trials(str(tmp_path / "sweep"), "none by objective").ended()) == 3, "stopped by another goal is not ended"
+    with pytest.raises(UsageError, match="has 5 trials in .*sweep: add --resume"):
         again.begin(resume=False)
     again.begin(resume=True)
     again.add(trial(OTHERS[-1]["point"], 0.7, 0.4))
@@ -63,6 +65,8 @@ def test_goal_is_checked(configure):
     assert Goal.of(config, "ndcg@5", "max") == Goal("ndcg@5", "max")
     with pytest.raises(UsageError, match="Unknown metric to tune 'ndcg@10'. Did you mean 'ndcg@5'?"):
         Goal.of(config, "ndcg@10", "max")
+    with pytest.raises(UsageError, match="--tune_mode=max would search for the worst gap"):
+        Goal.of(config, "gap", "max")
     with pytest.raises(UsageError, match="--tune_metric=MI-BF needs --tune_mode=min or max, not nothing"):
         Goal.of(config, "MI-BF")
 
@@ -76,10 +80,10 @@ def test_nobody_beats_the_front():
 
 def test_table_shows_failed_trials_the_given_settings_and_retrain():
     header, best, failed, given, retrain = table([BEST, OTHERS[-1], GIVEN], RETRAIN).splitlines()
-    assert header.split()[:6] == ["trial", "ie_rho", "ie_epochs", "status", "epoch", "objective"]
-    assert best.split()[:6] == ["1", "0.1", "4", "done", "3", "0.1000"]
+    assert header.split()[:6] == ["trial", "ie_rho", "ie_epochs", "status", "objective", "gap"]
+    assert best.split()[:6] == ["1", "0.1", "4", "done", "0.1000", "0.1000"]
     assert failed.split() == ["2", "0.5", "8", "failed", "The", "loss", "became", "nan"]
-    assert given.split()[:4] == ["as", "given", "done", "3"]
+    assert given.split()[:4] == ["as", "given", "done", "0.1500"]
     assert retrain.split()[:5] == ["Retrain", "0.0000", "0.0000", "1.0000", "0.5000"]
     assert "error" not in table([BEST])
 
@@ -87,21 +91,30 @@ def test_table_shows_failed_trials_the_given_settings_and_retrain():
 def test_report_writes_all_files(configure, tmp_path):
     config = configure(ie_rho=0.7, ie_request_ratio=[0.1, 0.2])
     checks = [{"best": BEST, "as given": record({}, "failed", error="nan")}]
-    report = SweepReport(config, "UnlearnRec", Goal("objective", "min"), [*OTHERS, BEST], RETRAIN, GIVEN, checks)
+    report = SweepReport(config, "UnlearnRec", ["random", "user"], Goal("objective", "min"), [*OTHERS, BEST], [RETRAIN, RETRAIN], GIVEN)
     folder = tmp_path / "sweep"
+    report.save(str(folder))
+    assert json.loads((folder / "sweep.json").read_text())["held back"] == [], "written before the held-back requests are tried"
+    report.add_check(BEST, checks[0]["as given"])
     report.save(str(folder))
     report.show(str(folder))
     stored = json.loads((folder / "sweep.json").read_text())
     assert stored["trials"][0] == BEST and stored["trials"][-1]["error"] == "The loss became nan"
     assert stored["held back"] == checks and stored["as given"] == GIVEN
     assert pd.read_csv(folder / "trials.csv")["trial"].tolist() == ["1", "2", "3", "4", "5", "as given"]
-    assert pd.read_csv(folder / "pareto.csv")["gap"].tolist() == [0.1, 0.2]
+    front = pd.read_csv(folder / "pareto.csv")
+    assert front["gap"].tolist() == [0.1, 0.2] and front["trial"].tolist() == [1, 2]
     assert imread(folder / "pareto.png").shape[2] == 4
     best = yaml.safe_load((folder / "best.yaml").read_text())
     assert (best["ie_rho"], best["ie_epochs"], best["model"], best["dataset"]) == (0.1, 4, "LightGCN", "tiny")
     assert best["ie_request_ratio"] == [0.1, 0.2]
-    assert yaml.safe_load((folder / "simulation.yaml").read_text())["forget_seed"] == 1_000_007
-    assert yaml.safe_load((folder / "held-back-1.yaml").read_text())["forget_seed"] == 2_000_007
+    requests = {path.name: yaml.safe_load(path.read_text()) for path in folder.glob("*-*.yaml")}
+    assert {name: (request["forget_type"], request["forget_seed"]) for name, request in requests.items()} == {
+        "simulated-1.yaml": ("random", 1_000_007),
+        "simulated-2.yaml": ("user", 1_000_007),
+        "held-back-1-1.yaml": ("random", 2_000_007),
+        "held-back-1-2.yaml": ("user", 2_000_007),
+    }
 
 
 def test_lists_are_cells():

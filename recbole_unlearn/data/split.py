@@ -154,11 +154,14 @@ def split(config):
 
 def evaluation_loaders(config, dataset, train, valid, test):
     """RecBole's loaders of validation and test data, which hide a user's items of the earlier parts."""
-    _, valid_sampler, test_sampler = create_samplers(config, dataset, [train, valid, test])
-    return (
-        get_dataloader(config, "valid")(config, valid, valid_sampler, shuffle=False),
-        get_dataloader(config, "test")(config, test, test_sampler, shuffle=False),
-    )
+    _, *samplers = create_samplers(config, dataset, [train, valid, test])
+    loaders = []
+    for phase, part, sampler in zip(("valid", "test"), (valid, test), samplers):
+        loader = get_dataloader(config, phase)(config, part, sampler, shuffle=False)
+        if isinstance(loader, FullSortEvalDataLoader):
+            sampler.used_ids = None  # a Python set a user, read by now: much of a run's memory
+        loaders.append(loader)
+    return loaders
 
 
 def _halves(part, seed):
@@ -174,7 +177,8 @@ def _draw_request(config, train, valid, test):
     graph = dataset_graph(train)
     if kind == "adversarial":
         attacker = train_backbone(attack.attack_config(config), train, name="attack")
-        observed = Graph.union(graph, dataset_graph(valid), dataset_graph(test))
+        held_out = [valid] if config["unlearn_measure_on"] == "valid" else [valid, test]  # a sweep looks at no test data
+        observed = Graph.union(graph, *map(dataset_graph, held_out))
         request = attack.least_likely_edges(
             attacker.model.final_embeddings().cpu(),
             observed,

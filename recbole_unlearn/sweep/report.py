@@ -11,8 +11,8 @@ from recbole.utils import set_color
 from recbole_unlearn import figure
 from recbole_unlearn.checkpoint import write_aside
 from recbole_unlearn.report import save_json, software_versions
-from recbole_unlearn.sweep.simulation import simulated_request
-from recbole_unlearn.sweep.trials import DONE, FAILED, pareto_front
+from recbole_unlearn.sweep.simulation import simulated_requests
+from recbole_unlearn.sweep.trials import DONE, FAILED, best_of, pareto_front
 
 FORMS = {"epoch": "{:.0f}", "seconds": "{:.1f}", "online_seconds": "{:.2f}"}  # other numbers have four decimals
 TOLD = ("objective", "gap", "utility")
@@ -24,33 +24,42 @@ class SweepReport:
     Args:
         config (Config): of the actual run.
         method (str): whose settings were tried.
+        kinds (list of str): of the simulated requests.
         goal (Goal): what was searched for.
         trials (list of dict): records.
-        retrain (dict): Retrain's metrics on the simulated request.
-        given (dict): the record of the settings as given on it.
-        checks (list of dict): for each held-back request, the records of the ``best`` settings and of those ``as given``.
+        retrain (list of dict): Retrain's metrics on each of the simulated requests.
+        given (dict): the record of the settings as given on them.
+
+    Raises:
+        UsageError: no trial came to its end.
     """
 
-    def __init__(self, config, method, goal, trials, retrain, given, checks):
-        self.config, self.method, self.goal, self.retrain, self.given, self.checks = config, method, goal, retrain, given, checks
+    def __init__(self, config, method, kinds, goal, trials, retrain, given):
+        self.config, self.method, self.kinds, self.goal, self.given = config, method, kinds, goal, given
+        self.checks = []
+        self.retrain = {key: sum(metrics[key] for metrics in retrain) / len(retrain) for key in retrain[0]}
         self.trials = sorted(trials, key=goal.order)
-        self.best = self.trials[0]
+        self.best = best_of(trials, goal)
         self.utility = config["valid_metric"].lower()
+
+    def add_check(self, best, given):
+        """Add the records of the best settings and of those as given on a held-back request."""
+        self.checks.append({"best": best, "as given": given})
 
     def result(self):
         """The sweep as plain data.
 
         Returns:
-            dict: ``model``, ``dataset``, ``seed``, ``method``, ``request`` (the settings that simulate it), ``settings``
-            (the user's), ``goal``, ``versions``, ``retrain`` (metrics), ``trials`` (records, best first), ``as given``
-            (a record) and ``held back`` (of each request, two records).
+            dict: ``model``, ``dataset``, ``seed``, ``method``, ``requests`` (the settings that simulate them), ``settings``
+            (the user's), ``goal``, ``versions``, ``retrain`` (mean of its metrics), ``trials`` (records, best first), ``as given``
+            (a record) and ``held back`` (of each round of other requests, two records).
         """
         return {
             "model": self.config["model"],
             "dataset": self.config["dataset"],
             "seed": self.config["seed"],
             "method": self.method,
-            "request": simulated_request(self.config, 1),
+            "requests": simulated_requests(self.config, self.kinds, 1),
             "settings": self.config.external_config_dict,
             "goal": {"metric": self.goal.metric, "mode": self.goal.mode},
             "versions": software_versions(self.config["device"]),
@@ -62,36 +71,38 @@ class SweepReport:
 
     def save(self, folder):
         """Write the JSON, the trials and their Pareto front as CSV, its figure, and the best settings as yaml."""
-        front = pareto_front([*self.trials, self.given], self.utility)
+        trials = [*self.trials, self.given]
+        front, rows = pareto_front(trials, self.utility), frame_of(trials)
+        on_front = [trial in front for trial in trials]
         save_json(os.path.join(folder, "sweep.json"), self.result())
-        for name, trials in (("trials.csv", [*self.trials, self.given]), ("pareto.csv", front)):
-            write_aside(os.path.join(folder, name), lambda temporary: frame_of(trials).to_csv(temporary, index=False))
+        for name, frame in (("trials.csv", rows), ("pareto.csv", rows[on_front].sort_values("gap"))):
+            write_aside(os.path.join(folder, name), lambda temporary: frame.to_csv(temporary, index=False))
         sets = {"trials": self.trials, "Pareto front": front, "as given": [self.given], "best": [self.best]}
         points = {name: self._coordinates(trials) for name, trials in sets.items()}
         limit = self.config["unlearn_least_utility"]
         picture = os.path.join(folder, "pareto.png")
         write_aside(picture, lambda path: figure.pareto_front(points, self.retrain[self.utility], limit, self.utility, path))
 
-        yamls = {f"held-back-{number}.yaml": simulated_request(self.config, number + 1) for number in range(1, len(self.checks) + 1)}
-        yamls["simulation.yaml"] = simulated_request(self.config, 1)
-        for name, settings in yamls.items():
-            _write_yaml(os.path.join(folder, name), "A simulated request in the place of the actual one, and validation for test data.", settings)
-        best, simulation = (os.path.join(folder, name) for name in ("best.yaml", "simulation.yaml"))
+        rounds = ["simulated", *(f"held-back-{number}" for number in range(1, len(self.checks) + 1))]
+        for round_, name in enumerate(rounds, start=1):
+            for place, request in enumerate(simulated_requests(self.config, self.kinds, round_), start=1):
+                _write_yaml(os.path.join(folder, f"{name}-{place}.yaml"), "A simulated request, and validation for test data.", request)
+        best, simulated = (os.path.join(folder, name) for name in ("best.yaml", "simulated-1.yaml"))
         numbers = ", ".join(f"{key} {self.best['result'][key]:.4f}" for key in TOLD)
-        again = f'python run_unlearn.py --config_files="{best} {simulation}"'
+        again = f'python run_unlearn.py --config_files="{best} {simulated}"'
         _write_yaml(
             best,
-            f"The best of {len(self.trials)} trials for {self.method} on a simulated request and validation data: {numbers}.\n"
-            f"These numbers again: {again}",
+            f"The best of {len(self.trials)} trials for {self.method} on simulated requests and validation data: {numbers}.\n"
+            f"Its numbers of the first request again: {again}",
             {**self.best["point"], **self._given_settings()},
         )
 
     def show(self, folder):
         """Log the table, what held-back requests say, and how to use the best settings."""
         log = getLogger().info
-        log(f"Trials on a simulated request and validation data, best first\n{table([*self.trials, self.given], self.retrain)}")
+        log(f"Trials on simulated requests ({', '.join(self.kinds)}) and validation data, best first\n{table([*self.trials, self.given], self.retrain)}")
         for number, check in enumerate(self.checks, start=1):
-            log(f"Held-back request {number}: best {told(check['best'])}; as given {told(check['as given'])}")
+            log(f"Held-back requests {number}: best {told(check['best'])}; as given {told(check['as given'])}")
         log(set_color("Best", "yellow") + f": python run_unlearn.py --config_files={os.path.join(folder, 'best.yaml')}")
         log(f"Sweep: {folder}   Figure: {os.path.join(folder, 'pareto.png')}")
 
@@ -110,7 +121,7 @@ def frame_of(trials):
     rows = []
     for place, trial in enumerate(trials, start=1):
         point = {key: str(value) if isinstance(value, list) else value for key, value in trial["point"].items()}
-        numbers = {key: value for key, value in trial["result"].items() if key not in ("final", "stage")}
+        numbers = {key: value for key, value in trial["result"].items() if key not in ("stage", "requests")}
         name = place if point else "as given"
         rows.append({"trial": name, **point, "status": trial["status"], **numbers, "error": trial.get("error", "")})
     return pd.DataFrame(rows, dtype=object)  # whole numbers stay whole beside cells without one

@@ -4,54 +4,80 @@ import os
 from dataclasses import dataclass
 from time import perf_counter
 
-import torch
+import numpy as np
 
 from recbole_unlearn.comparison import membership_gaps
+from recbole_unlearn.config import Config
 from recbole_unlearn.cost import costed_stages
-from recbole_unlearn.data.split import UnlearningData
-from recbole_unlearn.errors import Diverged, UsageError
+from recbole_unlearn.data.split import UnlearningData, prepare_data
+from recbole_unlearn.errors import Diverged, UsageError, unknown
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.trainer import train_backbone
 
-SEED_SHIFT = 1_000_000  # from the actual request's seed to that of a simulated one
+KINDS = ("adversarial", "random", "user", "item")
+SEED_SHIFT = 1_000_000  # from the actual request's seed to those of simulated ones
+REPETITION_SHIFT = 1_000  # between two of the same kind
 SHORTFALL_WEIGHT = 100.0  # of a ranking below the limit: one percent weighs like a factor e in all forgetting metrics
 PARTS = ("original", "retrain")
 
 
-def simulated_request(config, number):
-    """The settings that put a simulated request of the same kind in the place of the actual one, and validation for test data.
+def simulated_kinds(config, kinds=None):
+    """The kinds of requests to simulate: those wanted, or that of the actual request.
 
     Others of ``forget_ratio`` stand in for named users or items, and random interactions for those of a file.
 
+    Raises:
+        UsageError: no such kind.
+    """
+    kinds = kinds or ["random" if config["forget_type"] == "file" else config["forget_type"]]
+    for kind in kinds:
+        if kind not in KINDS:
+            raise unknown("kind of request to simulate", kind, KINDS)
+    return kinds
+
+
+def simulated_requests(config, kinds, round_):
+    """Settings that put a simulated request in the place of the actual one, and validation for test data.
+
     Args:
         config (Config): of the actual run.
-        number (int): from 1; others are other requests.
+        kinds (list of str): of :func:`simulated_kinds`.
+        round_ (int): from 1; another one has other requests.
 
     Returns:
-        dict: to be put over the settings of the run.
+        list of dict: one a kind, each to be put over the settings of the run.
     """
     seed = config["seed"] if config["forget_seed"] is None else config["forget_seed"]
-    return {
-        "forget_type": "random" if config["forget_type"] == "file" else config["forget_type"],
-        "forget_seed": seed + number * SEED_SHIFT,
-        "forget_users": None,
-        "forget_items": None,
-        "forget_file": None,
-        "unlearn_measure_on": "valid",
-    }
+    return [
+        {
+            "forget_type": kind,
+            "forget_seed": seed + round_ * SEED_SHIFT + kinds[:place].count(kind) * REPETITION_SHIFT,
+            "forget_users": None,
+            "forget_items": None,
+            "forget_file": None,
+            "unlearn_measure_on": "valid",
+            "report_file": None,
+        }
+        for place, kind in enumerate(kinds)
+    ]
 
 
-def simulation_settings(config, method, number):
+def simulation_settings(config, method, request):
     """The settings of a run of a method with a simulated request, fit for another process and working directory.
+
+    Args:
+        config (Config): of the actual run.
+        method (str): to try.
+        request (dict): of :func:`simulated_requests`.
 
     Returns:
         dict: plain data with absolute paths, enough for ``Config(config_dict=...)``.
     """
     return {
         **config.external_config_dict,
-        **simulated_request(config, number),
+        **request,
         "model": config["model"],
         "dataset": config["dataset"],
         "unlearn_methods": [method],
@@ -59,6 +85,17 @@ def simulation_settings(config, method, number):
         "checkpoint_dir": os.path.abspath(config["checkpoint_dir"]),
         "show_progress": False,
     }
+
+
+def simulated_data(config, method, kinds, round_):
+    """Settings of :func:`simulation_settings` and data of simulated requests, a list each; an attack is trained first.
+
+    Args:
+        config, kinds, round_: see :func:`simulated_requests`.
+        method (str): to try.
+    """
+    settings = [simulation_settings(config, method, request) for request in simulated_requests(config, kinds, round_)]
+    return settings, [prepare_data(Config(config_dict=each)) for each in settings]
 
 
 def train_part(config, data, part):
@@ -82,27 +119,30 @@ class Simulation:
     """What all trials on a simulated request share.
 
     Args:
+        settings (dict): of :func:`simulation_settings`.
         data (UnlearningData): with half of the validation pairs in the place of test data.
         original (dict): state of the original model.
         retrain (dict): Retrain's metrics.
     """
 
+    settings: dict
     data: UnlearningData
     original: dict
     retrain: dict
 
     @classmethod
-    def of(cls, config, data, original, retrain):
+    def of(cls, settings, data, original, retrain):
         """From the states of both models.
 
         Raises:
             UsageError: Retrain is of no use on validation data, so nothing can be compared with it.
         """
+        config = Config(config_dict=settings)
         models = [model_of(config, dataset, state) for dataset, state in ((data.train, original), (data.remaining, retrain))]
         metrics, _ = UnlearningEvaluator(config, data, models[0]).evaluate(models[1])
         if not metrics[config["valid_metric"].lower()] > 0:
             raise UsageError(f"Retrain's {config['valid_metric']} on validation data is 0; train for more `epochs`.")
-        return cls(data, original, metrics)
+        return cls(settings, data, original, metrics)
 
 
 def model_of(config, dataset, state):
@@ -138,51 +178,63 @@ def assess(metrics, retrain, config):
     name = config["valid_metric"].lower()
     utility = metrics[name] / retrain[name]
     objective = gap + SHORTFALL_WEIGHT * max(0.0, config["unlearn_least_utility"] - utility)
-    if not torch.isfinite(torch.tensor(objective)):
+    if not np.isfinite(objective):
         raise Diverged(f"The objective became {objective}: MI-BF {metrics['MI-BF']}, MI-NG {metrics['MI-NG']}, {name} {metrics[name]}.")
     return {"objective": objective, "gap": gap, "utility": utility}
 
 
-def measure(config, simulation, report=lambda result: None):
+def measure(simulation, point, report=lambda result: None):
     """Prepare the method of ``unlearn_methods`` and forget the simulated request; the last stage counts.
 
     Args:
-        config (Config): of :func:`simulation_settings`, with the settings to try.
-        simulation (Simulation): of the same request.
-        report (callable): takes a result after each epoch of the preparation, for which the first stage counts.
+        simulation (Simulation): of a request.
+        point (dict): settings to try on it.
+        report (callable): takes a result with its ``epoch`` after each epoch of the preparation, for which the first stage counts.
 
     Returns:
-        dict: the last result: ``epoch``, ``stage``, ``final``, :func:`assess`, the metrics, ``online_seconds`` and ``seconds`` in all.
+        dict: the last result: ``stage``, what :func:`assess` says, the metrics, ``online_seconds``, and ``seconds`` in all.
 
     Raises:
         Diverged: there is no usable result.
     """
-    start, epoch = perf_counter(), 0
+    start = perf_counter()
+    config = Config(config_dict={**simulation.settings, **point})
     original = model_of(config, simulation.data.train, simulation.original)
     evaluator = UnlearningEvaluator(config, simulation.data, original)
     (name,) = config["unlearn_methods"]
     method = METHODS[name](config, simulation.data, original)
 
-    def result(stage, final, online_seconds):
+    def result(stage, online):
         metrics, _ = evaluator.evaluate(stage.model)
-        return {
-            "epoch": epoch,
-            "stage": stage.name,
-            "final": final,
-            **assess(metrics, simulation.retrain, config),
-            **metrics,
-            "online_seconds": online_seconds,
-            "seconds": perf_counter() - start,
-        }
+        cost = {"online_seconds": online.seconds, "seconds": perf_counter() - start}
+        return {"stage": stage.name, **assess(metrics, simulation.retrain, config), **metrics, **cost}
 
-    def after_epoch(number):
-        nonlocal epoch
-        epoch = number
-        stage, online = next(costed_stages(method, config["device"]))
-        report(result(stage, False, online.seconds))
+    def after_epoch(epoch):
+        try:
+            report({"epoch": epoch, **result(*next(costed_stages(method, config["device"])))})
+        except Diverged:  # a later epoch may be fine
+            pass
 
     method.after_epoch = after_epoch
     method.prepare()
-    epoch += 1
-    *_, (stage, online) = costed_stages(method, config["device"])
-    return result(stage, True, online.seconds)
+    *_, last = costed_stages(method, config["device"])
+    return result(*last)
+
+
+def measure_all(simulations, point, report=lambda result: None):
+    """:func:`measure` on several requests.
+
+    Args:
+        simulations (iterable of Simulation): held one at a time.
+        point (dict): settings to try on them.
+        report (callable): takes the results of the epochs on the first request.
+
+    Returns:
+        dict: the mean of each number, and the results as ``requests``.
+    """
+    results = []
+    for simulation in simulations:
+        results.append(measure(simulation, point, (lambda result: None) if results else report))
+        del simulation
+    means = {key: float(np.mean([result[key] for result in results])) for key in results[0] if key != "stage"}
+    return {**means, "requests": results}

@@ -1,6 +1,7 @@
 """A search space in RecBole's format, and the points of it that a sweep tries."""
 
 import ast
+import importlib.util
 import math
 from dataclasses import dataclass
 from itertools import product
@@ -13,6 +14,9 @@ from recbole_unlearn.config import Config, properties_folder
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.method import METHODS
 
+DRAWS_PER_SAMPLE = 10
+LARGEST, LARGEST_LOGARITHM = 1e15, 34  # of a number in the file
+SEARCHES, SCHEDULERS = ("random", "grid", "optuna"), ("asha", "none")
 KINDS = {"choice": "[A,B,...]", "uniform": "LOW,HIGH", "loguniform": "LOW,HIGH", "quniform": "LOW,HIGH,STEP"}
 
 
@@ -80,20 +84,24 @@ def points_of(space, search, num_samples, seed):
 
     Args:
         space (dict): of :func:`read_space`.
-        search (str): ``grid`` for every combination, ``random`` for draws (of choices alone, without repetition).
+        search (str): ``grid`` for every combination, ``random`` for different draws.
         num_samples (int): how many draws.
         seed (int): of the draws.
 
     Raises:
         UsageError: a grid of a range.
     """
-    choices = all(values.kind == "choice" for values in space.values())
-    if search == "grid" and not choices:
-        ranges = [key for key, values in space.items() if values.kind != "choice"]
+    ranges = [key for key, values in space.items() if values.kind != "choice"]
+    if search == "grid" and ranges:
         raise UsageError(f"--search=grid needs choices, but {', '.join(ranges)} has a range; use --search=random.")
     rng = np.random.default_rng(seed)
-    if not choices:
-        return [{key: values.draw(rng) for key, values in space.items()} for _ in range(num_samples)]
+    if ranges:
+        points = []
+        for _ in range(DRAWS_PER_SAMPLE * num_samples):  # a space of few points may not have as many
+            point = {key: values.draw(rng) for key, values in space.items()}
+            if point not in points:
+                points.append(point)
+        return points[:num_samples]
     points = [dict(zip(space, point)) for point in product(*(values.values for values in space.values()))]
     return points if search == "grid" else [points[place] for place in rng.permutation(len(points))[:num_samples]]
 
@@ -135,17 +143,35 @@ def read_space(path, method):
     return space
 
 
-def check_space(space, path, settings):
-    """Refuse values that the settings of a run cannot take.
+def check_search(search, scheduler):
+    """Refuse searches and schedulers that do not exist, and Optuna where it is not installed.
+
+    Raises:
+        UsageError: with those that there are.
+    """
+    for kind, name, choices in (("search", search, SEARCHES), ("scheduler", scheduler, SCHEDULERS)):
+        if name not in choices:
+            raise unknown(kind, name, choices)
+    if search == "optuna" and importlib.util.find_spec("optuna") is None:
+        raise UsageError("--search=optuna needs Optuna: pip install optuna.")
+
+
+def check_space(space, path, settings, search="random"):
+    """Refuse values that the settings of a run cannot take, and what the search cannot try.
 
     Args:
         space (dict): of :func:`read_space`.
         path (str): its file.
         settings (dict): the others, for ``Config(config_dict=...)``.
+        search (str): see :func:`points_of`.
 
     Raises:
         UsageError: with the line and what was expected.
     """
+    if not space:
+        raise UsageError(f"All settings of {path} are given on the command line: nothing left to search.")
+    if search == "grid":
+        points_of(space, search, 1, 0)
     for key, values in space.items():
         for value in values.examples():
             try:
@@ -189,21 +215,28 @@ def _values(words, defaults, line):
         raise unknown("kind of values", kind, KINDS)
     try:
         values = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         values = None
     if kind == "choice":
         good = isinstance(values, list) and values and all(_replaces(defaults[key], value) for value in values)
+        good = good and len(set(map(repr, values))) == len(values)
     else:
         good = (
             _is_number(defaults[key])
             and isinstance(values, tuple)
             and len(values) == len(KINDS[kind].split(","))
             and all(map(_is_number, values))
+            and all(abs(value) < LARGEST for value in values)
             and values[0] < values[1]
             and all(step > 0 for step in values[2:])
+            and (kind != "loguniform" or abs(values[0]) < LARGEST_LOGARITHM > abs(values[1]))
+            and (isinstance(defaults[key], float) or all(step == int(step) for step in values[2:]))
         )
     if not good:
-        raise UsageError(f"`{key} {kind}` takes {KINDS[kind]} like its default {defaults[key]}, not `{text.strip()}`.")
+        logarithms = " (natural logarithms)" if kind == "loguniform" else ""
+        raise UsageError(
+            f"`{key} {kind}` takes {KINDS[kind]}{logarithms}, different values like its default {defaults[key]}, not `{text.strip()}`."
+        )
     found = Values(kind, tuple(values), isinstance(defaults[key], int), line)
     if kind != "choice" and found.bounds()[0] > found.bounds()[1]:
         raise UsageError(f"No {'whole number' if kind != 'quniform' else 'multiple of the step'} lies in `{text.strip()}`.")

@@ -3,13 +3,15 @@
 import json
 import os
 from dataclasses import dataclass
+from logging import getLogger
 from pathlib import Path
 
+from recbole_unlearn.config import Config
 from recbole_unlearn.data.request import digest
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.report import save_json, software_versions
 
-MEASURES = ("objective", "gap", "utility", "online_seconds", "seconds", "MI-BF", "MI-NG", "AUC_FN", "AUC_FT")
+MEASURES = ("objective", "gap", "utility", "online_seconds", "MI-BF", "MI-NG", "AUC_FN", "AUC_FT")
 AS_GIVEN = {}  # the point that changes nothing
 DONE, STOPPED, FAILED = "done", "stopped", "failed"
 
@@ -36,9 +38,12 @@ class Goal:
         ranking = [f"{name.lower()}@{k}" for name in config["metrics"] for k in config["topk"] if name.upper() not in MEASURES]
         if metric not in (*MEASURES, *ranking):
             raise unknown("metric to tune", metric, (*MEASURES, *ranking))
-        mode = mode or ("min" if metric in ("objective", "gap") else None)
+        less_is_better = metric in ("objective", "gap")
+        mode = mode or ("min" if less_is_better else None)
         if mode not in ("min", "max"):
             raise UsageError(f"--tune_metric={metric} needs --tune_mode=min or max, not {mode or 'nothing'}.")
+        if less_is_better and mode == "max":
+            raise UsageError(f"--tune_mode=max would search for the worst {metric}; use min.")
         return cls(metric, mode)
 
     def order(self, trial):
@@ -47,16 +52,16 @@ class Goal:
         return (DONE, STOPPED, FAILED).index(trial["status"]), value if self.mode == "min" else -value
 
 
-def record(point, status, result=None, error=None):
+def record(point, status, result=None, **why):
     """One trial as plain data.
 
     Args:
         point (dict): the settings tried.
         status (str): ``done``, ``stopped`` by the scheduler, or ``failed``.
         result (dict): the last of :func:`~recbole_unlearn.sweep.simulation.measure`.
-        error (str): what a failed one ended with.
+        why (str): of a failed one, the ``error``; of a stopped one, what it was stopped ``by``.
     """
-    return {"point": point, "status": status, "result": result or {}, **({"error": error} if error else {})}
+    return {"point": point, "status": status, "result": result or {}, **why}
 
 
 class Trials:
@@ -64,10 +69,11 @@ class Trials:
 
     Args:
         folder (str): of the sweep.
+        stopper (str): what stops trials early; those that another one stopped have not ended.
     """
 
-    def __init__(self, folder):
-        self.folder = os.path.join(folder, "trials")
+    def __init__(self, folder, stopper=""):
+        self.folder, self.stopper = os.path.join(folder, "trials"), stopper
 
     def begin(self, resume):
         """Make the folder.
@@ -75,20 +81,22 @@ class Trials:
         Raises:
             UsageError: trials are there already and are not to be gone on with.
         """
-        os.makedirs(self.folder, exist_ok=True)
         if self.all() and not resume:
             raise UsageError(
-                f"This sweep has {len(self.ended())} ended trials in {os.path.dirname(self.folder)}: "
+                f"This sweep has {len(self.all())} trials in {os.path.dirname(self.folder)}: "
                 "add --resume to go on with it, or delete that folder."
             )
+        if resume and not self.all():
+            getLogger().warning(f"Nothing to resume: no trial of these settings, space, data and code in {self.folder}")
+        os.makedirs(self.folder, exist_ok=True)
 
     def all(self):
         """All records."""
         return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(self.folder).glob("[!.]*.json"))]
 
     def ended(self):
-        """Records of trials that need not be repeated: all but the failed ones."""
-        return [trial for trial in self.all() if trial["status"] != FAILED]
+        """Records of trials that need not be repeated: those that are done or were stopped by the same."""
+        return [trial for trial in self.all() if trial["status"] == DONE or trial.get("by") == self.stopper]
 
     def without_ended(self, points):
         """Those of some points that are still to be tried."""
@@ -101,19 +109,22 @@ class Trials:
         save_json(os.path.join(self.folder, f"{name}.json"), trial)
 
 
-def sweep_folder(config, storage_path, simulated, data, space):
+def sweep_folder(config, storage_path, settings, data, space):
     """Where a sweep goes: another folder if settings, space, data or code are others.
 
     Args:
         config (Config): of the actual run.
         storage_path (str): the folder of all sweeps; default ``sweep`` under ``checkpoint_dir``.
-        simulated (Config): of the simulated request.
-        data (UnlearningData): of the simulated request.
+        settings (list of dict): of the simulated requests.
+        data (list of UnlearningData): of the simulated requests.
         space (dict): of :func:`~recbole_unlearn.sweep.space.read_space`.
     """
-    parts = [side for graph in (data.graph, data.remaining_graph, data.valid, data.test) for side in (graph.users, graph.items)]
+    simulated = [Config(config_dict=each) for each in settings]
+    graphs = [graph for each in data for graph in (each.graph, each.remaining_graph, each.valid, each.test)]
+    edges = [side for graph in graphs for side in (graph.users, graph.items)]
     values = [(key, values.kind, values.values) for key, values in space.items()]
-    content = digest(simulated.results_settings(), values, software_versions(simulated["device"])["code"], *parts)
+    code = software_versions(simulated[0]["device"])["code"]
+    content = digest([each.results_settings() for each in simulated], values, code, *edges)
     storage = os.path.abspath(storage_path or os.path.join(config["checkpoint_dir"], "sweep"))
     return os.path.join(storage, f"{config['model']}-{config['dataset']}-{config['forget_type']}-{content}")
 

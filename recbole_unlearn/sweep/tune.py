@@ -1,5 +1,6 @@
 """Ray: trainings as tasks, trials by Ray Tune. The only file that imports ray."""
 
+import gc
 import logging
 import os
 import re
@@ -13,7 +14,7 @@ os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # epochs of two trainings look ali
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output is not silenced by verbose=0
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the records are our own
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # let Ctrl-C through to the caller
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a task without a GPU hides none from RecBole
 
 import joblib
 import ray
@@ -24,7 +25,8 @@ from ray.tune.schedulers import ASHAScheduler
 from recbole_unlearn.config import Config
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.sweep.report import table, told
-from recbole_unlearn.sweep.simulation import PARTS, Simulation, measure, train_part
+from recbole_unlearn.sweep.simulation import PARTS, Simulation, measure_all, train_part
+from recbole_unlearn.sweep.space import points_of
 from recbole_unlearn.sweep.trials import DONE, FAILED, STOPPED, record
 
 SECONDS_BETWEEN_TABLES = 30
@@ -52,66 +54,86 @@ class Cluster:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is told in one line of ours
         if ray.is_initialized():
             raise UsageError("Ray is running in this process already: call ray.shutdown() before a sweep.")
-        if self.address is not None:
+        if self.address is None:
+            size = {"num_cpus": joblib.cpu_count(), "num_gpus": torch.cuda.device_count()}
+            ray.init("local", **size, include_dashboard=False, **options)
+        else:
             try:
                 _knock(self.address)
                 ray.init(self.address, **options)
             except (ConnectionError, OSError, RuntimeError, ValueError) as error:
                 raise UsageError(f"No Ray cluster at '{self.address}': {' '.join(str(error).split())}") from None
-            return self
-        has = {"cpu": joblib.cpu_count(), "gpu": torch.cuda.device_count()}
-        for name, amount in self.resources.items():
-            if amount > has[name]:
-                raise UsageError(f"--resources_per_trial asks for {name}:{amount:g}, but this machine has {has[name]}.")
-        ray.init("local", num_cpus=has["cpu"], num_gpus=has["gpu"], include_dashboard=False, **options)
+        try:
+            self._check_size()
+        except UsageError:
+            ray.shutdown()
+            raise
         return self
+
+    def _check_size(self):
+        """Refuse a trial that no machine can hold; ray would wait for one for ever."""
+        has = [{name: node["Resources"].get(name.upper(), 0) for name in self.resources} for node in ray.nodes() if node["Alive"]]
+        if not any(all(node[name] >= amount for name, amount in self.resources.items()) for node in has):
+            most = {name: max(node[name] for node in has) for name in self.resources}
+            wanted, there = (",".join(f"{name}:{amount:g}" for name, amount in some.items()) for some in (self.resources, most))
+            raise UsageError(f"A trial takes {wanted}, but a machine has at most {there}: change --resources_per_trial.")
 
     def __exit__(self, *_):
         ray.shutdown()
 
     def simulate(self, settings, data):
-        """Train the models of a simulated request, side by side.
+        """Train the models of simulated requests, side by side.
 
         Args:
-            settings (dict): of :func:`~recbole_unlearn.sweep.simulation.simulation_settings`.
-            data (UnlearningData): of the request.
+            settings (list of dict): of :func:`~recbole_unlearn.sweep.simulation.simulation_settings`.
+            data (list of UnlearningData): of the same requests.
 
         Returns:
-            Simulation: its trainings were loaded if they had been made before.
+            list of Simulation: trainings that had been made before were loaded.
         """
-        shared = ray.put(data)
-        states = self._gather([self._task(train).remote(settings, shared, part, self._threads) for part in PARTS])
-        return Simulation.of(Config(config_dict=settings), data, *states)
+        tasks = []
+        for each, its_data in zip(settings, map(ray.put, data)):
+            tasks.append([self._task(train).remote(each, its_data, part, self._threads) for part in PARTS])
+        states = [self._gather(pair) for pair in tasks]
+        return [Simulation.of(*each, *its_states) for *each, its_states in zip(settings, data, states)]
 
-    def measure(self, settings, simulation, points):
+    def measure(self, simulations, points):
         """Records of points that are tried outside of a search, a list."""
-        shared, task = ray.put(simulation), self._task(try_out)
-        return self._gather([task.remote(settings, point, shared, self._threads) for point in points])
+        shared = [ray.put(simulation) for simulation in simulations]
+        tasks = [self._task(try_out).remote(shared, point, self._threads) for point in points]
+        return [self._record(point, task) for point, task in zip(points, tasks)]
 
-    def search(self, settings, simulation, trials, points, searcher, n_trials, goal, scheduler):
-        """Run trials with Ray Tune; each leaves its record in ``trials``.
+    def search(self, simulations, trials, space, search, num_samples, scheduler, goal):
+        """Try points of a space with Ray Tune, but for those that have a record; each leaves its record in ``trials``.
 
         Args:
-            settings (dict): that the points are put over.
-            simulation (Simulation): shared by all.
-            trials (Trials): takes the records.
-            points (list of dict): to try; ``None`` leaves them to the searcher.
-            searcher: of Ray Tune.
-            n_trials (int): how many trials will run.
-            goal (Goal): of the scheduler.
-            scheduler (str): ``asha`` or ``none``.
+            simulations (list of Simulation): shared by all.
+            trials (Trials): gives and takes the records.
+            space (dict): of :func:`~recbole_unlearn.sweep.space.read_space`.
+            search, num_samples, scheduler: see :func:`recbole_unlearn.quick_start.run_sweep`.
+            goal (Goal): of the search and the scheduler.
         """
+        ended, seed = trials.ended(), Config(config_dict=simulations[0].settings)["seed"]
+        if search == "optuna":
+            n_trials = num_samples - len(ended)
+            source = {"search_alg": optuna_search(space, goal, seed, ended), "num_samples": n_trials}
+            params = None
+        else:
+            points = trials.without_ended(points_of(space, search, num_samples, seed))
+            n_trials, source, params = len(points), {}, {"point": tune.grid_search(points)}
+        logging.getLogger().info(f"{n_trials} trials to make, {len(ended)} made before: {trials.folder}")
+        if n_trials <= 0:
+            return
+        shared = [ray.put(simulation) for simulation in simulations]
         asha = ASHAScheduler("epoch", goal.metric, goal.mode, NO_LAST_RUNG, FIRST_RUNG, REDUCTION)
-        runnable = tune.with_parameters(trial, settings=settings, simulation=simulation, threads=self._threads)
         tune.Tuner(
-            tune.with_resources(runnable, self.resources),
-            param_space=None if points is None else {"point": tune.grid_search(points)},
+            tune.with_resources(tune.with_parameters(trial, shared=shared, threads=self._threads), self.resources),
+            param_space=params,
             tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                num_samples=n_trials if points is None else 1,
                 scheduler=asha if scheduler == "asha" else None,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,  # settings in a name may be longer than a name may be
+                **source,
             ),
             run_config=tune.RunConfig(
                 name="ray",  # what ray itself writes
@@ -126,15 +148,21 @@ class Cluster:
         return max(1, int(self.resources.get("cpu", 1)))
 
     def _task(self, function):
-        return ray.remote(function).options(num_cpus=self.resources.get("cpu", 0), num_gpus=self.resources.get("gpu", 0))
+        return ray.remote(num_cpus=self.resources.get("cpu", 0), num_gpus=self.resources.get("gpu", 0))(function)
 
     def _gather(self, tasks):
         try:
             return ray.get(tasks)
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, UsageError):
+        except ray.exceptions.RayError as error:
+            if isinstance(getattr(error, "cause", None), UsageError):
                 raise error.cause from None
-            raise
+            raise UsageError(f"A training in a worker failed: {reason(str(error))}") from error
+
+    def _record(self, point, task):
+        try:
+            return record(point, DONE, ray.get(task))
+        except ray.exceptions.RayError as error:
+            return record(point, FAILED, error=reason(str(error)))
 
 
 def default_resources(device):
@@ -161,7 +189,8 @@ class Progress(tune.Callback):
 
     def on_trial_complete(self, iteration, trials, trial, **info):
         result = _own(trial.last_result)
-        self._end(record(trial.config["point"], DONE if result["final"] else STOPPED, result), trial)
+        stopped = {"by": self.trials.stopper} if "epoch" in result else {}
+        self._end(record(trial.config["point"], STOPPED if stopped else DONE, result, **stopped), trial)
 
     def on_trial_error(self, iteration, trials, trial, **info):
         self._end(record(trial.config["point"], FAILED, error=reason(Path(trial.error_file).read_text(encoding="utf-8"))), trial)
@@ -181,34 +210,30 @@ class Progress(tune.Callback):
 
 def train(settings, data, part, threads):
     """In a worker: one of the two models of a simulated request; its epochs are shown."""
-    return train_part(_config(settings, threads, logging.INFO), data, part)
+    _begin(threads, logging.INFO)
+    return train_part(Config(config_dict={**settings, **_gpus()}), data, part)
 
 
-def try_out(settings, point, simulation, threads):
-    """In a worker: the record of one trial outside of Ray Tune."""
-    try:
-        return record(point, DONE, measure(_config({**settings, **point}, threads), simulation))
-    except UsageError as error:
-        return record(point, FAILED, error=str(error))
+def try_out(shared, point, threads):
+    """In a worker: the result of one trial outside of Ray Tune, on simulations that are fetched one at a time."""
+    _begin(threads)
+    return measure_all(map(ray.get, shared), {**point, **_gpus()})
 
 
-def trial(parameters, settings, simulation, threads):
-    """In a worker: one trial of Ray Tune, which reports every epoch of the preparation and its end."""
-    config = _config({**settings, **parameters["point"]}, threads)
-    tune.report(measure(config, simulation, tune.report))
+def trial(parameters, shared, threads):
+    """In a worker: one trial of Ray Tune, which reports every epoch of the preparation and its end.
+
+    The end has no ``epoch``: a fine-tuned result is nothing to compare epochs of pre-training with.
+    """
+    _begin(threads)
+    tune.report(measure_all(map(ray.get, shared), {**parameters["point"], **_gpus()}, tune.report))
 
 
 def optuna_search(space, goal, seed, ended):
-    """Optuna's sampler (TPE), which knows the trials that have ended.
+    """Optuna's sampler (TPE), which knows the trials that have ended."""
+    import optuna
+    from ray.tune.search.optuna import OptunaSearch
 
-    Raises:
-        UsageError: Optuna is not installed.
-    """
-    try:
-        import optuna
-        from ray.tune.search.optuna import OptunaSearch
-    except ImportError:
-        raise UsageError("--search=optuna needs Optuna: pip install optuna.") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     known = [trial for trial in ended if trial["status"] == DONE]
     return OptunaSearch(
@@ -222,17 +247,22 @@ def optuna_search(space, goal, seed, ended):
 
 
 def reason(text):
-    """What a trial ended with, in one line of the text that ray keeps: after a heading, a traceback or an account of a death."""
-    lines = [line.strip() for line in text.splitlines()[1:] if line.strip()] or ["no reason is known"]
-    line = lines[-1] if any(line.startswith("Traceback") or line.startswith("File ") for line in lines) or "ray::" in text else lines[0]
-    return re.sub(r"^recbole_unlearn\.errors\.\w+: ", "", line)
+    """What something in a worker ended with, in one line: the last of a traceback that names an error, or the first of all."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Failure #")] or ["no reason is known"]
+    errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Diverged|Interrupt|Exit)\b", line)]
+    return re.sub(r"^recbole_unlearn\.errors\.\w+: ", "", errors[-1] if errors else lines[0])
 
 
-def _config(settings, threads, level=logging.WARNING):
-    """In a worker: its threads, what it logs, and its GPUs, which are those that ray has given it."""
+def _begin(threads, level=logging.WARNING):
+    """In a worker: what is logged, its threads, and nothing left of an earlier trial."""
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout, force=True)
     torch.set_num_threads(threads)
-    return Config(config_dict={**settings, "gpu_id": ",".join(str(gpu) for gpu in ray.get_gpu_ids())})
+    gc.collect()  # what a trial leaves behind refers to itself
+
+
+def _gpus():
+    """In a worker: the setting for the GPUs that ray has given it."""
+    return {"gpu_id": ",".join(str(gpu) for gpu in ray.get_gpu_ids())}
 
 
 def _knock(address):

@@ -1,15 +1,18 @@
 """RecBole's Trainer, made resumable."""
 
+import getpass
 import os
-from pathlib import Path
+import tempfile
 from time import perf_counter
 
 import torch
+from filelock import FileLock
 from recbole.trainer import Trainer
 from recbole.utils import init_seed, set_color
 from torch.utils.tensorboard import SummaryWriter
 
 from recbole_unlearn import checkpoint
+from recbole_unlearn.data.request import digest
 from recbole_unlearn.errors import Diverged
 
 SECONDS_BETWEEN_SAVES = 5
@@ -44,19 +47,31 @@ class ResumableTrainer(Trainer):
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """Train, resume or load; the model then holds the best weights (the last ones without validation data)."""
         self._resumable = saved
-        if saved and self._load_finished():
-            return self.best_valid_score, self.best_valid_result
-        if saved and os.path.exists(self.resume_file):
-            self.resume_checkpoint(self.resume_file)
-        self._resumed_at = self._last_save = perf_counter()
-        callback_fn = self._untimed(callback_fn) if callback_fn else None
-        result = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
-        self._count_seconds()
-        if saved:
+        if not saved:
+            return self._fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+        with self._alone():  # another process may be at the same training: then wait, and load it
+            if self._load_finished():
+                return self.best_valid_score, self.best_valid_result
+            if os.path.exists(self.resume_file):
+                self.resume_checkpoint(self.resume_file)
+            result = self._fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
             if self.best_valid_result is not None:
                 self.model.load_state_dict(checkpoint.load(self.saved_model_file, self.device)["state_dict"])
             checkpoint.save(self.saved_model_file, {**self._state(), "finished": True})
-            Path(self.resume_file).unlink(missing_ok=True)  # another process may have finished the same training
+            if os.path.exists(self.resume_file):
+                os.remove(self.resume_file)
+        return result
+
+    def _alone(self):
+        """A lock against other processes on this machine, outside of the folder of what is kept."""
+        name = digest(os.path.abspath(self.saved_model_file))
+        return FileLock(os.path.join(tempfile.gettempdir(), f"recbole-unlearn-{getpass.getuser()}-{name}.lock"))
+
+    def _fit(self, *arguments):
+        *arguments, callback = arguments
+        self._resumed_at = self._last_save = perf_counter()
+        result = super().fit(*arguments, self._untimed(callback) if callback else None)
+        self._count_seconds()
         self.tensorboard.close()
         return result
 
