@@ -1,5 +1,6 @@
 """Trainings that are interrupted, continued, loaded, and those that diverge."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -243,6 +244,15 @@ def test_diverging_training_is_refused_and_never_taken_for_finished(configure, e
         with pytest.raises(UsageError, match=rf"loss of {model} became (nan|inf|-inf) in epoch \d.*smaller learning rate"):
             train_backbone(config, data.train, "original", data.valid_data)
     assert not any(checkpoint.load(path)["finished"] for path in files(config) if path.suffix == ".pth")
+
+
+def test_the_same_training_twice_at_a_time_is_made_once(configure, epochs_run):
+    config = configure()
+    data = prepare_data(config)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: train_backbone(config, data.train, "shared", data.valid_data), range(2))
+    assert epochs_run == [0, 1, 2, 3]
+    assert_same_weights(first.model.state_dict(), second.model.state_dict())
 
 
 def test_a_run_leaves_no_unfinished_state_behind(settings, tmp_path):
