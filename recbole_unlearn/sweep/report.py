@@ -14,7 +14,7 @@ from recbole_unlearn.report import save_json, software_versions
 from recbole_unlearn.sweep.simulation import simulated_requests
 from recbole_unlearn.sweep.trials import DONE, FAILED, best_of, pareto_front
 
-FORMS = {"epoch": "{:.0f}", "seconds": "{:.1f}", "online_seconds": "{:.2f}"}  # other numbers have four decimals
+FORMS = {"epoch": "{:.0f}", "seconds": "{:.1f}", "online_seconds": "{:.2f}", "peak_memory_mb": "{:.0f}"}  # other numbers have four decimals
 TOLD = ("objective", "gap", "utility")
 
 
@@ -140,7 +140,7 @@ def table(trials, retrain=None):
         frame[column] = ["" if pd.isna(value) else form.format(value) for value in frame[column]]
     if not frame["error"].any():
         frame = frame.drop(columns="error")
-    return frame.rename(columns={"seconds": "s", "online_seconds": "online s"}).to_string(index=False)
+    return frame.rename(columns={"seconds": "s", "online_seconds": "online s", "peak_memory_mb": "peak MB"}).to_string(index=False)
 
 
 def told(trial):

@@ -8,7 +8,7 @@ import numpy as np
 
 from recbole_unlearn.comparison import membership_gaps
 from recbole_unlearn.config import Config
-from recbole_unlearn.cost import costed_stages
+from recbole_unlearn.cost import costed_stages, measured
 from recbole_unlearn.data.split import UnlearningData, prepare_data
 from recbole_unlearn.errors import Diverged, UsageError, unknown
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
@@ -192,7 +192,8 @@ def measure(simulation, point, report=lambda result: None):
         report (callable): takes a result with its ``epoch`` after each epoch of the preparation, for which the first stage counts.
 
     Returns:
-        dict: the last result: ``stage``, what :func:`assess` says, the metrics, ``online_seconds``, and ``seconds`` in all.
+        dict: the last result: ``stage``, what :func:`assess` says, the metrics, ``online_seconds``, ``seconds`` in all, and
+        ``peak_memory_mb`` of the process.
 
     Raises:
         Diverged: there is no usable result.
@@ -206,7 +207,7 @@ def measure(simulation, point, report=lambda result: None):
 
     def result(stage, online):
         metrics, _ = evaluator.evaluate(stage.model)
-        cost = {"online_seconds": online.seconds, "seconds": perf_counter() - start}
+        cost = {"online_seconds": online.seconds, "seconds": perf_counter() - start, "peak_memory_mb": online.peak_memory_mb}
         return {"stage": stage.name, **assess(metrics, simulation.retrain, config), **metrics, **cost}
 
     def after_epoch(epoch):
@@ -216,9 +217,11 @@ def measure(simulation, point, report=lambda result: None):
             pass
 
     method.after_epoch = after_epoch
-    method.prepare()
+    with measured(config["device"]) as offline:
+        method.prepare()
     *_, last = costed_stages(method, config["device"])
-    return result(*last)
+    last = result(*last)
+    return {**last, "peak_memory_mb": max(offline.peak_memory_mb, last["peak_memory_mb"])}
 
 
 def measure_all(simulations, point, report=lambda result: None):
