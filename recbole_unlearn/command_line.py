@@ -10,26 +10,31 @@ from recbole_unlearn.errors import UsageError
 from recbole_unlearn.quick_start import run_seeds, run_sweep, run_unlearn
 from recbole_unlearn.sweep.space import SCHEDULERS, SEARCHES
 
-SWEEP = (  # arguments of run_sweep
-    "params_file",
-    "num_samples",
-    "search",
-    "scheduler",
-    "tune_metric",
-    "tune_mode",
-    "simulated",
-    "held_back",
-    "resume",
-    "storage_path",
-    "ray_address",
-    "resources_per_trial",
-)
 INTERRUPTED = 130  # the shell's exit code after Ctrl-C
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
         raise UsageError(f"{message[0].upper()}{message[1:]}.")
+
+
+def _sweep_parser():
+    """What :func:`run_sweep` takes besides what other runs do."""
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    sweep = parser.add_argument_group("search of settings with Ray Tune, on simulated requests and validation data")
+    sweep.add_argument("--params_file", help="search space, e.g. hyper.test; settings on the command line are fixed")
+    sweep.add_argument("--num_samples", type=_count, help="trials (default 20)")
+    sweep.add_argument("--search", choices=SEARCHES, help="where trials come from (default random)")
+    sweep.add_argument("--scheduler", choices=SCHEDULERS, help="asha (default) stops the worse trials early")
+    sweep.add_argument("--tune_metric", help="what is searched for (default objective; less is better)")
+    sweep.add_argument("--tune_mode", choices=["min", "max"], help="which end of another metric is better")
+    sweep.add_argument("--simulated", type=lambda text: text.split(","), help="kinds of simulated requests, e.g. adversarial,random")
+    sweep.add_argument("--held_back", type=_count_or_zero, help="rounds of other requests to compare the best with the given settings on (default 1)")
+    sweep.add_argument("--resume", action="store_const", const=True, help="go on with the same sweep, or add samples to it")
+    sweep.add_argument("--storage_path", help="folder of all sweeps (default CHECKPOINT_DIR/sweep)")
+    sweep.add_argument("--ray_address", help="running Ray cluster, e.g. auto or 10.0.0.1:6379 (default: this machine)")
+    sweep.add_argument("--resources_per_trial", type=_resources, help="e.g. cpu:2,gpu:0.5 (default cpu:1, and a GPU if there is one)")
+    return parser
 
 
 def parse(arguments):
@@ -45,29 +50,18 @@ def parse(arguments):
     Raises:
         UsageError: an argument is not ``--key=value``, or comes twice with different values.
     """
+    sweep_parser = _sweep_parser()
     parser = _Parser(
         prog="run_unlearn.py",
         description="Train a RecBole recommender, make it forget a request, and report how well it forgot.",
         epilog="Any setting of RecBole or of properties/*.yaml: --key=value.",
         allow_abbrev=False,
+        parents=[sweep_parser],
     )
     parser.add_argument("--model", "-m", help="backbone: BPR, LightGCN, SGL or SimGCL")
     parser.add_argument("--dataset", "-d", help="dataset, e.g. ml-100k (comes with RecBole)")
     parser.add_argument("--config_files", help="yaml files, separated by spaces")
     parser.add_argument("--seeds", type=_seeds, help="e.g. 1,2,3: repeat everything, report mean and standard deviation")
-    sweep = parser.add_argument_group("search of settings with Ray Tune, on simulated requests and validation data")
-    sweep.add_argument("--params_file", help="search space, e.g. hyper.test; settings on the command line are fixed")
-    sweep.add_argument("--num_samples", type=_count, help="trials (default 20)")
-    sweep.add_argument("--search", choices=SEARCHES, help="where trials come from (default random)")
-    sweep.add_argument("--scheduler", choices=SCHEDULERS, help="asha (default) stops the worse trials early")
-    sweep.add_argument("--tune_metric", help="what is searched for (default objective; less is better)")
-    sweep.add_argument("--tune_mode", choices=["min", "max"], help="which end of another metric is better")
-    sweep.add_argument("--simulated", type=lambda text: text.split(","), help="kinds of simulated requests, e.g. adversarial,random")
-    sweep.add_argument("--held_back", type=_count_or_zero, help="rounds of other requests to compare the best with the given settings on (default 1)")
-    sweep.add_argument("--resume", action="store_const", const=True, help="go on with the same sweep, or add samples to it")
-    sweep.add_argument("--storage_path", help="folder of all sweeps (default CHECKPOINT_DIR/sweep)")
-    sweep.add_argument("--ray_address", help="running Ray cluster, e.g. auto or 10.0.0.1:6379 (default: this machine)")
-    sweep.add_argument("--resources_per_trial", type=_resources, help="e.g. cpu:2,gpu:0.5 (default cpu:1, and a GPU if there is one)")
     deletion = parser.add_argument_group("deletion requests against a saved model")
     deletion.add_argument("--checkpoint", help="trained model: forget the requests of --forget_file in its store")
     deletion.add_argument("--prepare", action="store_true", help="make the checkpoint's store, and nothing else")
@@ -84,7 +78,8 @@ def parse(arguments):
             raise UsageError(f"Argument '{argument}' is not of the form --key=value.")
         if settings.setdefault(key[2:], value) != value:
             raise UsageError(f"Argument '{key}' is given twice, as '{settings[key[2:]]}' and '{value}'.")
-    swept = {key: value for key in SWEEP if (value := getattr(known, key)) is not None}
+    sweep, _ = sweep_parser.parse_known_args(arguments)
+    swept = {key: value for key, value in vars(sweep).items() if value is not None}
     if swept and not known.params_file:
         raise UsageError(f"--{next(iter(swept))} needs --params_file.")
     if known.search == "grid" and known.num_samples:
