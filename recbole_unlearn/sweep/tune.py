@@ -50,7 +50,9 @@ class Cluster:
         self.address, self.resources = address, resources
 
     def __enter__(self):
-        options = {"log_to_driver": True, "logging_level": "ERROR"}
+        # A trial is a thread: with one malloc arena a thread, what ended trials freed would stay with the worker.
+        environment = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
+        options = {"log_to_driver": True, "logging_level": "ERROR", "runtime_env": environment}
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is told in one line of ours
         if ray.is_initialized():
             raise UsageError("Ray is running in this process already: call ray.shutdown() before a sweep.")
