@@ -117,5 +117,22 @@ def test_report_writes_all_files(configure, tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    "checks, told",
+    [
+        ([], "On the same requests the best trial beats the settings as given 1 of 1 times"),
+        ([(BEST, GIVEN), (GIVEN, BEST)], "On held-back requests the best trial beats the settings as given 1 of 2 times"),
+        ([(GIVEN, BEST)], "On held-back requests the best trial beats the settings as given 0 of 1 times: keep those given"),
+    ],
+)
+def test_report_says_whether_the_search_was_of_use(configure, caplog, checks, told):
+    report = SweepReport(configure(), "UnlearnRec", ["random"], Goal("objective", "min"), [*OTHERS, BEST], [RETRAIN], GIVEN)
+    for best, given in checks:
+        report.add_check(best, given)
+    with caplog.at_level("INFO"):
+        report.show("folder")
+    assert told in [record.getMessage() for record in caplog.records]
+
+
 def test_lists_are_cells():
     assert frame_of([record({"ie_request_ratio": [0.1, 0.2]}, "done", {"gap": 1.0})])["ie_request_ratio"].tolist() == ["[0.1, 0.2]"]

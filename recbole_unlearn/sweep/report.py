@@ -103,6 +103,11 @@ class SweepReport:
         log(f"Trials on simulated requests ({', '.join(self.kinds)}) and validation data, best first\n{table([*self.trials, self.given], self.retrain)}")
         for number, check in enumerate(self.checks, start=1):
             log(f"Held-back requests {number}: best {told(check['best'])}; as given {told(check['as given'])}")
+        where, pairs = "the same requests", [(self.best, self.given)]
+        if self.checks:
+            where, pairs = "held-back requests", [(check["best"], check["as given"]) for check in self.checks]
+        wins = sum(self.goal.order(best) < self.goal.order(given) for best, given in pairs)
+        log(f"On {where} the best trial beats the settings as given {wins} of {len(pairs)} times" + (": keep those given" if not wins else ""))
         log(set_color("Best", "yellow") + f": python run_unlearn.py --config_files={os.path.join(folder, 'best.yaml')}")
         log(f"Sweep: {folder}   Figure: {os.path.join(folder, 'pareto.png')}")
 
