@@ -44,7 +44,7 @@ def only_folder():
 
 
 def files_of(folder):
-    return {path.name: path.stat().st_mtime_ns for path in (folder / "trials").glob("*.json")}
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "trials").glob("[!.]*.json")}
 
 
 def test_from_end_to_end_with_a_failing_trial(here, space_file):
@@ -80,7 +80,7 @@ def test_killed_and_resumed(here, space_file):
     command += ["--num_samples=4", "--held_back=0", "--scheduler=none"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
-    while not list(Path("saved").glob("sweep/*/trials/*.json")):
+    while not list(Path("saved").glob("sweep/*/trials/[!.]*.json")):
         assert process.poll() is None and time.monotonic() < deadline, "no trial ended"
         time.sleep(0.01)
     process.kill()
