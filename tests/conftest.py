@@ -78,6 +78,32 @@ def settings(tmp_path, monkeypatch, data_path):
 
 
 @pytest.fixture
+def here(settings):
+    """Settings with paths that mean something in this working directory only."""
+    return {**settings, "data_path": os.path.relpath(settings["data_path"]), "checkpoint_dir": "saved"}
+
+
+def writer(path):
+    def write(text):
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def space_file(tmp_path):
+    """Write a search space: ``space_file("ie_rho choice [0.1]")`` returns its path."""
+    return writer(tmp_path / "hyper.test")
+
+
+@pytest.fixture
+def yaml_file(tmp_path):
+    """Write settings: ``yaml_file("epochs: 3")`` returns the path."""
+    return writer(tmp_path / "settings.yaml")
+
+
+@pytest.fixture
 def configure(settings):
     """Build a Config of the tiny dataset: ``configure("SGL", type="ND")``."""
     return lambda model="LightGCN", **changes: Config(model, "tiny", config_dict={**settings, **changes})

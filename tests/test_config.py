@@ -12,16 +12,6 @@ from recbole_unlearn.errors import UsageError
 from recbole_unlearn.method import METHODS
 
 
-@pytest.fixture
-def yaml_file(tmp_path):
-    def write(text):
-        path = tmp_path / "settings.yaml"
-        path.write_text(text)
-        return str(path)
-
-    return write
-
-
 @pytest.mark.parametrize(
     "changes, wrong, closest",
     [

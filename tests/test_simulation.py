@@ -26,12 +26,6 @@ from recbole_unlearn.sweep.simulation import (
 
 
 @pytest.fixture
-def here(settings):
-    """Settings with paths that mean something in this working directory only."""
-    return {**settings, "data_path": os.path.relpath(settings["data_path"]), "checkpoint_dir": "saved"}
-
-
-@pytest.fixture
 def simulate(configure):
     """Settings of a simulated request, and what its trials share."""
 

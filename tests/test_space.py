@@ -6,22 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbole_unlearn.config import Config
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.sweep.space import Values, check_space, points_of, read_space, swept_method, with_whole_numbers
 
 METHOD = "UnlearnRec"
 SHIPPED = Path(__file__).parents[1] / "hyper.test"
-
-
-@pytest.fixture
-def space_file(tmp_path):
-    def write(text):
-        path = tmp_path / "hyper.test"
-        path.write_text(text)
-        return path
-
-    return write
 
 
 def test_reads_each_kind(space_file):

@@ -23,19 +23,9 @@ RUN = Path(__file__).parents[1] / "run_unlearn.py"
 
 
 @pytest.fixture
-def space_file(tmp_path):
-    def write(text):
-        path = tmp_path / "hyper.test"
-        path.write_text(text)
-        return str(path)
-
-    return write
-
-
-@pytest.fixture
-def here(settings):
-    """Settings with paths that mean something in this working directory only, and the encoder that pre-trains."""
-    return {**settings, "data_path": os.path.relpath(settings["data_path"]), "checkpoint_dir": "saved", "ie_target": "negative"}
+def here(here):
+    """With the encoder that pre-trains."""
+    return {**here, "ie_target": "negative"}
 
 
 def only_folder():

@@ -13,7 +13,7 @@ def least_likely_edges(table, observed, n_edges, pool, generator, block=1024):
 
     Args:
         table (torch.Tensor): final embeddings of a model trained on clean data, shape ``(N, d)``.
-        observed (Graph): edges that must not be drawn: training, validation and test.
+        observed (Graph): edges that must not be drawn: training, validation and, but for a sweep's requests, test.
         n_edges (int): edges wanted; the result may hold fewer, where draws coincide or a node has no partner left.
         pool (float): share of the other side to draw from, in [0, 1); 0 takes the least likely itself.
         generator (torch.Generator): of the draw.

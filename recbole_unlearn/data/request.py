@@ -40,10 +40,14 @@ class Request:
         }
 
 
+def request_seed(config):
+    """The seed that a request is drawn with: ``forget_seed``, or the run's own."""
+    return config["seed"] if config["forget_seed"] is None else config["forget_seed"]
+
+
 def generator_for(config):
     """The requests' own random stream: drawing from torch's global one would change RecBole's split."""
-    seed = config["seed"] if config["forget_seed"] is None else config["forget_seed"]
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator().manual_seed(request_seed(config))
 
 
 def edges_of(graph, users=None, items=None, skipped=0):

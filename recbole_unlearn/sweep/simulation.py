@@ -9,14 +9,16 @@ import numpy as np
 from recbole_unlearn.comparison import membership_gaps
 from recbole_unlearn.config import Config
 from recbole_unlearn.cost import costed_stages, measured
+from recbole_unlearn.data.request import request_seed
 from recbole_unlearn.data.split import UnlearningData, prepare_data
 from recbole_unlearn.errors import Diverged, UsageError, unknown
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.trainer import train_backbone
+from recbole_unlearn.validation import CHOICES
 
-KINDS = ("adversarial", "random", "user", "item")
+KINDS = tuple(kind for kind in CHOICES["forget_type"] if kind != "file")  # a file names one actual request
 SEED_SHIFT = 1_000_000  # from the actual request's seed to those of simulated ones
 REPETITION_SHIFT = 1_000  # between two of the same kind
 SHORTFALL_WEIGHT = 100.0  # of a ranking below the limit: one percent weighs like a factor e in all forgetting metrics
@@ -49,11 +51,10 @@ def simulated_requests(config, kinds, round_):
     Returns:
         list of dict: one a kind, each to be put over the settings of the run.
     """
-    seed = config["seed"] if config["forget_seed"] is None else config["forget_seed"]
     return [
         {
             "forget_type": kind,
-            "forget_seed": seed + round_ * SEED_SHIFT + kinds[:place].count(kind) * REPETITION_SHIFT,
+            "forget_seed": request_seed(config) + round_ * SEED_SHIFT + kinds[:place].count(kind) * REPETITION_SHIFT,
             "forget_users": None,
             "forget_items": None,
             "forget_file": None,
