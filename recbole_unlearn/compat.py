@@ -1,9 +1,10 @@
-"""The one place that lets RecBole 1.2 run on current numpy, scipy, pandas and torch.
+"""The one place that lets RecBole 1.2 run on current numpy, scipy, pandas and torch, and in several processes at a time.
 
 Each alias is added only where the installed library lacks it, so nothing changes on the versions RecBole was
 written for. See RecBole's issues 2215, 2185, 2174 and 2034.
 """
 
+import os
 import warnings
 
 import numpy as np
@@ -41,6 +42,11 @@ def _fill_nan(dataset):
         return _recbole_fill_nan(dataset)
 
 
+def _ensure_dir(folder):
+    """RecBole looks whether a folder is there and then makes it, which fails if another process comes between."""
+    os.makedirs(folder, exist_ok=True)
+
+
 for _name, _value in _NUMPY_ALIASES.items():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numpy 1.2x warns when a removed name is looked up
@@ -56,7 +62,11 @@ warnings.filterwarnings("ignore", message=r".*The given NumPy array is not writ.
 warnings.filterwarnings("ignore", message=r".*Sparse CSR tensor support is in beta.*", category=UserWarning)
 warnings.filterwarnings("ignore", message=r".*Sparse invariant checks are implicitly disabled.*", category=UserWarning)
 
-from recbole.data.dataset import Dataset  # noqa: E402  (RecBole's import needs the aliases above)
+import recbole.trainer.trainer  # noqa: E402  (RecBole's import needs the aliases above)
+import recbole.utils.logger  # noqa: E402
+from recbole.data.dataset import Dataset  # noqa: E402
+
+recbole.utils.logger.ensure_dir = recbole.trainer.trainer.ensure_dir = _ensure_dir
 
 _recbole_fill_nan = Dataset._fill_nan
 if int(pd.__version__.split(".")[0]) >= 3:

@@ -1,17 +1,20 @@
 """Trainings that are interrupted, continued, loaded, and those that diverge."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from recbole.trainer import Trainer
+from recbole.utils import init_logger
 
 from recbole_unlearn import checkpoint, run_unlearn
 from recbole_unlearn.data.dataset import with_edges
 from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.method import METHODS
+from recbole_unlearn.model import MODELS as UNLEARNABLE
 from recbole_unlearn.trainer import resumable, train_backbone
 from recbole_unlearn.trainer.influence_encoder import ENCODER_LOSSES
 
@@ -253,6 +256,18 @@ def test_the_same_training_twice_at_a_time_is_made_once(configure, epochs_run):
         first, second = pool.map(lambda _: train_backbone(config, data.train, "shared", data.valid_data), range(2))
     assert epochs_run == [0, 1, 2, 3]
     assert_same_weights(first.model.state_dict(), second.model.state_dict())
+
+
+def test_a_folder_that_another_process_makes_meanwhile_is_no_error(configure, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    config = configure()
+    model = UNLEARNABLE["LightGCN"](config, prepare_data(config).train)
+    for folder in (config["checkpoint_dir"], f"log/{config['model']}"):
+        os.makedirs(folder, exist_ok=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(os.path, "exists", lambda path: False)  # as they were before the other process
+        init_logger(config)
+        resumable.ResumableTrainer(config, model, "any")
 
 
 def test_a_run_leaves_no_unfinished_state_behind(settings, tmp_path):
