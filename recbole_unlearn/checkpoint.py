@@ -3,7 +3,6 @@
 import os
 
 import torch
-from recbole.utils import ensure_dir
 
 
 def write_aside(path, write):
@@ -14,7 +13,7 @@ def write_aside(path, write):
         write (callable): takes the temporary path, in the same folder and with the same ending.
     """
     folder, name = os.path.split(os.path.abspath(path))
-    ensure_dir(folder)
+    os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f".{os.getpid()}-{name}")
     try:
         write(temporary)

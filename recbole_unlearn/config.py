@@ -43,7 +43,7 @@ class Config(RecBoleConfig):
     """RecBole's Config for an unlearnable model.
 
     The yaml of the plugin comes after RecBole's own and before the user's, in the order overall, model, each of
-    ``unlearn_methods``, dataset. The command line is parsed by ``run_unlearn.py``, not here, so that tests and
+    ``unlearn_methods``, dataset, dataset and model. The command line is parsed by ``run_unlearn.py``, not here, so that tests and
     workers with arguments of their own can build a Config.
 
     Args:
@@ -130,6 +130,7 @@ class Config(RecBoleConfig):
         for method in self._chosen_methods():
             self._update_if_there(folder / "method" / f"{method}.yaml")
         self._update_if_there(folder / "dataset" / f"{dataset}.yaml")
+        self._update_if_there(folder / "dataset" / f"{dataset}-{model}.yaml")
 
     def _update_if_there(self, file):
         if file.is_file():

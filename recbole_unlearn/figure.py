@@ -10,14 +10,15 @@ SETS = {  # name of a set of pairs: (legend, colour); colours that colour-blind 
 }
 
 
-def score_distributions(scores, path):
+def score_distributions(scores, path, columns=3):
     """Draw one panel a model: densities of the scores of forgotten, negative and positive pairs, means dashed.
 
     Args:
         scores (dict): panel title to a dict of set name (keys of ``SETS``) to scores.
         path (str): PNG to write.
+        columns (int): panels side by side at most.
     """
-    columns = min(3, len(scores))
+    columns = min(columns, len(scores))
     rows = -(-len(scores) // columns)
     drawing = Figure(figsize=(4.2 * columns, 3.0 * rows), layout="constrained")
     panels = drawing.subplots(rows, columns, squeeze=False, sharex=True)

@@ -54,6 +54,7 @@ class Report:
             "seed": config["seed"],
             "config": config.as_dict(),
             "data": digest(*observed, data.request.users, data.request.items),
+            "interactions": {"training": len(data.graph), "validation": len(data.valid), "test": len(data.test)},
             "forget": {"type": config["forget_type"], **data.request.summary()},
             "versions": software_versions(config["device"]),
         }
@@ -96,7 +97,7 @@ class Report:
 
         Returns:
             dict: ``model``, ``dataset``, ``seed``, ``config`` (all settings), ``data`` (a digest of the interactions),
-            ``forget`` (``type`` and counts), ``versions``, ``results`` (the rows) and ``gaps``
+            ``interactions`` (their number in each part, injected ones included), ``forget`` (``type`` and counts), ``versions``, ``results`` (the rows) and ``gaps``
             (:func:`~recbole_unlearn.comparison.gaps_to_retrain`).
         """
         order = ["original", *self.config["unlearn_methods"]]

@@ -44,7 +44,7 @@ def _switch(value):
     return isinstance(value, bool)
 
 
-def _workers(value):
+def _count_or_empty(value):
     return value is None or _count(value)
 
 
@@ -127,7 +127,7 @@ RULES = {  # the check and its name: the keys it holds for
     ],
     (_count_or_zero, "a whole number >= 0"): ["unlearn_finetune_epochs", "unlearn_quarantine_versions", "seed"],
     (_seed, "a whole number >= 0 or empty"): ["forget_seed"],
-    (_workers, "a whole number >= 1 or empty"): ["unlearn_shard_workers"],
+    (_count_or_empty, "a whole number >= 1 or empty"): ["unlearn_shard_batch_size", "unlearn_shard_workers"],
     (_scale, "a number > 0 or auto"): ["unlearn_gif_scale"],
     (_switch, "True or False"): ["forget_strict"],
 }

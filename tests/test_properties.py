@@ -48,7 +48,9 @@ def test_every_file_belongs_to_a_class_and_every_class_has_its_file(folder, regi
     assert sorted(path.stem for path in FILES if path.parent.name == folder) == shipped(registry)
 
 
-DATASETS = ["ml-100k", *(path.stem for path in FILES if path.parent.name == "dataset")]
+BY_DATASET = [path.stem for path in FILES if path.parent.name == "dataset"]
+OF_A_MODEL = [f"{dataset}-{model}" for dataset in BY_DATASET for model in shipped(MODELS)]  # wins over its dataset's file
+DATASETS = ["ml-100k", *(name for name in BY_DATASET if name not in OF_A_MODEL)]
 
 
 @pytest.mark.parametrize("model, dataset", list(product(shipped(MODELS), DATASETS)))
@@ -57,7 +59,7 @@ def test_defaults_make_a_configuration(model, dataset, tmp_path, monkeypatch):
     config = Config(model, dataset, config_dict={"unlearn_methods": "all", "gpu_id": ""})
     methods = [f"method/{name}" for name in shipped(METHODS)]
     expected = {}
-    for name in ["overall", f"model/{model}", *methods, f"dataset/{dataset}"]:
+    for name in ["overall", f"model/{model}", *methods, f"dataset/{dataset}", f"dataset/{dataset}-{model}"]:
         path = properties_folder() / f"{name}.yaml"
         expected.update(yaml.load(path.read_text(), Loader=config.yaml_loader) or {} if path.exists() else {})
     expected["unlearn_methods"] = list(METHODS)

@@ -12,7 +12,7 @@ from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.figure import score_distributions
 from recbole_unlearn.report import Report, model_file, summary_table, table
 
-KEYS = {"model", "dataset", "seed", "config", "data", "forget", "versions", "results", "gaps"}
+KEYS = {"model", "dataset", "seed", "config", "data", "forget", "interactions", "versions", "results", "gaps"}
 FORGET_KEYS = {"type", "n_interactions", "n_users", "n_items", "n_skipped"}
 ROW_KEYS = {"method", "stage", "ndcg@5", "MI-BF", "MI-NG", "AUC_FN", "AUC_FT", "offline_seconds", "online_seconds", "peak_memory_mb"}
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -54,6 +54,7 @@ def test_keys(filled):
     assert result["config"] == report.config.as_dict()
     assert result["forget"]["type"] == "user"
     assert (result["forget"]["n_interactions"], result["forget"]["n_users"], result["forget"]["n_items"]) == (8, 1, 8)
+    assert set(result["interactions"]) == {"training", "validation", "test"} and min(result["interactions"].values()) > 0
     assert {"python", "recbole", "torch", "numpy", "code"} <= set(result["versions"])
 
 

@@ -131,6 +131,19 @@ def test_workers_give_what_one_process_gives(prepared, tmp_path):
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("given, expected", [(16, 16), (None, 128)])
+def test_shards_may_have_a_batch_size_of_their_own(prepared, monkeypatch, given, expected):
+    sizes, train_backbone = [], sharded.train_backbone
+
+    def record(config, *arguments, **named):
+        sizes.append(config["train_batch_size"])
+        return train_backbone(config, *arguments, **named)
+
+    monkeypatch.setattr(sharded, "train_backbone", record)
+    method_of(prepared(unlearn_methods="SISA", unlearn_shard_batch_size=given), "SISA")
+    assert sizes == [expected] * 3
+
+
 @pytest.fixture
 def epochs_run(monkeypatch):
     epochs, train_epoch = [], Trainer._train_epoch

@@ -88,7 +88,8 @@ class ShardedUnlearner(Unlearner):
             tuple: shard number to table and graph; and each training's file to the seconds that earlier runs had spent
             on it, as the workers together wait for them.
         """
-        config, data, owner = self.config, self.data, type(self).__name__
+        data, owner = self.data, type(self).__name__
+        config = self.config.replace(train_batch_size=self.config["unlearn_shard_batch_size"] or self.config["train_batch_size"])
         n_workers = self._n_workers(len(graphs))
         jobs = (
             joblib.delayed(_train_shard)(

@@ -1,0 +1,147 @@
+"""What forgetting single pairs, and many alike, does to the pairs around them (the paper's Fig. 6).
+
+    python benchmarks/case_study.py --model=LightGCN --dataset=ml-1m [--report_file=case-study.json] [--any_key=value ...]
+
+Users are drawn by the seed. Those of the first case forget one interaction, those of the second the same and the ones most like it.
+All are one request. Items are alike if the same users interacted with them (cosine), so that no model decides it. The report of the run
+gets an entry ``cases``: mean probability of pairs by case, by group of pairs, and by model.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from recbole_unlearn.command_line import parse
+from recbole_unlearn.config import Config
+from recbole_unlearn.data.split import prepare_data
+from recbole_unlearn.quick_start import run_unlearn
+from recbole_unlearn.report import label, model_file, report_path, save_json
+from recbole_unlearn.saved_model import load_model
+
+N_USERS = 100  # of each case
+FORGOTTEN = {"one interaction": 1, "ten alike": 10}  # interactions a user of a case forgets
+GROUP = 5  # pairs a user has in each other group
+MODELS = (("original", ""), ("Retrain", ""), ("UnlearnRec", "zero-shot"), ("UnlearnRec", "fine-tuned"))
+
+
+def likeness(matrix, item):
+    """Cosine of an item's column to every column.
+
+    Args:
+        matrix (scipy.sparse.csc_matrix): users x items, of ones.
+        item (int): column.
+
+    Returns:
+        np.ndarray: shape ``(n_items,)``.
+    """
+    degrees = np.asarray(matrix.sum(axis=0)).ravel()
+    together = np.asarray((matrix.T @ matrix[:, [item]]).todense()).ravel()
+    return together / np.sqrt(np.maximum(degrees * degrees[item], 1))
+
+
+def groups_of(user, matrix, observed, n_forgotten, generator):
+    """A user's pairs: an interaction drawn at random and those most like it, and pairs to compare with.
+
+    Args:
+        user (int): with more than ``n_forgotten + 2 * GROUP`` interactions.
+        matrix (scipy.sparse.csc_matrix): training interactions, users x items, of ones.
+        observed (scipy.sparse.csr_matrix): of all parts.
+        n_forgotten (int): interactions to forget.
+        generator (np.random.Generator): of the draws.
+
+    Returns:
+        dict: name of a group to items, an array.
+    """
+    own = matrix[[user]].nonzero()[1]
+    alike = likeness(matrix, generator.choice(own))
+    own = own[np.argsort(-alike[own], kind="stable")]  # the drawn one is most like itself
+    free = np.setdiff1d(np.arange(1, matrix.shape[1]), observed[[user]].nonzero()[1])  # 0 is padding
+    forgotten, kept = own[:n_forgotten], own[n_forgotten:]
+    return {
+        "forgotten": forgotten,
+        "kept, alike": kept[:GROUP],
+        "kept, others": generator.choice(kept[GROUP:], GROUP, replace=False),
+        "unseen, alike": free[np.argsort(-alike[free], kind="stable")][:GROUP],
+        "unseen, others": generator.choice(free, GROUP, replace=False),
+    }
+
+
+def draw_cases(data, seed):
+    """The cases of a study.
+
+    Args:
+        data (UnlearningData): of a run.
+        seed (int): of the draws.
+
+    Returns:
+        dict: name of a case to name of a group to pairs, ``(users, items)`` arrays of equal length.
+    """
+    generator = np.random.default_rng(seed)
+    matrix, observed = _matrix(data.graph), _matrix(data.observed()).tocsr()
+    degrees = np.asarray(matrix.sum(axis=1)).ravel()
+    able = np.flatnonzero(degrees > max(FORGOTTEN.values()) + 2 * GROUP)
+    chosen = iter(np.array_split(generator.permutation(able)[: len(FORGOTTEN) * N_USERS], len(FORGOTTEN)))
+    cases = {}
+    for (case, n_forgotten), users in zip(FORGOTTEN.items(), chosen):
+        drawn = [groups_of(user, matrix, observed, n_forgotten, generator) for user in users]
+        cases[case] = {
+            name: (np.repeat(users, [len(groups[name]) for groups in drawn]), np.concatenate([groups[name] for groups in drawn]))
+            for name in drawn[0]
+        }
+    return cases
+
+
+def write_request(path, train, cases):
+    """Write what all cases forget as an atomic file of tokens."""
+    fields = train.uid_field, train.iid_field
+    sides = [np.concatenate(side) for side in zip(*(groups["forgotten"] for groups in cases.values()))]
+    tokens = [train.id2token(field, side) for field, side in zip(fields, sides)]
+    lines = ["\t".join(f"{field}:token" for field in fields), *map("\t".join, zip(*tokens))]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def probabilities(model, users, items):
+    """Sigmoid of the scores of pairs, an array."""
+    table = model.final_embeddings()
+    scores = (table[torch.as_tensor(users)] * table[model.graph.n_users + torch.as_tensor(items)]).sum(dim=1)
+    return torch.sigmoid(scores).cpu().numpy()
+
+
+def main():
+    """Draw the cases, run the pipeline on them as one request, and look at all models that it saved."""
+    given = parse(sys.argv[1:])
+    named = given["model"], given["dataset"], given["config_file_list"]
+    config = Config(*named, given["config_dict"])
+    data = prepare_data(Config(*named, {**given["config_dict"], "forget_type": "random"}))
+    cases = draw_cases(data, config["seed"])
+
+    request = Path(config["checkpoint_dir"], f"case-study-{config['dataset']}-{config['seed']}.inter")
+    write_request(request, data.train, cases)
+    study = {"forget_type": "file", "forget_file": str(request), "unlearn_methods": ["Retrain", "UnlearnRec"]}
+    settings = {**given["config_dict"], **study}
+    run_unlearn(*named, settings)
+
+    config = Config(*named, settings)
+    means = {case: {group: {} for group in groups} for case, groups in cases.items()}
+    for method, stage in MODELS:
+        _, model, _ = load_model(model_file(config, method, stage))
+        for case, groups in cases.items():
+            for group, pairs in groups.items():
+                row = label({"method": method, "stage": stage})
+                means[case][group][row] = float(probabilities(model, *pairs).mean())
+    report = json.loads(Path(report_path(config)).read_text(encoding="utf-8"))
+    save_json(report_path(config), {**report, "cases": means})
+
+
+def _matrix(graph):
+    edges = graph.users.numpy(), graph.items.numpy()
+    return sp.csc_matrix((np.ones(len(graph)), edges), shape=(graph.n_users, graph.n_items))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The paper's tables and figures: run what is missing, then draw everything.
+
+    python benchmarks/reproduce.py --table=2 --dataset=ml-1m --model=LightGCN,SGL,SimGCL [--data_path=../shared/datasets]
+    python benchmarks/reproduce.py --figure=5
+    python benchmarks/reproduce.py --all [--ray_address=auto]
+    python benchmarks/reproduce.py --render
+
+Each cell is one run of ``run_unlearn.py`` in a process of its own; its JSON is written under ``benchmarks/results`` when it is
+done, and a cell that is there is not run again: delete it to repeat it, start again what was killed. Cells share trainings by
+``--checkpoint_dir``. The page is ``benchmarks/results/README.md``.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from recbole_unlearn.errors import UsageError
+from reproduction.cells import ROOT, load
+from reproduction.document import bases, render
+from reproduction.experiments import EXPERIMENTS, REQUESTS, all_cells
+from reproduction.processes import INTERRUPTED, run_here, run_on_ray
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    what = parser.add_argument_group("what")
+    what.add_argument("--table", type=_list, default=[], help="2, 3, 4, 5, separated by commas")
+    what.add_argument("--figure", type=_list, default=[], help="2 to 6, or scaling")
+    what.add_argument("--all", action="store_true", help="all of them")
+    what.add_argument("--render", action="store_true", help="run nothing, draw what is there")
+    what.add_argument("--list", action="store_true", help="run nothing, name the cells and whether they are there")
+    of = parser.add_argument_group("of what (default: what the table or figure usually shows)")
+    of.add_argument("--dataset", type=_list, help="e.g. ml-1m,gowalla,yelp2018")
+    of.add_argument("--model", type=_list, help="e.g. LightGCN,SGL,SimGCL")
+    of.add_argument("--request", type=_list, help=f"of Table 2: {','.join(REQUESTS)}")
+    of.add_argument("--method", type=_list, help="only the cells of these methods, e.g. Retrain,UnlearnRec")
+    of.add_argument("--seed", type=_list, help="only the cells of these seeds, e.g. 2021")
+    of.add_argument("--setting", type=_list, help="d64 (default), d128 (the paper's), or a yaml file")
+    where = parser.add_argument_group("where")
+    where.add_argument("--results", default=str(ROOT / "benchmarks" / "results"), help="folder of the cells and the page")
+    where.add_argument("--checkpoint_dir", default="saved", help="folder of trainings, shared by cells (default saved)")
+    where.add_argument("--data_path", help="folder of the datasets (default: RecBole's download)")
+    where.add_argument("--ray_address", help="running Ray cluster, e.g. auto: one cell a task")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    """Exit code 0; 1 if a cell failed, 2 after wrong usage, 130 after an interruption."""
+    asked = parse(arguments)
+    try:
+        chosen = {name: bases(name, asked.dataset, asked.model, asked.request, _settings(asked.setting)) for name in _experiments(asked)}
+        cells = all_cells([EXPERIMENTS[name].cells(base) for name, some in chosen.items() for base in some])
+        cells = [cell for cell in cells if cell.method in (asked.method or [cell.method])]
+        cells = [cell for cell in cells if str(cell.seed) in (asked.seed or [str(cell.seed)])]
+        missing = [cell for cell in sorted(cells, key=lambda cell: cell.seed) if load(asked.results, cell) is None]
+        if asked.list:
+            print("\n".join(f"{'missing' if cell in missing else 'there  '} {cell}" for cell in cells))
+            return 0
+        failed = {} if asked.render else _run(asked, missing)
+        print(f"Page: {render(asked.results, chosen)}")
+    except UsageError as error:
+        print(f"reproduce: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("reproduce: interrupted; the same command goes on with the next cell.", file=sys.stderr)
+        return INTERRUPTED
+    for cell, error in failed.items():
+        print(f"reproduce: {cell} failed: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _experiments(asked):
+    """Keys of ``EXPERIMENTS``; nothing for ``--render`` alone, which shows the usual page."""
+    if asked.all:
+        return list(EXPERIMENTS)
+    names = [f"table {each}" for each in asked.table] + [f"figure {each}" for each in asked.figure]
+    for name in names:
+        if name not in EXPERIMENTS:
+            raise UsageError(f"There is no {name}; choose among: {', '.join(EXPERIMENTS)}.")
+    if not names and not asked.render:
+        raise UsageError("Say what: --table=2, --figure=5, --all or --render; see --help.")
+    return names
+
+
+def _settings(names):
+    """Settings by the name of a shipped one, or a file's path from the repository's root."""
+    settings = []
+    for name in names or []:
+        if (ROOT / "properties" / "setting" / f"{name}.yaml").is_file():
+            settings.append(name)
+        elif Path(name).is_file():
+            settings.append(os.path.relpath(name, ROOT))
+        else:
+            raise UsageError(f"Setting '{name}' is neither one of properties/setting nor a file.")
+    return settings
+
+
+def _run(asked, cells):
+    machine = {"checkpoint_dir": os.path.abspath(asked.checkpoint_dir)}
+    if asked.data_path:
+        machine["data_path"] = os.path.abspath(asked.data_path)
+    if asked.ray_address:
+        return run_on_ray(cells, machine, asked.results, asked.ray_address)
+    return run_here(cells, machine, asked.results)
+
+
+def _list(text):
+    return [part for part in text.split(",") if part]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

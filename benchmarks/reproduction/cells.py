@@ -1,0 +1,115 @@
+"""A cell: one run of the public pipeline, and the JSON that is left of it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recbole_unlearn.report import beside, save_json
+
+ROOT = Path(__file__).parents[2]
+SEEDS = (2021, 2022, 2023)
+SCRIPTS = {"case-study": "benchmarks/case_study.py"}  # of a request; others are run_unlearn.py's `forget_type`
+BINS = 120
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one request against one backbone.
+
+    Args:
+        dataset, model, method (str): as in ``run_unlearn.py``.
+        request (str): ``forget_type``, or ``case-study``.
+        seed (int): of everything.
+        setting (str): a yaml file of ``properties/setting``, by its name, or the path of another one.
+        changes (tuple): further settings, ``(key, value)`` each.
+    """
+
+    dataset: str
+    model: str
+    method: str
+    request: str = "adversarial"
+    seed: int = SEEDS[0]
+    setting: str = "d64"
+    changes: tuple = ()
+
+    @property
+    def file(self):
+        """Path of the cell's JSON in a folder of results."""
+        changes = "".join(f"-{key}={value}" for key, value in self.changes)
+        folder = Path(Path(self.setting).stem, self.dataset, self.model, self.request)
+        return folder / f"{self.method}{changes}-{self.seed}.json"
+
+    def __str__(self):
+        return str(self.file.with_suffix(""))
+
+    @property
+    def command(self):
+        """The script and its arguments, but for those of the machine, from the repository's root."""
+        script = SCRIPTS.get(self.request, "run_unlearn.py")
+        request = [] if self.request in SCRIPTS else [("forget_type", self.request), ("unlearn_methods", self.method)]
+        named = [("model", self.model), ("dataset", self.dataset), ("seed", self.seed), ("config_files", self._setting_file)]
+        return [script, *(f"--{key}={value}" for key, value in (*named, *request, *self.changes))]
+
+    @property
+    def _setting_file(self):
+        shipped = Path("properties/setting", f"{self.setting}.yaml")
+        return shipped.as_posix() if (ROOT / shipped).is_file() else self.setting
+
+
+def load(folder, cell):
+    """What is left of a cell's run, or ``None`` if it was not run.
+
+    Args:
+        folder (str): of results.
+        cell (Cell): which.
+
+    Returns:
+        dict: see :func:`distil`.
+    """
+    file = Path(folder) / cell.file
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def save(folder, cell, result):
+    """Write a cell's JSON; the file is whole or absent."""
+    file = Path(folder) / cell.file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_json(str(file), result)
+
+
+def distil(cell, report_file):
+    """What is kept of a run: its report without all settings (the command tells them), and its scores as histograms.
+
+    Args:
+        cell (Cell): that was run.
+        report_file (str): where its report is, the scores beside it.
+
+    Returns:
+        dict: ``command``, the report's entries but for ``config`` and ``gaps``, and ``scores``: a row's name to its sets of
+        pairs, each ``mean``, ``low`` and ``high`` (ends of the bins) and ``counts``.
+    """
+    report = json.loads(Path(report_file).read_text(encoding="utf-8"))
+    kept = {key: value for key, value in report.items() if key not in ("config", "gaps")}
+    scores = {}
+    if Path(beside(report_file, ".npz")).is_file():
+        with np.load(beside(report_file, ".npz")) as arrays:
+            for key, values in arrays.items():
+                row, _, pairs = key.rpartition("/")
+                scores.setdefault(row, {})[pairs] = histogram(values)
+    return {"command": "python " + " ".join(cell.command), **kept, "scores": scores}
+
+
+def histogram(values):
+    """Counts of values in ``BINS`` bins of equal width, as plain data."""
+    if len(values) == 0:
+        return {"mean": None, "low": 0.0, "high": 1.0, "counts": [0] * BINS}
+    counts, edges = np.histogram(values, bins=BINS)
+    return {"mean": float(values.mean()), "low": float(edges[0]), "high": float(edges[-1]), "counts": counts.tolist()}
+
+
+def values_of(histogram):
+    """An array of as many values as a histogram counted, each in the middle of its bin."""
+    edges = np.linspace(histogram["low"], histogram["high"], len(histogram["counts"]) + 1)
+    return np.repeat((edges[1:] + edges[:-1]) / 2, histogram["counts"])

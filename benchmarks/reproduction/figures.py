@@ -1,0 +1,193 @@
+"""The figures, drawn from the cells' files alone: PNGs, of what was run."""
+
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from recbole_unlearn import figure
+from recbole_unlearn.checkpoint import write_aside
+from reproduction import experiments
+from reproduction.cells import load, values_of
+from reproduction.experiments import METHODS, PAPERS_ENCODER, SHOWN, STAGES
+from reproduction.summary import summary
+
+COLOURS = {"Retrain": "#000000", "UnlearnRec": "#0072b2", PAPERS_ENCODER: "#d55e00", "pre-training": "#009e73"}
+DPI = 130
+BAR = 0.2  # width
+SCALED = {"online_seconds": "seconds of a request", "peak_memory_mb": "peak memory of the process (MB)"}
+CASES = {"original": "#999999", "Retrain": "#000000", "UnlearnRec zero-shot": "#56b4e9", "UnlearnRec fine-tuned": "#0072b2"}
+
+
+def figure_2(folder, bases, path):
+    """Scores after unlearning, a panel for each method of ``SHOWN``.
+
+    Args:
+        folder (str): of results.
+        bases (list of Cell): datasets and models that one picture shows.
+        path (str): PNG to write.
+
+    Returns:
+        bool: whether there was anything to draw; nothing is written else.
+    """
+    return _distributions(
+        {f"{base.model}: {name}": _scores(folder, base, name, _last_row(name)) for base in bases for name in SHOWN}, path, len(SHOWN)
+    )
+
+
+def figure_3(folder, bases, path):
+    """Scores before unlearning, a panel for each backbone; see :func:`figure_2`."""
+    return _distributions({base.model: _scores(folder, base, "Retrain", "original") for base in bases}, path, len(bases))
+
+
+def figure_4(folder, bases, path):
+    """Peak memory of a request, a panel for each dataset, a bar for each method; see :func:`figure_2`."""
+    peaks = {}
+    for base in bases:
+        rows = summary(folder, experiments.one_seed(base))
+        for (name, stage), row in rows.items():
+            if row["n"] and name != "original":
+                peaks.setdefault(base.dataset, {})[f"{name} {stage}".strip()] = row["peak_memory_mb"]["mean"] / 1024
+    if not peaks:
+        return False
+    drawing = Figure(figsize=(4.6 * len(peaks), 3.8), layout="constrained")
+    for panel, (dataset, bars) in zip(drawing.subplots(1, len(peaks), squeeze=False).flat, peaks.items()):
+        panel.barh(list(bars), list(bars.values()), color=[COLOURS.get(name.rpartition(" ")[0], "#999999") for name in bars])
+        panel.invert_yaxis()
+        panel.set_title(f"{bases[0].model} on {dataset}", fontsize=10)
+        panel.set_xlabel("peak memory of the process (GiB)")
+    _write(drawing, path)
+    return True
+
+
+def figure_5(folder, bases, path):
+    """Ranking and forgetting by epochs of pre-training and of fine-tuning; see :func:`figure_2`."""
+    (base,) = bases
+    curves = experiments.figure_5(base)
+    results = {name: {epochs: load(folder, cell) for epochs, cell in cells.items()} for name, cells in curves.items()}
+    retrain = results.pop("Retrain")[0]
+    if retrain is None or not any(any(points.values()) for points in results.values()):
+        return False
+    retrain = _rows(retrain)[""]
+    drawing = Figure(figsize=(9.6, 6.0), layout="constrained")
+    panels = drawing.subplots(2, 2, sharex="row")
+    for (left, right), finetuning in zip(panels, (False, True)):
+        for name in [name for name in results if (name != "pre-training") == finetuning]:
+            for metric, panel in (("ndcg@20", left), ("MI-BF", right)):
+                panel.plot(*_curve(results[name], metric, finetuning), marker="o", color=COLOURS[name], label=_title(name))
+        for metric, panel in (("ndcg@20", left), ("MI-BF", right)):
+            panel.axhline(retrain[metric], color=COLOURS["Retrain"], linewidth=1, linestyle="--", label="Retrain")
+            panel.set_ylabel(metric.upper() if metric.startswith("n") else metric)
+            panel.set_xlabel("epochs of fine-tuning" if finetuning else "epochs of pre-training")
+            panel.xaxis.get_major_locator().set_params(integer=True)
+        left.legend(fontsize=8, frameon=False)
+    _write(drawing, path)
+    return True
+
+
+def figure_6(folder, bases, path):
+    """The case study: mean probability of pairs before and after, by their likeness to the forgotten; see :func:`figure_2`."""
+    (base,) = bases
+    (cell,) = experiments.figure_6(base)
+    result = load(folder, cell)
+    if result is None:
+        return False
+    cases = result["cases"]
+    drawing = Figure(figsize=(5.2 * len(cases), 3.8), layout="constrained")
+    panels = drawing.subplots(1, len(cases), squeeze=False, sharey=True)[0]
+    for panel, (case, groups) in zip(panels, cases.items()):
+        for number, (model, colour) in enumerate(CASES.items()):
+            at = np.arange(len(groups)) + (number - (len(CASES) - 1) / 2) * BAR
+            panel.bar(at, [group[model] for group in groups.values()], BAR, label=model, color=colour)
+        panel.set_xticks(range(len(groups)), groups, fontsize=8)
+        panel.set_title(case, fontsize=10)
+    panels[0].set_ylabel("mean probability")
+    panels[-1].legend(fontsize=8, frameon=False)
+    _write(drawing, path)
+    return True
+
+
+def figure_scaling(folder, bases, path):
+    """Seconds and memory of UnlearnRec against interactions, with the exponents of power laws; see :func:`figure_2`."""
+    costs = costs_by_size(folder, bases)
+    if not costs:
+        return False
+    drawing = Figure(figsize=(9.6, 3.8), layout="constrained")
+    for panel, (key, heading) in zip(drawing.subplots(1, 2), SCALED.items()):
+        for (stage, points), marker in zip(costs.items(), "os"):
+            sizes, values = [point["interactions"] for point in points], [point[key] for point in points]
+            panel.loglog(sizes, values, marker=marker, label=f"{stage}: exponent {exponent(sizes, values):.2f}")
+        for point in points:
+            panel.annotate(point["dataset"], (point["interactions"], point[key]), fontsize=7, ha="right", va="bottom")
+        panel.set_xlabel("training interactions")
+        panel.set_ylabel(heading)
+        panel.legend(fontsize=8, frameon=False)
+    _write(drawing, path)
+    return True
+
+
+def costs_by_size(folder, bases):
+    """What a request costs UnlearnRec on each dataset that was run.
+
+    Args:
+        folder, bases: see :func:`figure_2`.
+
+    Returns:
+        dict: stage to a list of ``dataset``, ``interactions`` and the keys of ``SCALED``, fewest interactions first.
+    """
+    costs = {}
+    for base in bases:
+        (cell,) = experiments.scaling(base)
+        result = load(folder, cell)
+        for stage, row in _rows(result).items() if result else ():
+            point = {"dataset": base.dataset, "interactions": result["interactions"]["training"], **{key: row[key] for key in SCALED}}
+            costs.setdefault(stage, []).append(point)
+    return {stage: sorted(points, key=lambda point: point["interactions"]) for stage, points in costs.items()}
+
+
+def exponent(sizes, costs):
+    """``e`` of ``cost ~ size ** e`` by least squares of logarithms; not a number for fewer than two sizes."""
+    return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0]) if len(set(sizes)) > 1 else math.nan
+
+
+def _distributions(scores, path, columns):
+    """Panels of those that were run."""
+    there = {title: sets for title, sets in scores.items() if sets}
+    if there:
+        write_aside(path, lambda temporary: figure.score_distributions(there, temporary, columns))
+    return bool(there)
+
+
+def _scores(folder, base, name, row):
+    """Scores of a row of Table 2 by set of pairs, ``None`` if it was not run."""
+    result = load(folder, experiments.one_seed(base)[name][0])
+    sets = (result or {}).get("scores", {}).get(row)
+    return sets and {pairs: values_of(histogram) for pairs, histogram in sets.items()}
+
+
+def _last_row(name):
+    """The label of a method's last stage in a report."""
+    return f"{METHODS[name][0]} {STAGES.get(name, ('',))[-1]}".strip()
+
+
+def _rows(result):
+    """A cell's own rows by stage."""
+    return {row["stage"]: row for row in result["results"] if row["method"] != "original"}
+
+
+def _curve(points, metric, finetuning):
+    """Epochs and a metric: of what was pre-trained alone, or fine-tuned, from zero epochs of that on."""
+    stages = {epochs: _rows(result) for epochs, result in points.items() if result}
+    curve = {epochs: rows["fine-tuned" if finetuning else "zero-shot"][metric] for epochs, rows in stages.items()}
+    if finetuning and stages:
+        curve[0] = next(iter(stages.values()))["zero-shot"][metric]
+    epochs = sorted(curve)
+    return epochs, [curve[epoch] for epoch in epochs]
+
+
+def _title(name):
+    return PAPERS_ENCODER if name == "pre-training" else name
+
+
+def _write(drawing, path):
+    write_aside(path, lambda temporary: drawing.savefig(temporary, dpi=DPI, format="png"))

@@ -1,0 +1,93 @@
+"""Runs of cells: a process each, here one after the other, or on Ray side by side."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from reproduction.cells import ROOT, Cell, distil, save
+
+INTERRUPTED = 130  # what run_unlearn.py exits with after Ctrl-C
+
+
+class CellFailed(Exception):
+    """A cell's process ended with an error; what it said went to the console."""
+
+
+def run(cell, machine):
+    """Run one cell in a process of its own, whose peak of memory is therefore its own.
+
+    Args:
+        cell (Cell): to run.
+        machine (dict): settings that change no result, ``checkpoint_dir`` and ``data_path`` among them; absolute paths.
+
+    Returns:
+        dict: see :func:`reproduction.cells.distil`.
+
+    Raises:
+        CellFailed: it ended with an error.
+        KeyboardInterrupt: it was interrupted.
+    """
+    report_file = Path(machine["checkpoint_dir"], "cells", cell.file)
+    report_file.parent.mkdir(parents=True, exist_ok=True)
+    script, *arguments = cell.command
+    arguments += [f"--{key}={value}" for key, value in {**machine, "report_file": report_file}.items()]
+    code = subprocess.run([sys.executable, ROOT / script, *arguments], cwd=ROOT).returncode
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    if code:
+        raise CellFailed(f"exit code {code}")
+    return distil(cell, str(report_file))
+
+
+def run_here(cells, machine, results):
+    """Run cells one after the other, each saved as soon as it is done.
+
+    Args:
+        cells (list of Cell): to run.
+        machine (dict): see :func:`run`.
+        results (str): folder of results.
+
+    Returns:
+        dict: the cells that failed, to their errors.
+    """
+    failed = {}
+    for number, cell in enumerate(cells, 1):
+        print(f"\n[{number}/{len(cells)}] {cell}", flush=True)
+        try:
+            save(results, cell, run(cell, machine))
+        except CellFailed as error:
+            failed[cell] = error
+    return failed
+
+
+def run_on_ray(cells, machine, results, address):
+    """The same on a running Ray cluster whose machines have this checkout and ``checkpoint_dir`` at the same paths; one cell a task.
+
+    Args:
+        cells, machine, results: see :func:`run_here`.
+        address (str): of the cluster, e.g. ``auto``.
+
+    Returns:
+        dict: the cells that failed, to their errors.
+
+    Raises:
+        UsageError: no cluster is there.
+    """
+    import ray  # takes seconds
+
+    from recbole_unlearn.sweep.tune import Cluster
+
+    failed = {}
+    with Cluster(address, {"cpu": 1}):
+        gpus = 1 if ray.cluster_resources().get("GPU") else 0
+        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(run)
+        waiting = {task.remote(cell, machine): cell for cell in cells}
+        while waiting:
+            (done,), _ = ray.wait(list(waiting), num_returns=1)
+            cell = waiting.pop(done)
+            try:
+                save(results, cell, ray.get(done))
+            except ray.exceptions.RayError as error:
+                failed[cell] = str(error).strip().splitlines()[-1]
+            print(f"[{len(cells) - len(waiting)}/{len(cells)}] {cell}", flush=True)
+    return failed

@@ -1,0 +1,144 @@
+"""The tables as Markdown, the paper's numbers in brackets behind ours."""
+
+import math
+
+from reproduction import paper
+from reproduction.experiments import (
+    FINETUNING_EPOCHS,
+    METHODS,
+    PAPERS_ENCODER,
+    STAGES,
+    WITHOUT,
+    table_2 as cells_of_table_2,
+    table_3 as cells_of_table_3,
+    table_4 as cells_of_table_4,
+    table_5 as cells_of_table_5,
+)
+from reproduction.summary import summary
+
+NOT_RUN = "not run"
+NO_RESULT = "no result"
+QUALITY = {  # a column's heading: key in a summarised row, and its format
+    "Recall@20": ("recall@20", "{:.4f}"),
+    "NDCG@20": ("ndcg@20", "{:.4f}"),
+    "MI-BF": ("MI-BF", "{:.2f}"),
+    "MI-NG": ("MI-NG", "{:.2f}"),
+    "NDCG / Retrain's": ("ndcg@20_ratio", "{:.3f}"),
+    "gap MI-BF": ("MI-BF_gap", "{:.2f}"),
+    "gap MI-NG": ("MI-NG_gap", "{:.2f}"),
+    "gap AUC_FN": ("AUC_FN_gap", "{:.3f}"),
+    "gap AUC_FT": ("AUC_FT_gap", "{:.3f}"),
+}
+
+
+def table_2(folder, base):
+    """Utility and forgetting of all methods."""
+    rows = summary(folder, cells_of_table_2(base))
+    adversarial = base.request == "adversarial"
+    retrain = _papers(base, "Retrain") if adversarial else {}
+    lines = [("original", rows.get(("original", "")), {})] if rows else []
+    for name in METHODS:
+        for stage in STAGES.get(name, ("",)):
+            printed = _papers(base, name) if adversarial and stage in ("", "fine-tuned") else {}
+            lines.append((f"{name} {stage}".strip(), _row(rows, name, stage), _with_gaps(printed, retrain)))
+    return _quality(lines)
+
+
+def table_3(folder, base):
+    """UnlearnRec with the paper's encoder, fine-tuned, without one of its parts."""
+    rows = summary(folder, cells_of_table_3(base))
+    retrain = _papers(base, "Retrain")
+
+    def line(title, name, stage="fine-tuned", without=None):
+        return title, _row(rows, name, stage), _with_gaps(paper.table_3(base.dataset, base.model, without), retrain)
+
+    lines = [("Retrain", _row(rows, "Retrain"), retrain), line(PAPERS_ENCODER, "nothing", without="nothing")]
+    lines += [line(f"without {name}", name, without=name) for name in WITHOUT]
+    lines += [line("without fine-tuning", "nothing", "zero-shot", "fine-tuning")]
+    lines += [line("UnlearnRec", "UnlearnRec"), line("UnlearnRec without fine-tuning", "UnlearnRec", "zero-shot")]
+    return _quality(lines)
+
+
+def table_4(folder, base):
+    """Seconds of a request and before any, and how many times faster than Retrain."""
+    rows = summary(folder, cells_of_table_4(base))
+    printed = {name: paper.table_4(base.dataset, name) for name in (*METHODS, *range(4))}
+    lines = [(name, _row(rows, name), name) for name in METHODS if name not in STAGES]
+    lines += [("UnlearnRec zero-shot", _row(rows, 1, "zero-shot"), 0)]
+    for epochs in FINETUNING_EPOCHS[:3]:
+        lines += [(f"UnlearnRec, {epochs} epoch{'s' * (epochs > 1)}", _row(rows, epochs, "fine-tuned"), epochs)]
+    headings = ["", "online s", "times faster than Retrain", "offline s", "requests to break even", "peak MB"]
+    body = []
+    for title, row, key in lines:
+        faster = printed["Retrain"] / printed[key] if printed[key] else None
+        body.append(
+            [
+                title,
+                _cell(row, "online_seconds", "{:.3g}", printed[key]),
+                _cell(row, "speed_up", "{:.3g}", faster) if key != "Retrain" else "1",
+                _cell(row, "offline_seconds", "{:.3g}"),
+                _cell(row, "break_even", "{:.2g}") if key != "Retrain" else "",
+                _cell(row, "peak_memory_mb", "{:.0f}"),
+            ]
+        )
+    return _markdown(headings, body)
+
+
+def table_5(folder, base):
+    """UnlearnRec on requests of several sizes, beside Retrain."""
+    lines = []
+    for ratio, cells in cells_of_table_5(base).items():
+        rows = summary(folder, cells)
+        retrain, share = _row(rows, "Retrain"), f"{ratio:.2%}"
+        lines.append((f"{share} Retrain", retrain, {}))
+        lines.append((f"{share} UnlearnRec", _row(rows, "UnlearnRec", "fine-tuned"), paper.table_5(ratio)))
+        lines.append((f"{share} {PAPERS_ENCODER}", _row(rows, PAPERS_ENCODER, "fine-tuned"), paper.table_5(ratio)))
+    return _quality(lines)
+
+
+def _papers(base, name):
+    """The paper's numbers of a row of Table 2; its encoder is its UnlearnRec, and so what ours is compared with."""
+    return paper.table_2(base.dataset, base.model, METHODS[name][0])
+
+
+def _with_gaps(printed, retrain):
+    """The paper's numbers and their own gaps to its Retrain."""
+    if not printed or not retrain or printed is retrain:
+        return printed
+    gaps = {f"{metric}_gap": abs(math.log(printed[metric] / retrain[metric])) for metric in ("MI-BF", "MI-NG")}
+    return {**printed, **gaps, "ndcg@20_ratio": printed["ndcg@20"] / retrain["ndcg@20"]}
+
+
+def _row(rows, name, stage=""):
+    """A summarised row; one without a result where a method that has stages failed before the first; ``None`` if not run."""
+    return rows.get((str(name), stage), rows.get((str(name), "")))
+
+
+def _quality(lines):
+    """A line each: title, summarised row or ``None``, the paper's numbers."""
+    if not any(row for _, row, _ in lines):
+        return NOT_RUN
+    body = []
+    for title, row, printed in lines:
+        cells = [_cell(row, key, form, printed.get(key)) for key, form in QUALITY.values()]
+        body.append([title, *cells, str(row["n"]) if row else ""])
+    return _markdown(["", *QUALITY, "seeds"], body)
+
+
+def _cell(row, key, form, printed=None):
+    """Mean, standard deviation where there is one, and the paper's number in brackets."""
+    behind = f" ({form.format(printed)})" if printed is not None else ""
+    if row is None:
+        return NOT_RUN + behind
+    if row["n"] == 0:
+        return NO_RESULT + behind
+    value = row.get(key)
+    if value is None or value["mean"] is None:
+        return behind.strip()
+    spread = "" if value["sd"] is None else f" ± {form.format(value['sd'])}"
+    return f"{form.format(value['mean'])}{spread}{behind}"
+
+
+def _markdown(headings, body):
+    lines = [headings, ["---"] * len(headings), *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
