@@ -4,7 +4,7 @@
 
 Users are drawn by the seed. Those of the first case forget one interaction, those of the second the same and the ones most like it.
 All are one request. Items are alike if the same users interacted with them (cosine), so that no model decides it. The report of the run
-gets an entry ``cases``: mean probability of pairs by case, by group of pairs, and by model.
+gets an entry ``cases``: mean score of pairs by case, by group of pairs, and by model.
 """
 
 import json
@@ -15,11 +15,13 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from recbole_unlearn.command_line import parse
+from recbole_unlearn.checkpoint import write_aside
+from recbole_unlearn.command_line import INTERRUPTED, parse
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.split import prepare_data
+from recbole_unlearn.errors import UsageError
 from recbole_unlearn.quick_start import run_unlearn
-from recbole_unlearn.report import label, model_file, report_path, save_json
+from recbole_unlearn.report import beside, label, model_file, report_path, save_json
 from recbole_unlearn.saved_model import load_model
 
 N_USERS = 100  # of each case
@@ -57,16 +59,19 @@ def groups_of(user, matrix, observed, n_forgotten, generator):
         dict: name of a group to items, an array.
     """
     own = matrix[[user]].nonzero()[1]
-    alike = likeness(matrix, generator.choice(own))
-    own = own[np.argsort(-alike[own], kind="stable")]  # the drawn one is most like itself
+    drawn = generator.choice(own)
+    alike = likeness(matrix, drawn)
+    alike[drawn] = np.inf  # and not the first of several that the same users interacted with
+    own = own[np.argsort(-alike[own], kind="stable")]
     free = np.setdiff1d(np.arange(1, matrix.shape[1]), observed[[user]].nonzero()[1])  # 0 is padding
+    free = free[np.argsort(-alike[free], kind="stable")]
     forgotten, kept = own[:n_forgotten], own[n_forgotten:]
     return {
         "forgotten": forgotten,
         "kept, alike": kept[:GROUP],
         "kept, others": generator.choice(kept[GROUP:], GROUP, replace=False),
-        "unseen, alike": free[np.argsort(-alike[free], kind="stable")][:GROUP],
-        "unseen, others": generator.choice(free, GROUP, replace=False),
+        "unseen, alike": free[:GROUP],
+        "unseen, others": generator.choice(free[GROUP:], GROUP, replace=False),
     }
 
 
@@ -79,11 +84,17 @@ def draw_cases(data, seed):
 
     Returns:
         dict: name of a case to name of a group to pairs, ``(users, items)`` arrays of equal length.
+
+    Raises:
+        UsageError: too few users have enough interactions.
     """
     generator = np.random.default_rng(seed)
     matrix, observed = _matrix(data.graph), _matrix(data.observed()).tocsr()
     degrees = np.asarray(matrix.sum(axis=1)).ravel()
-    able = np.flatnonzero(degrees > max(FORGOTTEN.values()) + 2 * GROUP)
+    enough = max(FORGOTTEN.values()) + 2 * GROUP
+    able = np.flatnonzero(degrees > enough)
+    if len(able) < len(FORGOTTEN):
+        raise UsageError(f"A case study needs {len(FORGOTTEN)} users of more than {enough} training interactions; there are {len(able)}.")
     chosen = iter(np.array_split(generator.permutation(able)[: len(FORGOTTEN) * N_USERS], len(FORGOTTEN)))
     cases = {}
     for (case, n_forgotten), users in zip(FORGOTTEN.items(), chosen):
@@ -101,41 +112,51 @@ def write_request(path, train, cases):
     sides = [np.concatenate(side) for side in zip(*(groups["forgotten"] for groups in cases.values()))]
     tokens = [train.id2token(field, side) for field, side in zip(fields, sides)]
     lines = ["\t".join(f"{field}:token" for field in fields), *map("\t".join, zip(*tokens))]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_aside(path, lambda temporary: Path(temporary).write_text("\n".join(lines) + "\n", encoding="utf-8"))
 
 
-def probabilities(model, users, items):
-    """Sigmoid of the scores of pairs, an array."""
+def scores(model, users, items):
+    """Scores of pairs, a tensor."""
     table = model.final_embeddings()
-    scores = (table[torch.as_tensor(users)] * table[model.graph.n_users + torch.as_tensor(items)]).sum(dim=1)
-    return torch.sigmoid(scores).cpu().numpy()
+    return (table[torch.as_tensor(users)] * table[model.graph.n_users + torch.as_tensor(items)]).sum(dim=1)
 
 
-def main():
+def study(arguments):
     """Draw the cases, run the pipeline on them as one request, and look at all models that it saved."""
-    given = parse(sys.argv[1:])
+    given = parse(arguments)
     named = given["model"], given["dataset"], given["config_file_list"]
     config = Config(*named, given["config_dict"])
     data = prepare_data(Config(*named, {**given["config_dict"], "forget_type": "random"}))
     cases = draw_cases(data, config["seed"])
 
-    request = Path(config["checkpoint_dir"], f"case-study-{config['dataset']}-{config['seed']}.inter")
+    config = config.replace(forget_type="file")
+    report_file = report_path(config)
+    request = beside(report_file, ".inter")
     write_request(request, data.train, cases)
-    study = {"forget_type": "file", "forget_file": str(request), "unlearn_methods": ["Retrain", "UnlearnRec"]}
-    settings = {**given["config_dict"], **study}
-    run_unlearn(*named, settings)
+    Path(report_file).unlink(missing_ok=True)  # rows taken over would come without the models looked at below
+    wanted = {"forget_type": "file", "forget_file": request, "unlearn_methods": ["Retrain", "UnlearnRec"]}
+    run_unlearn(*named, {**given["config_dict"], **wanted})
 
-    config = Config(*named, settings)
     means = {case: {group: {} for group in groups} for case, groups in cases.items()}
     for method, stage in MODELS:
         _, model, _ = load_model(model_file(config, method, stage))
         for case, groups in cases.items():
             for group, pairs in groups.items():
                 row = label({"method": method, "stage": stage})
-                means[case][group][row] = float(probabilities(model, *pairs).mean())
-    report = json.loads(Path(report_path(config)).read_text(encoding="utf-8"))
-    save_json(report_path(config), {**report, "cases": means})
+                means[case][group][row] = scores(model, *pairs).mean().item()
+    report = json.loads(Path(report_file).read_text(encoding="utf-8"))
+    save_json(report_file, {**report, "cases": means})
+
+
+def main():
+    """Exit code 2 after wrong usage, 130 after an interruption, as ``run_unlearn.py``."""
+    try:
+        study(sys.argv[1:])
+    except UsageError as error:
+        print(f"case_study: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def _matrix(graph):

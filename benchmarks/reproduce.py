@@ -15,11 +15,16 @@ import os
 import sys
 from pathlib import Path
 
-from recbole_unlearn.errors import UsageError
-from reproduction.cells import ROOT, load
+import yaml
+
+from recbole_unlearn.command_line import INTERRUPTED
+from recbole_unlearn.errors import UsageError, unknown
+from recbole_unlearn.method import METHODS
+from recbole_unlearn.model import MODELS
+from reproduction.cells import ROOT, SEEDS, load
 from reproduction.document import bases, render
-from reproduction.experiments import EXPERIMENTS, REQUESTS, all_cells
-from reproduction.processes import INTERRUPTED, run_here, run_on_ray
+from reproduction.experiments import EXPERIMENTS, REQUESTS, SHIPPED, all_cells
+from reproduction.processes import run_here, run_on_ray
 
 
 def parse(arguments):
@@ -49,6 +54,7 @@ def main(arguments=None):
     """Exit code 0; 1 if a cell failed, 2 after wrong usage, 130 after an interruption."""
     asked = parse(arguments)
     try:
+        _check(asked)
         chosen = {name: bases(name, asked.dataset, asked.model, asked.request, _settings(asked.setting)) for name in _experiments(asked)}
         cells = all_cells([EXPERIMENTS[name].cells(base) for name, some in chosen.items() for base in some])
         cells = [cell for cell in cells if cell.method in (asked.method or [cell.method])]
@@ -87,13 +93,43 @@ def _settings(names):
     """Settings by the name of a shipped one, or a file's path from the repository's root."""
     settings = []
     for name in names or []:
-        if (ROOT / "properties" / "setting" / f"{name}.yaml").is_file():
+        if _shipped(name):
             settings.append(name)
         elif Path(name).is_file():
-            settings.append(os.path.relpath(name, ROOT))
+            settings.append(_own_setting(name))
         else:
             raise UsageError(f"Setting '{name}' is neither one of properties/setting nor a file.")
     return settings
+
+
+def _shipped(name):
+    return (ROOT / "properties" / "setting" / f"{name}.yaml").is_file()
+
+
+def _own_setting(file):
+    """The path of a user's setting, whose name stands for it in results."""
+    path = os.path.relpath(file, ROOT)
+    if _shipped(Path(file).stem):
+        raise UsageError(f"Setting '{file}' has the name of a shipped one, and so would its results: rename it.")
+    if " " in path:
+        raise UsageError(f"Setting '{file}': RecBole takes no blanks in the path of a configuration file.")
+    varied = sorted(SHIPPED.keys() & (yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}).keys())
+    if varied:
+        raise UsageError(f"Setting '{file}' sets {', '.join(varied)}, which the tables vary: leave it out.")
+    return path
+
+
+def _check(asked):
+    """Refuse names that would run nothing, or fail in every cell."""
+    for kind, given, known in (
+        ("model", asked.model, MODELS),
+        ("method", asked.method, METHODS),
+        ("request", asked.request, REQUESTS),
+        ("seed", asked.seed, list(map(str, SEEDS))),
+    ):
+        for name in given or []:
+            if name not in known:
+                raise unknown(kind, name, known)
 
 
 def _run(asked, cells):

@@ -4,6 +4,7 @@ import ast
 import copy
 import os
 import re
+import warnings
 from importlib.resources import files
 from pathlib import Path
 
@@ -180,7 +181,9 @@ def _literal(text):
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:
-        return ast.literal_eval(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # "seed-7.inter" is no number, and no reason to warn
+            return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
 

@@ -4,6 +4,7 @@ import os
 from types import SimpleNamespace
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is there: a forked child has none of its parent's threads, and waits for them
+os.environ["RAY_AUTH_MODE"] = "disabled"  # else a machine with a token starts clusters that want it, and drivers that bring none
 
 import numpy as np
 import pytest

@@ -1,6 +1,7 @@
 """A cell: one run of the public pipeline, and the JSON that is left of it."""
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,8 @@ class Cell:
         dataset, model, method (str): as in ``run_unlearn.py``.
         request (str): ``forget_type``, or ``case-study``.
         seed (int): of everything.
-        setting (str): a yaml file of ``properties/setting``, by its name, or the path of another one.
+        setting (str): a yaml file of ``properties/setting``, by its name, or the path of another one. A file beside it with
+            the backbone's name behind its own, e.g. ``d64-SGL.yaml``, belongs to it.
         changes (tuple): further settings, ``(key, value)`` each.
     """
 
@@ -49,13 +51,16 @@ class Cell:
         """The script and its arguments, but for those of the machine, from the repository's root."""
         script = SCRIPTS.get(self.request, "run_unlearn.py")
         request = [] if self.request in SCRIPTS else [("forget_type", self.request), ("unlearn_methods", self.method)]
-        named = [("model", self.model), ("dataset", self.dataset), ("seed", self.seed), ("config_files", self._setting_file)]
+        named = [("model", self.model), ("dataset", self.dataset), ("seed", self.seed), ("config_files", " ".join(self._files))]
         return [script, *(f"--{key}={value}" for key, value in (*named, *request, *self.changes))]
 
     @property
-    def _setting_file(self):
-        shipped = Path("properties/setting", f"{self.setting}.yaml")
-        return shipped.as_posix() if (ROOT / shipped).is_file() else self.setting
+    def _files(self):
+        """The setting's yaml files, from the repository's root."""
+        named = Path("properties/setting", f"{self.setting}.yaml")
+        shared = named if (ROOT / named).is_file() else Path(self.setting)
+        of_the_model = shared.with_stem(f"{shared.stem}-{self.model}")
+        return [shared.as_posix(), *([of_the_model.as_posix()] if (ROOT / of_the_model).is_file() else [])]
 
 
 def load(folder, cell):
@@ -98,7 +103,7 @@ def distil(cell, report_file):
             for key, values in arrays.items():
                 row, _, pairs = key.rpartition("/")
                 scores.setdefault(row, {})[pairs] = histogram(values)
-    return {"command": "python " + " ".join(cell.command), **kept, "scores": scores}
+    return {"command": shlex.join(["python", *cell.command]), **kept, "scores": scores}
 
 
 def histogram(values):

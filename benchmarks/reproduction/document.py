@@ -1,6 +1,5 @@
 """The page that shows everything: which table or figure stands where."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from recbole_unlearn.checkpoint import write_aside

@@ -52,7 +52,7 @@ def figure_4(folder, bases, path):
         return False
     drawing = Figure(figsize=(4.6 * len(peaks), 3.8), layout="constrained")
     for panel, (dataset, bars) in zip(drawing.subplots(1, len(peaks), squeeze=False).flat, peaks.items()):
-        panel.barh(list(bars), list(bars.values()), color=[COLOURS.get(name.rpartition(" ")[0], "#999999") for name in bars])
+        panel.barh(list(bars), list(bars.values()), color=[_colour(name) for name in bars])
         panel.invert_yaxis()
         panel.set_title(f"{bases[0].model} on {dataset}", fontsize=10)
         panel.set_xlabel("peak memory of the process (GiB)")
@@ -66,9 +66,9 @@ def figure_5(folder, bases, path):
     curves = experiments.figure_5(base)
     results = {name: {epochs: load(folder, cell) for epochs, cell in cells.items()} for name, cells in curves.items()}
     retrain = results.pop("Retrain")[0]
-    if retrain is None or not any(any(points.values()) for points in results.values()):
+    retrain = retrain and _rows(retrain).get("")
+    if not retrain or not any(any(points.values()) for points in results.values()):
         return False
-    retrain = _rows(retrain)[""]
     drawing = Figure(figsize=(9.6, 6.0), layout="constrained")
     panels = drawing.subplots(2, 2, sharex="row")
     for (left, right), finetuning in zip(panels, (False, True)):
@@ -86,7 +86,7 @@ def figure_5(folder, bases, path):
 
 
 def figure_6(folder, bases, path):
-    """The case study: mean probability of pairs before and after, by their likeness to the forgotten; see :func:`figure_2`."""
+    """The case study: mean scores of pairs before and after, by their likeness to the forgotten; see :func:`figure_2`."""
     (base,) = bases
     (cell,) = experiments.figure_6(base)
     result = load(folder, cell)
@@ -101,8 +101,8 @@ def figure_6(folder, bases, path):
             panel.bar(at, [group[model] for group in groups.values()], BAR, label=model, color=colour)
         panel.set_xticks(range(len(groups)), groups, fontsize=8)
         panel.set_title(case, fontsize=10)
-    panels[0].set_ylabel("mean probability")
-    panels[-1].legend(fontsize=8, frameon=False)
+    panels[0].set_ylabel("mean score")
+    drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(CASES), fontsize=8, frameon=False)
     _write(drawing, path)
     return True
 
@@ -171,18 +171,24 @@ def _last_row(name):
 
 
 def _rows(result):
-    """A cell's own rows by stage."""
-    return {row["stage"]: row for row in result["results"] if row["method"] != "original"}
+    """A cell's own rows by stage; none of a method without a result."""
+    return {row["stage"]: row for row in result["results"] if row["method"] != "original" and "MI-BF" in row}
 
 
 def _curve(points, metric, finetuning):
     """Epochs and a metric: of what was pre-trained alone, or fine-tuned, from zero epochs of that on."""
-    stages = {epochs: _rows(result) for epochs, result in points.items() if result}
-    curve = {epochs: rows["fine-tuned" if finetuning else "zero-shot"][metric] for epochs, rows in stages.items()}
-    if finetuning and stages:
-        curve[0] = next(iter(stages.values()))["zero-shot"][metric]
+    wanted = "fine-tuned" if finetuning else "zero-shot"
+    runs = {epochs: _rows(result) for epochs, result in points.items() if result}
+    curve = {epochs: rows[wanted][metric] for epochs, rows in runs.items() if wanted in rows}
+    if finetuning:
+        curve |= {0: rows["zero-shot"][metric] for rows in list(runs.values())[:1] if rows}
     epochs = sorted(curve)
     return epochs, [curve[epoch] for epoch in epochs]
+
+
+def _colour(name):
+    """Of a row, without its stage."""
+    return COLOURS.get(name, COLOURS.get(name.rpartition(" ")[0], "#999999"))
 
 
 def _title(name):

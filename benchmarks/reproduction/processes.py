@@ -4,9 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from reproduction.cells import ROOT, Cell, distil, save
-
-INTERRUPTED = 130  # what run_unlearn.py exits with after Ctrl-C
+from recbole_unlearn.command_line import INTERRUPTED
+from reproduction.cells import ROOT, distil, save
 
 
 class CellFailed(Exception):
@@ -73,9 +72,9 @@ def run_on_ray(cells, machine, results, address):
     Raises:
         UsageError: no cluster is there.
     """
-    import ray  # takes seconds
+    from recbole_unlearn.sweep.tune import Cluster  # takes seconds; before ray, whose environment it sets
 
-    from recbole_unlearn.sweep.tune import Cluster
+    import ray
 
     failed = {}
     with Cluster(address, {"cpu": 1}):

@@ -62,6 +62,8 @@ def table_3(folder, base):
 def table_4(folder, base):
     """Seconds of a request and before any, and how many times faster than Retrain."""
     rows = summary(folder, cells_of_table_4(base))
+    if not rows:
+        return NOT_RUN
     printed = {name: paper.table_4(base.dataset, name) for name in (*METHODS, *range(4))}
     lines = [(name, _row(rows, name), name) for name in METHODS if name not in STAGES]
     lines += [("UnlearnRec zero-shot", _row(rows, 1, "zero-shot"), 0)]
@@ -75,7 +77,7 @@ def table_4(folder, base):
             [
                 title,
                 _cell(row, "online_seconds", "{:.3g}", printed[key]),
-                _cell(row, "speed_up", "{:.3g}", faster) if key != "Retrain" else "1",
+                _cell(row, "speed_up", "{:.3g}", faster) if key != "Retrain" else "",
                 _cell(row, "offline_seconds", "{:.3g}"),
                 _cell(row, "break_even", "{:.2g}") if key != "Retrain" else "",
                 _cell(row, "peak_memory_mb", "{:.0f}"),
@@ -103,7 +105,7 @@ def _papers(base, name):
 
 def _with_gaps(printed, retrain):
     """The paper's numbers and their own gaps to its Retrain."""
-    if not printed or not retrain or printed is retrain:
+    if not printed or not retrain or printed == retrain:
         return printed
     gaps = {f"{metric}_gap": abs(math.log(printed[metric] / retrain[metric])) for metric in ("MI-BF", "MI-NG")}
     return {**printed, **gaps, "ndcg@20_ratio": printed["ndcg@20"] / retrain["ndcg@20"]}
