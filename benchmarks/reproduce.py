@@ -22,8 +22,8 @@ from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
 from reproduction.cells import ROOT, SEEDS, load
-from reproduction.document import bases, render
-from reproduction.experiments import EXPERIMENTS, REQUESTS, SHIPPED, all_cells
+from reproduction.document import render
+from reproduction.experiments import EXPERIMENTS, REQUESTS, SHIPPED, all_cells, bases
 from reproduction.processes import run_here, run_on_ray
 
 
@@ -32,7 +32,7 @@ def parse(arguments):
     what = parser.add_argument_group("what")
     what.add_argument("--table", type=_list, default=[], help="2, 3, 4, 5, separated by commas")
     what.add_argument("--figure", type=_list, default=[], help="2 to 6, or scaling")
-    what.add_argument("--all", action="store_true", help="all of them")
+    what.add_argument("--all", action="store_true", help="all of them; the paper's size besides: --setting=d128")
     what.add_argument("--render", action="store_true", help="run nothing, draw what is there")
     what.add_argument("--list", action="store_true", help="run nothing, name the cells and whether they are there")
     of = parser.add_argument_group("of what (default: what the table or figure usually shows)")
@@ -55,16 +55,17 @@ def main(arguments=None):
     asked = parse(arguments)
     try:
         _check(asked)
-        chosen = {name: bases(name, asked.dataset, asked.model, asked.request, _settings(asked.setting)) for name in _experiments(asked)}
-        cells = all_cells([EXPERIMENTS[name].cells(base) for name, some in chosen.items() for base in some])
+        of = asked.dataset, asked.model, asked.request, _settings(asked.setting)
+        cells = all_cells([EXPERIMENTS[name].cells(base) for name in _experiments(asked) for base in bases(name, *of)])
         cells = [cell for cell in cells if cell.method in (asked.method or [cell.method])]
         cells = [cell for cell in cells if str(cell.seed) in (asked.seed or [str(cell.seed)])]
-        missing = [cell for cell in sorted(cells, key=lambda cell: cell.seed) if load(asked.results, cell) is None]
+        cells.sort(key=lambda cell: cell.seed)  # a whole table first, then its other seeds
+        missing = [cell for cell in cells if load(asked.results, cell) is None]
         if asked.list:
             print("\n".join(f"{'missing' if cell in missing else 'there  '} {cell}" for cell in cells))
             return 0
         failed = {} if asked.render else _run(asked, missing)
-        print(f"Page: {render(asked.results, chosen)}")
+        print(f"Page: {render(asked.results)}")
     except UsageError as error:
         print(f"reproduce: {error}", file=sys.stderr)
         return 2
@@ -77,7 +78,7 @@ def main(arguments=None):
 
 
 def _experiments(asked):
-    """Keys of ``EXPERIMENTS``; nothing for ``--render`` alone, which shows the usual page."""
+    """Keys of ``EXPERIMENTS``; none for ``--render`` alone."""
     if asked.all:
         return list(EXPERIMENTS)
     names = [f"table {each}" for each in asked.table] + [f"figure {each}" for each in asked.figure]
@@ -103,7 +104,8 @@ def _settings(names):
 
 
 def _shipped(name):
-    return (ROOT / "properties" / "setting" / f"{name}.yaml").is_file()
+    of_a_model = any(name.endswith(f"-{model}") for model in MODELS)  # a part of the setting before it
+    return (ROOT / "properties" / "setting" / f"{name}.yaml").is_file() and not of_a_model
 
 
 def _own_setting(file):
@@ -113,7 +115,8 @@ def _own_setting(file):
         raise UsageError(f"Setting '{file}' has the name of a shipped one, and so would its results: rename it.")
     if " " in path:
         raise UsageError(f"Setting '{file}': RecBole takes no blanks in the path of a configuration file.")
-    varied = sorted(SHIPPED.keys() & (yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}).keys())
+    content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    varied = sorted(SHIPPED.keys() & content.keys()) if isinstance(content, dict) else []
     if varied:
         raise UsageError(f"Setting '{file}' sets {', '.join(varied)}, which the tables vary: leave it out.")
     return path

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ BINS = 120
 
 @dataclass(frozen=True)
 class Cell:
-    """One method on one request against one backbone.
+    """One method on one request against one backbone; the case study is one, of UnlearnRec and Retrain.
 
     Args:
         dataset, model, method (str): as in ``run_unlearn.py``.
@@ -71,28 +71,34 @@ def load(folder, cell):
         cell (Cell): which.
 
     Returns:
-        dict: see :func:`distil`.
+        dict: what :func:`save` wrote. What another command left under the same name does not count.
     """
     file = Path(folder) / cell.file
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    result = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return result if result.get("command") == _shell(cell) else None
 
 
 def save(folder, cell, result):
-    """Write a cell's JSON; the file is whole or absent."""
+    """Write a cell's JSON, whole or not at all: the cell, its command, and what is left of its run.
+
+    Args:
+        folder (str): of results.
+        cell (Cell): that was run.
+        result (dict): of :func:`distil`.
+    """
     file = Path(folder) / cell.file
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_json(str(file), result)
+    save_json(str(file), {"cell": asdict(cell), "command": _shell(cell), **result})
 
 
-def distil(cell, report_file):
+def distil(report_file):
     """What is kept of a run: its report without all settings (the command tells them), and its scores as histograms.
 
     Args:
-        cell (Cell): that was run.
         report_file (str): where its report is, the scores beside it.
 
     Returns:
-        dict: ``command``, the report's entries but for ``config`` and ``gaps``, and ``scores``: a row's name to its sets of
+        dict: the report's entries but for ``config`` and ``gaps``, and ``scores``: a row's name to its sets of
         pairs, each ``mean``, ``low`` and ``high`` (ends of the bins) and ``counts``.
     """
     report = json.loads(Path(report_file).read_text(encoding="utf-8"))
@@ -103,7 +109,7 @@ def distil(cell, report_file):
             for key, values in arrays.items():
                 row, _, pairs = key.rpartition("/")
                 scores.setdefault(row, {})[pairs] = histogram(values)
-    return {"command": shlex.join(["python", *cell.command]), **kept, "scores": scores}
+    return {**kept, "scores": scores}
 
 
 def histogram(values):
@@ -115,6 +121,12 @@ def histogram(values):
 
 
 def values_of(histogram):
-    """An array of as many values as a histogram counted, each in the middle of its bin."""
-    edges = np.linspace(histogram["low"], histogram["high"], len(histogram["counts"]) + 1)
-    return np.repeat((edges[1:] + edges[:-1]) / 2, histogram["counts"])
+    """An array of as many values as a histogram counted, evenly over each bin: other bins see no gaps between them."""
+    counts = np.array(histogram["counts"])
+    edges, width = np.linspace(histogram["low"], histogram["high"], len(counts) + 1, retstep=True)
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + 0.5
+    return np.repeat(edges[:-1], counts) + width * within / np.repeat(counts, counts)
+
+
+def _shell(cell):
+    return shlex.join(["python", *cell.command])

@@ -1,104 +1,107 @@
 """The page that shows everything: which table or figure stands where."""
 
+import json
 from pathlib import Path
 
 from recbole_unlearn.checkpoint import write_aside
 from reproduction import figures, tables
-from reproduction.cells import Cell
-from reproduction.experiments import EXPERIMENTS
+from reproduction.cells import Cell, load
+from reproduction.experiments import EXPERIMENTS, all_cells, bases
 
+DRAW = {
+    "table 2": tables.table_2,
+    "table 3": tables.table_3,
+    "table 4": tables.table_4,
+    "table 5": tables.table_5,
+    "figure 2": figures.figure_2,
+    "figure 3": figures.figure_3,
+    "figure 4": figures.figure_4,
+    "figure 5": figures.figure_5,
+    "figure 6": figures.figure_6,
+    "figure scaling": figures.figure_scaling,
+}
 REQUESTED = {"adversarial": "1 % adversarial edges", "random": "1 % of the interactions", "user": "1 % of the users"}
 PREAMBLE = """# The paper's tables and figures
 
 Drawn by `python benchmarks/reproduce.py --render` from the files in this folder, each of which is one run of the public pipeline and
-says by which command. In brackets behind our number: the paper's, where it has one. Mean ± standard deviation where there are
-several seeds. What was not run says so.
+says by which command. Everything else in this folder belongs to [`benchmarks/README.md`](../README.md), which also says what to make of all this.
 
-**Not the paper's**: the setting `d64` has embeddings of 64 instead of 128 (`d128` has the paper's). Gowalla is the LightGCN authors'
-cut (29,858 users, 40,981 items), the paper's another (25,557, 19,747) that is not public. All splits are ours: a fifth of each user's
-interactions is test data, as in the paper, and one in a hundred, but at least one, is validation data. The adversarial edges are a
-node's least likely ones, of the paper's not named pool of unlikely ones. Numbers therefore differ from the paper's in their level; what compares is
-how far a method is from Retrain beside it. *Gaps* are |ln(m / Retrain's m)| of MI-BF and MI-NG and |m - Retrain's m| of the AUCs: 0 is
-Retrain, the aim. `UnlearnRec, paper's encoder` is pre-trained on simulated requests as the paper has it (`ie_target: negative`), `UnlearnRec`
-is what we ship (`ie_target: unseen`); the paper's numbers stand beside both.
+- **In brackets**: the paper's number, or what we computed from its numbers (ratios, gaps, times faster).
+- **Not run**: no machine has run it yet. **No result**: it was run and diverged.
+- **Mean ± standard deviation** where there are several seeds; gaps and ratios are taken within each seed. Tables 3 to 5 and the figures are of one.
+- **MI-BF** is the mean probability of the forgotten pairs before, over that after; **MI-NG** that of pairs never interacted with, over that of the
+  forgotten ones, both after. The paper wants them high. Here **Retrain's are the aim**: beyond them is as wrong as below.
+- **gap** of MI-BF and MI-NG: |ln(m / Retrain's m)|; of AUC_FN and AUC_FT (how well scores tell forgotten pairs from pairs never interacted with, and
+  from held-out positives): the difference to Retrain's. 0 is Retrain.
+- **UnlearnRec, paper's encoder** is pre-trained on simulated requests to push forgotten pairs down (`ie_target: negative`; with one loss more than the
+  paper's, L_S). **UnlearnRec** is what we ship (`ie_target: unseen`). The paper's numbers stand beside both. **DropEdges** only drops the edges.
+
+What differs from the paper:
+
+- `d64` has embeddings of 64 instead of 128, and trains in large batches with learning rates and epochs to match
+  ([`properties/setting/`](../../properties/setting)). `d128` has the paper's size.
+- All splits are ours: a fifth of each user's interactions is test data, where the paper splits all together; one in a hundred, but at least one a
+  user, is validation data. Gowalla is the LightGCN authors' cut (29,858 users, 40,981 items, 1,027,370 interactions), the paper's another
+  (25,557, 19,747, 294,983) that is not public.
+- Adversarial edges are a node's least likely ones. The paper draws from unlikely edges at random and does not say from how many.
+
+So the level of a number differs from the paper's; what compares is how far a method is from Retrain beside it.
 """
-NOTES = {
-    "table 2": "Utility and forgetting",
-    "table 3": "What each part of UnlearnRec is for",
-    "table 4": "What a request costs",
-    "table 5": "Requests of several sizes",
-    "figure 2": "Scores after unlearning",
-    "figure 3": "Scores before unlearning",
-    "figure 4": "Memory",
-    "figure 5": "Epochs of pre-training and of fine-tuning",
-    "figure 6": "Case study",
-    "figure scaling": "Beyond the paper: cost and size of the data",
-}
-TOGETHER = {  # what the cells of one picture have in common; other figures and all tables are of one base
-    "figure 3": ("setting", "dataset"),
-    "figure 4": ("setting", "model"),
-    "figure scaling": ("setting", "model"),
-}
 
 
-def bases(experiment, datasets=None, models=None, requests=None, settings=None):
-    """What a table or figure is made for: what is asked for, else what it usually is.
-
-    Args:
-        experiment (str): key of ``EXPERIMENTS``.
-        datasets, models, requests, settings (list of str): ``None`` for the usual ones.
-
-    Returns:
-        list of Cell: with dataset, model, request and setting.
-    """
-    usual = EXPERIMENTS[experiment]
-    return [
-        Cell(dataset, model, "", request, setting=setting)
-        for setting in settings or ["d64"]
-        for request in (requests if requests and len(usual.requests) > 1 else usual.requests)
-        for dataset in datasets or usual.datasets
-        for model in models or usual.models
-    ]
-
-
-def render(folder, chosen=None):
+def render(folder):
     """Write the page ``README.md`` and its pictures from the cells in a folder.
 
     Args:
         folder (str): of results.
-        chosen (dict): experiments to bases that are shown besides the usual ones.
 
     Returns:
         Path: of the page.
     """
     parts = [PREAMBLE]
-    for name, heading in NOTES.items():
-        shown = bases(name) + (bases(name, requests=["adversarial"], settings=["d128"]) if name == "table 2" else [])
-        shown = list(dict.fromkeys(shown + (chosen or {}).get(name, [])))
-        parts.append(f"## {name.capitalize()}: {heading}")
-        parts += _tables(folder, name, shown) if name.startswith("table") else _figures(folder, name, shown)
+    for name, experiment in EXPERIMENTS.items():
+        parts += [f"## {experiment.heading}", experiment.note]
+        parts += (_tables if name.startswith("table") else _figures)(folder, name, _shown(folder, name))
     page = Path(folder, "README.md")
     write_aside(str(page), lambda temporary: Path(temporary).write_text("\n\n".join(parts) + "\n", encoding="utf-8"))
     return page
 
 
+def _shown(folder, name):
+    """The usual bases, Table 2 also at the paper's size, and what else was run: Table 2 once Retrain is there, others whole."""
+    usual = bases(name) + (bases(name, requests=["adversarial"], settings=["d128"]) if name == "table 2" else [])
+    others = [base for base in _run(folder) if base.request in EXPERIMENTS[name].requests and _enough(folder, name, base)]
+    return list(dict.fromkeys(usual + others))
+
+
+def _enough(folder, name, base):
+    cells = EXPERIMENTS[name].cells(base)
+    needed = cells["Retrain"][:1] if name == "table 2" else all_cells(cells)
+    return all(load(folder, cell) is not None for cell in needed)
+
+
+def _run(folder):
+    """What the cells in a folder were run for."""
+    cells = [json.loads(file.read_text(encoding="utf-8"))["cell"] for file in sorted(Path(folder).glob("*/*/*/*/*.json"))]
+    return dict.fromkeys(Cell(method="", **{key: cell[key] for key in ("dataset", "model", "request", "setting")}) for cell in cells)
+
+
 def _tables(folder, name, shown):
-    draw = getattr(tables, name.replace(" ", "_"))
-    return [f"**{_title(base)}**:\n\n{draw(folder, base)}" for base in shown]
+    return [f"**{_title(base)}**\n\n{DRAW[name](folder, base)}" for base in shown]
 
 
 def _figures(folder, name, shown):
-    draw = getattr(figures, name.replace(" ", "_"))
-    common = TOGETHER.get(name, ("setting", "dataset", "model"))
     groups = {}
     for base in shown:
-        groups.setdefault(tuple(getattr(base, key) for key in common), []).append(base)
+        groups.setdefault(tuple(Path(getattr(base, key)).stem for key in EXPERIMENTS[name].together), []).append(base)
     parts = []
     for key, group in groups.items():
-        picture = Path("figures", "-".join((name.replace(" ", "-"), *(Path(part).stem for part in key))) + ".png")
-        title = ", ".join(Path(part).stem for part in key)
-        drawn = draw(folder, group, str(Path(folder, picture)))
-        parts.append(f"![{name}: {title}]({picture.as_posix()})" if drawn else f"**{title}**: not run")
+        picture = Path("figures", "-".join((name.replace(" ", "-"), *key)) + ".png")
+        if DRAW[name](folder, group, str(Path(folder, picture))):
+            parts.append(f"![{EXPERIMENTS[name].heading}, {', '.join(key)}]({picture.as_posix()})")
+        missing = [cell for base in group for cell in all_cells(EXPERIMENTS[name].cells(base)) if load(folder, cell) is None]
+        if missing:
+            parts.append(f"{', '.join(key)}, not run: {', '.join(f'`{cell}`' for cell in missing)}")
     return parts
 
 

@@ -65,6 +65,11 @@ def score_distributions(base):
     return {name: cells for name, cells in one_seed(base).items() if name in SHOWN}
 
 
+def before(base):
+    """Any run has the scores of the original."""
+    return _cell(base, "Retrain")
+
+
 def table_3(base):
     """UnlearnRec with the paper's encoder, and without each of its losses; see :func:`table_2`."""
     rows = {"Retrain": [_cell(base, "Retrain")], "nothing": [_paper(base)]}
@@ -72,9 +77,9 @@ def table_3(base):
 
 
 def table_4(base):
-    """All methods of Table 2, and UnlearnRec with one to three epochs of fine-tuning; see :func:`table_2`."""
+    """All methods of Table 2, and UnlearnRec by epochs of fine-tuning, a dict of its own; see :func:`table_2`."""
     rows = {name: cells for name, cells in one_seed(base).items() if name not in STAGES}
-    return rows | {epochs: [_cell(base, "UnlearnRec", (("unlearn_finetune_epochs", epochs),))] for epochs in FINETUNING_EPOCHS[:3]}
+    return rows | {name: {epochs: [_finetuned(base, name, epochs)] for epochs in FINETUNING_EPOCHS[:3]} for name in STAGES}
 
 
 def table_5(base):
@@ -90,15 +95,14 @@ def figure_5(base):
     """By epochs of pre-training (of the paper's encoder) and of fine-tuning (of both): a curve's name to epochs to a cell."""
     return {
         "pre-training": {epochs: _paper(base, (("ie_epochs", epochs),)) for epochs in PRETRAINING_EPOCHS},
-        PAPERS_ENCODER: {epochs: _paper(base, (("unlearn_finetune_epochs", epochs),)) for epochs in FINETUNING_EPOCHS},
-        "UnlearnRec": {epochs: _cell(base, "UnlearnRec", (("unlearn_finetune_epochs", epochs),)) for epochs in FINETUNING_EPOCHS},
+        **{name: {epochs: _finetuned(base, name, epochs) for epochs in FINETUNING_EPOCHS} for name in STAGES},
         "Retrain": {0: _cell(base, "Retrain")},
     }
 
 
 def figure_6(base):
     """The case study."""
-    return [_cell(replace(base, request="case-study"), "UnlearnRec")]
+    return [_cell(base, "UnlearnRec")]
 
 
 def scaling(base):
@@ -111,28 +115,114 @@ class Experiment:
     """A table or figure.
 
     Args:
+        heading, note (str): what it is, and what its reader must know.
         cells (callable): of a :class:`Cell` with dataset, model, request and setting; returns cells, nested as it likes.
         datasets, models, requests (tuple of str): that it is made for unless others are asked for.
+        together (tuple of str): what the bases of one picture have in common; a table is always of one.
     """
 
+    heading: str
+    note: str
     cells: Callable
     datasets: tuple = DATASETS
     models: tuple = MODELS
     requests: tuple = REQUESTS[:1]
+    together: tuple = ("setting", "dataset", "model")
 
 
 EXPERIMENTS = {
-    "table 2": Experiment(table_2, requests=REQUESTS),
-    "table 3": Experiment(table_3, DATASETS[:2], ("SimGCL",)),
-    "table 4": Experiment(table_4, models=MODELS[:1]),
-    "table 5": Experiment(table_5, DATASETS[:1], MODELS[:1]),
-    "figure 2": Experiment(score_distributions),
-    "figure 3": Experiment(score_distributions),
-    "figure 4": Experiment(one_seed, models=MODELS[:1]),
-    "figure 5": Experiment(figure_5, DATASETS[:1], MODELS[:1]),
-    "figure 6": Experiment(figure_6, DATASETS[:1], MODELS[:1]),
-    "figure scaling": Experiment(scaling, ("ml-100k", *DATASETS), MODELS[:1]),
+    "table 2": Experiment(
+        "Table 2: utility and forgetting",
+        "The paper has the adversarial edges; random interactions and users are requests of ours, as real ones come.",
+        table_2,
+        requests=REQUESTS,
+    ),
+    "table 3": Experiment(
+        "Table 3: what each part of UnlearnRec is for",
+        "Fine-tuned rows but for those that say otherwise. The paper has no L_S, which holds the scores of other pairs in place as "
+        "L_P does: compare its row without L_P with ours without both.",
+        table_3,
+        DATASETS[:2],
+        ("SimGCL",),
+    ),
+    "table 4": Experiment(
+        "Table 4: what a request costs",
+        "Online seconds from the request on, offline ones before any. The paper's are of an RTX 3090, ours of the machine of each cell: "
+        "compare how many times faster than Retrain a method is. An original takes about as long to train as Retrain.",
+        table_4,
+        models=MODELS[:1],
+    ),
+    "table 5": Experiment(
+        "Table 5: requests of several sizes",
+        "Fine-tuned, adversarial edges. The paper does not say of which dataset and backbone its numbers are; their level is its Gowalla's.",
+        table_5,
+        DATASETS[:1],
+        MODELS[:1],
+    ),
+    "figure 2": Experiment(
+        "Figure 2: scores after unlearning",
+        "Adversarial edges, one seed; UnlearnRec fine-tuned. Dashed: means. The aim is Retrain's panel.",
+        score_distributions,
+    ),
+    "figure 3": Experiment(
+        "Figure 3: scores before unlearning",
+        "The original models, trained with the adversarial edges. Dashed: means.",
+        before,
+        together=("setting", "dataset"),
+    ),
+    "figure 4": Experiment(
+        "Figure 4: memory",
+        "Peak while a request is unlearned: of the whole process on a CPU (Python and its libraries take some 400 MB), of what is "
+        "allocated on a GPU. The paper's is of a GPU.",
+        one_seed,
+        models=MODELS[:1],
+        together=("setting", "model"),
+    ),
+    "figure 5": Experiment(
+        "Figure 5: epochs of pre-training and of fine-tuning",
+        "Above, the paper's encoder before any fine-tuning; below, both encoders by epochs of fine-tuning, zero being zero-shot.",
+        figure_5,
+        DATASETS[:1],
+        MODELS[:1],
+    ),
+    "figure 6": Experiment(
+        "Figure 6: case study",
+        "Mean scores over 100 users a case, drawn by the seed, who forget real interactions; the paper shows single pairs. Items are alike "
+        "if the same users interacted with them.",
+        figure_6,
+        DATASETS[:1],
+        MODELS[:1],
+        requests=("case-study",),
+    ),
+    "figure scaling": Experiment(
+        "Cost and size of the data (not in the paper)",
+        "UnlearnRec, 1 % adversarial edges. The exponent is the slope of a straight line through the logarithms: 1 is linear.",
+        scaling,
+        ("ml-100k", *DATASETS),
+        MODELS[:1],
+        together=("setting", "model"),
+    ),
 }
+
+
+def bases(name, datasets=None, models=None, requests=None, settings=None):
+    """What a table or figure is made for: what is asked for, else what it usually is.
+
+    Args:
+        name (str): key of ``EXPERIMENTS``.
+        datasets, models, requests, settings (list of str): ``None`` for the usual ones. Only Table 2 has several requests.
+
+    Returns:
+        list of Cell: with dataset, model, request and setting.
+    """
+    usual = EXPERIMENTS[name]
+    return [
+        Cell(dataset, model, "", request, setting=setting)
+        for setting in settings or ["d64"]
+        for request in (requests if requests and len(usual.requests) > 1 else usual.requests)
+        for dataset in datasets or usual.datasets
+        for model in models or usual.models
+    ]
 
 
 def all_cells(cells):
@@ -147,6 +237,11 @@ def _cell(base, method, changes=(), seed=SEEDS[0]):
     """A cell; settings that are as shipped are left out, so that the same run has the same name everywhere."""
     changes = tuple((key, value) for key, value in changes if SHIPPED.get(key) != value)
     return replace(base, method=method, seed=seed, changes=changes)
+
+
+def _finetuned(base, name, epochs):
+    method, encoder = METHODS[name]
+    return _cell(base, method, (*encoder, ("unlearn_finetune_epochs", epochs)))
 
 
 def _paper(base, changes=()):

@@ -15,8 +15,8 @@ from reproduction.summary import summary
 COLOURS = {"Retrain": "#000000", "UnlearnRec": "#0072b2", PAPERS_ENCODER: "#d55e00", "pre-training": "#009e73"}
 DPI = 130
 BAR = 0.2  # width
-SCALED = {"online_seconds": "seconds of a request", "peak_memory_mb": "peak memory of the process (MB)"}
-CASES = {"original": "#999999", "Retrain": "#000000", "UnlearnRec zero-shot": "#56b4e9", "UnlearnRec fine-tuned": "#0072b2"}
+SCALED = {"online_seconds": "seconds of a request", "peak_memory_mb": "peak memory (MB)"}
+MODELS = {"original": "#999999", "Retrain": "#000000", "UnlearnRec zero-shot": "#56b4e9", "UnlearnRec fine-tuned": "#0072b2"}
 
 
 def figure_2(folder, bases, path):
@@ -50,12 +50,12 @@ def figure_4(folder, bases, path):
                 peaks.setdefault(base.dataset, {})[f"{name} {stage}".strip()] = row["peak_memory_mb"]["mean"] / 1024
     if not peaks:
         return False
-    drawing = Figure(figsize=(4.6 * len(peaks), 3.8), layout="constrained")
+    drawing = Figure(figsize=(2.0 + 3.6 * len(peaks), 3.8), layout="constrained")
     for panel, (dataset, bars) in zip(drawing.subplots(1, len(peaks), squeeze=False).flat, peaks.items()):
         panel.barh(list(bars), list(bars.values()), color=[_colour(name) for name in bars])
         panel.invert_yaxis()
         panel.set_title(f"{bases[0].model} on {dataset}", fontsize=10)
-        panel.set_xlabel("peak memory of the process (GiB)")
+        panel.set_xlabel("peak memory (GiB)")
     _write(drawing, path)
     return True
 
@@ -66,8 +66,8 @@ def figure_5(folder, bases, path):
     curves = experiments.figure_5(base)
     results = {name: {epochs: load(folder, cell) for epochs, cell in cells.items()} for name, cells in curves.items()}
     retrain = results.pop("Retrain")[0]
-    retrain = retrain and _rows(retrain).get("")
-    if not retrain or not any(any(points.values()) for points in results.values()):
+    aim = _rows(retrain).get("") if retrain else None
+    if not any(any(points.values()) for points in results.values()):
         return False
     drawing = Figure(figsize=(9.6, 6.0), layout="constrained")
     panels = drawing.subplots(2, 2, sharex="row")
@@ -76,7 +76,8 @@ def figure_5(folder, bases, path):
             for metric, panel in (("ndcg@20", left), ("MI-BF", right)):
                 panel.plot(*_curve(results[name], metric, finetuning), marker="o", color=COLOURS[name], label=_title(name))
         for metric, panel in (("ndcg@20", left), ("MI-BF", right)):
-            panel.axhline(retrain[metric], color=COLOURS["Retrain"], linewidth=1, linestyle="--", label="Retrain")
+            if aim:
+                panel.axhline(aim[metric], color=COLOURS["Retrain"], linewidth=1, linestyle="--", label="Retrain")
             panel.set_ylabel(metric.upper() if metric.startswith("n") else metric)
             panel.set_xlabel("epochs of fine-tuning" if finetuning else "epochs of pre-training")
             panel.xaxis.get_major_locator().set_params(integer=True)
@@ -96,13 +97,13 @@ def figure_6(folder, bases, path):
     drawing = Figure(figsize=(5.2 * len(cases), 3.8), layout="constrained")
     panels = drawing.subplots(1, len(cases), squeeze=False, sharey=True)[0]
     for panel, (case, groups) in zip(panels, cases.items()):
-        for number, (model, colour) in enumerate(CASES.items()):
-            at = np.arange(len(groups)) + (number - (len(CASES) - 1) / 2) * BAR
+        for number, (model, colour) in enumerate(MODELS.items()):
+            at = np.arange(len(groups)) + (number - (len(MODELS) - 1) / 2) * BAR
             panel.bar(at, [group[model] for group in groups.values()], BAR, label=model, color=colour)
         panel.set_xticks(range(len(groups)), groups, fontsize=8)
         panel.set_title(case, fontsize=10)
     panels[0].set_ylabel("mean score")
-    drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(CASES), fontsize=8, frameon=False)
+    drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(MODELS), fontsize=8, frameon=False)
     _write(drawing, path)
     return True
 
@@ -116,7 +117,7 @@ def figure_scaling(folder, bases, path):
     for panel, (key, heading) in zip(drawing.subplots(1, 2), SCALED.items()):
         for (stage, points), marker in zip(costs.items(), "os"):
             sizes, values = [point["interactions"] for point in points], [point[key] for point in points]
-            panel.loglog(sizes, values, marker=marker, label=f"{stage}: exponent {exponent(sizes, values):.2f}")
+            panel.loglog(sizes, values, marker=marker, label=f"{stage}{_slope(sizes, values)}")
         for point in points:
             panel.annotate(point["dataset"], (point["interactions"], point[key]), fontsize=7, ha="right", va="bottom")
         panel.set_xlabel("training interactions")
@@ -148,6 +149,10 @@ def costs_by_size(folder, bases):
 def exponent(sizes, costs):
     """``e`` of ``cost ~ size ** e`` by least squares of logarithms; not a number for fewer than two sizes."""
     return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0]) if len(set(sizes)) > 1 else math.nan
+
+
+def _slope(sizes, costs):
+    return f": exponent {exponent(sizes, costs):.2f}" if len(set(sizes)) > 1 else ""
 
 
 def _distributions(scores, path, columns):

@@ -35,7 +35,7 @@ def run(cell, machine):
         raise KeyboardInterrupt
     if code:
         raise CellFailed(f"exit code {code}")
-    return distil(cell, str(report_file))
+    return distil(str(report_file))
 
 
 def run_here(cells, machine, results):
@@ -60,7 +60,8 @@ def run_here(cells, machine, results):
 
 
 def run_on_ray(cells, machine, results, address):
-    """The same on a running Ray cluster whose machines have this checkout and ``checkpoint_dir`` at the same paths; one cell a task.
+    """The same on a running Ray cluster whose machines have this checkout, ``checkpoint_dir`` and
+    ``data_path`` at the same paths; one cell a task.
 
     Args:
         cells, machine, results: see :func:`run_here`.
@@ -87,6 +88,6 @@ def run_on_ray(cells, machine, results, address):
             try:
                 save(results, cell, ray.get(done))
             except ray.exceptions.RayError as error:
-                failed[cell] = str(error).strip().splitlines()[-1]
+                failed[cell] = getattr(error, "cause", error)
             print(f"[{len(cells) - len(waiting)}/{len(cells)}] {cell}", flush=True)
     return failed

@@ -3,6 +3,7 @@
 import math
 
 from recbole_unlearn.comparison import gaps_to_retrain, summarise
+from recbole_unlearn.errors import UsageError
 from reproduction.cells import load
 
 
@@ -13,6 +14,9 @@ def summary(folder, rows):
         folder (str): of results.
         rows (dict): a row's name to its cells, one a seed; Retrain's among them for the gaps.
 
+    Raises:
+        UsageError: a cell is of another request or split than Retrain's of its seed, as those of two machines may be.
+
     Returns:
         dict: ``(name, stage)`` to a row of :func:`recbole_unlearn.comparison.summarise`; nothing of cells that were not run.
     """
@@ -22,6 +26,8 @@ def summary(folder, rows):
             result = load(folder, cell)
             if result is not None:
                 report = by_seed.setdefault(cell.seed, {**result, "results": []})
+                if result["data"] != report["data"]:
+                    raise UsageError(f"Cell {cell} is of other interactions than those beside it: delete it and run it again.")
                 has_original = any(row["method"] == "original" for row in report["results"])
                 for row in map(_numbers, result["results"]):
                     if row["method"] != "original":

@@ -2,38 +2,28 @@
 
 import math
 
-from reproduction import paper
-from reproduction.experiments import (
-    FINETUNING_EPOCHS,
-    METHODS,
-    PAPERS_ENCODER,
-    STAGES,
-    WITHOUT,
-    table_2 as cells_of_table_2,
-    table_3 as cells_of_table_3,
-    table_4 as cells_of_table_4,
-    table_5 as cells_of_table_5,
-)
+from reproduction import experiments, paper
+from reproduction.experiments import FINETUNING_EPOCHS, METHODS, PAPERS_ENCODER, STAGES, WITHOUT
 from reproduction.summary import summary
 
 NOT_RUN = "not run"
 NO_RESULT = "no result"
-QUALITY = {  # a column's heading: key in a summarised row, and its format
-    "Recall@20": ("recall@20", "{:.4f}"),
-    "NDCG@20": ("ndcg@20", "{:.4f}"),
-    "MI-BF": ("MI-BF", "{:.2f}"),
-    "MI-NG": ("MI-NG", "{:.2f}"),
-    "NDCG / Retrain's": ("ndcg@20_ratio", "{:.3f}"),
-    "gap MI-BF": ("MI-BF_gap", "{:.2f}"),
-    "gap MI-NG": ("MI-NG_gap", "{:.2f}"),
-    "gap AUC_FN": ("AUC_FN_gap", "{:.3f}"),
-    "gap AUC_FT": ("AUC_FT_gap", "{:.3f}"),
+QUALITY = {  # a column's heading: key in a summarised row, and how a number is written
+    "Recall@20": ("recall@20", "{:.4f}".format),
+    "NDCG@20": ("ndcg@20", "{:.4f}".format),
+    "MI-BF": ("MI-BF", "{:.2f}".format),
+    "MI-NG": ("MI-NG", "{:.2f}".format),
+    "NDCG / Retrain's": ("ndcg@20_ratio", "{:.3f}".format),
+    "gap MI-BF": ("MI-BF_gap", "{:.2f}".format),
+    "gap MI-NG": ("MI-NG_gap", "{:.2f}".format),
+    "gap AUC_FN": ("AUC_FN_gap", "{:.3f}".format),
+    "gap AUC_FT": ("AUC_FT_gap", "{:.3f}".format),
 }
 
 
 def table_2(folder, base):
     """Utility and forgetting of all methods."""
-    rows = summary(folder, cells_of_table_2(base))
+    rows = summary(folder, experiments.table_2(base))
     adversarial = base.request == "adversarial"
     retrain = _papers(base, "Retrain") if adversarial else {}
     lines = [("original", rows.get(("original", "")), {})] if rows else []
@@ -46,7 +36,7 @@ def table_2(folder, base):
 
 def table_3(folder, base):
     """UnlearnRec with the paper's encoder, fine-tuned, without one of its parts."""
-    rows = summary(folder, cells_of_table_3(base))
+    rows = summary(folder, experiments.table_3(base))
     retrain = _papers(base, "Retrain")
 
     def line(title, name, stage="fine-tuned", without=None):
@@ -61,35 +51,38 @@ def table_3(folder, base):
 
 def table_4(folder, base):
     """Seconds of a request and before any, and how many times faster than Retrain."""
-    rows = summary(folder, cells_of_table_4(base))
+    cells = experiments.table_4(base)
+    finetuned = {_epochs(name, epochs): cells_ for name in STAGES for epochs, cells_ in cells.pop(name).items()}
+    rows = summary(folder, cells | finetuned)
     if not rows:
         return NOT_RUN
-    printed = {name: paper.table_4(base.dataset, name) for name in (*METHODS, *range(4))}
-    lines = [(name, _row(rows, name), name) for name in METHODS if name not in STAGES]
-    lines += [("UnlearnRec zero-shot", _row(rows, 1, "zero-shot"), 0)]
-    for epochs in FINETUNING_EPOCHS[:3]:
-        lines += [(f"UnlearnRec, {epochs} epoch{'s' * (epochs > 1)}", _row(rows, epochs, "fine-tuned"), epochs)]
-    headings = ["", "online s", "times faster than Retrain", "offline s", "requests to break even", "peak MB"]
+    lines = [(name, _row(rows, name), paper.table_4(base.dataset, name)) for name in cells]
+    for name in STAGES:
+        lines.append((f"{name} zero-shot", _row(rows, _epochs(name, 1), "zero-shot"), paper.table_4(base.dataset, 0)))
+        for epochs in FINETUNING_EPOCHS[:3]:
+            title = _epochs(name, epochs)
+            lines.append((title, _row(rows, title, "fine-tuned"), paper.table_4(base.dataset, epochs)))
+    retrain = paper.table_4(base.dataset, "Retrain")
     body = []
-    for title, row, key in lines:
-        faster = printed["Retrain"] / printed[key] if printed[key] else None
+    for title, row, printed in lines:
         body.append(
             [
                 title,
-                _cell(row, "online_seconds", "{:.3g}", printed[key]),
-                _cell(row, "speed_up", "{:.3g}", faster) if key != "Retrain" else "",
-                _cell(row, "offline_seconds", "{:.3g}"),
-                _cell(row, "break_even", "{:.2g}") if key != "Retrain" else "",
-                _cell(row, "peak_memory_mb", "{:.0f}"),
+                _cell(row, "online_seconds", _short, printed),
+                "" if title == "Retrain" else _cell(row, "speed_up", _short, printed and retrain / printed),
+                _cell(row, "offline_seconds", _short),
+                "" if title == "Retrain" else _cell(row, "break_even", _short),
+                _cell(row, "peak_memory_mb", "{:,.0f}".format),
             ]
         )
+    headings = ["", "online s", "times faster than Retrain", "offline s", "requests until the offline seconds are earned back", "peak MB"]
     return _markdown(headings, body)
 
 
 def table_5(folder, base):
     """UnlearnRec on requests of several sizes, beside Retrain."""
     lines = []
-    for ratio, cells in cells_of_table_5(base).items():
+    for ratio, cells in experiments.table_5(base).items():
         rows = summary(folder, cells)
         retrain, share = _row(rows, "Retrain"), f"{ratio:.2%}"
         lines.append((f"{share} Retrain", retrain, {}))
@@ -116,6 +109,18 @@ def _row(rows, name, stage=""):
     return rows.get((str(name), stage), rows.get((str(name), "")))
 
 
+def _epochs(name, epochs):
+    """The title of a row that was fine-tuned for so long."""
+    return f"{name}, {epochs} epoch{'s' * (epochs > 1)}"
+
+
+def _short(value):
+    """Three figures; of nothing below a thousandth."""
+    if value < 0.001:
+        return "0" if value == 0 else "< 0.001"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _quality(lines):
     """A line each: title, summarised row or ``None``, the paper's numbers."""
     if not any(row for _, row, _ in lines):
@@ -129,7 +134,7 @@ def _quality(lines):
 
 def _cell(row, key, form, printed=None):
     """Mean, standard deviation where there is one, and the paper's number in brackets."""
-    behind = f" ({form.format(printed)})" if printed is not None else ""
+    behind = f" ({form(printed)})" if printed is not None else ""
     if row is None:
         return NOT_RUN + behind
     if row["n"] == 0:
@@ -137,8 +142,8 @@ def _cell(row, key, form, printed=None):
     value = row.get(key)
     if value is None or value["mean"] is None:
         return behind.strip()
-    spread = "" if value["sd"] is None else f" ± {form.format(value['sd'])}"
-    return f"{form.format(value['mean'])}{spread}{behind}"
+    spread = "" if value["sd"] is None else f" ± {form(value['sd'])}"
+    return f"{form(value['mean'])}{spread}{behind}"
 
 
 def _markdown(headings, body):
