@@ -22,8 +22,8 @@ def score_distributions(scores, path, columns=3):
     rows = -(-len(scores) // columns)
     drawing = Figure(figsize=(4.2 * columns, 3.0 * rows), layout="constrained")
     panels = drawing.subplots(rows, columns, squeeze=False, sharex=True)
-    everything = np.concatenate([values for sets in scores.values() for values in sets.values()])
-    lowest, highest = np.quantile(everything, [0.001, 0.999])
+    ends = np.array([np.quantile(values, [0.005, 0.995]) for sets in scores.values() for values in sets.values() if len(values)])
+    lowest, highest = ends.min(), ends.max()  # of each set: the forgotten are few
     bins = np.linspace(lowest, max(highest, lowest + 1e-6), 81)  # a width even where all scores are equal
     for panel, (title, sets) in zip(panels.flat, scores.items()):
         for name, (legend, colour) in SETS.items():
