@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from recbole_unlearn import figure
 from recbole_unlearn.checkpoint import write_aside
@@ -117,9 +118,13 @@ def figure_scaling(folder, bases, path):
     for panel, (key, heading) in zip(drawing.subplots(1, 2), SCALED.items()):
         for (stage, points), marker in zip(costs.items(), "os"):
             sizes, values = [point["interactions"] for point in points], [point[key] for point in points]
-            panel.loglog(sizes, values, marker=marker, label=f"{stage}{_slope(sizes, values)}")
+            colour = MODELS[f"UnlearnRec {stage}"]
+            panel.loglog(sizes, values, marker=marker, color=colour, label=f"{stage}{_slope(sizes, values)}")
         for point in points:
-            panel.annotate(point["dataset"], (point["interactions"], point[key]), fontsize=7, ha="right", va="bottom")
+            place = point["interactions"], point[key]
+            panel.annotate(point["dataset"], place, xytext=(-6, 4), textcoords="offset points", fontsize=8, ha="right")
+        panel.margins(x=0.2)
+        panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_xlabel("training interactions")
         panel.set_ylabel(heading)
         panel.legend(fontsize=8, frameon=False)
