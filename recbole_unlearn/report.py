@@ -151,13 +151,14 @@ class Report:
         if not same:
             return [], {}
         chosen = {"original", *self.config["unlearn_methods"]}
-        rows = [
-            {key: math.nan if value is None and key not in ("online_seconds", "peak_memory_mb") else value for key, value in row.items()}
-            for row in stored["results"]
-            if row["method"] in chosen
-        ]
+        rows = [read_row(row) for row in stored["results"] if row["method"] in chosen]
         getLogger().info(f"Rows of an earlier run: {', '.join(map(label, rows))} ({self.path}; delete it to compute them again)")
         return rows, {label(row): scores[label(row)] for row in rows if label(row) in scores}
+
+
+def read_row(row):
+    """A row as it was before JSON, which has no nan; a cost that is not there stays ``None``."""
+    return {key: math.nan if value is None and key not in ("online_seconds", "peak_memory_mb") else value for key, value in row.items()}
 
 
 def label(row):

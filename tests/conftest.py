@@ -1,6 +1,11 @@
 """A tiny dataset of clustered tastes, and settings that keep everything a run writes in a temporary folder."""
 
 import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is there: a forked child has none of its parent's threads, and waits for them
@@ -121,3 +126,28 @@ def prepared(configure):
         return SimpleNamespace(config=config, data=data, original=original)
 
     return prepare
+
+
+@pytest.fixture
+def ray_cluster():
+    """The address of a running Ray cluster of two cores, which whoever uses it leaves running."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start = ["--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--block"]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *start, "--node-ip-address=127.0.0.1"]
+    head = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline, "ray did not start"
+                time.sleep(0.2)
+        yield f"127.0.0.1:{port}"
+        assert head.poll() is None, "the cluster is left running"
+    finally:
+        os.killpg(head.pid, signal.SIGKILL)  # asked politely, it takes half a minute
+        head.wait(timeout=60)

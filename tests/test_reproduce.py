@@ -4,13 +4,9 @@ import json
 import math
 import os
 import re
-import secrets
 import shlex
-import signal
-import socket
 import subprocess
 import sys
-import time
 import zlib
 from dataclasses import replace
 from functools import cache
@@ -228,37 +224,10 @@ def test_the_case_study_runs_in_a_process_of_its_own(start, settings, tmp_path, 
     assert (tmp_path / "results" / picture).read_bytes().startswith(PNG)
 
 
-@pytest.fixture
-def cluster():
-    """A Ray cluster: its address, and the environment of who may use it, whatever token this machine has."""
-    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    start = ["--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false", "--disable-usage-stats", "--block"]
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *start, "--node-ip-address=127.0.0.1"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    head = subprocess.Popen(command, **quiet, env=environment, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline, "ray did not start"
-                time.sleep(0.2)
-        yield SimpleNamespace(address=f"127.0.0.1:{port}", environment=environment)
-        assert head.poll() is None, "the cluster is left running"
-    finally:
-        os.killpg(head.pid, signal.SIGKILL)  # asked politely, it takes half a minute
-        head.wait(timeout=60)
-
-
-def test_on_a_running_cluster(places, cluster):
-    asked = ["--table=2", "--dataset=tiny,absent", "--model=LightGCN", "--request=random", "--method=Retrain", f"--ray_address={cluster.address}"]
+def test_on_a_running_cluster(places, ray_cluster):
+    asked = ["--table=2", "--dataset=tiny,absent", "--model=LightGCN", "--request=random", "--method=Retrain", f"--ray_address={ray_cluster}"]
     command = [sys.executable, reproduce.__file__, *places, *asked]
-    process = subprocess.run(command, env=cluster.environment, capture_output=True, text=True, timeout=300)
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert process.returncode == 1, process.stderr
     errors = [line for line in process.stderr.splitlines() if line.startswith("reproduce: ")]
     assert errors == ["reproduce: settings/absent/LightGCN/random/Retrain-2021 failed: exit code 2"]

@@ -1,9 +1,6 @@
 """Sweeps with a real Ray: from end to end, killed and resumed, with a failing trial, on a cluster."""
 
 import json
-import os
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -100,33 +97,14 @@ def test_worse_trials_are_stopped_early(here, space_file):
     assert best["status"] == "done" and "epoch" not in best["result"] and best["point"]["ie_learning_rate"] < 0.1
 
 
-def test_on_a_running_cluster_with_optuna(here, space_file):
+def test_on_a_running_cluster_with_optuna(here, space_file, ray_cluster):
     pytest.importorskip("optuna")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    start = ["--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--block"]
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *start, "--node-ip-address=127.0.0.1"]
-    head = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     space = space_file("ie_unlearning_weight loguniform -2,0\nie_sample_size quniform 64,256,64\n")
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline, "ray did not start"
-                time.sleep(0.2)
-        options = {"search": "optuna", "scheduler": "none", "num_samples": 3, "held_back": 0, "simulated": ["random", "user"], "ray_address": f"127.0.0.1:{port}"}
-        sweep = run_sweep("LightGCN", "tiny", None, here, space, **options)
-        assert [trial["status"] for trial in sweep["trials"]] == ["done"] * 3
-        assert all(0.13 < trial["point"]["ie_unlearning_weight"] <= 1 for trial in sweep["trials"])
-        assert all(trial["point"]["ie_sample_size"] in (64, 128, 192, 256) for trial in sweep["trials"])
-        assert head.poll() is None, "the cluster is left running"
-    finally:
-        os.killpg(head.pid, signal.SIGTERM)
-        head.wait(timeout=60)
+    options = {"search": "optuna", "scheduler": "none", "num_samples": 3, "held_back": 0, "simulated": ["random", "user"], "ray_address": ray_cluster}
+    sweep = run_sweep("LightGCN", "tiny", None, here, space, **options)
+    assert [trial["status"] for trial in sweep["trials"]] == ["done"] * 3
+    assert all(0.13 < trial["point"]["ie_unlearning_weight"] <= 1 for trial in sweep["trials"])
+    assert all(trial["point"]["ie_sample_size"] in (64, 128, 192, 256) for trial in sweep["trials"])
 
 
 def test_a_resumed_optuna_knows_what_was_tried(space_file):

@@ -1,9 +1,8 @@
 """Cells together: the rows of a table, each with mean and standard deviation over its seeds."""
 
-import math
-
 from recbole_unlearn.comparison import gaps_to_retrain, summarise
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.report import read_row
 from reproduction.cells import load
 
 
@@ -29,15 +28,10 @@ def summary(folder, rows):
                 if result["data"] != report["data"]:
                     raise UsageError(f"Cell {cell} is of other interactions than those beside it: delete it and run it again.")
                 has_original = any(row["method"] == "original" for row in report["results"])
-                for row in map(_numbers, result["results"]):
+                for row in map(read_row, result["results"]):
                     if row["method"] != "original":
                         report["results"].append({**row, "method": str(name)})
                     elif not has_original:
                         report["results"].append(row)
     reports = [{**report, "gaps": gaps_to_retrain(report["results"])} for report in by_seed.values()]
     return {(row["method"], row["stage"]): row for row in summarise(reports)["results"]} if reports else {}
-
-
-def _numbers(row):
-    """A row as it was before JSON, which has no nan; a cost that is not there stays ``None``."""
-    return {key: math.nan if value is None and key not in ("online_seconds", "peak_memory_mb") else value for key, value in row.items()}
