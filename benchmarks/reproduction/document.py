@@ -87,22 +87,36 @@ def _run(folder):
 
 
 def _tables(folder, name, shown):
-    return [f"**{_title(base)}**\n\n{DRAW[name](folder, base)}" for base in shown]
+    """A table each; those of which no cell is there in one line at the end."""
+    begun = [base for base in shown if _begun(folder, name, base)]
+    parts = [f"**{_title(base)}**\n\n{DRAW[name](folder, base)}" for base in begun]
+    return parts + _not_run(_title(base) for base in shown if base not in begun)
 
 
 def _figures(folder, name, shown):
     groups = {}
     for base in shown:
         groups.setdefault(tuple(Path(getattr(base, key)).stem for key in EXPERIMENTS[name].together), []).append(base)
-    parts = []
+    parts, empty = [], []
     for key, group in groups.items():
+        begun = [base for base in group if _begun(folder, name, base)]
+        empty += [base for base in group if base not in begun]
         picture = Path("figures", "-".join((name.replace(" ", "-"), *key)) + ".png")
         if DRAW[name](folder, group, str(Path(folder, picture))):
             parts.append(f"![{EXPERIMENTS[name].heading}, {', '.join(key)}]({picture.as_posix()})")
-        missing = [cell for base in group for cell in all_cells(EXPERIMENTS[name].cells(base)) if load(folder, cell) is None]
-        if missing:
-            parts.append(f"{', '.join(key)}, not run: {', '.join(f'`{cell}`' for cell in missing)}")
-    return parts
+        parts += _not_run(f"`{cell}`" for base in begun for cell in all_cells(EXPERIMENTS[name].cells(base)) if load(folder, cell) is None)
+    return parts + _not_run(map(_title, empty))
+
+
+def _begun(folder, name, base):
+    """Whether any cell of a table or figure is there."""
+    return any(load(folder, cell) is not None for cell in all_cells(EXPERIMENTS[name].cells(base)))
+
+
+def _not_run(names):
+    """A line that names what is missing, or none."""
+    line = "; ".join(names)
+    return [f"{tables.NOT_RUN.capitalize()}: {line}."] if line else []
 
 
 def _title(base):

@@ -26,7 +26,7 @@ def table_2(folder, base):
     rows = summary(folder, experiments.table_2(base))
     adversarial = base.request == "adversarial"
     retrain = _papers(base, "Retrain") if adversarial else {}
-    lines = [("original", rows.get(("original", "")), {})] if rows else []
+    lines = [("original", rows.get(("original", "")), {})]
     for name in METHODS:
         for stage in STAGES.get(name, ("",)):
             printed = _papers(base, name) if adversarial and stage in ("", "fine-tuned") else {}
@@ -54,8 +54,6 @@ def table_4(folder, base):
     cells = experiments.table_4(base)
     finetuned = {_epochs(name, epochs): cells_ for name in STAGES for epochs, cells_ in cells.pop(name).items()}
     rows = summary(folder, cells | finetuned)
-    if not rows:
-        return NOT_RUN
     lines = [(name, _row(rows, name), paper.table_4(base.dataset, name)) for name in cells]
     for name in STAGES:
         lines.append((f"{name} zero-shot", _row(rows, _epochs(name, 1), "zero-shot"), paper.table_4(base.dataset, 0)))
@@ -123,8 +121,6 @@ def _short(value):
 
 def _quality(lines):
     """A line each: title, summarised row or ``None``, the paper's numbers."""
-    if not any(row for _, row, _ in lines):
-        return NOT_RUN
     body = []
     for title, row, printed in lines:
         cells = [_cell(row, key, form, printed.get(key)) for key, form in QUALITY.values()]
