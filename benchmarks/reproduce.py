@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from recbole_unlearn.command_line import INTERRUPTED
+from recbole_unlearn.command_line import INTERRUPTED, Parser
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
@@ -28,7 +28,7 @@ from reproduction.processes import run_here, run_on_ray
 
 
 def parse(arguments):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     what = parser.add_argument_group("what")
     what.add_argument("--table", type=_list, default=[], help="2, 3, 4, 5, separated by commas")
     what.add_argument("--figure", type=_list, default=[], help="2 to 6, or scaling")
@@ -52,19 +52,23 @@ def parse(arguments):
 
 def main(arguments=None):
     """Exit code 0; 1 if a cell failed, 2 after wrong usage, 130 after an interruption."""
-    asked = parse(arguments)
     try:
+        asked = parse(arguments)
         _check(asked)
         of = asked.dataset, asked.model, asked.request, _settings(asked.setting)
         cells = all_cells([EXPERIMENTS[name].cells(base) for name in _experiments(asked) for base in bases(name, *of)])
         cells = [cell for cell in cells if cell.method in (asked.method or [cell.method])]
         cells = [cell for cell in cells if str(cell.seed) in (asked.seed or [str(cell.seed)])]
         cells.sort(key=lambda cell: cell.seed)  # a whole table first, then its other seeds
+        if not cells and not asked.render:
+            raise UsageError("No cell of these tables and figures is of this --method and --seed.")
         missing = [cell for cell in cells if load(asked.results, cell) is None]
         if asked.list:
             print("\n".join(f"{'missing' if cell in missing else 'there  '} {cell}" for cell in cells))
             return 0
         failed = {} if asked.render else _run(asked, missing)
+        for cell, error in failed.items():
+            print(f"reproduce: {cell} failed: {error}", file=sys.stderr)
         print(f"Page: {render(asked.results)}")
     except UsageError as error:
         print(f"reproduce: {error}", file=sys.stderr)
@@ -72,8 +76,6 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("reproduce: interrupted; the same command goes on with the next cell.", file=sys.stderr)
         return INTERRUPTED
-    for cell, error in failed.items():
-        print(f"reproduce: {cell} failed: {error}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -85,7 +87,9 @@ def _experiments(asked):
     for name in names:
         if name not in EXPERIMENTS:
             raise UsageError(f"There is no {name}; choose among: {', '.join(EXPERIMENTS)}.")
-    if not names and not asked.render:
+    if asked.request and not any(len(EXPERIMENTS[name].requests) > 1 for name in names):
+        raise UsageError("Only Table 2 has several requests: leave out --request.")
+    if not names and (asked.list or not asked.render):
         raise UsageError("Say what: --table=2, --figure=5, --all or --render; see --help.")
     return names
 

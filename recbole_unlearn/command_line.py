@@ -13,14 +13,16 @@ from recbole_unlearn.sweep.space import SCHEDULERS, SEARCHES
 INTERRUPTED = 130  # the shell's exit code after Ctrl-C
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are :class:`UsageError`, in one line."""
+
     def error(self, message):
         raise UsageError(f"{message[0].upper()}{message[1:]}.")
 
 
 def _sweep_parser():
     """What :func:`run_sweep` takes besides what other runs do."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = Parser(add_help=False, allow_abbrev=False)
     sweep = parser.add_argument_group("search of settings with Ray Tune, on simulated requests and validation data")
     sweep.add_argument("--params_file", help="search space, e.g. hyper.test; settings on the command line are fixed")
     sweep.add_argument("--num_samples", type=_count, help="trials (default 20)")
@@ -51,7 +53,7 @@ def parse(arguments):
         UsageError: an argument is not ``--key=value``, or comes twice with different values.
     """
     sweep_parser = _sweep_parser()
-    parser = _Parser(
+    parser = Parser(
         prog="run_unlearn.py",
         description="Train a RecBole recommender, make it forget a request, and report how well it forgot.",
         epilog="Any setting of RecBole or of properties/*.yaml: --key=value.",

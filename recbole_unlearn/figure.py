@@ -27,12 +27,12 @@ def score_distributions(scores, path, columns=3):
     bins = np.linspace(lowest, max(highest, lowest + 1e-6), 81)  # a width even where all scores are equal
     for panel, (title, sets) in zip(panels.flat, scores.items()):
         for name, (legend, colour) in SETS.items():
-            values = np.clip(sets[name], bins[0], bins[-1])
-            if len(values) == 0:
+            if len(sets[name]) == 0:
                 continue
+            values = np.clip(sets[name], bins[0], bins[-1])
             panel.hist(values, bins=bins, density=True, histtype="stepfilled", alpha=0.25, color=colour)
             panel.hist(values, bins=bins, density=True, histtype="step", color=colour, label=legend)
-            panel.axvline(values.mean(), color=colour, linestyle="--", linewidth=1)
+            panel.axvline(np.mean(sets[name]), color=colour, linestyle="--", linewidth=1)
         panel.set_title(title, fontsize=10)
         panel.set_yticks([])
     for number, panel in enumerate(panels.flat):

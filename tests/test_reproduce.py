@@ -10,6 +10,7 @@ import sys
 import zlib
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -109,6 +110,7 @@ def left_by(cell, *rows):
         "data": f"of seed {cell.seed}",
         "interactions": {"training": SIZES.get(cell.dataset, 320)},
         "forget": {"type": cell.request},
+        "versions": {"machine": "some machine"},
         "results": list(rows),
         "scores": {label(each): {pairs: histogram(generator.normal(size=50)) for pairs in sets} for each in rows},
     }
@@ -156,7 +158,7 @@ def test_a_table_from_end_to_end(start, commands, setting, tmp_path, data_path, 
             assert {pairs: sum(each["counts"]) for pairs, each in sets.items()} == sizes
 
     page = tmp_path / "results" / "README.md"
-    shown = tables_of(page)["Table 2", "LightGCN on tiny, 1 % of the interactions, settings"]
+    shown = tables_of(page)["Table 2", "LightGCN on tiny, random interactions, settings"]
     retrain, unlearned = (json.loads((folder / f"{name}.json").read_text())["results"][-1] for name in names[:2])
     assert (unlearned["method"], unlearned["stage"]) == ("UnlearnRec", "fine-tuned")
     for line, numbers in (("Retrain", retrain), ("UnlearnRec fine-tuned", unlearned)):
@@ -175,11 +177,16 @@ def test_a_deleted_cell_is_run_again_by_the_same_command(start, commands, tmp_pa
     first = commands(pretended)
     assert start(*TABLE_2) == 0
     page = (tmp_path / "results" / "README.md").read_bytes()
-    shown = tables_of(tmp_path / "results" / "README.md")["Table 2", "LightGCN on tiny, 1 % of the interactions, settings"]
+    shown = tables_of(tmp_path / "results" / "README.md")["Table 2", "LightGCN on tiny, random interactions, settings"]
     assert len(first) == 10 and len(shown) == 13 and "not run" not in str(shown)
     (tmp_path / "results" / "settings/tiny/LightGCN/random/CEU-2021.json").unlink()
 
-    again = commands(pretended)
+    def anew(command, cwd):
+        (report_file,) = (argument.partition("=")[2] for argument in command[2:] if argument.startswith("--report_file="))
+        assert not os.path.exists(report_file), "whose rows would be taken over"
+        return pretended(command, cwd)
+
+    again = commands(anew)
     assert start(*TABLE_2) == 0
     assert again == [command for command in first if "--unlearn_methods=CEU" in command] and len(again) == 1
     assert (tmp_path / "results" / "README.md").read_bytes() == page
@@ -191,7 +198,7 @@ def test_a_failed_cell_is_told_and_the_others_go_on(start, commands, tmp_path, c
     assert capsys.readouterr().err == "reproduce: settings/absent/LightGCN/random/Retrain-2021 failed: exit code 2\n"
     assert [path.parts[-4] for path in (tmp_path / "results").rglob("*.json")] == ["tiny"], "the other one, later, is there"
     shown = tables_of(tmp_path / "results" / "README.md")
-    assert ("Table 2", "LightGCN on tiny, 1 % of the interactions, settings") in shown
+    assert ("Table 2", "LightGCN on tiny, random interactions, settings") in shown
 
 
 def interrupted(command, cwd):
@@ -255,6 +262,11 @@ def test_no_cluster_is_told_in_one_line(start, capsys):
         (["--table=2", "--seed=1"], "Unknown seed '1'"),
         ([], "Say what: --table=2, --figure=5, --all or --render; see --help"),
         (["--dataset=ml-1m"], "Say what: "),
+        (["--render", "--list"], "Say what: "),
+        (["--tabel=2"], "Unrecognized arguments: --tabel=2"),
+        (["--table=5", "--request=random"], "Only Table 2 has several requests: leave out --request"),
+        (["--figure=6", "--method=GIF"], "No cell of these tables and figures is of this --method and --seed"),
+        (["--table=3", "--seed=2022"], "No cell of these "),
     ],
 )
 def test_wrong_usage_is_told_in_one_line(settings, commands, tmp_path, capsys, arguments, told):
@@ -439,7 +451,7 @@ def kept(tmp_path):
 
     def keep(method, *rows):
         save(tmp_path, cell_of(method), left_by(cell_of(method), *rows))
-        return tables_of(render(tmp_path))["Table 2", "LightGCN on ml-1m, 1 % adversarial edges, d64"]
+        return tables_of(render(tmp_path))["Table 2", "LightGCN on ml-1m, adversarial edges, d64"]
 
     return keep
 
@@ -466,6 +478,20 @@ def test_what_another_command_left_does_not_count(tmp_path):
     cell = cell_of("GIF")
     save(tmp_path, cell, {**left_by(cell), "command": "python run_unlearn.py --model=LightGCN"})
     assert load(tmp_path, cell) is None
+
+
+def test_what_other_settings_left_does_not_count(tmp_path, settings):
+    Path("mine.yaml").write_text("embedding_size: 8\n", encoding="utf-8")
+    cell = replace(cell_of("GIF"), setting=os.path.relpath("mine.yaml", ROOT))
+    save(tmp_path, cell, left_by(cell))
+    assert load(tmp_path, cell)["settings"] == {"embedding_size": 8}
+    Path("mine.yaml").write_text("embedding_size: 8  # as before\n", encoding="utf-8")
+    assert load(tmp_path, cell) is not None
+    Path("mine-LightGCN.yaml").write_text("embedding_size: 16\n", encoding="utf-8")
+    assert load(tmp_path, cell) is None
+    Path("mine-LightGCN.yaml").unlink()
+    Path("mine.yaml").unlink()
+    assert load(tmp_path, cell) is not None, "the page shows what was run elsewhere"
 
 
 @pytest.mark.parametrize("setting, size", [("d64", 64), ("d128", 128)])
@@ -509,7 +535,7 @@ def everything(tmp_path_factory):
 def test_the_page_shows_all_that_was_run(everything):
     text = everything.read_text(encoding="utf-8")
     (not_run,) = re.findall(r"^Not run: (.*)\.$", text, flags=re.MULTILINE)
-    expected = [f"{model} on {dataset}, 1 % adversarial edges, d128" for dataset in experiments.DATASETS for model in experiments.MODELS]
+    expected = [f"{model} on {dataset}, adversarial edges, d128" for dataset in experiments.DATASETS for model in experiments.MODELS]
     assert not_run.split("; ") == expected
     shown = tables_of(everything)
     assert len(shown) == 3 * 9 + 2 + 3 + 1 and not any("not run" in cell for table in shown.values() for line in table.values() for cell in line.values())
@@ -525,27 +551,27 @@ def test_every_picture_of_the_page_is_there(everything):
 @pytest.mark.parametrize("dataset", experiments.DATASETS)
 @pytest.mark.parametrize("model", experiments.MODELS)
 def test_table_2_has_the_papers_number_behind_ours(everything, model, dataset):
-    shown = tables_of(everything)["Table 2", f"{model} on {dataset}, 1 % adversarial edges, d64"]
+    shown = tables_of(everything)["Table 2", f"{model} on {dataset}, adversarial edges, d64"]
     for name, several in (("GIF", False), ("Retrain", True), ("UnlearnRec fine-tuned", True), (f"{PAPERS_ENCODER} fine-tuned", True)):
         printed = paper.table_2(dataset, model, "UnlearnRec" if "UnlearnRec" in name else name)
         ours = "0.3100 ± 0.0100" if several else "0.3000"
         assert shown[name]["NDCG@20"] == f"{ours} ({printed['ndcg@20']:.4f})" and shown[name]["MI-BF"].endswith(f" ({printed['MI-BF']:.2f})")
         assert shown[name]["seeds"] == ("3" if several else "1")
     assert not any("(" in cell for name in ("IFRU", "DropEdges", "UnlearnRec zero-shot", "original") for cell in shown[name].values())
-    other = tables_of(everything)["Table 2", f"{model} on {dataset}, 1 % of the users, d64"]
+    other = tables_of(everything)["Table 2", f"{model} on {dataset}, users, d64"]
     assert not any("(" in cell for line in other.values() for cell in line.values()), "the paper has one request"
 
 
 def test_the_other_tables_have_the_papers_number_behind_ours(everything):
     shown = tables_of(everything)
-    assert shown["Table 2", "SimGCL on ml-1m, 1 % adversarial edges, d64"]["UnlearnRec fine-tuned"]["gap MI-BF"].endswith(" (0.67)")
-    table_3 = shown["Table 3", "SimGCL on gowalla, 1 % adversarial edges, d64"]
-    assert table_3["without L_P"]["Recall@20"] == "0.2000 (0.1711)" and table_3["without fine-tuning"]["MI-BF"] == "2.00 (3.32)"
+    assert shown["Table 2", "SimGCL on ml-1m, adversarial edges, d64"]["UnlearnRec fine-tuned"]["gap MI-BF"].endswith(" (0.67)")
+    table_3 = shown["Table 3", "SimGCL on gowalla, adversarial edges, d64"]
+    assert table_3["without L_P and L_S"]["Recall@20"] == "0.2000 (0.1711)" and table_3["without L_P"]["Recall@20"] == "0.2000" and table_3["without fine-tuning"]["MI-BF"] == "2.00 (3.32)"
     assert table_3["without L_S"]["Recall@20"] == "0.2000" and table_3["Retrain"]["MI-BF"] == "2.00 (15.43)"
-    table_4 = shown["Table 4", "LightGCN on ml-1m, 1 % adversarial edges, d64"]
+    table_4 = shown["Table 4", "LightGCN on ml-1m, adversarial edges, d64"]
     assert table_4["UnlearnRec, 2 epochs"]["online s"] == "2 (14.2)" and table_4["UnlearnRec, 1 epoch"]["times faster than Retrain"] == "1 (172)"
     assert table_4["UnlearnRec zero-shot"]["online s"] == "2 (0.312)" and table_4["IFRU"]["offline s"] == "3"
-    table_5 = shown["Table 5", "LightGCN on ml-1m, 1 % adversarial edges, d64"]
+    table_5 = shown["Table 5", "LightGCN on ml-1m, adversarial edges, d64"]
     assert table_5["0.75% UnlearnRec"]["MI-NG"] == "1.50 (1.04)" and table_5["2.00% Retrain"]["MI-NG"] == "1.50"
 
 

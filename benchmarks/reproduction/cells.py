@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from recbole_unlearn.report import beside, save_json
 
@@ -63,6 +64,16 @@ class Cell:
         return [shared.as_posix(), *([of_the_model.as_posix()] if (ROOT / of_the_model).is_file() else [])]
 
 
+    @property
+    def settings(self):
+        """What the setting's files say, or ``None`` if they are gone: those of a user, in another folder of results."""
+        try:
+            contents = [yaml.safe_load((ROOT / file).read_text(encoding="utf-8")) for file in self._files]
+        except FileNotFoundError:
+            return None
+        return {key: value for content in contents for key, value in (content or {}).items()}
+
+
 def load(folder, cell):
     """What is left of a cell's run, or ``None`` if it was not run.
 
@@ -71,15 +82,17 @@ def load(folder, cell):
         cell (Cell): which.
 
     Returns:
-        dict: what :func:`save` wrote. What another command left under the same name does not count.
+        dict: what :func:`save` wrote. What another command left under the same name, or
+            the same with other settings in its setting's files, does not count.
     """
     file = Path(folder) / cell.file
     result = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return result if result.get("command") == _shell(cell) else None
+    same = result.get("command") == _shell(cell) and cell.settings in (result.get("settings"), None)
+    return result if same else None
 
 
 def save(folder, cell, result):
-    """Write a cell's JSON, whole or not at all: the cell, its command, and what is left of its run.
+    """Write a cell's JSON, whole or not at all: the cell, its command, its setting, and what is left of its run.
 
     Args:
         folder (str): of results.
@@ -88,11 +101,11 @@ def save(folder, cell, result):
     """
     file = Path(folder) / cell.file
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_json(str(file), {"cell": asdict(cell), "command": _shell(cell), **result})
+    save_json(str(file), {"cell": asdict(cell), "command": _shell(cell), "settings": cell.settings, **result})
 
 
 def distil(report_file):
-    """What is kept of a run: its report without all settings (the command tells them), and its scores as histograms.
+    """What is kept of a run: its report without all settings (the command and its files tell them), and its scores as histograms.
 
     Args:
         report_file (str): where its report is, the scores beside it.

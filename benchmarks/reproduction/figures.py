@@ -29,7 +29,7 @@ def figure_2(folder, bases, path):
         path (str): PNG to write.
 
     Returns:
-        bool: whether there was anything to draw; nothing is written else.
+        bool: whether there was enough to draw; nothing is written else.
     """
     return _distributions(
         {f"{base.model}: {name}": _scores(folder, base, name, _last_row(name)) for base in bases for name in SHOWN}, path, len(SHOWN)
@@ -112,14 +112,14 @@ def figure_6(folder, bases, path):
 def figure_scaling(folder, bases, path):
     """Seconds and memory of UnlearnRec against interactions, with the exponents of power laws; see :func:`figure_2`."""
     costs = costs_by_size(folder, bases)
-    if not costs:
+    if max(map(len, costs.values()), default=0) < 2:
         return False
     drawing = Figure(figsize=(9.6, 3.8), layout="constrained")
     for panel, (key, heading) in zip(drawing.subplots(1, 2), SCALED.items()):
         for (stage, points), marker in zip(costs.items(), "os"):
             sizes, values = [point["interactions"] for point in points], [point[key] for point in points]
             colour = MODELS[f"UnlearnRec {stage}"]
-            panel.loglog(sizes, values, marker=marker, color=colour, label=f"{stage}{_slope(sizes, values)}")
+            panel.loglog(sizes, values, marker=marker, color=colour, label=f"{stage}: exponent {exponent(sizes, values):.2f}")
         for point in points:
             place = point["interactions"], point[key]
             panel.annotate(point["dataset"], place, xytext=(-6, 4), textcoords="offset points", fontsize=8, ha="right")
@@ -154,10 +154,6 @@ def costs_by_size(folder, bases):
 def exponent(sizes, costs):
     """``e`` of ``cost ~ size ** e`` by least squares of logarithms; not a number for fewer than two sizes."""
     return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0]) if len(set(sizes)) > 1 else math.nan
-
-
-def _slope(sizes, costs):
-    return f": exponent {exponent(sizes, costs):.2f}" if len(set(sizes)) > 1 else ""
 
 
 def _distributions(scores, path, columns):

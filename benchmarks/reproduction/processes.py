@@ -28,6 +28,7 @@ def run(cell, machine):
     """
     report_file = Path(machine["checkpoint_dir"], "cells", cell.file)
     report_file.parent.mkdir(parents=True, exist_ok=True)
+    report_file.unlink(missing_ok=True)  # the rows of an earlier run would be taken over, seconds included
     script, *arguments = cell.command
     arguments += [f"--{key}={value}" for key, value in {**machine, "report_file": report_file}.items()]
     code = subprocess.run([sys.executable, ROOT / script, *arguments], cwd=ROOT).returncode
@@ -73,15 +74,15 @@ def run_on_ray(cells, machine, results, address):
     Raises:
         UsageError: no cluster is there.
     """
-    from recbole_unlearn.sweep.tune import Cluster  # takes seconds; before ray, whose environment it sets
+    from recbole_unlearn.sweep.tune import Cluster, gpus_given  # takes seconds; before ray, whose environment it sets
 
     import ray
 
     failed = {}
     with Cluster(address, {"cpu": 1}):
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
-        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(run)
-        waiting = {task.remote(cell, machine): cell for cell in cells}
+        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(lambda cell: run(cell, {**machine, **(gpus_given() if gpus else {})}))
+        waiting = {task.remote(cell): cell for cell in cells}
         while waiting:
             (done,), _ = ray.wait(list(waiting), num_returns=1)
             cell = waiting.pop(done)

@@ -3,9 +3,11 @@
 import math
 
 from reproduction import experiments, paper
+from reproduction.cells import load
 from reproduction.experiments import FINETUNING_EPOCHS, METHODS, PAPERS_ENCODER, STAGES, WITHOUT
 from reproduction.summary import summary
 
+PAPERS_WITHOUT = {"L_U": "L_U", "L_P and L_S": "L_P", "L_C": "L_C"}  # a row of Table 3: the paper's row, which has no L_S
 NOT_RUN = "not run"
 NO_RESULT = "no result"
 QUALITY = {  # a column's heading: key in a summarised row, and how a number is written
@@ -43,7 +45,7 @@ def table_3(folder, base):
         return title, _row(rows, name, stage), _with_gaps(paper.table_3(base.dataset, base.model, without), retrain)
 
     lines = [("Retrain", _row(rows, "Retrain"), retrain), line(PAPERS_ENCODER, "nothing", without="nothing")]
-    lines += [line(f"without {name}", name, without=name) for name in WITHOUT]
+    lines += [line(f"without {name}", name, without=PAPERS_WITHOUT.get(name)) for name in WITHOUT]
     lines += [line("without fine-tuning", "nothing", "zero-shot", "fine-tuning")]
     lines += [line("UnlearnRec", "UnlearnRec"), line("UnlearnRec without fine-tuning", "UnlearnRec", "zero-shot")]
     return _quality(lines)
@@ -74,7 +76,7 @@ def table_4(folder, base):
             ]
         )
     headings = ["", "online s", "times faster than Retrain", "offline s", "requests until the offline seconds are earned back", "peak MB"]
-    return _markdown(headings, body)
+    return f"{_markdown(headings, body)}\n\nMachine: {'; '.join(_machines(folder, cells | finetuned))}."
 
 
 def table_5(folder, base):
@@ -87,6 +89,12 @@ def table_5(folder, base):
         lines.append((f"{share} UnlearnRec", _row(rows, "UnlearnRec", "fine-tuned"), paper.table_5(ratio)))
         lines.append((f"{share} {PAPERS_ENCODER}", _row(rows, PAPERS_ENCODER, "fine-tuned"), paper.table_5(ratio)))
     return _quality(lines)
+
+
+def _machines(folder, rows):
+    """What the cells of rows ran on, each once."""
+    results = [load(folder, cell) for cells in rows.values() for cell in cells]
+    return dict.fromkeys(result["versions"]["machine"] for result in results if result)
 
 
 def _papers(base, name):

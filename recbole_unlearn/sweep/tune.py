@@ -213,13 +213,13 @@ class Progress(tune.Callback):
 def train(settings, data, part, threads):
     """In a worker: one of the two models of a simulated request; its epochs are shown."""
     _begin(threads, logging.INFO)
-    return train_part(Config(config_dict={**settings, **_gpus()}), data, part)
+    return train_part(Config(config_dict={**settings, **gpus_given()}), data, part)
 
 
 def try_out(shared, point, threads):
     """In a worker: the result of one trial outside of Ray Tune, on simulations that are fetched one at a time."""
     _begin(threads)
-    return measure_all(map(ray.get, shared), {**point, **_gpus()})
+    return measure_all(map(ray.get, shared), {**point, **gpus_given()})
 
 
 def trial(parameters, shared, threads):
@@ -228,7 +228,7 @@ def trial(parameters, shared, threads):
     The end has no ``epoch``: a fine-tuned result is nothing to compare epochs of pre-training with.
     """
     _begin(threads)
-    tune.report(measure_all(map(ray.get, shared), {**parameters["point"], **_gpus()}, tune.report))
+    tune.report(measure_all(map(ray.get, shared), {**parameters["point"], **gpus_given()}, tune.report))
 
 
 def optuna_search(space, goal, seed, ended):
@@ -248,6 +248,11 @@ def optuna_search(space, goal, seed, ended):
     )
 
 
+def gpus_given():
+    """In a worker: the setting for the GPUs that ray has given it."""
+    return {"gpu_id": ",".join(str(gpu) for gpu in ray.get_gpu_ids())}
+
+
 def reason(text):
     """What something in a worker ended with, in one line: the last of a traceback that names an error, or the first of all."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Failure #")] or ["no reason is known"]
@@ -260,11 +265,6 @@ def _begin(threads, level=logging.WARNING):
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout, force=True)
     torch.set_num_threads(threads)
     gc.collect()  # what a trial leaves behind refers to itself
-
-
-def _gpus():
-    """In a worker: the setting for the GPUs that ray has given it."""
-    return {"gpu_id": ",".join(str(gpu) for gpu in ray.get_gpu_ids())}
 
 
 def _knock(address):

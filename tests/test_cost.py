@@ -1,0 +1,29 @@
+"""Costs: what counts as a block's."""
+
+import ctypes
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from recbole_unlearn.cost import measured
+
+CPU = torch.device("cpu")
+
+
+def test_a_block_has_its_own_memory():
+    before = psutil.Process().memory_info().rss / 2**20
+    with measured(CPU) as cost:
+        np.ones(2**25)  # 256 MB
+    assert before + 200 < cost.peak_memory_mb
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="no glibc")
+def test_what_was_freed_before_a_block_is_not_its_own():
+    blocks = [np.ones(2**13) for _ in range(2**12)]  # 256 MB in pieces that malloc keeps
+    full = psutil.Process().memory_info().rss / 2**20
+    del blocks[:-1]  # the last one holds the rest in place
+    with measured(CPU) as cost:
+        pass
+    assert cost.peak_memory_mb < full - 200
