@@ -13,7 +13,7 @@ from reproduction.cells import load, values_of
 from reproduction.experiments import METHODS, PAPERS_ENCODER, SHOWN, STAGES
 from reproduction.summary import summary
 
-COLOURS = {"Retrain": "#000000", "UnlearnRec": "#0072b2", PAPERS_ENCODER: "#d55e00", "pre-training": "#009e73"}
+COLOURS = {"Retrain": "#000000", "UnlearnRec": "#0072b2", PAPERS_ENCODER: "#d55e00", "pre-training": "#d55e00"}
 DPI = 130
 BAR = 0.2  # width
 SCALED = {"online_seconds": "seconds of a request", "peak_memory_mb": "peak memory (MB)"}
@@ -82,7 +82,8 @@ def figure_5(folder, bases, path):
             panel.set_ylabel(metric.upper() if metric.startswith("n") else metric)
             panel.set_xlabel("epochs of fine-tuning" if finetuning else "epochs of pre-training")
             panel.xaxis.get_major_locator().set_params(integer=True)
-        left.legend(fontsize=8, frameon=False)
+    legend = dict(zip(*panels[1, 0].get_legend_handles_labels()[::-1]))
+    drawing.legend(legend.values(), legend, loc="outside lower center", ncols=len(legend), fontsize=8, frameon=False)
     _write(drawing, path)
     return True
 
