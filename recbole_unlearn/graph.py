@@ -115,13 +115,27 @@ class Graph:
         return position, pairs[position] == wanted
 
 
+COLUMNS = 32  # of a table that are propagated at a time on a CPU, whose cache holds more of their rows
+
+
+def _by_columns(propagation, x):
+    """What a propagation makes of a table, the same to the last bit: it treats each column alike."""
+    if x.device.type != "cpu" or x.shape[1] <= COLUMNS:
+        return propagation(x)
+    result = torch.empty_like(x)
+    for start in range(0, x.shape[1], COLUMNS):
+        columns = slice(start, start + COLUMNS)
+        result[:, columns] = propagation(x[:, columns].contiguous())
+    return result
+
+
 class _SymmetricProduct(torch.autograd.Function):
     """``A @ x`` for a symmetric sparse ``A``, whose backward pass is the same product: no transpose is ever built."""
 
     @staticmethod
     def forward(ctx, adjacency, x):
         ctx.adjacency = adjacency
-        return adjacency @ x
+        return _by_columns(lambda columns: adjacency @ columns, x)
 
     @staticmethod
     def backward(ctx, gradient):
@@ -134,11 +148,15 @@ class _MeanPropagation(torch.autograd.Function):
     @staticmethod
     def forward(ctx, adjacencies, x):
         ctx.adjacencies = adjacencies
-        total, layer = x.clone(), x
-        for adjacency in adjacencies:
-            layer = adjacency @ layer
-            total += layer
-        return total.div_(len(adjacencies) + 1)
+
+        def mean(columns):
+            total, layer = columns.clone(), columns
+            for adjacency in adjacencies:
+                layer = adjacency @ layer
+                total += layer
+            return total.div_(len(adjacencies) + 1)
+
+        return _by_columns(mean, x)
 
     @staticmethod
     def backward(ctx, gradient):
@@ -151,10 +169,14 @@ class _TransposedMeanPropagation(torch.autograd.Function):
     @staticmethod
     def forward(ctx, adjacencies, x):
         ctx.adjacencies = adjacencies
-        x = total = x.contiguous()
-        for adjacency in reversed(adjacencies):
-            total = torch.addmm(x, adjacency, total)
-        return total / (len(adjacencies) + 1)
+
+        def mean(columns):
+            total = columns
+            for adjacency in reversed(adjacencies):
+                total = torch.addmm(columns, adjacency, total)
+            return total / (len(adjacencies) + 1)
+
+        return _by_columns(mean, x.contiguous())
 
     @staticmethod
     def backward(ctx, gradient):

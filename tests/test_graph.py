@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_unlearn.graph import Graph, mean_propagation, propagate
+from recbole_unlearn.graph import COLUMNS, Graph, mean_propagation, propagate
 
 N_USERS, N_ITEMS = 9, 7
 N_NODES = N_USERS + N_ITEMS
@@ -141,6 +141,22 @@ def test_mean_propagation_and_its_gradient(seeds):
     operator /= len(seeds) + 1
     np.testing.assert_allclose(result.detach(), operator @ x.detach().double().numpy(), atol=1e-6)
     np.testing.assert_allclose(x.grad, operator.T @ upstream.double().numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [1, COLUMNS, COLUMNS + 1, 3 * COLUMNS])
+@pytest.mark.parametrize("function", [lambda layers, x: propagate(layers[0], x), mean_propagation], ids=["one layer", "mean of layers"])
+def test_a_wide_table_is_propagated_as_its_columns_are(function, width):
+    layers, generator = [random_graph(seed=seed).adjacency for seed in range(2)], torch.Generator().manual_seed(0)
+    x, upstream = torch.randn(2, N_NODES, width, generator=generator)
+    x.requires_grad_()
+    result = function(layers, x)
+    result.backward(upstream.t().contiguous().t())  # and in another memory layout
+    for column in range(width):
+        alone = x.detach()[:, [column]].requires_grad_()
+        expected = function(layers, alone)
+        expected.backward(upstream[:, [column]])
+        np.testing.assert_allclose(result.detach()[:, [column]], expected.detach(), atol=1e-6)
+        np.testing.assert_allclose(x.grad[:, [column]], alone.grad, atol=1e-6)
 
 
 def test_mean_propagation_leaves_its_arguments_alone():
