@@ -87,10 +87,10 @@ def _experiments(asked):
     for name in names:
         if name not in EXPERIMENTS:
             raise UsageError(f"There is no {name}; choose among: {', '.join(EXPERIMENTS)}.")
-    if asked.request and not any(len(EXPERIMENTS[name].requests) > 1 for name in names):
-        raise UsageError("Only Table 2 has several requests: leave out --request.")
     if not names and (asked.list or not asked.render):
         raise UsageError("Say what: --table=2, --figure=5, --all or --render; see --help.")
+    if asked.request and not any(len(EXPERIMENTS[name].requests) > 1 for name in names):
+        raise UsageError("Only Table 2 has several requests: leave out --request.")
     return names
 
 

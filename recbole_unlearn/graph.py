@@ -119,10 +119,10 @@ COLUMNS = 32  # of a table that are propagated at a time on a CPU, whose cache h
 
 
 def _by_columns(propagation, x):
-    """What a propagation makes of a table, the same to the last bit: it treats each column alike."""
+    """What a propagation, which treats each column alike, makes of a table."""
     if x.device.type != "cpu" or x.shape[1] <= COLUMNS:
         return propagation(x)
-    result = torch.empty_like(x)
+    result = torch.empty_like(x, memory_format=torch.contiguous_format)
     for start in range(0, x.shape[1], COLUMNS):
         columns = slice(start, start + COLUMNS)
         result[:, columns] = propagation(x[:, columns].contiguous())

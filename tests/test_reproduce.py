@@ -571,6 +571,7 @@ def test_the_other_tables_have_the_papers_number_behind_ours(everything):
     table_4 = shown["Table 4", "LightGCN on ml-1m, adversarial edges, d64"]
     assert table_4["UnlearnRec, 2 epochs"]["online s"] == "2 (14.2)" and table_4["UnlearnRec, 1 epoch"]["times faster than Retrain"] == "1 (172)"
     assert table_4["UnlearnRec zero-shot"]["online s"] == "2 (0.312)" and table_4["IFRU"]["offline s"] == "3"
+    assert everything.read_text(encoding="utf-8").count("Machine: some machine.") == 3, "one a dataset"
     table_5 = shown["Table 5", "LightGCN on ml-1m, adversarial edges, d64"]
     assert table_5["0.75% UnlearnRec"]["MI-NG"] == "1.50 (1.04)" and table_5["2.00% Retrain"]["MI-NG"] == "1.50"
 
@@ -587,6 +588,21 @@ def test_costs_come_by_size_of_what_was_run(everything):
     assert costs["fine-tuned"] == [
         {"dataset": dataset, "interactions": SIZES[dataset], "online_seconds": 2.0, "peak_memory_mb": 512.0} for dataset in ("ml-100k", "gowalla")
     ]
+
+
+def test_what_was_not_run_is_named(tmp_path):
+    save(tmp_path, cell_of("GIF"), left_by(cell_of("GIF")))
+    sections = render(tmp_path).read_text(encoding="utf-8").split("\n## ")
+    (figure_2,) = [section for section in sections if section.startswith("Figure 2")]
+    *_, picture, cells, others = figure_2.strip().split("\n\n")
+    assert picture.startswith("![Figure 2") and cells.startswith("Not run: `d64/ml-1m/LightGCN/adversarial/Retrain-2021`; ") and cells.count("`") == 2 * 4
+    assert others.startswith("Not run: SGL on ml-1m, adversarial edges, d64; ") and "LightGCN on ml-1m" not in others
+
+
+def test_one_size_has_no_exponent(tmp_path):
+    cell = cell_of("UnlearnRec")
+    save(tmp_path, cell, left_by(cell))
+    assert not figures.figure_scaling(tmp_path, [cell], str(tmp_path / "picture.png")) and not (tmp_path / "picture.png").exists()
 
 
 def test_curves_of_figure_5(tmp_path, monkeypatch):

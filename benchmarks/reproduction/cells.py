@@ -63,10 +63,9 @@ class Cell:
         of_the_model = shared.with_stem(f"{shared.stem}-{self.model}")
         return [shared.as_posix(), *([of_the_model.as_posix()] if (ROOT / of_the_model).is_file() else [])]
 
-
     @property
     def settings(self):
-        """What the setting's files say, or ``None`` if they are gone: those of a user, in another folder of results."""
+        """What the setting's files say, or ``None`` if they are gone, e.g. a user's own that was since deleted."""
         try:
             contents = [yaml.safe_load((ROOT / file).read_text(encoding="utf-8")) for file in self._files]
         except FileNotFoundError:

@@ -29,7 +29,7 @@ def figure_2(folder, bases, path):
         path (str): PNG to write.
 
     Returns:
-        bool: whether there was enough to draw; nothing is written else.
+        bool: whether there was enough to draw; otherwise nothing is written.
     """
     return _distributions(
         {f"{base.model}: {name}": _scores(folder, base, name, _last_row(name)) for base in bases for name in SHOWN}, path, len(SHOWN)
@@ -82,8 +82,7 @@ def figure_5(folder, bases, path):
             panel.set_ylabel(metric.upper() if metric.startswith("n") else metric)
             panel.set_xlabel("epochs of fine-tuning" if finetuning else "epochs of pre-training")
             panel.xaxis.get_major_locator().set_params(integer=True)
-    legend = dict(zip(*panels[1, 0].get_legend_handles_labels()[::-1]))
-    drawing.legend(legend.values(), legend, loc="outside lower center", ncols=len(legend), fontsize=8, frameon=False)
+    drawing.legend(*panels[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     _write(drawing, path)
     return True
 
@@ -113,7 +112,7 @@ def figure_6(folder, bases, path):
 def figure_scaling(folder, bases, path):
     """Seconds and memory of UnlearnRec against interactions, with the exponents of power laws; see :func:`figure_2`."""
     costs = costs_by_size(folder, bases)
-    if max(map(len, costs.values()), default=0) < 2:
+    if min(map(len, costs.values()), default=0) < 2:
         return False
     drawing = Figure(figsize=(9.6, 3.8), layout="constrained")
     for panel, (key, heading) in zip(drawing.subplots(1, 2), SCALED.items()):

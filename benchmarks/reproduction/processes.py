@@ -81,7 +81,11 @@ def run_on_ray(cells, machine, results, address):
     failed = {}
     with Cluster(address, {"cpu": 1}):
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
-        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(lambda cell: run(cell, {**machine, **(gpus_given() if gpus else {})}))
+
+        @ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)
+        def task(cell):
+            return run(cell, {**machine, **gpus_given()} if gpus else machine)
+
         waiting = {task.remote(cell): cell for cell in cells}
         while waiting:
             (done,), _ = ray.wait(list(waiting), num_returns=1)
