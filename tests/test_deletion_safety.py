@@ -321,6 +321,13 @@ def test_killed_at_any_time(path):
     assert service.verify(path).findings == []
 
 
+def test_a_half_written_receipt_is_removed(path):
+    left = Path(service.prepare(path).folder, "receipts", ".123-r0.json")
+    left.write_text('{"request', encoding="utf-8")
+    service.unlearn(path, [REQUEST])
+    assert sorted(file.name for file in left.parent.iterdir()) == [f"{REQUEST.request_id}.{ending}" for ending in ("html", "json")]
+
+
 @pytest.mark.parametrize("exact", [False, True])
 def test_killed_while_the_store_is_made_or_a_model_trained(alone, exact):
     generator, data = random.Random(1), None

@@ -329,6 +329,9 @@ def _quarantined(store, config):
 def _write_receipts(store):
     """Write the pages of receipts that have none yet: the database has them from the moment that a request is done."""
     folder = os.path.join(store.folder, "receipts")
+    for entry in os.listdir(folder):
+        if entry.startswith("."):  # half written by a process that was killed; whoever writes holds the store
+            os.remove(os.path.join(folder, entry))
     for request in store.requests():
         name = request["request_id"]
         if request["status"] == "done" and not os.path.exists(os.path.join(folder, f"{name}.json")):
