@@ -10,7 +10,7 @@ import torch
 
 from recbole_unlearn.data.attack import least_likely_edges
 from recbole_unlearn.evaluator.evaluator import draw_negatives
-from recbole_unlearn.graph import Graph
+from recbole_unlearn.graph import Graph, propagate
 from recbole_unlearn.loss import pair_scores
 
 N_LAYERS = 3  # of the features
@@ -33,7 +33,7 @@ def propagated_layers(ego, adjacency):
     """
     layers = [ego]
     for _ in range(N_LAYERS):
-        layers.append(adjacency @ layers[-1])
+        layers.append(propagate(adjacency, layers[-1]))
     return torch.stack(layers[1:], dim=1)
 
 
