@@ -329,6 +329,7 @@ def _quarantined(store, config):
 def _write_receipts(store):
     """Write the pages of receipts that have none yet: the database has them from the moment that a request is done."""
     folder = os.path.join(store.folder, "receipts")
+    os.makedirs(folder, exist_ok=True)  # someone may have taken them all away
     for entry in os.listdir(folder):
         if entry.startswith("."):  # half written by a process that was killed; whoever writes holds the store
             os.remove(os.path.join(folder, entry))
