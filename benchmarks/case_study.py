@@ -139,7 +139,10 @@ def study(arguments):
 
     means = {case: {group: {} for group in groups} for case, groups in cases.items()}
     for method, stage in MODELS:
-        _, model, _ = load_model(model_file(config, method, stage))
+        file = model_file(config, method, stage)
+        trained, model, _ = load_model(file)
+        if not config.same_results(trained.as_dict()):
+            raise UsageError(f"'{file}' is of another run, started meanwhile: give one of them a --checkpoint_dir of its own.")
         for case, groups in cases.items():
             for group, pairs in groups.items():
                 row = label({"method": method, "stage": stage})

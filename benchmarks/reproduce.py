@@ -81,6 +81,8 @@ def main(arguments=None):
 
 def _experiments(asked):
     """Keys of ``EXPERIMENTS``; none for ``--render`` alone."""
+    if asked.all and (asked.table or asked.figure or asked.request):
+        raise UsageError("--all is all tables, figures and requests: leave out --table, --figure and --request.")
     if asked.all:
         return list(EXPERIMENTS)
     names = [f"table {each}" for each in asked.table] + [f"figure {each}" for each in asked.figure]
@@ -119,11 +121,20 @@ def _own_setting(file):
         raise UsageError(f"Setting '{file}' has the name of a shipped one, and so would its results: rename it.")
     if " " in path:
         raise UsageError(f"Setting '{file}': RecBole takes no blanks in the path of a configuration file.")
-    content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    named = Path(file)
+    for part in (named, *(named.with_stem(f"{named.stem}-{model}") for model in MODELS)):
+        _check_own_setting(part)
+    return path
+
+
+def _check_own_setting(file):
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except yaml.YAMLError as error:
+        raise UsageError(f"Setting '{file}' is not valid yaml: {' '.join(str(error).split())}") from None
     varied = sorted(SHIPPED.keys() & content.keys()) if isinstance(content, dict) else []
     if varied:
         raise UsageError(f"Setting '{file}' sets {', '.join(varied)}, which the tables vary: leave it out.")
-    return path
 
 
 def _check(asked):

@@ -20,6 +20,7 @@ from recbole_unlearn.model import MODELS
 from recbole_unlearn.validation import check_values
 
 PREFIXES = ("forget_", "unlearn_", "ie_")
+STORE_PREFIXES = ("unlearn_quarantine_", "unlearn_retrain_")  # of deletion requests against a saved model alone
 DERIVED = {  # what RecBole adds to the settings by itself
     "MODEL_TYPE",
     "MODEL_INPUT_TYPE",
@@ -38,6 +39,16 @@ def properties_folder():
     """Where the plugin's yaml lies: inside the installed package, or at the top level of a checkout."""
     installed = Path(str(files("recbole_unlearn"))) / "properties"
     return installed if installed.is_dir() else installed.parent.parent / "properties"
+
+
+def results_settings(settings):
+    """The settings that a run's rows depend on: all but the machine's and the deletion store's.
+
+    Args:
+        settings (dict): of :meth:`Config.as_dict`.
+    """
+    ignored = set(general_arguments) - {"seed"} | {"config_files", "report_file"}
+    return {key: value for key, value in settings.items() if key not in ignored and not key.startswith(STORE_PREFIXES)}
 
 
 class Config(RecBoleConfig):
@@ -95,9 +106,8 @@ class Config(RecBoleConfig):
         return all(mine[key] == others[key] for key in mine.keys() & others.keys())
 
     def results_settings(self):
-        """The settings that a run's rows depend on: all but the machine's."""
-        ignored = set(general_arguments) - {"seed"} | {"config_files", "report_file"}
-        return {key: value for key, value in self.as_dict().items() if key not in ignored}
+        """The settings that a run's rows depend on; see :func:`results_settings`."""
+        return results_settings(self.as_dict())
 
     def _load_config_files(self, file_list):
         merged = {}

@@ -165,13 +165,27 @@ def test_response_is_that_of_the_readout(prepared, monkeypatch, backbone):
     of_layers = powers(model)
     readout = np.mean(of_layers if backbone == "LightGCN" else of_layers[1:], axis=0)
     gain, cost = response(model, seeded())
-    squares = np.square(readout)
-    others = squares.sum(axis=1) - np.diag(squares)
-    gain_error = np.sqrt(others / n_probes)
-    cost_error = np.sqrt(2 * (squares.sum(axis=1) ** 2 - (squares**2).sum(axis=1)) / n_probes)
+    squares, n_users = np.square(readout), model.n_users
+    sides = np.stack([squares[:, :n_users].sum(axis=1), squares[:, n_users:].sum(axis=1)])  # of the users' signs, of the items'
+    own = np.where(np.arange(len(readout)) < n_users, *sides)
+    gain_error = np.sqrt((own - np.diag(squares)) / n_probes)
+    cost_error = np.sqrt(2 * ((sides**2).sum(axis=0) - (squares**2).sum(axis=1)) / n_probes)
     assert (np.abs(gain.numpy() - np.diag(readout)) <= 5 * gain_error + 1e-5).all()
     assert (np.abs(cost.numpy() - np.diag(readout.T @ readout)) <= 5 * cost_error + 1e-5).all()
     assert gain_error.max() < 0.1 * np.diag(readout)[model.graph.degrees() > 0].mean()  # so that it says something
+
+
+@pytest.mark.parametrize("with_own_rows", [True, False], ids=["LightGCN", "SimGCL"])
+def test_the_shipped_number_of_signs_is_enough_where_degrees_are_high(with_own_rows):
+    n_users, n_items, generator = 1200, 800, np.random.default_rng(0)
+    users, items = (torch.from_numpy(side) for side in np.nonzero(generator.random((n_users, n_items)) < 0.1))
+    graph = Graph.from_edges(users, items, n_users, n_items)
+    matrix = dense.graph_adjacency(graph)
+    readout = np.mean([np.linalg.matrix_power(matrix, layer) for layer in range(0 if with_own_rows else 1, 4)], axis=0)
+    weights = torch.from_numpy(readout).float()
+    model = SimpleNamespace(ego_embeddings=lambda: torch.zeros(len(readout), 64), forward=lambda ego, _: weights @ ego, adjacency=None, n_users=n_users)
+    gain, truth = response(model, seeded())[0].double().numpy(), np.diag(readout)
+    assert (gain > 0).mean() > 0.95 and np.median(np.abs(gain / truth - 1)) < 0.2
 
 
 def test_response_of_a_model_without_propagation_is_one(prepared):

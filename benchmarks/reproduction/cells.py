@@ -3,16 +3,18 @@
 import json
 import shlex
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-import yaml
 
+from recbole_unlearn.config import Config, results_settings
 from recbole_unlearn.report import beside, save_json
 
 ROOT = Path(__file__).parents[2]
 SEEDS = (2021, 2022, 2023)
 SCRIPTS = {"case-study": "benchmarks/case_study.py"}  # of a request; others are run_unlearn.py's `forget_type`
+OF_THE_CELL = ("forget_type", "forget_file", "unlearn_methods")  # settings that the cell itself says; the case study sets its own
 BINS = 120
 
 
@@ -65,12 +67,10 @@ class Cell:
 
     @property
     def settings(self):
-        """What the setting's files say, or ``None`` if they are gone, e.g. a user's own that was since deleted."""
-        try:
-            contents = [yaml.safe_load((ROOT / file).read_text(encoding="utf-8")) for file in self._files]
-        except FileNotFoundError:
-            return None
-        return {key: value for content in contents for key, value in (content or {}).items()}
+        """The settings that its results depend on, as all yaml files say today; none if its setting's is gone, e.g. a user's own."""
+        if not (ROOT / self._files[0]).is_file():
+            return {}
+        return {**_settings(self.model, self.dataset, self.method, tuple(self._files)), "seed": self.seed, **dict(self.changes)}
 
 
 def load(folder, cell):
@@ -81,17 +81,26 @@ def load(folder, cell):
         cell (Cell): which.
 
     Returns:
-        dict: what :func:`save` wrote. What another command left under the same name, or
-            the same with other settings in its setting's files, does not count.
+        dict: what :func:`save` wrote. What another cell left under the same name, or the same
+            with other settings, does not count; settings that came or went since make no difference.
     """
     file = Path(folder) / cell.file
-    result = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    same = result.get("command") == _shell(cell) and cell.settings in (result.get("settings"), None)
+    if not file.is_file():
+        return None
+    result = json.loads(file.read_text(encoding="utf-8"))
+    now, then = cell.settings, result["settings"]
+    same = _cell_of(result) == cell and all(now[key] == then[key] for key in now.keys() & then.keys())
     return result if same else None
 
 
+def cells_there(folder):
+    """The cells in a folder of results, in the order of their files; what a killed process has half written is none."""
+    files = sorted(Path(folder).glob("*/*/*/*/[!.]*.json"))
+    return [_cell_of(json.loads(file.read_text(encoding="utf-8"))) for file in files]
+
+
 def save(folder, cell, result):
-    """Write a cell's JSON, whole or not at all: the cell, its command, its setting, and what is left of its run.
+    """Write a cell's JSON, whole or not at all: the cell, its command, and what is left of its run.
 
     Args:
         folder (str): of results.
@@ -100,28 +109,29 @@ def save(folder, cell, result):
     """
     file = Path(folder) / cell.file
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_json(str(file), {"cell": asdict(cell), "command": _shell(cell), "settings": cell.settings, **result})
+    save_json(str(file), {"cell": asdict(cell), "command": shlex.join(["python", *cell.command]), **result})
 
 
 def distil(report_file):
-    """What is kept of a run: its report without all settings (the command and its files tell them), and its scores as histograms.
+    """What is kept of a run: its report without the machine's settings, and its scores as histograms.
 
     Args:
         report_file (str): where its report is, the scores beside it.
 
     Returns:
-        dict: the report's entries but for ``config`` and ``gaps``, and ``scores``: a row's name to its sets of
-        pairs, each ``mean``, ``low`` and ``high`` (ends of the bins) and ``counts``.
+        dict: the report's entries but for ``config`` and ``gaps``; ``settings`` that its results depend on; and ``scores``: a
+        row's name to its sets of pairs, each ``mean``, ``low`` and ``high`` (ends of the bins) and ``counts``.
     """
     report = json.loads(Path(report_file).read_text(encoding="utf-8"))
     kept = {key: value for key, value in report.items() if key not in ("config", "gaps")}
+    settings = {key: value for key, value in results_settings(report["config"]).items() if key not in OF_THE_CELL}
     scores = {}
     if Path(beside(report_file, ".npz")).is_file():
         with np.load(beside(report_file, ".npz")) as arrays:
             for key, values in arrays.items():
                 row, _, pairs = key.rpartition("/")
                 scores.setdefault(row, {})[pairs] = histogram(values)
-    return {**kept, "scores": scores}
+    return {**kept, "settings": settings, "scores": scores}
 
 
 def histogram(values):
@@ -140,5 +150,12 @@ def values_of(histogram):
     return np.repeat(edges[:-1], counts) + width * within / np.repeat(counts, counts)
 
 
-def _shell(cell):
-    return shlex.join(["python", *cell.command])
+def _cell_of(result):
+    return Cell(**{**result["cell"], "changes": tuple(map(tuple, result["cell"]["changes"]))})
+
+
+@cache
+def _settings(model, dataset, method, files):
+    """Of a cell but for its seed and changes; a configuration takes 50 ms to build."""
+    config = Config(model, dataset, [str(ROOT / file) for file in files], {"unlearn_methods": method})
+    return {key: value for key, value in config.results_settings().items() if key not in OF_THE_CELL}

@@ -1,12 +1,12 @@
 """The page that shows everything: which table or figure stands where."""
 
-import json
+from dataclasses import replace
 from pathlib import Path
 
 from recbole_unlearn.checkpoint import write_aside
 from reproduction import figures, tables
-from reproduction.cells import Cell, load
-from reproduction.experiments import EXPERIMENTS, all_cells, bases
+from reproduction.cells import SEEDS, cells_there, load
+from reproduction.experiments import EXPERIMENTS, all_cells, bases, table_2
 
 DRAW = {
     "table 2": tables.table_2,
@@ -71,22 +71,25 @@ def render(folder):
 
 
 def _shown(folder, name):
-    """The usual bases, Table 2 also at the paper's size, and what else was run: Table 2 once Retrain is there, others whole."""
+    """The usual bases, Table 2 also at the paper's size, and what else was run enough for it."""
     usual = bases(name) + (bases(name, requests=["adversarial"], settings=["d128"]) if name == "table 2" else [])
     others = [base for base in _run(folder) if base.request in EXPERIMENTS[name].requests and _enough(folder, name, base)]
     return list(dict.fromkeys(usual + others))
 
 
 def _enough(folder, name, base):
+    """Table 2 once Retrain is there; others once any cell is that Table 2 has not, or all where it has all."""
     cells = EXPERIMENTS[name].cells(base)
-    needed = cells["Retrain"][:1] if name == "table 2" else all_cells(cells)
-    return all(load(folder, cell) is not None for cell in needed)
+    if name == "table 2":
+        return load(folder, cells["Retrain"][0]) is not None
+    shared = set(all_cells(table_2(base)))
+    own = [cell for cell in all_cells(cells) if cell not in shared]
+    return any(load(folder, cell) for cell in own) if own else all(load(folder, cell) for cell in all_cells(cells))
 
 
 def _run(folder):
     """What the cells in a folder were run for."""
-    cells = [json.loads(file.read_text(encoding="utf-8"))["cell"] for file in sorted(Path(folder).glob("*/*/*/*/*.json"))]
-    return dict.fromkeys(Cell(method="", **{key: cell[key] for key in ("dataset", "model", "request", "setting")}) for cell in cells)
+    return dict.fromkeys(replace(cell, method="", seed=SEEDS[0], changes=()) for cell in cells_there(folder))
 
 
 def _tables(folder, name, shown):

@@ -46,17 +46,20 @@ def figure_4(folder, bases, path):
     peaks = {}
     for base in bases:
         rows = summary(folder, experiments.one_seed(base))
-        for (name, stage), row in rows.items():
-            if row["n"] and name != "original":
-                peaks.setdefault(base.dataset, {})[f"{name} {stage}".strip()] = row["peak_memory_mb"]["mean"] / 1024
+        found = {key: row["peak_memory_mb"]["mean"] / 1024 for key, row in rows.items() if row["n"] and key[0] != "original"}
+        if found:
+            peaks[base.dataset] = found
     if not peaks:
         return False
-    drawing = Figure(figsize=(2.0 + 3.6 * len(peaks), 3.8), layout="constrained")
-    for panel, (dataset, bars) in zip(drawing.subplots(1, len(peaks), squeeze=False).flat, peaks.items()):
-        panel.barh(list(bars), list(bars.values()), color=[_colour(name) for name in bars])
-        panel.invert_yaxis()
+    shown = [(name, stage) for name in METHODS for stage in STAGES.get(name, ("",)) if any((name, stage) in found for found in peaks.values())]
+    drawing = Figure(figsize=(2.4 + 2.6 * len(peaks), 3.8), layout="constrained")
+    for panel, (dataset, found) in zip(drawing.subplots(1, len(peaks), squeeze=False, sharey=True).flat, peaks.items()):
+        colours = [COLOURS.get(name, "#999999") for name, _ in shown]
+        panel.barh(range(len(shown)), [found.get(key, math.nan) for key in shown], color=colours)
         panel.set_title(f"{bases[0].model} on {dataset}", fontsize=10)
         panel.set_xlabel("peak memory (GiB)")
+    panel.set_yticks(range(len(shown)), [f"{name} {stage}".strip() for name, stage in shown])
+    panel.invert_yaxis()  # of all panels
     _write(drawing, path)
     return True
 
@@ -190,11 +193,6 @@ def _curve(points, metric, finetuning):
         curve |= {0: rows["zero-shot"][metric] for rows in list(runs.values())[:1] if rows}
     epochs = sorted(curve)
     return epochs, [curve[epoch] for epoch in epochs]
-
-
-def _colour(name):
-    """Of a row, without its stage."""
-    return COLOURS.get(name, COLOURS.get(name.rpartition(" ")[0], "#999999"))
 
 
 def _title(name):

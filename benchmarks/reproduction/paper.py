@@ -1,4 +1,4 @@
-"""The numbers that the paper prints: embeddings of size 128, 1 % adversarial edges, a GPU, its own splits."""
+"""The numbers that the paper prints: embeddings of size 128, adversarial edges, a GPU, its own splits."""
 
 METRICS = ("recall@20", "ndcg@20", "MI-BF", "MI-NG")
 MODELS = ("LightGCN", "SimGCL", "SGL")

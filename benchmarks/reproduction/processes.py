@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from recbole_unlearn.command_line import INTERRUPTED
@@ -62,7 +63,7 @@ def run_here(cells, machine, results):
 
 def run_on_ray(cells, machine, results, address):
     """The same on a running Ray cluster whose machines have this checkout, ``checkpoint_dir`` and
-    ``data_path`` at the same paths; one cell a task.
+    ``data_path`` at the same paths; one cell a task. The first of those with the same original trains it, the others wait.
 
     Args:
         cells, machine, results: see :func:`run_here`.
@@ -83,16 +84,33 @@ def run_on_ray(cells, machine, results, address):
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
 
         @ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)
-        def task(cell):
-            return run(cell, {**machine, **gpus_given()} if gpus else machine)
+        def task(cell, leader):
+            try:
+                return run(cell, {**machine, **gpus_given()} if gpus else machine)
+            except CellFailed as error:
+                return error  # raised, it would fail the cells that wait for it, too
 
-        waiting = {task.remote(cell): cell for cell in cells}
+        waiting, leaders = {}, {}
+        for cell in cells:
+            leader = leaders.get(original_of(cell))
+            submitted = task.remote(cell, leader)
+            leaders.setdefault(original_of(cell), submitted)
+            waiting[submitted] = cell
         while waiting:
             (done,), _ = ray.wait(list(waiting), num_returns=1)
             cell = waiting.pop(done)
             try:
-                save(results, cell, ray.get(done))
+                result = ray.get(done)
             except ray.exceptions.RayError as error:
-                failed[cell] = getattr(error, "cause", error)
+                result = CellFailed(getattr(error, "cause", error))
+            if isinstance(result, CellFailed):
+                failed[cell] = result
+            else:
+                save(results, cell, result)
             print(f"[{len(cells) - len(waiting)}/{len(cells)}] {cell}", flush=True)
     return failed
+
+
+def original_of(cell):
+    """What cells that start from the same original model have in common."""
+    return replace(cell, method="", changes=tuple(change for change in cell.changes if change[0] == "forget_ratio"))

@@ -75,7 +75,7 @@ def table_4(folder, base):
                 _cell(row, "peak_memory_mb", "{:,.0f}".format),
             ]
         )
-    headings = ["", "online s", "times faster than Retrain", "offline s", "requests until the offline seconds are earned back", "peak MB"]
+    headings = ["", "online s", "times faster than Retrain", "offline s", "break-even (requests)", "peak MB"]
     return f"{_markdown(headings, body)}\n\nMachine: {'; '.join(_machines(folder, cells | finetuned))}."
 
 

@@ -3,19 +3,21 @@
 import torch
 
 from recbole_unlearn.data.request import Request
+from recbole_unlearn.graph import Graph
 
 
 def least_likely_edges(table, observed, n_edges, pool, generator, block=1024):
     """Sample nodes, and for each a partner among those it scores lowest.
 
     Users and items are sampled alike (each node at most ``ceil(n_edges / nodes)`` times); a node's partner is drawn
-    uniformly from the ``pool`` share of the other side with the lowest scores that it has no observed edge to.
+    uniformly from the ``pool`` share of the other side with the lowest scores that it has no observed edge to, and none
+    that an earlier round drew.
 
     Args:
         table (torch.Tensor): final embeddings of a model trained on clean data, shape ``(N, d)``.
         observed (Graph): edges that must not be drawn: training, validation and, but for a sweep's requests, test.
         n_edges (int): edges wanted; the result may hold fewer, where draws coincide or a node has no partner left.
-        pool (float): share of the other side to draw from, in [0, 1); 0 takes the least likely itself.
+        pool (float): share of the other side to draw from, in [0, 1); 0 takes the least likely itself, in each round.
         generator (torch.Generator): of the draw.
         block (int): nodes scored at a time; memory is ``O(block * max(n_users, n_items))``.
 
@@ -25,7 +27,7 @@ def least_likely_edges(table, observed, n_edges, pool, generator, block=1024):
     n_users, n_items = observed.n_users, observed.n_items
     nodes = torch.cat([torch.arange(1, n_users), torch.arange(1, n_items) + n_users])  # 0 is padding on both sides
     users, items = table[:n_users], table[n_users:]
-    pairs = [nodes.new_empty(0)]
+    pairs, taken = nodes.new_empty(0), observed
     while n_edges > 0:  # each round draws different nodes; one is enough unless there are more edges than nodes
         drawn = nodes[torch.randperm(len(nodes), generator=generator)][:n_edges]
         rank = torch.rand(len(drawn), generator=generator)
@@ -34,10 +36,11 @@ def least_likely_edges(table, observed, n_edges, pool, generator, block=1024):
             chosen = (drawn < n_users) == is_user
             ids, ranks = drawn[chosen] - (0 if is_user else n_users), rank[chosen]
             for some, some_rank in zip(ids.split(block), ranks.split(block)):
-                partner, exists = _partner_at_rank(near[some] @ far.t(), some, observed, is_user, pool, some_rank)
+                partner, exists = _partner_at_rank(near[some] @ far.t(), some, taken, is_user, pool, some_rank)
                 some, partner = some[exists], partner[exists]
-                pairs.append(some * n_items + partner if is_user else partner * n_items + some)
-    pairs = torch.unique(torch.cat(pairs))
+                pairs = torch.cat([pairs, some * n_items + partner if is_user else partner * n_items + some])
+        pairs = torch.unique(pairs)
+        taken = Graph.union(observed, Graph.from_edges(pairs // n_items, pairs % n_items, n_users, n_items))
     return Request(pairs // n_items, pairs % n_items)
 
 

@@ -12,7 +12,7 @@ from recbole_unlearn.unseen import UnseenScores, inductive_features, propagated_
 
 SPREAD = 0.1  # of the mean second moment, added to all directions: a change cannot hide in nearly empty ones
 TOLERANCE, ITERATIONS = 0.1, 50  # of the conjugate gradient
-N_PROBES = 256
+N_PROBES = 256  # of each side
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,9 @@ def second_moment(embeddings, counts):
 def response(model, generator):
     """How the final embeddings answer to a row: the diagonals of R and of ``R^T R`` for a symmetric readout ``Z = R E``.
 
-    Estimated by random signs in the place of a table (Hutchinson, 1990), whatever the model's ``forward`` is made of.
+    Estimated by random signs in the place of a table (Hutchinson, 1990), whatever the model's ``forward`` is made of. Users and
+    items get them apart: what leads from one side to the other, most of SimGCL's readout, has no part in the gain and
+    would be its noise.
 
     Args:
         model (UnlearnableRecommender): on its training graph.
@@ -217,7 +219,10 @@ def response(model, generator):
     rounds = -(-N_PROBES // ego.shape[1])
     for _ in range(rounds):
         signs = torch.randint(0, 2, ego.shape, generator=generator).to(ego) * 2 - 1
-        answer = model.forward(signs, model.adjacency)
-        gain += (signs * answer).mean(dim=1) / rounds
-        cost += answer.square().mean(dim=1) / rounds
-    return gain, cost
+        of_users, of_items = signs.clone(), signs.clone()
+        of_users[model.n_users :] = of_items[: model.n_users] = 0
+        for some in (of_users, of_items):
+            answer = model.forward(some, model.adjacency)
+            gain += (some * answer).mean(dim=1) / rounds
+            cost += answer.square().mean(dim=1) / rounds
+    return gain.clamp(min=0), cost  # the diagonal of a readout of powers is positive, a noisy estimate of it may not be
