@@ -112,8 +112,8 @@ def _deletion(known, settings):
     requests = settings.pop("forget_file", None)
     if requests is not None and (known.prepare or known.verify):
         raise UsageError(f"--{chosen[0]} applies no requests: leave out --forget_file, or --{chosen[0]} to apply them.")
-    if requests == "" or requests is None and not (known.prepare or known.verify or known.exact):
-        raise UsageError("--checkpoint needs --forget_file=FILE with the requests, or --prepare, --exact or --verify.")
+    if requests == "" or (requests is None and known.dry_run):
+        raise UsageError("--forget_file=FILE is missing, with the requests.")
     named = {"model": known.model, "dataset": known.dataset}
     return {
         "mode": chosen[0] if chosen else "unlearn",
@@ -127,7 +127,7 @@ def _deletion(known, settings):
 
 
 def _serve(mode, checkpoint, requests, config_dict, exact, also, wait_seconds):
-    """One command on the store of a checkpoint; exit code 1 if ``verify`` finds anything."""
+    """One command on the store of a checkpoint; exit code 1 if ``verify`` finds anything, or a new version fails a check."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)  # errors alone go to standard error
     if mode == "prepare":
         logging.info(f"Store: {service.prepare(checkpoint, config_dict).folder}")
@@ -138,9 +138,11 @@ def _serve(mode, checkpoint, requests, config_dict, exact, also, wait_seconds):
         for finding in found.findings:
             logging.warning(f"{finding.file}: {finding.place}")
         logging.info(f"{len(found.files)} files searched, {len(found.findings)} places where something forgotten is left")
+        if found.findings:
+            logging.info("--checkpoint alone finishes requests and removes versions whose quarantine is over; the rest is yours to delete")
         sys.exit(1 if found.findings else 0)
     else:
-        service.unlearn(checkpoint, requests, config_dict, exact, wait_seconds)
+        sys.exit(1 if service.unlearn(checkpoint, requests, config_dict, exact, wait_seconds)["failed_checks"] else 0)
 
 
 def _seeds(text):

@@ -17,6 +17,7 @@ from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.evaluator import register_metrics
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
+from recbole_unlearn.registry import own_yaml
 from recbole_unlearn.validation import check_values
 
 PREFIXES = ("forget_", "unlearn_", "ie_")
@@ -41,6 +42,11 @@ def properties_folder():
     return installed if installed.is_dir() else installed.parent.parent / "properties"
 
 
+def method_yaml(method):
+    """The file of a method's settings: a user's own method has it beside its module."""
+    return own_yaml(METHODS[method]) or properties_folder() / "method" / f"{method}.yaml"
+
+
 def results_settings(settings):
     """The settings that a run's rows depend on: all but the machine's and the deletion store's.
 
@@ -55,7 +61,7 @@ class Config(RecBoleConfig):
     """RecBole's Config for an unlearnable model.
 
     The yaml of the plugin comes after RecBole's own and before the user's, in the order overall, model, each of
-    ``unlearn_methods``, dataset, dataset and model. The command line is parsed by ``run_unlearn.py``, not here, so that tests and
+    ``unlearn_methods``, dataset, dataset and model; that of a model or method of the user's own lies beside its module. The command line is parsed by ``run_unlearn.py``, not here, so that tests and
     workers with arguments of their own can build a Config.
 
     Args:
@@ -137,9 +143,9 @@ class Config(RecBoleConfig):
         super()._load_internal_config_dict(model, model_class, dataset)
         folder = properties_folder()
         self._update_if_there(folder / "overall.yaml")
-        self._update_if_there(folder / "model" / f"{model}.yaml")
+        self._update_if_there(own_yaml(model_class) or folder / "model" / f"{model}.yaml")
         for method in self._chosen_methods():
-            self._update_if_there(folder / "method" / f"{method}.yaml")
+            self._update_if_there(method_yaml(method))
         self._update_if_there(folder / "dataset" / f"{dataset}.yaml")
         self._update_if_there(folder / "dataset" / f"{dataset}-{model}.yaml")
 

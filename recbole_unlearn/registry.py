@@ -1,6 +1,12 @@
 """Names to classes, for backbones and for unlearning methods."""
 
+import inspect
+import sys
+from pathlib import Path
+
 from recbole_unlearn.errors import unknown
+
+LIBRARIES = {"recbole_unlearn", "recbole", "torch", "builtins"}  # all else is the user's own
 
 
 class Registry:
@@ -38,3 +44,32 @@ class Registry:
 
     def __iter__(self):
         return iter(sorted(self._classes))
+
+
+    def own(self, names):
+        """Those of the named classes that a user wrote, a list."""
+        return [self[name] for name in names if _is_own(self[name])]
+
+
+def own_yaml(cls):
+    """Where the settings of a user's class are: ``NAME.yaml`` beside its module. ``None`` of a shipped one, and in an interpreter."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return Path(file).with_name(f"{cls.__name__}.yaml") if file and _is_own(cls) else None
+
+
+def own_sources(cls):
+    """The source of a class and its bases that a user wrote, a list of str: a result is of these, and not of others' names.
+
+    Of a class typed into an interpreter there is none to be had.
+    """
+    sources = []
+    for each in filter(_is_own, cls.__mro__):
+        try:
+            sources.append(inspect.getsource(each))
+        except (OSError, TypeError):
+            sources.append(each.__qualname__)
+    return sources
+
+
+def _is_own(cls):
+    return cls.__module__.partition(".")[0] not in LIBRARIES

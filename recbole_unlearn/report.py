@@ -17,6 +17,9 @@ from recbole_unlearn import figure
 from recbole_unlearn.checkpoint import write_aside
 from recbole_unlearn.comparison import gaps_to_retrain
 from recbole_unlearn.data.request import digest
+from recbole_unlearn.method import METHODS
+from recbole_unlearn.model import MODELS
+from recbole_unlearn.registry import own_sources
 
 PACKAGES = ("recbole-unlearn", "recbole", "torch", "numpy", "scipy", "pandas")
 COLUMNS = {  # heading and number format of a column; others keep their key and have four decimals
@@ -149,6 +152,7 @@ class Report:
         except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError):
             return [], {}
         if not same:
+            getLogger().warning(f"{self.path} is of other settings, data or code and will be replaced; --report_file keeps both")
             return [], {}
         chosen = {"original", *self.config["unlearn_methods"]}
         rows = [read_row(row) for row in stored["results"] if row["method"] in chosen]
@@ -238,9 +242,10 @@ def beside(path, ending):
 
 
 def software_versions(device):
-    """Of the packages, the machine, and a digest of the plugin's own code: other ones give other rows, or other seconds."""
-    sources = sorted(Path(__file__).parent.rglob("*.py"))
-    code = digest(*(source.read_text(encoding="utf-8") for source in sources))
+    """Of the packages, the machine, and a digest of the plugin's code with the user's own classes: others give other rows."""
+    sources = [source.read_text(encoding="utf-8") for source in sorted(Path(__file__).parent.rglob("*.py"))]
+    own = [source for registry in (MODELS, METHODS) for cls in registry.own(registry) for source in own_sources(cls)]
+    code = digest(*sources, *own)
     on_gpu = device.type == "cuda"
     machine = torch.cuda.get_device_name(device) if on_gpu else f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
     packages = {name: version(name) for name in PACKAGES}

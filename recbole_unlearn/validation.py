@@ -28,6 +28,10 @@ def _positive(value):
     return _number(value) and 0 < value < float("inf")
 
 
+def _temperature(value):
+    return _number(value) and 0.03 <= value < float("inf")
+
+
 def _count(value):
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
@@ -64,6 +68,7 @@ RULES = {  # the check and its name: the keys it holds for
     (_share, "a share in (0, 1]"): ["forget_ratio", "unlearn_least_utility", "unlearn_retrain_share"],
     (_fraction, "a share in [0, 1)"): [
         "forget_attack_pool",
+        "drop_ratio",
         "ie_contrast_drop",
         "unlearn_grapheraser_slack",
         "unlearn_ifru_degree_change",
@@ -77,6 +82,10 @@ RULES = {  # the check and its name: the keys it holds for
         "ie_contrast_weight",
         "ie_score_weight",
         "ie_rho",
+        "reg_weight",
+        "simgcl_eps",
+        "simgcl_lambda",
+        "ssl_weight",
         "unlearn_ceu_damping",
         "unlearn_ceu_lambda",
         "unlearn_ceu_sigma",
@@ -89,11 +98,14 @@ RULES = {  # the check and its name: the keys it holds for
         "ie_change_weight",
         "ie_learning_rate",
         "ie_preserving_temperature",
-        "ie_contrast_temperature",
+        "learning_rate",
         "unlearn_ceu_tolerance",
         "unlearn_finetune_learning_rate",
         "unlearn_ifru_tolerance",
         "unlearn_receraser_learning_rate",
+    ],
+    (_temperature, "a number >= 0.03, below which its exponentials vanish"): [
+        "ie_contrast_temperature",
         "simgcl_temperature",
         "ssl_tau",
     ],
@@ -102,6 +114,8 @@ RULES = {  # the check and its name: the keys it holds for
         "train_batch_size",
         "eval_batch_size",
         "embedding_size",
+        "eval_step",
+        "n_layers",
         "forget_attack_epochs",
         "unlearn_negatives",
         "ie_n_layers",
@@ -125,7 +139,7 @@ RULES = {  # the check and its name: the keys it holds for
         "unlearn_sisa_shards",
         "unlearn_sisa_slices",
     ],
-    (_count_or_zero, "a whole number >= 0"): ["unlearn_finetune_epochs", "unlearn_quarantine_versions", "seed"],
+    (_count_or_zero, "a whole number >= 0"): ["unlearn_finetune_epochs", "unlearn_quarantine_versions", "seed", "stopping_step"],
     (_seed, "a whole number >= 0 or empty"): ["forget_seed"],
     (_count_or_empty, "a whole number >= 1 or empty"): ["unlearn_shard_batch_size", "unlearn_shard_workers"],
     (_scale, "a number > 0 or auto"): ["unlearn_gif_scale"],

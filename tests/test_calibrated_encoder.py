@@ -304,7 +304,7 @@ def test_pairs_with_an_end_that_leaves_do_not_matter_and_it_stays(fitted):
 def test_whatever_is_kept_in_a_file_revises_alike(fitted, tmp_path):
     run = fitted()
     checkpoint.save(tmp_path / "encoder.pth", run.encoder.to_plain())
-    again = CalibratedEncoder.from_plain(checkpoint.load(tmp_path / "encoder.pth"))
+    again = CalibratedEncoder.from_plain(checkpoint.load(tmp_path / "encoder.pth"), run.encoder.weight, run.encoder.passes)
     first, second = (encoder(run.original, run.remaining, run.request) for encoder in (run.encoder, again))
     for name in ("ego", "targets", "matters"):
         assert torch.equal(getattr(first, name), getattr(second, name)), name

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -147,3 +148,16 @@ def test_a_study_from_end_to_end(study, configure):
 def test_twice_is_the_same(study):
     first, second = study("first"), study("second")
     assert first["cases"] == second["cases"] and first["data"] == second["data"]
+
+
+def test_models_of_another_run_are_refused(study, settings, monkeypatch, capsys):
+    def run_unlearn(model, dataset, files, given):
+        case_study_runs(model, dataset, files, {**given, "epochs": 2})
+
+    case_study_runs = case_study.run_unlearn
+    monkeypatch.setattr(case_study, "run_unlearn", run_unlearn)  # as one started meanwhile does, which writes the same files
+    with pytest.raises(SystemExit) as end:
+        study("saved")
+    assert end.value.code == 2
+    assert re.match("case_study: 'saved/original-LightGCN-tiny-file-7.pth' is of another run, .*\n$", capsys.readouterr().err)
+    assert "cases" not in json.loads(Path("saved/report.json").read_text())

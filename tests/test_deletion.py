@@ -182,6 +182,40 @@ def test_receipts(store, path):
     assert first["rows"][2]["hash"] in page and f"{n_named} interactions" in page
 
 
+def test_a_failed_check_is_told(store, path, caplog):
+    sure = service.unlearn(path, [pairs("r1", PAIR)], {"unlearn_least_utility": 0.01})
+    assert sure["failed_checks"] == [] and "fails a check" not in caplog.text
+    rest = {"unlearn_least_utility": 1}
+    failed = service.unlearn(path, [user(f"l{i}", f"u{i}") for i in range(1, 15)], rest)
+    assert failed["failed_checks"] == [check["name"] for check in failed["receipts"]["l1"]["checks"] if not check["passed"]] != []
+    assert "Version 3 fails a check (see its receipts): NDCG@" in caplog.text
+    assert service.unlearn(path, [user("l1", "u1")], rest)["failed_checks"] == [], "told once"
+    write_atomic(Path("requests.inter").absolute(), [(f"u{i}", "") for i in range(15, 29)])
+    code, out, _ = as_typed(f"--checkpoint={path}", "--forget_file=requests.inter", "--unlearn_least_utility=1")
+    assert code == 1 and "Version 4 fails a check" in out
+
+
+def test_settings_of_the_revision_are_those_given(store, path):
+    _, before, _ = load_model(str(current(path) / "model.pth"))
+    request, moved = pairs("r1", *data_of(current(path))["train"][::10]), []
+    for passes in (1, 3):
+        other = Path(shutil.copytree("saved", f"passes-{passes}", symlinks=True), "X.pth")
+        service.unlearn(other, [request], {"ie_passes": passes})
+        config, model, _ = load_model(str(current(other) / "model.pth"))
+        assert config["ie_passes"] == passes
+        moved.append(model.ego_embeddings() - before.ego_embeddings())
+    assert not torch.equal(*moved)
+
+
+def test_the_checkpoint_alone_finishes_requests_and_ends_quarantine(store, path):
+    service.unlearn(path, [user("r1", "u17")], {"unlearn_quarantine_days": 0})
+    with store.locked(0):
+        store.submit([user("r2", "u18")])
+    code, out, _ = as_typed(f"--checkpoint={path}")
+    assert code == 0 and "r2: forgotten" in out and store.counts()["pending"] == 0
+    assert version_numbers(path) == [3]
+
+
 def test_a_missing_receipt_is_written_again(store, path):
     service.unlearn(path, [user("r1", "u17")])
     before = contents(store.folder)
@@ -307,7 +341,7 @@ def test_drift_recommends_retraining(store, path, caplog):
         drift = service.unlearn(path, [pairs(f"r{number}", next(pair))], limits)["receipts"][f"r{number}"]["drift"]
         assert (drift["requests"], drift["interactions"]) == (number, number)
         assert drift["recommend_retraining"] == (number == 3) == ("Retraining is due" in caplog.text)
-    assert drift["reason"] == "3 requests" and "use --exact" in caplog.text
+    assert drift["reason"] == "3 requests" and "use --exact, without --forget_file" in caplog.text
     assert service.unlearn(path, exact=True)["version"] == 5 and store.current().details["trained_on"] == 397
     for share, due in ((0.01, False), (0.003, True)):  # of one in 397, then two
         limits = {**limits, "unlearn_retrain_share": share}

@@ -1,4 +1,4 @@
-"""The paper's tables and figures: cells run and kept, what they are made of, and the page that shows them."""
+"""The command that runs the cells of the paper's tables and figures, and keeps what is left of each."""
 
 import json
 import math
@@ -7,32 +7,23 @@ import re
 import shlex
 import subprocess
 import sys
-import zlib
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import yaml
-from matplotlib.figure import Figure
+from reproduced import left_by, report_of, tables_of, usual_cells
+from test_report import PNG
 
 import reproduce
 from recbole_unlearn import command_line
-from recbole_unlearn.config import Config, properties_folder
-from recbole_unlearn.errors import UsageError
-from recbole_unlearn.method import METHODS
+from recbole_unlearn.config import Config
 from recbole_unlearn.report import label, save_json
-from reproduction import experiments, figures, paper
-from reproduction.cells import ROOT, SEEDS, Cell, histogram, load, save, values_of
-from reproduction.document import bases, render
-from reproduction.experiments import EXPERIMENTS, PAPERS_ENCODER, STAGES, all_cells
-from reproduction.summary import summary
-from test_report import PNG
+from reproduction import experiments
+from reproduction.cells import ROOT, Cell, load, save
+from reproduction.experiments import PAPERS_ENCODER
 
 TABLE_2 = ("--table=2", "--dataset=tiny", "--model=LightGCN", "--request=random")
-SIZES = {"ml-100k": 80_000, "ml-1m": 800_000, "gowalla": 820_000, "yelp2018": 1_240_000}
 
 
 @pytest.fixture
@@ -73,10 +64,11 @@ def here(command, cwd):
 
 def pretended(command, cwd):
     """``subprocess.run`` that leaves a report of no training."""
-    given = dict(argument[2:].split("=", 1) for argument in command[2:])
-    cell = Cell(given["dataset"], given["model"], given["unlearn_methods"], given["forget_type"], int(given["seed"]))
-    report = {key: value for key, value in left_by(cell).items() if key != "scores"}
-    save_json(given["report_file"], {**report, "config": {"data_path": given["data_path"]}, "gaps": []})
+    given = command_line.parse(command[2:])
+    config = Config(given["model"], given["dataset"], [cwd / file for file in given["config_file_list"]], given["config_dict"])
+    (method,) = config["unlearn_methods"]
+    cell = Cell(config["dataset"], config["model"], method, config["forget_type"], config["seed"])
+    save_json(config["report_file"], {**report_of(cell), "config": config.as_dict(), "gaps": []})
     return SimpleNamespace(returncode=0)
 
 
@@ -90,47 +82,6 @@ def commands(monkeypatch):
         return told
 
     return listen
-
-
-def row(method, stage="", **changes):
-    metrics = {"recall@20": 0.2, "ndcg@20": 0.3, "MI-BF": 2.0, "MI-NG": 1.5, "AUC_FN": 0.6, "AUC_FT": 0.4}
-    return {"method": method, "stage": stage, **metrics, "offline_seconds": 3.0, "online_seconds": 2.0, "peak_memory_mb": 512.0, **changes}
-
-
-def left_by(cell, *rows):
-    """What a run might have left: these rows, or the original's and one for each stage, better with each seed."""
-    stages = STAGES.get(cell.method, ("",))
-    rows = rows or (row("original", **{"MI-BF": 1.0}), *(row(cell.method, stage, **{"ndcg@20": 0.3 + (cell.seed - SEEDS[0]) / 100}) for stage in stages))
-    generator = np.random.default_rng(zlib.crc32(str(cell).encode()))
-    sets = ("forget", "negative", "test")
-    result = {
-        "model": cell.model,
-        "dataset": cell.dataset,
-        "seed": cell.seed,
-        "data": f"of seed {cell.seed}",
-        "interactions": {"training": SIZES.get(cell.dataset, 320)},
-        "forget": {"type": cell.request},
-        "versions": {"machine": "some machine"},
-        "results": list(rows),
-        "scores": {label(each): {pairs: histogram(generator.normal(size=50)) for pairs in sets} for each in rows},
-    }
-    if cell.request == "case-study":
-        groups = ("forgotten", "kept, alike")
-        result["cases"] = {case: {group: {model: 0.5 for model in figures.MODELS} for group in groups} for case in ("one", "ten")}
-    return result
-
-
-def tables_of(page):
-    """A section and a title to a table: its rows' names to columns to text."""
-    found, section = {}, ""
-    blocks = [block.strip() for block in page.read_text(encoding="utf-8").split("\n\n")]
-    for title, block in zip(blocks, blocks[1:]):
-        if title.startswith("## "):
-            section = title[3:].partition(":")[0]
-        if block.startswith("|"):
-            headings, _, *lines = [line[2:-2].split(" | ") for line in block.splitlines()]
-            found[section, title.strip("*:")] = {name: dict(zip(headings[1:], texts, strict=True)) for name, *texts in lines}
-    return found
 
 
 def test_a_table_from_end_to_end(start, commands, setting, tmp_path, data_path, capsys):
@@ -150,7 +101,7 @@ def test_a_table_from_end_to_end(start, commands, setting, tmp_path, data_path, 
         assert (python, script, arguments) == ("python", "run_unlearn.py", expected + ([f"--{change}"] if change else []))
         text = text.replace(relative, "")
         assert not any(path in text for path in (str(tmp_path), data_path, str(ROOT), sys.prefix, '"/')), "nothing of this machine"
-        assert "config" not in result and result["forget"]["n_interactions"] == 3
+        assert "config" not in result and result["forget"]["n_interactions"] == 3 and result["settings"]["epochs"] == 4
 
         sizes = {"forget": 3, "negative": 200, "test": result["interactions"]["test"]}
         assert set(result["scores"]) == {label(each) for each in result["results"]}
@@ -232,15 +183,20 @@ def test_the_case_study_runs_in_a_process_of_its_own(start, settings, tmp_path, 
 
 
 def test_on_a_running_cluster(places, ray_cluster):
-    asked = ["--table=2", "--dataset=tiny,absent", "--model=LightGCN", "--request=random", "--method=Retrain", f"--ray_address={ray_cluster}"]
+    asked = ["--table=2", "--dataset=absent,tiny", "--model=LightGCN", "--request=random", "--method=Retrain,DropEdges", f"--ray_address={ray_cluster}"]
     command = [sys.executable, reproduce.__file__, *places, *asked]
     process = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert process.returncode == 1, process.stderr
     errors = [line for line in process.stderr.splitlines() if line.startswith("reproduce: ")]
-    assert errors == ["reproduce: settings/absent/LightGCN/random/Retrain-2021 failed: exit code 2"]
-    done = load("results", Cell("tiny", "LightGCN", "Retrain", "random", setting=os.path.relpath("settings.yaml", ROOT)))
-    assert done["forget"]["n_interactions"] == 3 and done["results"][-1]["recall@20"] > 0 and "Retrain" in done["scores"]
-    assert "Page: results/README.md" in process.stdout.splitlines()
+    failed = [f"reproduce: settings/absent/LightGCN/random/{method}-2021 failed: exit code 2" for method in ("Retrain", "DropEdges")]
+    assert errors == failed, "the second is run though it waited for the first"
+    for method in ("Retrain", "DropEdges"):
+        done = load("results", Cell("tiny", "LightGCN", method, "random", setting=os.path.relpath("settings.yaml", ROOT)))
+        assert done["forget"]["n_interactions"] == 3 and done["results"][-1]["recall@20"] > 0 and method in done["scores"]
+    lines = process.stdout.splitlines()
+    ended = [line.partition("] ")[2] for line in lines if re.match(r"\[\d/4\] ", line)]
+    assert len(ended) == 4 and [name.rpartition("/")[2] for name in ended if "/tiny/" in name] == ["Retrain-2021", "DropEdges-2021"]
+    assert "Page: results/README.md" in lines
 
 
 def test_no_cluster_is_told_in_one_line(start, capsys):
@@ -263,6 +219,9 @@ def test_no_cluster_is_told_in_one_line(start, capsys):
         ([], "Say what: --table=2, --figure=5, --all or --render; see --help"),
         (["--dataset=ml-1m"], "Say what: "),
         (["--render", "--list"], "Say what: "),
+        (["--all", "--table=9"], "--all is all tables, figures and requests: leave out --table, --figure and --request"),
+        (["--all", "--figure=5"], "--all is all tables, figures and requests"),
+        (["--all", "--request=user"], "--all is all tables, figures and requests"),
         (["--tabel=2"], "Unrecognized arguments: --tabel=2"),
         (["--table=5", "--request=random"], "Only Table 2 has several requests: leave out --request"),
         (["--figure=6", "--method=GIF"], "No cell of these tables and figures is of this --method and --seed"),
@@ -298,325 +257,37 @@ def test_all_is_all_cells_and_render_runs_none(settings, commands, capsys):
     commands(lambda command, cwd: pytest.fail("a cell is run"))
     assert reproduce.main(["--all", "--list", "--results=results"]) == 0
     listed = capsys.readouterr().out.splitlines()
-    usual = all_cells([experiment.cells(base) for name, experiment in EXPERIMENTS.items() for base in bases(name)])
-    usual.sort(key=lambda cell: cell.seed)
+    usual = sorted(usual_cells(), key=lambda cell: cell.seed)
     assert listed == [f"missing {cell}" for cell in usual] and len(listed) == len(set(listed)) > 300
     assert reproduce.main(["--render", "--results=results"]) == 0
     assert capsys.readouterr().out == "Page: results/README.md\n"
 
 
-@pytest.mark.parametrize("model, gaps", [("LightGCN", (0.41, 0.38)), ("SimGCL", (0.67, 0.52)), ("SGL", (0.40, 0.19))])
-def test_the_papers_own_gaps_on_ml_1m(model, gaps):
-    retrain, unlearned = (paper.table_2("ml-1m", model, method) for method in ("Retrain", "UnlearnRec"))
-    assert tuple(round(abs(math.log(unlearned[metric] / retrain[metric])), 2) for metric in ("MI-BF", "MI-NG")) == gaps
-
-
-def test_the_paper_has_no_number_of_other_rows():
-    assert paper.table_2("ml-1m", "LightGCN", "IFRU") == paper.table_2("ml-100k", "LightGCN", "GIF") == paper.table_2("ml-1m", "BPR", "GIF") == {}
-    assert paper.table_3("ml-1m", "SimGCL", "L_S") == paper.table_3("ml-1m", "SGL", "L_U") == paper.table_5(0.04) == {}
-    assert paper.table_4("ml-1m", "DropEdges") is None and paper.table_4("ml-100k", "GIF") is None
-    assert paper.table_3("ml-1m", "SimGCL", "nothing") == paper.table_2("ml-1m", "SimGCL", "UnlearnRec"), "the same row, printed twice"
-
-
-def base_of(name):
-    return bases(name)[0]
-
-
-def cell_of(method="UnlearnRec", *changes, **others):
-    return Cell("ml-1m", "LightGCN", method, changes=changes, **others)
-
-
-def test_shipped_settings_are_those_of_properties():
-    found = {}
-    for file in properties_folder().rglob("*.yaml"):
-        for key, value in (yaml.safe_load(file.read_text()) or {}).items():
-            found.setdefault(key, set()).add(str(value))
-    assert {key: found[key] for key in experiments.SHIPPED} == {key: {str(value)} for key, value in experiments.SHIPPED.items()}
-
-
-def test_the_same_run_is_one_cell_wherever_it_is_used():
-    table_2 = experiments.table_2(base_of("table 2"))
-    shipped, papers = cell_of(), cell_of("UnlearnRec", ("ie_target", "negative"))
-    assert table_2["UnlearnRec"][0] == shipped and table_2[PAPERS_ENCODER][0] == papers
-    assert experiments.table_5(base_of("table 5"))[0.01] == {"Retrain": [cell_of("Retrain")], PAPERS_ENCODER: [papers], "UnlearnRec": [shipped]}
-    table_4 = experiments.table_4(base_of("table 4"))
-    assert table_4["UnlearnRec"][1] == [shipped] and table_4[PAPERS_ENCODER][1] == [papers]
-    figure_5 = experiments.figure_5(base_of("figure 5"))
-    assert figure_5["pre-training"][10] == figure_5[PAPERS_ENCODER][1] == papers and figure_5["UnlearnRec"][1] == shipped
-    assert figure_5["Retrain"][0] == cell_of("Retrain")
-    assert experiments.table_3(base_of("table 3"))["nothing"] == [replace(papers, model="SimGCL")]
-
-
-def test_other_runs_are_other_cells():
-    cells = all_cells([experiment.cells(base) for name, experiment in EXPERIMENTS.items() for base in bases(name)])
-    assert len({cell.file for cell in cells}) == len(cells) == len({tuple(cell.command) for cell in cells})
-
-
-def test_every_method_is_a_row_of_table_2():
-    shipped = {name for name in METHODS if METHODS[name].__module__.startswith("recbole_unlearn.")}
-    assert {method for method, _ in experiments.METHODS.values()} == shipped
-
-
-def test_several_seeds_are_of_the_papers_request():
-    base = base_of("table 2")
-    assert base.request == "adversarial" and [cell.seed for cell in experiments.table_2(base)["Retrain"]] == list(SEEDS)
-    assert all(len(cells) == 1 for cells in experiments.table_2(replace(base, request="user")).values())
-
-
-@cache
-def accept(*arguments):
-    parsed = command_line.parse(arguments)
-    return Config(parsed["model"], parsed["dataset"], parsed["config_file_list"], {**parsed["config_dict"], "gpu_id": ""})
-
-
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_command_is_accepted(name, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    for cell in all_cells([EXPERIMENTS[name].cells(replace(base, dataset="ml-100k")) for base in bases(name)]):
-        script, *arguments = replace(cell, seed=1).command
-        assert (ROOT / script).is_file()
-        config = accept(*arguments)
-        assert config["embedding_size"] == 64 and config["seed"] == 1 and config["n_layers"] == 3
-        assert {key: config[key] for key, _ in cell.changes} == dict(cell.changes)
-        if cell.request != "case-study":
-            assert config["forget_type"] == cell.request and config["unlearn_methods"] == [cell.method]
-
-
-def test_the_papers_setting_is_chosen_by_name():
-    cell = cell_of(setting="d128")
-    assert "--config_files=properties/setting/d128.yaml" in cell.command and str(cell).startswith("d128/ml-1m/")
-
-
-def test_what_suits_a_backbone_follows_its_setting(tmp_path):
-    for name in ("mine", "mine-SGL", "mine-BPR"):
-        (tmp_path / f"{name}.yaml").write_text("epochs: 1\n")
-    folder = os.path.relpath(tmp_path, ROOT)
-    shared, both = (replace(cell_of(setting=f"{folder}/mine.yaml"), model=model).command for model in ("LightGCN", "SGL"))
-    assert f"--config_files={folder}/mine.yaml" in shared and f"--config_files={folder}/mine.yaml {folder}/mine-SGL.yaml" in both
+def test_what_a_killed_process_has_half_written_is_not_drawn(settings, capsys):
+    cell = Cell("ml-1m", "LightGCN", "GIF")
+    save("results", cell, left_by(cell))
+    Path("results", cell.file).with_name(".123-CEU-2021.json").write_text('{"cell": {', encoding="utf-8")
+    assert reproduce.main(["--render", "--results=results"]) == 0
+    shown = tables_of(Path("results", "README.md"))["Table 2", "LightGCN on ml-1m, adversarial edges, d64"]
+    assert shown["GIF"]["Recall@20"].startswith("0.2000") and shown["CEU"]["Recall@20"].startswith("not run")
 
 
 @pytest.mark.parametrize(
-    "name, content, told",
+    "contents, told",
     [
-        ("d64.yaml", "epochs: 1", "has the name of a shipped one"),
-        ("my own.yaml", "epochs: 1", "no blanks in the path"),
-        ("mine.yaml", "epochs: 1\nie_epochs: 2\nforget_ratio: 0.1", "sets forget_ratio, ie_epochs, which the tables vary"),
+        ({"d64.yaml": "epochs: 1"}, "Setting 'd64.yaml' has the name of a shipped one"),
+        ({"my own.yaml": "epochs: 1"}, "Setting 'my own.yaml': RecBole takes no blanks in the path"),
+        ({"mine.yaml": "epochs: 1\nie_epochs: 2\nforget_ratio: 0.1"}, "Setting 'mine.yaml' sets forget_ratio, ie_epochs, which the tables vary"),
+        ({"mine.yaml": "ie_target: negative"}, "Setting 'mine.yaml' sets ie_target, which the tables vary"),
+        ({"mine.yaml": "epochs: 1", "mine-SGL.yaml": "ie_target: negative"}, "Setting 'mine-SGL.yaml' sets ie_target, which the tables vary"),
+        ({"mine.yaml": "epochs: [1"}, "Setting 'mine.yaml' is not valid yaml: "),
+        ({"mine.yaml": "epochs: 1", "mine-SGL.yaml": "epochs: [1"}, "Setting 'mine-SGL.yaml' is not valid yaml: "),
     ],
 )
-def test_a_setting_whose_results_would_be_taken_for_others_is_refused(settings, commands, tmp_path, capsys, name, content, told):
+def test_a_setting_that_would_break_or_mislead_is_refused(settings, commands, capsys, contents, told):
     commands(lambda command, cwd: pytest.fail("a cell is run"))
-    (tmp_path / name).write_text(content)
-    assert reproduce.main(["--table=2", f"--setting={name}", "--results=results"]) == 2
-    assert told in capsys.readouterr().err
-
-
-def test_a_histogram_keeps_number_and_mean():
-    values = np.random.default_rng(0).normal(3, 2, size=1000).astype(np.float32)
-    kept = json.loads(json.dumps(histogram(values)))
-    back = values_of(kept)
-    width = (kept["high"] - kept["low"]) / len(kept["counts"])
-    assert kept["mean"] == pytest.approx(values.mean()) and len(back) == sum(kept["counts"]) == 1000
-    assert abs(back - np.sort(values)).max() <= width + 1e-6 and abs(back.mean() - values.mean()) < width
-    assert (kept["low"], kept["high"]) == (pytest.approx(values.min()), pytest.approx(values.max()))
-
-
-@pytest.mark.parametrize("values", [[], [1.5], [2.0, 2.0]])
-def test_a_histogram_of_few_or_equal_values(values):
-    kept = json.loads(json.dumps(histogram(np.array(values)), allow_nan=False))
-    assert sum(kept["counts"]) == len(values) and kept["mean"] == (values[0] if values else None)
-    assert values_of(kept) == pytest.approx(values, abs=(kept["high"] - kept["low"]) / len(kept["counts"]))
-
-
-def metrics(mi_bf, ndcg=0.3, online=2.0):
-    return {"MI-BF": mi_bf, "ndcg@20": ndcg, "online_seconds": online}
-
-
-def test_gaps_are_to_retrain_of_the_same_seed(tmp_path):
-    pairs = {2021: (4.0, 8.0), 2022: (20.0, 10.0)}  # UnlearnRec's, Retrain's
-    for seed, (unlearned, retrained) in pairs.items():
-        save(tmp_path, cell_of(seed=seed), left_by(cell_of(), row("original", ndcg=0), row("UnlearnRec", "zero-shot", **metrics(unlearned))) | {"seed": seed})
-        save(tmp_path, cell_of("Retrain", seed=seed), left_by(cell_of(), row("original"), row("Retrain", **metrics(retrained, online=seed))) | {"seed": seed})
-    rows = summary(tmp_path, {name: [cell_of(method, seed=seed) for seed in SEEDS] for name, method in (("ours", "UnlearnRec"), ("Retrain", "Retrain"))})
-    assert set(rows) == {("original", ""), ("ours", "zero-shot"), ("Retrain", "")} and rows["original", ""]["n"] == 2
-    ours = rows["ours", "zero-shot"]
-    assert ours["n"] == 2 and ours["MI-BF"] == {"mean": 12, "sd": pytest.approx(16 / math.sqrt(2))}
-    assert ours["MI-BF_gap"] == {"mean": pytest.approx(math.log(2)), "sd": pytest.approx(0, abs=1e-9)}, "8 / 4 and 20 / 10, not 15 / 12"
-    assert ours["speed_up"]["mean"] == pytest.approx((2021 + 2022) / 2 / 2)
-    assert summary(tmp_path, {"GIF": [cell_of("GIF")]}) == {}
-
-
-@pytest.fixture
-def kept(tmp_path):
-    """Keep a cell of Table 2 and get its table: ``kept("GIF", row(...))``."""
-
-    def keep(method, *rows):
-        save(tmp_path, cell_of(method), left_by(cell_of(method), *rows))
-        return tables_of(render(tmp_path))["Table 2", "LightGCN on ml-1m, adversarial edges, d64"]
-
-    return keep
-
-
-NO_RESULT = {"method": "GIF", "stage": "", "offline_seconds": 0.0, "online_seconds": None, "peak_memory_mb": None, "details": {"no result": "it exploded"}}
-
-
-def test_no_result_and_not_run_are_told_apart(kept):
-    shown = kept("GIF", row("original"), NO_RESULT)
-    assert shown["GIF"]["Recall@20"] == "no result (0.2111)" and shown["GIF"]["seeds"] == "0"
-    assert shown["CEU"]["Recall@20"] == "not run (0.2219)" and shown["CEU"]["seeds"] == ""
-    assert shown["IFRU"]["Recall@20"] == "not run" and shown["original"]["Recall@20"] == "0.2000"
-
-
-def test_cells_of_other_interactions_are_not_compared(tmp_path):
-    retrain, gif = cell_of("Retrain"), cell_of("GIF")
-    save(tmp_path, retrain, left_by(retrain))
-    save(tmp_path, gif, {**left_by(gif), "data": "another request"})
-    with pytest.raises(UsageError, match="GIF-2021 is of other interactions"):
-        summary(tmp_path, {"Retrain": [retrain], "GIF": [gif]})
-
-
-def test_what_another_command_left_does_not_count(tmp_path):
-    cell = cell_of("GIF")
-    save(tmp_path, cell, {**left_by(cell), "command": "python run_unlearn.py --model=LightGCN"})
-    assert load(tmp_path, cell) is None
-
-
-def test_what_other_settings_left_does_not_count(tmp_path, settings):
-    Path("mine.yaml").write_text("embedding_size: 8\n", encoding="utf-8")
-    cell = replace(cell_of("GIF"), setting=os.path.relpath("mine.yaml", ROOT))
-    save(tmp_path, cell, left_by(cell))
-    assert load(tmp_path, cell)["settings"] == {"embedding_size": 8}
-    Path("mine.yaml").write_text("embedding_size: 8  # as before\n", encoding="utf-8")
-    assert load(tmp_path, cell) is not None
-    Path("mine-LightGCN.yaml").write_text("embedding_size: 16\n", encoding="utf-8")
-    assert load(tmp_path, cell) is None
-    Path("mine-LightGCN.yaml").unlink()
-    Path("mine.yaml").unlink()
-    assert load(tmp_path, cell) is not None, "the page shows what was run elsewhere"
-
-
-@pytest.mark.parametrize("setting, size", [("d64", 64), ("d128", 128)])
-@pytest.mark.parametrize("model", experiments.MODELS)
-def test_the_papers_sizes_and_split(settings, monkeypatch, setting, size, model):
-    cell = Cell("ml-1m", model, "Retrain", setting=setting)
-    files = next(argument for argument in cell.command if argument.startswith("--config_files=")).partition("=")[2].split()
-    monkeypatch.chdir(ROOT)
-    config = Config(model, "ml-1m", files, {"gpu_id": ""})
-    assert (config["embedding_size"], config["n_layers"]) == (size, 3) and config["eval_args"]["split"] == {"RS": [0.79, 0.01, 0.2]}
-    assert len(files) == (2 if setting == "d64" else 1) and (config["train_batch_size"] > 8192) == (setting == "d64")
-
-
-@pytest.mark.parametrize("stages", [("zero-shot",), ()])
-def test_unlearnrec_without_a_result_leaves_the_page_whole(kept, stages):
-    kept("Retrain")
-    shown = kept("UnlearnRec", *(row("UnlearnRec", stage) for stage in stages), {**NO_RESULT, "method": "UnlearnRec"})
-    assert shown["UnlearnRec fine-tuned"]["Recall@20"].startswith("no result")
-
-
-def test_an_undefined_number_is_shown_empty(kept):
-    kept("Retrain")
-    shown = kept("GIF", row("GIF", **{"MI-BF": None}))
-    assert (shown["GIF"]["MI-BF"], shown["GIF"]["gap MI-BF"]) == ("(1.04)", "(2.24)") and shown["GIF"]["MI-NG"] == "1.50 (0.94)"
-
-
-def test_retrain_has_no_gaps_to_itself(kept):
-    assert kept("Retrain")["Retrain"]["gap MI-BF"] == ""
-
-
-@pytest.fixture(scope="module")
-def everything(tmp_path_factory):
-    """The page of all cells of all tables and figures as they usually are."""
-    folder = tmp_path_factory.mktemp("everything")
-    for cell in all_cells([experiment.cells(base) for name, experiment in EXPERIMENTS.items() for base in bases(name)]):
-        result = left_by(cell)
-        save(folder, cell, result if cell.method == "Retrain" else {**result, "scores": {}})  # fewer panels to draw
-    return render(folder)
-
-
-def test_the_page_shows_all_that_was_run(everything):
-    text = everything.read_text(encoding="utf-8")
-    (not_run,) = re.findall(r"^Not run: (.*)\.$", text, flags=re.MULTILINE)
-    expected = [f"{model} on {dataset}, adversarial edges, d128" for dataset in experiments.DATASETS for model in experiments.MODELS]
-    assert not_run.split("; ") == expected
-    shown = tables_of(everything)
-    assert len(shown) == 3 * 9 + 2 + 3 + 1 and not any("not run" in cell for table in shown.values() for line in table.values() for cell in line.values())
-
-
-def test_every_picture_of_the_page_is_there(everything):
-    pictures = re.findall(r"!\[(.*)\]\((.*)\)", everything.read_text(encoding="utf-8"))
-    assert len(pictures) == len({path for _, path in pictures}) == 9 + 3 + 3 + 1 + 1 + 3
-    assert all((everything.parent / path).read_bytes().startswith(PNG) for _, path in pictures)
-    assert ("Figure 4: memory, d64, LightGCN", "figures/figure-4-d64-LightGCN.png") in pictures
-
-
-@pytest.mark.parametrize("dataset", experiments.DATASETS)
-@pytest.mark.parametrize("model", experiments.MODELS)
-def test_table_2_has_the_papers_number_behind_ours(everything, model, dataset):
-    shown = tables_of(everything)["Table 2", f"{model} on {dataset}, adversarial edges, d64"]
-    for name, several in (("GIF", False), ("Retrain", True), ("UnlearnRec fine-tuned", True), (f"{PAPERS_ENCODER} fine-tuned", True)):
-        printed = paper.table_2(dataset, model, "UnlearnRec" if "UnlearnRec" in name else name)
-        ours = "0.3100 ± 0.0100" if several else "0.3000"
-        assert shown[name]["NDCG@20"] == f"{ours} ({printed['ndcg@20']:.4f})" and shown[name]["MI-BF"].endswith(f" ({printed['MI-BF']:.2f})")
-        assert shown[name]["seeds"] == ("3" if several else "1")
-    assert not any("(" in cell for name in ("IFRU", "DropEdges", "UnlearnRec zero-shot", "original") for cell in shown[name].values())
-    other = tables_of(everything)["Table 2", f"{model} on {dataset}, users, d64"]
-    assert not any("(" in cell for line in other.values() for cell in line.values()), "the paper has one request"
-
-
-def test_the_other_tables_have_the_papers_number_behind_ours(everything):
-    shown = tables_of(everything)
-    assert shown["Table 2", "SimGCL on ml-1m, adversarial edges, d64"]["UnlearnRec fine-tuned"]["gap MI-BF"].endswith(" (0.67)")
-    table_3 = shown["Table 3", "SimGCL on gowalla, adversarial edges, d64"]
-    assert table_3["without L_P and L_S"]["Recall@20"] == "0.2000 (0.1711)" and table_3["without L_P"]["Recall@20"] == "0.2000" and table_3["without fine-tuning"]["MI-BF"] == "2.00 (3.32)"
-    assert table_3["without L_S"]["Recall@20"] == "0.2000" and table_3["Retrain"]["MI-BF"] == "2.00 (15.43)"
-    table_4 = shown["Table 4", "LightGCN on ml-1m, adversarial edges, d64"]
-    assert table_4["UnlearnRec, 2 epochs"]["online s"] == "2 (14.2)" and table_4["UnlearnRec, 1 epoch"]["times faster than Retrain"] == "1 (172)"
-    assert table_4["UnlearnRec zero-shot"]["online s"] == "2 (0.312)" and table_4["IFRU"]["offline s"] == "3"
-    assert everything.read_text(encoding="utf-8").count("Machine: some machine.") == 3, "one a dataset"
-    table_5 = shown["Table 5", "LightGCN on ml-1m, adversarial edges, d64"]
-    assert table_5["0.75% UnlearnRec"]["MI-NG"] == "1.50 (1.04)" and table_5["2.00% Retrain"]["MI-NG"] == "1.50"
-
-
-def test_exponent_of_a_power_law():
-    sizes = [1e4, 3e5, 2e6]
-    assert figures.exponent(sizes, [5 * size**1.25 for size in sizes]) == pytest.approx(1.25)
-    assert math.isnan(figures.exponent([100], [3.0])) and math.isnan(figures.exponent([100, 100], [3.0, 4.0]))
-
-
-def test_costs_come_by_size_of_what_was_run(everything):
-    costs = figures.costs_by_size(everything.parent, [Cell(dataset, "LightGCN", "") for dataset in ("gowalla", "absent", "ml-100k")])
-    assert list(costs) == ["zero-shot", "fine-tuned"]
-    assert costs["fine-tuned"] == [
-        {"dataset": dataset, "interactions": SIZES[dataset], "online_seconds": 2.0, "peak_memory_mb": 512.0} for dataset in ("ml-100k", "gowalla")
-    ]
-
-
-def test_what_was_not_run_is_named(tmp_path):
-    save(tmp_path, cell_of("GIF"), left_by(cell_of("GIF")))
-    sections = render(tmp_path).read_text(encoding="utf-8").split("\n## ")
-    (figure_2,) = [section for section in sections if section.startswith("Figure 2")]
-    *_, picture, cells, others = figure_2.strip().split("\n\n")
-    assert picture.startswith("![Figure 2") and cells.startswith("Not run: `d64/ml-1m/LightGCN/adversarial/Retrain-2021`; ") and cells.count("`") == 2 * 4
-    assert others.startswith("Not run: SGL on ml-1m, adversarial edges, d64; ") and "LightGCN on ml-1m" not in others
-
-
-def test_one_size_has_no_exponent(tmp_path):
-    cell = cell_of("UnlearnRec")
-    save(tmp_path, cell, left_by(cell))
-    assert not figures.figure_scaling(tmp_path, [cell], str(tmp_path / "picture.png")) and not (tmp_path / "picture.png").exists()
-
-
-def test_curves_of_figure_5(tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: (drawn.append(self), open(path, "w").close()))
-    base = base_of("figure 5")
-    for cell in all_cells(experiments.figure_5(base)):
-        pretrained, finetuned = (dict(cell.changes).get(key, experiments.SHIPPED[key]) for key in ("ie_epochs", "unlearn_finetune_epochs"))
-        stages = [row("UnlearnRec", "zero-shot", **{"MI-BF": pretrained}), row("UnlearnRec", "fine-tuned", **{"MI-BF": 100 + finetuned})]
-        save(tmp_path, cell, left_by(cell, *([row("Retrain")] if cell.method == "Retrain" else stages)))
-    assert figures.figure_5(tmp_path, [base], str(tmp_path / "figure.png"))
-    panels = drawn[0].axes
-    curves = [{line.get_label(): line.get_xydata().tolist() for line in panel.get_lines()} for panel in panels if panel.get_ylabel() == "MI-BF"]
-    finetuning = [[0, 10], *([epochs, 100 + epochs] for epochs in experiments.FINETUNING_EPOCHS)]
-    assert curves[0].pop(PAPERS_ENCODER) == [[epochs, epochs] for epochs in experiments.PRETRAINING_EPOCHS]
-    assert curves[1].pop(PAPERS_ENCODER) == curves[1].pop("UnlearnRec") == finetuning
-    assert [list(others) for others in curves] == [["Retrain"]] * 2
+    for name, content in contents.items():
+        Path(name).write_text(content, encoding="utf-8")
+    assert reproduce.main(["--table=2", f"--setting={next(iter(contents))}", "--results=results"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"reproduce: {told}") and error.count("\n") == 1

@@ -9,7 +9,7 @@ from recbole_unlearn.deletion.rows import id_of
 from recbole_unlearn.deletion.state import State
 from recbole_unlearn.trainer import train_backbone
 
-FILTERS = ("user_inter_num_interval", "item_inter_num_interval", "val_interval", "load_col")  # the data are past them
+FILTERS = ("user_inter_num_interval", "item_inter_num_interval", "val_interval", "load_col", "threshold")  # the data are past them
 
 
 def retrained(state, data_folder, work_folder):

@@ -101,7 +101,8 @@ def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds
     """Apply deletion requests to a saved model, through its store.
 
     Requests that an earlier call left unfinished are applied with them; those that are done already are not applied
-    again. All that are applied together make one new version, or none if they name nothing in the data.
+    again. All that are applied together make one new version, or none if they name nothing in the data. Versions whose
+    quarantine is over are removed.
 
     Args:
         checkpoint (str): written by this package, or by RecBole's own Trainer. Its store is made if there is none.
@@ -113,7 +114,8 @@ def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds
 
     Returns:
         dict: ``store``, ``version``, ``model`` (path of the current model), ``status`` (request id to what
-        :meth:`~recbole_unlearn.deletion.store.Store.submit` said) and ``receipts`` (request id to receipt, of those done).
+        :meth:`~recbole_unlearn.deletion.store.Store.submit` said), ``receipts`` (request id to receipt, of those done) and
+        ``failed_checks`` (names of the checks in receipts that the new version fails).
 
     Raises:
         UsageError: a bad request, another process holds the store, or nothing could be changed; nothing is then.
@@ -137,13 +139,15 @@ def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds
             shutil.rmtree(os.path.join(store.folder, WORK))
     current = store.current()
     receipts = {request_id: store.receipt(request_id) for request_id in {**status, **dict.fromkeys(r.request_id for r in pending)}}
-    _tell(status, receipts, current, store.counts()["failed"])
+    failed_checks = _failed_checks(receipts[request.request_id] for request in pending)
+    _tell(status, receipts, current, store.counts()["failed"], failed_checks)
     return {
         "store": store.folder,
         "version": current.number,
         "model": os.path.join(store.folder, "current", MODEL),
         "status": status,
         "receipts": receipts,
+        "failed_checks": failed_checks,
     }
 
 
@@ -345,7 +349,13 @@ def _requests(requests, config):
     return list(requests)
 
 
-def _tell(status, receipts, current, n_failed):
+def _failed_checks(receipts):
+    """Names of the checks that some receipt says were failed, each once; what could not be measured was not."""
+    checks = [check for receipt in receipts for check in receipt["checks"] or []]
+    return list(dict.fromkeys(check["name"] for check in checks if check["passed"] is False))
+
+
+def _tell(status, receipts, current, n_failed, failed_checks):
     logger = getLogger()
     for request_id, receipt in receipts.items():
         again = "was done before and changes nothing" if status.get(request_id) == "done" else receipt["outcome"]
@@ -355,7 +365,9 @@ def _tell(status, receipts, current, n_failed):
     drift = current.details["drift"]
     logger.info(f"Current version: {current.number} ({current.method}), {current.folder}")
     if drift["recommend_retraining"]:
-        logger.warning(f"Retraining is due ({drift['reason']} since the last training): use --exact")
+        logger.warning(f"Retraining is due ({drift['reason']} since the last training): use --exact, without --forget_file")
+    if failed_checks:
+        logger.warning(f"Version {current.number} fails a check (see its receipts): {'; '.join(failed_checks)}")
 
 
 def _in_words(counts):

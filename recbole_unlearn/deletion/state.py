@@ -55,7 +55,8 @@ class State:
             held_out[part] = Graph.from_edges(users, items, model.n_users, model.n_items)
         path = os.path.join(folder, ENCODER)
         try:
-            encoder = CalibratedEncoder.from_plain(checkpoint.load(path, config["device"]))
+            fitted = checkpoint.load(path, config["device"])
+            encoder = CalibratedEncoder.from_plain(fitted, config["ie_change_weight"], config["ie_passes"])
         except Exception as error:
             raise UsageError(f"'{path}' is no encoder of a store: {str(error).splitlines()[0]}") from None
         return cls(config, model, tokens, held_out, encoder)

@@ -87,6 +87,12 @@ class UnlearnableRecommender:
         """The 0-layer table ``E0``, shape ``(N, d)``, users first, differentiable."""
         return torch.cat([self.user_embedding.weight, self.item_embedding.weight])
 
+    def parameters_beyond_table(self):
+        """Names of trained parameters that are no part of the table, a list: what no method would revise."""
+        trained = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+        of_table = torch.autograd.grad(self.ego_embeddings().sum(), list(trained.values()), allow_unused=True)
+        return [name for name, gradient in zip(trained, of_table) if gradient is None]
+
     @torch.no_grad()
     def set_ego_embeddings(self, ego):
         """Copy a table of shape ``(N, d)`` into the model."""

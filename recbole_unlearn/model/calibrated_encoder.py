@@ -74,14 +74,13 @@ class CalibratedEncoder:
         return CalibratedEncoder(self.scores, gain, cost, self.weight, self.passes)
 
     def to_plain(self):
-        """Tensors, text and numbers, to be kept in a file."""
-        state = {"gain": self.gain, "cost": self.cost, "weight": self.weight, "passes": self.passes}
-        return {**state, "scores": self.scores.to_plain()}
+        """What was fitted, as tensors, text and numbers to be kept in a file."""
+        return {"gain": self.gain, "cost": self.cost, "scores": self.scores.to_plain()}
 
     @classmethod
-    def from_plain(cls, state):
-        """What :meth:`to_plain` gave."""
-        return cls(**{**state, "scores": UnseenScores.from_plain(state["scores"])})
+    def from_plain(cls, state, weight, passes):
+        """What :meth:`to_plain` gave, with settings of its own."""
+        return cls(UnseenScores.from_plain(state["scores"]), state["gain"], state["cost"], weight, passes)
 
     @torch.no_grad()
     def __call__(self, model, remaining, request):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from recbole_unlearn.config import Config, properties_folder
+from recbole_unlearn.config import Config, method_yaml
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.method import METHODS
 
@@ -200,9 +200,9 @@ def with_whole_numbers(settings):
 
 
 def method_defaults(method):
-    """The settings of a method's yaml."""
-    file = properties_folder() / "method" / f"{method}.yaml"
-    return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    """The settings of a method's yaml, if it has one."""
+    file = method_yaml(method)
+    return (yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None) or {}
 
 
 def _values(words, defaults, line):

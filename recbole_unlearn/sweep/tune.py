@@ -24,6 +24,8 @@ from ray.tune.schedulers import ASHAScheduler
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.method import METHODS
+from recbole_unlearn.model import MODELS
 from recbole_unlearn.sweep.report import table, told
 from recbole_unlearn.sweep.simulation import PARTS, Simulation, measure_all, train_part
 from recbole_unlearn.sweep.space import points_of
@@ -95,14 +97,14 @@ class Cluster:
         """
         tasks = []
         for each, its_data in zip(settings, map(ray.put, data)):
-            tasks.append([self._task(train).remote(each, its_data, part, self._threads) for part in PARTS])
+            tasks.append([self._task(train).remote(each, its_data, part, self._setup(each)) for part in PARTS])
         states = [self._gather(pair) for pair in tasks]
         return [Simulation.of(*each, *its_states) for *each, its_states in zip(settings, data, states)]
 
     def measure(self, simulations, points):
         """Records of points that are tried outside of a search, a list."""
-        shared = [ray.put(simulation) for simulation in simulations]
-        tasks = [self._task(try_out).remote(shared, point, self._threads) for point in points]
+        shared, setup = [ray.put(simulation) for simulation in simulations], self._setup(simulations[0].settings)
+        tasks = [self._task(try_out).remote(shared, point, setup) for point in points]
         return [self._record(point, task) for point, task in zip(points, tasks)]
 
     def search(self, simulations, trials, space, search, num_samples, scheduler, goal):
@@ -126,10 +128,10 @@ class Cluster:
         logging.getLogger().info(f"{n_trials} trials to make, {len(ended)} made before: {trials.folder}")
         if n_trials <= 0:
             return
-        shared = [ray.put(simulation) for simulation in simulations]
+        shared, setup = [ray.put(simulation) for simulation in simulations], self._setup(simulations[0].settings)
         asha = ASHAScheduler("epoch", goal.metric, goal.mode, NO_LAST_RUNG, FIRST_RUNG, REDUCTION)
         tune.Tuner(
-            tune.with_resources(tune.with_parameters(trial, shared=shared, threads=self._threads), self.resources),
+            tune.with_resources(tune.with_parameters(trial, shared=shared, setup=setup), self.resources),
             param_space=params,
             tune_config=tune.TuneConfig(
                 scheduler=asha if scheduler == "asha" else None,
@@ -145,9 +147,10 @@ class Cluster:
             ),
         ).fit()
 
-    @property
-    def _threads(self):
-        return max(1, int(self.resources.get("cpu", 1)))
+    def _setup(self, settings):
+        """What :func:`begin` takes in a worker, for a run of these settings."""
+        own = {"models": MODELS.own([settings["model"]]), "methods": METHODS.own(settings["unlearn_methods"])}
+        return {"threads": max(1, int(self.resources.get("cpu", 1))), **own}
 
     def _task(self, function):
         return ray.remote(num_cpus=self.resources.get("cpu", 0), num_gpus=self.resources.get("gpu", 0))(function)
@@ -210,24 +213,24 @@ class Progress(tune.Callback):
         logging.getLogger().info(f"Trials now running, {self.ended} of {self.n_trials} ended\n{table(list(self.running.values()))}")
 
 
-def train(settings, data, part, threads):
+def train(settings, data, part, setup):
     """In a worker: one of the two models of a simulated request; its epochs are shown."""
-    _begin(threads, logging.INFO)
+    begin(**setup, level=logging.INFO)
     return train_part(Config(config_dict={**settings, **gpus_given()}), data, part)
 
 
-def try_out(shared, point, threads):
+def try_out(shared, point, setup):
     """In a worker: the result of one trial outside of Ray Tune, on simulations that are fetched one at a time."""
-    _begin(threads)
+    begin(**setup)
     return measure_all(map(ray.get, shared), {**point, **gpus_given()})
 
 
-def trial(parameters, shared, threads):
+def trial(parameters, shared, setup):
     """In a worker: one trial of Ray Tune, which reports every epoch of the preparation and its end.
 
     The end has no ``epoch``: a fine-tuned result is nothing to compare epochs of pre-training with.
     """
-    _begin(threads)
+    begin(**setup)
     tune.report(measure_all(map(ray.get, shared), {**parameters["point"], **gpus_given()}, tune.report))
 
 
@@ -260,8 +263,17 @@ def reason(text):
     return re.sub(r"^recbole_unlearn\.errors\.\w+: ", "", errors[-1] if errors else lines[0])
 
 
-def _begin(threads, level=logging.WARNING):
-    """In a worker: what is logged, its threads, and nothing left of an earlier trial."""
+def begin(threads, models=(), methods=(), level=logging.WARNING):
+    """In a worker: its threads, what is logged, and nothing left of an earlier trial.
+
+    Args:
+        threads (int): of torch.
+        models, methods (sequence of type): the user's own, which a fresh process does not know.
+        level (int): of logging.
+    """
+    for registry, classes in ((MODELS, models), (METHODS, methods)):
+        for cls in classes:
+            registry.register(cls)
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout, force=True)
     torch.set_num_threads(threads)
     gc.collect()  # what a trial leaves behind refers to itself

@@ -6,7 +6,9 @@ from recbole.utils import init_seed, set_color
 
 from recbole_unlearn.data.request import digest
 from recbole_unlearn.data.sampler import train_loader
+from recbole_unlearn.errors import UsageError
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender, dataset_graph
+from recbole_unlearn.registry import own_sources
 from recbole_unlearn.trainer.resumable import ResumableTrainer
 
 
@@ -28,9 +30,17 @@ class Trained:
 
 
 def train_backbone(config, dataset, name, valid_data=None, verbose=True):
-    """Train a fresh ``config["model"]`` on a dataset; see :func:`train`."""
+    """Train a fresh ``config["model"]`` on a dataset; see :func:`train`.
+
+    Raises:
+        UsageError: it trains more than a table, and the rest would go on knowing what is forgotten.
+    """
     init_seed(config["seed"], config["reproducibility"])
-    return train(config, MODELS[config["model"]](config, dataset), dataset, name, valid_data, verbose=verbose)
+    model = MODELS[config["model"]](config, dataset)
+    others = model.parameters_beyond_table()
+    if others:
+        raise UsageError(f"{config['model']} cannot be unlearned: it trains {', '.join(others)} besides its embedding table.")
+    return train(config, model, dataset, name, valid_data, verbose=verbose)
 
 
 def train(config, model, dataset, name, valid_data=None, content=(), trainer_class=ResumableTrainer, verbose=True):
@@ -48,12 +58,12 @@ def train(config, model, dataset, name, valid_data=None, content=(), trainer_cla
 
     Returns:
         Trained: the model, in evaluation mode. The same training is loaded, not repeated: its file's name is a digest
-        of the settings, the content and the edges themselves.
+        of the settings, the content, the edges themselves and, of a model from outside of this package, its source.
     """
     model = model.to(config["device"])
     graph = dataset_graph(dataset)
     edges = graph.users, graph.items, *_edges_behind(valid_data)
-    digested = digest(config.training_settings(), config["device"].type, *edges, *content)
+    digested = digest(config.training_settings(), config["device"].type, *edges, *content, *own_sources(type(model)))
     trainer = trainer_class(config, model, f"{name}-{config['model']}-{config['dataset']}-{digested}")
     if verbose:
         trainer.logger.info(set_color(f"Training {name}", "pink") + f": {config['model']} on {len(graph)} interactions")

@@ -1,0 +1,134 @@
+"""Backbones and methods that a user writes in a module outside of the package."""
+
+import importlib
+import sys
+
+import pytest
+
+from recbole_unlearn import run_unlearn
+from recbole_unlearn.data.split import prepare_data
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.method import METHODS
+from recbole_unlearn.model import MODELS
+from recbole_unlearn.registry import own_sources
+from recbole_unlearn.report import software_versions
+from recbole_unlearn.sweep import tune
+from recbole_unlearn.sweep.space import method_defaults, with_whole_numbers
+from recbole_unlearn.trainer import train_backbone
+
+SOURCE = '''
+import torch
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.utils import InputType
+
+from recbole_unlearn.graph import propagate
+from recbole_unlearn.method import METHODS, Stage, Unlearner
+from recbole_unlearn.model import MODELS, UnlearnableRecommender, dataset_graph
+
+
+@MODELS.register
+class OwnModel(UnlearnableRecommender, GeneralRecommender):
+    input_type = InputType.PAIRWISE
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.user_embedding = torch.nn.Embedding(self.n_users, config["embedding_size"])
+        self.item_embedding = torch.nn.Embedding(self.n_items, config["embedding_size"])
+        self.hop_weight = config["own_hop_weight"]
+        self.set_graph(dataset_graph(dataset))
+
+    def forward(self, ego, adjacency):
+        return ego + self.hop_weight * propagate(adjacency, ego)
+
+
+@MODELS.register
+class OwnDeepModel(OwnModel):
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.transform = torch.nn.Linear(config["embedding_size"], config["embedding_size"])
+
+
+@METHODS.register
+class OwnMethod(Unlearner):
+    def unlearn(self):
+        yield Stage("", self.revised(self.original, self.original.ego_embeddings() * self.config["unlearn_own_factor"]))
+'''
+NAMES = ("OwnModel", "OwnDeepModel", "OwnMethod")
+
+
+def unregister():
+    for name in NAMES:
+        for registry in (MODELS, METHODS):
+            registry._classes.pop(name, None)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """The module, imported; another text of it is ``own(text)``."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("OwnModel", "OwnDeepModel"):
+        (tmp_path / f"{name}.yaml").write_text("own_hop_weight: 0.5\n")
+    (tmp_path / "OwnMethod.yaml").write_text("unlearn_own_factor: 0.5\nunlearn_own_rounds: 3\n")
+
+    def load(text=SOURCE):
+        unregister()
+        sys.modules.pop("own_module", None)
+        (tmp_path / "own_module.py").write_text(text)
+        importlib.invalidate_caches()
+        sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
+        try:
+            return importlib.import_module("own_module")
+        finally:
+            sys.dont_write_bytecode = before
+
+    load()
+    yield load
+    unregister()
+    sys.modules.pop("own_module", None)
+
+
+def test_a_run_of_both_with_their_yaml_beside_the_module(own, settings):
+    report = run_unlearn(model="OwnModel", dataset="tiny", config_dict={**settings, "forget_type": "random", "unlearn_methods": ["OwnMethod", "UnlearnRec"]})
+    assert [row["method"] for row in report["results"]] == ["original", "OwnMethod", "UnlearnRec", "UnlearnRec"]
+    assert (report["config"]["own_hop_weight"], report["config"]["unlearn_own_factor"]) == (0.5, 0.5)
+
+
+def test_an_unknown_prefixed_setting_is_still_refused(own, configure):
+    assert configure(unlearn_methods="OwnMethod", unlearn_own_factor=0.25)["unlearn_own_factor"] == 0.25
+    with pytest.raises(UsageError, match="Did you mean 'unlearn_own_factor'"):
+        configure(unlearn_methods="OwnMethod", unlearn_own_factr=0.25)
+
+
+def test_its_settings_can_be_swept(own, tmp_path):
+    assert method_defaults("OwnMethod") == {"unlearn_own_factor": 0.5, "unlearn_own_rounds": 3}
+    assert with_whole_numbers({"unlearn_own_rounds": 4.0, "unlearn_own_factor": 1.0}) == {"unlearn_own_rounds": 4, "unlearn_own_factor": 1.0}
+    (tmp_path / "OwnMethod.yaml").unlink()
+    assert method_defaults("OwnMethod") == {}
+
+
+def test_other_source_is_another_training_and_another_code(own, configure):
+    files, codes = set(), set()
+    for text in (SOURCE, SOURCE.replace("ego + self", "ego - self"), SOURCE):
+        own(text)
+        config = configure("OwnModel")
+        files.add(train_backbone(config, prepare_data(config).train, "original").file)
+        codes.add(software_versions(config["device"])["code"])
+    assert len(files) == len(codes) == 2
+
+
+def test_shipped_classes_have_no_source_of_the_users(own):
+    assert not any(own_sources(MODELS[name]) for name in ("BPR", "LightGCN", "SGL", "SimGCL"))
+    assert len(own_sources(MODELS["OwnDeepModel"])) == 2, "its base's, too"
+
+
+def test_what_trains_more_than_a_table_is_refused(own, settings):
+    with pytest.raises(UsageError, match="OwnDeepModel cannot be unlearned: it trains transform.weight, transform.bias besides"):
+        run_unlearn(model="OwnDeepModel", dataset="tiny", config_dict=settings)
+
+
+def test_a_worker_gets_to_know_them(own):
+    models, methods = MODELS.own(["OwnModel", "LightGCN"]), METHODS.own(["OwnMethod", "GIF"])
+    assert [cls.__name__ for cls in models + methods] == ["OwnModel", "OwnMethod"]
+    unregister()
+    tune.begin(1, models, methods)
+    assert MODELS["OwnModel"] is models[0] and METHODS["OwnMethod"] is methods[0]

@@ -1,0 +1,101 @@
+"""Cells side by side on Ray: which wait for which, and what becomes of the others if one fails."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import pytest
+import ray
+from reproduced import cell_of, left_by
+
+from reproduction.cells import load
+from reproduction.processes import CellFailed, original_of, run_on_ray
+
+
+@dataclass(eq=False)
+class Task:
+    """What stands for the result of a task; ``waited_for`` another's."""
+
+    cell: object
+    waited_for: object
+    result: object
+
+
+@pytest.fixture
+def tasks(monkeypatch):
+    """Ray without a cluster: tasks are run here when they are submitted. The list of them."""
+    submitted = []
+
+    def remote(**_):
+        def of(function):
+            def submit(cell, leader):
+                result = leader.result if leader else None
+                if not isinstance(result, ray.exceptions.RayError):  # else it is this task's, too, which is not run
+                    try:
+                        result = function(cell, result)
+                    except Exception as error:
+                        result = ray.exceptions.RayError(str(error))
+                submitted.append(Task(cell, leader and leader.cell, result))
+                return submitted[-1]
+
+            function.remote = submit
+            return function
+
+        return of
+
+    def get(task):
+        if isinstance(task.result, ray.exceptions.RayError):
+            raise task.result
+        return task.result
+
+    monkeypatch.setattr("recbole_unlearn.sweep.tune.Cluster", lambda address, resources: nullcontext())
+    functions = {"remote": remote, "get": get, "wait": lambda waiting, num_returns: (waiting[:1], waiting[1:]), "cluster_resources": dict}
+    for name, function in functions.items():
+        monkeypatch.setattr(ray, name, function)
+    return submitted
+
+
+def of_other_runs():
+    """Cells of three original models."""
+    more = ("forget_ratio", 0.02)
+    return [cell_of("Retrain"), cell_of("Retrain", seed=2022), cell_of("GIF"), cell_of("GIF", more), cell_of("UnlearnRec", more), cell_of("CEU")]
+
+
+def test_the_first_cell_of_an_original_goes_ahead_of_the_others(tasks, tmp_path, monkeypatch):
+    monkeypatch.setattr("reproduction.processes.run", lambda cell, machine: left_by(cell))
+    cells = of_other_runs()
+    assert run_on_ray(cells, {}, tmp_path, "auto") == {}
+    first, _, _, more, _, _ = cells
+    assert [(task.cell, task.waited_for) for task in tasks] == list(zip(cells, [None, None, first, None, more, first]))
+    assert all(load(tmp_path, cell) is not None for cell in cells)
+
+
+def test_a_failed_cell_does_not_fail_those_that_wait_for_it(tasks, tmp_path, monkeypatch):
+    def run(cell, machine):
+        if cell.method == "Retrain":
+            raise CellFailed("exit code 1")
+        return left_by(cell)
+
+    monkeypatch.setattr("reproduction.processes.run", run)
+    cells = of_other_runs()
+    failed = run_on_ray(cells, {}, tmp_path, "auto")
+    assert {cell: str(error) for cell, error in failed.items()} == dict.fromkeys(cells[:2], "exit code 1")
+    assert [load(tmp_path, cell) is not None for cell in cells] == [False, False, True, True, True, True]
+
+
+@pytest.mark.parametrize(
+    "other, same",
+    [
+        (cell_of("GIF"), True),
+        (cell_of("UnlearnRec", ("ie_target", "negative"), ("ie_epochs", 2)), True),
+        (cell_of("UnlearnRec", ("unlearn_finetune_epochs", 3)), True),
+        (cell_of("Retrain", ("forget_ratio", 0.02)), False),
+        (cell_of("Retrain", seed=2022), False),
+        (cell_of("Retrain", setting="d128"), False),
+        (cell_of("Retrain", request="random"), False),
+        (cell_of("Retrain", model="SGL"), False),
+        (cell_of("Retrain", dataset="gowalla"), False),
+    ],
+    ids=str,
+)
+def test_cells_have_one_original_unless_its_training_differs(other, same):
+    assert (original_of(other) == original_of(cell_of("Retrain"))) == same
