@@ -141,7 +141,8 @@ def study(arguments):
     for method, stage in MODELS:
         file = model_file(config, method, stage)
         trained, model, _ = load_model(file)
-        if not config.same_results(trained.as_dict()):
+        settings = {key: value for key, value in trained.as_dict().items() if not key.startswith("forget_")}  # of no saved model
+        if not config.same_results(settings):
             raise UsageError(f"'{file}' is of another run, started meanwhile: give one of them a --checkpoint_dir of its own.")
         for case, groups in cases.items():
             for group, pairs in groups.items():

@@ -142,11 +142,12 @@ def test_rows_of_methods_not_chosen_are_left_out(filled, configure):
 
 
 @pytest.mark.parametrize("changes", [{"learning_rate": 0.5}, {"forget_users": "u4"}, {"unlearn_gif_iterations": 3}])
-def test_rows_under_other_settings_are_not_taken_over(filled, configure, changes):
+def test_rows_under_other_settings_are_not_taken_over(filled, configure, caplog, changes):
     filled().save()
     settings = {"forget_type": "user", "forget_users": "u3", "unlearn_methods": "Retrain,UnlearnRec,GIF", **changes}
     config = configure(**settings)
     assert not Report(config, prepare_data(config)).rows
+    assert "will be replaced; --report_file keeps both" in caplog.text
 
 
 @pytest.mark.parametrize("key", ["data", "versions"])

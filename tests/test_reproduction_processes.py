@@ -99,3 +99,8 @@ def test_a_failed_cell_does_not_fail_those_that_wait_for_it(tasks, tmp_path, mon
 )
 def test_cells_have_one_original_unless_its_training_differs(other, same):
     assert (original_of(other) == original_of(cell_of("Retrain"))) == same
+
+
+def test_requests_of_real_interactions_share_the_original():
+    cells = [cell_of(request="random"), cell_of("GIF", request="user"), cell_of("GIF", ("forget_ratio", 0.02), request="random"), cell_of(request="case-study")]
+    assert len(set(map(original_of, cells))) == 1

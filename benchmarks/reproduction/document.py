@@ -6,7 +6,7 @@ from pathlib import Path
 from recbole_unlearn.checkpoint import write_aside
 from reproduction import figures, tables
 from reproduction.cells import SEEDS, cells_there, load
-from reproduction.experiments import EXPERIMENTS, all_cells, bases, table_2
+from reproduction.experiments import EXPERIMENTS, all_cells, bases
 
 DRAW = {
     "table 2": tables.table_2,
@@ -78,11 +78,11 @@ def _shown(folder, name):
 
 
 def _enough(folder, name, base):
-    """Table 2 once Retrain is there; others once any cell is that Table 2 has not, or all where it has all."""
+    """Table 2 once Retrain is there; others once any cell is that no other has, or all where all are others', too."""
     cells = EXPERIMENTS[name].cells(base)
     if name == "table 2":
         return load(folder, cells["Retrain"][0]) is not None
-    shared = set(all_cells(table_2(base)))
+    shared = set(all_cells([other.cells(base) for key, other in EXPERIMENTS.items() if key != name]))
     own = [cell for cell in all_cells(cells) if cell not in shared]
     return any(load(folder, cell) for cell in own) if own else all(load(folder, cell) for cell in all_cells(cells))
 

@@ -112,5 +112,7 @@ def run_on_ray(cells, machine, results, address):
 
 
 def original_of(cell):
-    """What cells that start from the same original model have in common."""
+    """What cells that start from the same original model have in common: it knows of no request but adversarial edges."""
+    if cell.request != "adversarial":
+        return replace(cell, method="", request="", changes=())
     return replace(cell, method="", changes=tuple(change for change in cell.changes if change[0] == "forget_ratio"))
