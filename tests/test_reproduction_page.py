@@ -229,6 +229,13 @@ def test_one_size_has_no_exponent(tmp_path):
     assert not figures.figure_scaling(tmp_path, [cell], str(tmp_path / "picture.png")) and not (tmp_path / "picture.png").exists()
 
 
+def test_gowalla_is_no_part_of_the_line(tmp_path):
+    cells = [cell_of("UnlearnRec", dataset=dataset) for dataset in ("ml-1m", "gowalla")]
+    for cell in cells:
+        save(tmp_path, cell, left_by(cell))
+    assert not figures.figure_scaling(tmp_path, cells, str(tmp_path / "picture.png"))
+
+
 def test_curves_of_figure_5(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: (drawn.append(self), open(path, "w").close()))

@@ -17,6 +17,7 @@ COLOURS = {"Retrain": "#000000", "UnlearnRec": "#0072b2", PAPERS_ENCODER: "#d55e
 DPI = 130
 BAR = 0.2  # width
 SCALED = {"online_seconds": "seconds of a request", "peak_memory_mb": "peak memory (MB)"}
+ASIDE = "gowalla"  # no more interactions than ml-1m, with seven times the nodes: its points are drawn, and fitted by no line
 MODELS = {"original": "#999999", "Retrain": "#000000", "UnlearnRec zero-shot": "#56b4e9", "UnlearnRec fine-tuned": "#0072b2"}
 
 
@@ -115,18 +116,21 @@ def figure_6(folder, bases, path):
 def figure_scaling(folder, bases, path):
     """Seconds and memory of UnlearnRec against interactions, with the exponents of power laws; see :func:`figure_2`."""
     costs = costs_by_size(folder, bases)
-    if min(map(len, costs.values()), default=0) < 2:
+    fitted = {stage: [point for point in points if point["dataset"] != ASIDE] for stage, points in costs.items()}
+    if min(map(len, fitted.values()), default=0) < 2:
         return False
     drawing = Figure(figsize=(9.6, 3.8), layout="constrained")
     for panel, (key, heading) in zip(drawing.subplots(1, 2), SCALED.items()):
         for (stage, points), marker in zip(costs.items(), "os"):
-            sizes, values = [point["interactions"] for point in points], [point[key] for point in points]
+            sizes, values = ([point[axis] for point in fitted[stage]] for axis in ("interactions", key))
             colour = MODELS[f"UnlearnRec {stage}"]
             panel.loglog(sizes, values, marker=marker, color=colour, label=f"{stage}: exponent {exponent(sizes, values):.2f}")
+            aside = [(point["interactions"], point[key]) for point in points if point["dataset"] == ASIDE]
+            panel.loglog(*np.reshape(aside, (-1, 2)).T, marker=marker, color=colour, markerfacecolor="none", linestyle="")
         for point in points:
             place = point["interactions"], point[key]
             panel.annotate(point["dataset"], place, xytext=(-6, 4), textcoords="offset points", fontsize=8, ha="right")
-        panel.margins(x=0.2)
+        panel.margins(x=0.2, y=0.2)
         panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_xlabel("training interactions")
         panel.set_ylabel(heading)
