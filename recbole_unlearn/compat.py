@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from recbole_unlearn.errors import UsageError
+
 # numpy >= 1.24 and >= 2 removed these names; RecBole's Config and metrics still use them.
 _NUMPY_ALIASES = {
     "float": np.float64,
@@ -44,7 +46,10 @@ def _fill_nan(dataset):
 
 def _ensure_dir(folder):
     """RecBole looks whether a folder is there and then makes it, which fails if another process comes between."""
-    os.makedirs(folder, exist_ok=True)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except FileExistsError:
+        raise UsageError(f"RecBole writes to a folder '{folder}', and a file of that name is there: move it away.") from None
 
 
 for _name, _value in _NUMPY_ALIASES.items():

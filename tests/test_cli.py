@@ -150,6 +150,14 @@ def test_download_that_breaks_off_leaves_no_folder_behind(tmp_path, monkeypatch,
     assert not (tmp_path / "dataset" / "ml-1m").exists()
 
 
+def test_a_file_in_the_place_of_recboles_folder(settings, capsys):
+    Path("log").touch()
+    with pytest.raises(SystemExit) as end:
+        command_line.main(["--model=LightGCN", "--dataset=tiny", *(f"--{key}={value}" for key, value in settings.items())])
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and error.count("\n") == 1 and "a folder './log', and a file of that name is there" in error
+
+
 def test_dataset_folder_without_its_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dataset" / "mine").mkdir(parents=True)
