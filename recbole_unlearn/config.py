@@ -61,8 +61,9 @@ class Config(RecBoleConfig):
     """RecBole's Config for an unlearnable model.
 
     The yaml of the plugin comes after RecBole's own and before the user's, in the order overall, model, each of
-    ``unlearn_methods``, dataset, dataset and model; that of a model or method of the user's own lies beside its module. The command line is parsed by ``run_unlearn.py``, not here, so that tests and
-    workers with arguments of their own can build a Config.
+    ``unlearn_methods``, dataset, dataset and model; that of a model or method of the user's own lies beside its module.
+    The command line is parsed by ``run_unlearn.py``, not here, so that tests and workers with arguments of their own can
+    build a Config.
 
     Args:
         model (str): name of a registered backbone.

@@ -40,7 +40,8 @@ def least_likely_edges(table, observed, n_edges, pool, generator, block=1024):
                 some, partner = some[exists], partner[exists]
                 pairs = torch.cat([pairs, some * n_items + partner if is_user else partner * n_items + some])
         pairs = torch.unique(pairs)
-        taken = Graph.union(observed, Graph.from_edges(pairs // n_items, pairs % n_items, n_users, n_items))
+        if n_edges > 0:
+            taken = Graph.union(observed, Graph.from_edges(pairs // n_items, pairs % n_items, n_users, n_items))
     return Request(pairs // n_items, pairs % n_items)
 
 
