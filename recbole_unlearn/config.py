@@ -57,6 +57,11 @@ def results_settings(settings):
     return {key: value for key, value in settings.items() if key not in ignored and not key.startswith(STORE_PREFIXES)}
 
 
+def agree(settings, others):
+    """Whether two dicts of settings say the same of every key that both have."""
+    return all(settings[key] == others[key] for key in settings.keys() & others.keys())
+
+
 class Config(RecBoleConfig):
     """RecBole's Config for an unlearnable model.
 
@@ -109,8 +114,7 @@ class Config(RecBoleConfig):
 
     def same_results(self, settings):
         """Whether a run under other settings (of :meth:`as_dict`) has the same rows for the methods in both."""
-        mine, others = self.results_settings(), {**settings, "unlearn_methods": self["unlearn_methods"]}
-        return all(mine[key] == others[key] for key in mine.keys() & others.keys())
+        return agree(self.results_settings(), {**settings, "unlearn_methods": self["unlearn_methods"]})
 
     def results_settings(self):
         """The settings that a run's rows depend on; see :func:`results_settings`."""

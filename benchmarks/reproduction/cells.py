@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_unlearn.config import Config, results_settings
+from recbole_unlearn.config import Config, agree, results_settings
 from recbole_unlearn.report import beside, save_json
 
 ROOT = Path(__file__).parents[2]
@@ -88,9 +88,7 @@ def load(folder, cell):
     if not file.is_file():
         return None
     result = json.loads(file.read_text(encoding="utf-8"))
-    now, then = cell.settings, result["settings"]
-    same = _cell_of(result) == cell and all(now[key] == then[key] for key in now.keys() & then.keys())
-    return result if same else None
+    return result if _cell_of(result) == cell and agree(cell.settings, result["settings"]) else None
 
 
 def cells_there(folder):
@@ -124,14 +122,13 @@ def distil(report_file):
     """
     report = json.loads(Path(report_file).read_text(encoding="utf-8"))
     kept = {key: value for key, value in report.items() if key not in ("config", "gaps")}
-    settings = {key: value for key, value in results_settings(report["config"]).items() if key not in OF_THE_CELL}
     scores = {}
     if Path(beside(report_file, ".npz")).is_file():
         with np.load(beside(report_file, ".npz")) as arrays:
             for key, values in arrays.items():
                 row, _, pairs = key.rpartition("/")
                 scores.setdefault(row, {})[pairs] = histogram(values)
-    return {**kept, "settings": settings, "scores": scores}
+    return {**kept, "settings": _without_cell(report["config"]), "scores": scores}
 
 
 def histogram(values):
@@ -158,4 +155,9 @@ def _cell_of(result):
 def _settings(model, dataset, method, files):
     """Of a cell but for its seed and changes; a configuration takes 50 ms to build."""
     config = Config(model, dataset, [str(ROOT / file) for file in files], {"unlearn_methods": method})
-    return {key: value for key, value in config.results_settings().items() if key not in OF_THE_CELL}
+    return _without_cell(config.as_dict())
+
+
+def _without_cell(settings):
+    """Of all settings, those that results depend on and that the cell does not say."""
+    return {key: value for key, value in results_settings(settings).items() if key not in OF_THE_CELL}
