@@ -2,7 +2,6 @@
 
 import numpy as np
 from scipy.special import expit
-from scipy.stats import rankdata
 
 
 def mi_bf(before, after):
@@ -56,7 +55,7 @@ def auc(first, second, first_weights=None, second_weights=None):
     w2 = np.ones(len(second)) if second_weights is None else np.asarray(second_weights, dtype=np.float64)
     if w1.sum() == 0 or w2.sum() == 0:
         return float("nan")
-    level = rankdata(np.concatenate([first, second]), method="dense") - 1
+    _, level = np.unique(np.concatenate([first, second]), return_inverse=True)
     weight = np.bincount(level[len(first) :], weights=w2, minlength=level.max() + 1)
     below = np.cumsum(weight) - weight
     at = level[: len(first)]
