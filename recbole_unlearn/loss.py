@@ -17,7 +17,8 @@ def pair_scores(table, n_users, users, items):
     return (F.embedding(users, table) * F.embedding(items + n_users, table)).sum(dim=1)
 
 
-INFO_NCE_BLOCK = 1 << 20  # similarities held at a time: 4 MiB, small enough for the cache
+INFO_NCE_BLOCK = 1 << 20  # similarities held at a time: 4 MiB, small enough for a CPU's cache
+INFO_NCE_BLOCK_ON_GPU = 1 << 26  # 256 MiB: one kernel has enough to do
 
 
 class _InfoNCE(torch.autograd.Function):
@@ -87,7 +88,8 @@ class _InfoNCEGradient(torch.autograd.Function):
 
 def _softmax_blocks(anchors, candidates, weights, temperature):
     """Blocks of anchors: their slice, rows, weights, softmax over the candidates, and sum of ``exp(s - 1 / tau)``."""
-    size = max(1, INFO_NCE_BLOCK // max(1, len(candidates)))
+    held = INFO_NCE_BLOCK if anchors.device.type == "cpu" else INFO_NCE_BLOCK_ON_GPU
+    size = max(1, held // max(1, len(candidates)))
     block = anchors.new_empty(min(size, len(anchors)), len(candidates))
     for start in range(0, len(anchors), size):
         rows = slice(start, start + size)
