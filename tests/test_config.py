@@ -220,7 +220,13 @@ def test_settings_survive_json_and_rebuilding(configure):
 
 def test_training_settings_are_those_that_change_a_training(configure):
     base = configure().training_settings()
-    irrelevant = dict(checkpoint_dir="elsewhere", show_progress=True, ie_epochs=9, forget_ratio=0.5, report_file="x.json")
+    irrelevant = dict(checkpoint_dir="elsewhere", show_progress=True, ie_epochs=9, forget_ratio=0.5, report_file="x.json", eval_batch_size=9)
     assert configure(**irrelevant).training_settings() == base
     for changes in ({"seed": 1}, {"learning_rate": 1.0}, {"embedding_size": 4}, {"my_setting": 1}):
         assert configure(**changes).training_settings() != base
+
+
+def test_rows_do_not_depend_on_how_much_is_done_at_a_time(configure):
+    base = configure().as_dict()
+    assert configure(eval_batch_size=9, unlearn_shard_workers=3, show_progress=True).same_results(base)
+    assert not configure(unlearn_finetune_epochs=9).same_results(base)
