@@ -216,6 +216,7 @@ def test_no_cluster_is_told_in_one_line(start, capsys):
         (["--table=2", "--model=LightGNC"], "Unknown model 'LightGNC'. Did you mean 'LightGCN'"),
         (["--table=2", "--request=adverse"], "Unknown request 'adverse'"),
         (["--table=2", "--seed=1"], "Unknown seed '1'"),
+        (["--table=2", "--workers=0"], "--workers must be at least 1"),
         ([], "Say what: --table=2, --figure=5, --all or --render; see --help"),
         (["--dataset=ml-1m"], "Say what: "),
         (["--render", "--list"], "Say what: "),

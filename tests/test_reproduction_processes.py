@@ -1,14 +1,15 @@
-"""Cells side by side on Ray: which wait for which, and what becomes of the others if one fails."""
+"""Cells side by side, here and on Ray: which wait for which, and what becomes of the others if one fails."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from threading import Barrier
 
 import pytest
 import ray
 from reproduced import cell_of, left_by
 
 from reproduction.cells import load
-from reproduction.processes import CellFailed, original_of, run_on_ray
+from reproduction.processes import CellFailed, original_of, run_here, run_on_ray
 
 
 @dataclass(eq=False)
@@ -67,6 +68,22 @@ def test_the_first_cell_of_an_original_goes_ahead_of_the_others(tasks, tmp_path,
     first, _, _, more, _, _ = cells
     assert [(task.cell, task.waited_for) for task in tasks] == list(zip(cells, [None, None, first, None, more, first]))
     assert all(load(tmp_path, cell) is not None for cell in cells)
+
+
+def test_as_many_cells_run_here_at_a_time_as_there_are_workers(tmp_path, monkeypatch):
+    both = Barrier(2)  # passed by two at a time alone
+
+    def run(cell, machine):
+        both.wait(timeout=30)
+        if cell.method == "GIF":
+            raise CellFailed("exit code 1")
+        return left_by(cell)
+
+    monkeypatch.setattr("reproduction.processes.run", run)
+    cells = [cell_of("Retrain"), cell_of("GIF"), cell_of("CEU"), cell_of("IFRU")]
+    failed = run_here(cells, {}, tmp_path, workers=2)
+    assert {cell: str(error) for cell, error in failed.items()} == {cells[1]: "exit code 1"}
+    assert [load(tmp_path, cell) is not None for cell in cells] == [True, False, True, True]
 
 
 def test_a_failed_cell_does_not_fail_those_that_wait_for_it(tasks, tmp_path, monkeypatch):

@@ -147,8 +147,8 @@ EXPERIMENTS = {
     ),
     "table 4": Experiment(
         "Table 4: what a request costs",
-        "Online seconds from the request on, offline ones before any. The paper's are of an RTX 3090, ours of the machine of each cell: "
-        "compare how many times faster than Retrain a method is. An original takes about as long to train as Retrain. Break-even is "
+        "Online seconds from the request on, offline ones before any. The paper's are of an RTX 3090, ours of the machine that each row "
+        "names: compare how many times faster than Retrain, on the same machine, a method is. An original takes about as long to train as Retrain. Break-even is "
         "offline seconds over the seconds that a request saves against Retrain; empty where it saves none.",
         table_4,
         models=MODELS[:1],
@@ -175,7 +175,7 @@ EXPERIMENTS = {
     "figure 4": Experiment(
         "Figure 4: memory",
         "Peak while a request is unlearned: of the whole process on a CPU (Python and its libraries take some 400 MB), of what is "
-        "allocated on a GPU. The paper's is of a GPU.",
+        "allocated on a GPU. The paper's is of a GPU. A panel is of one machine, Retrain's: what ran on another has no bar.",
         one_seed,
         models=MODELS[:1],
         together=("setting", "model"),

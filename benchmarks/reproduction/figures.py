@@ -47,7 +47,9 @@ def figure_4(folder, bases, path):
     peaks = {}
     for base in bases:
         rows = summary(folder, experiments.one_seed(base))
-        found = {key: row["peak_memory_mb"]["mean"] / 1024 for key, row in rows.items() if row["n"] and key[0] != "original"}
+        there = {key: row for key, row in rows.items() if row["n"] and key[0] != "original"}
+        first = next(iter(there.values()), None)
+        found = {key: row["peak_memory_mb"]["mean"] / 1024 for key, row in there.items() if row["machines"] == first["machines"]}
         if found:
             peaks[base.dataset] = found
     if not peaks:

@@ -1,7 +1,9 @@
-"""Runs of cells: a process each, here one after the other, or on Ray side by side."""
+"""Runs of cells: a process each, on this machine or on Ray."""
 
 import subprocess
 import sys
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,24 +42,32 @@ def run(cell, machine):
     return distil(str(report_file))
 
 
-def run_here(cells, machine, results):
-    """Run cells one after the other, each saved as soon as it is done.
+def run_here(cells, machine, results, workers=1):
+    """Run cells on this machine, each saved as soon as it is done.
 
     Args:
-        cells (list of Cell): to run.
+        cells (list of Cell): to run, begun in this order.
         machine (dict): see :func:`run`.
         results (str): folder of results.
+        workers (int): cells at a time. Those with the same original wait for the first of them to train it.
 
     Returns:
         dict: the cells that failed, to their errors.
     """
     failed = {}
-    for number, cell in enumerate(cells, 1):
-        print(f"\n[{number}/{len(cells)}] {cell}", flush=True)
-        try:
-            save(results, cell, run(cell, machine))
-        except CellFailed as error:
-            failed[cell] = error
+    waiting, running = deque(enumerate(cells, 1)), {}
+    with ThreadPoolExecutor(workers) as pool:
+        while waiting or running:
+            while waiting and len(running) < workers:  # no sooner: after an interruption none may begin
+                number, cell = waiting.popleft()
+                print(f"\n[{number}/{len(cells)}] {cell}", flush=True)
+                running[pool.submit(run, cell, machine)] = cell
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                cell = running.pop(done)
+                try:
+                    save(results, cell, done.result())
+                except CellFailed as error:
+                    failed[cell] = error
     return failed
 
 

@@ -1,6 +1,6 @@
 """Cells together: the rows of a table, each with mean and standard deviation over its seeds."""
 
-from recbole_unlearn.comparison import gaps_to_retrain, summarise
+from recbole_unlearn.comparison import RETRAIN, gaps_to_retrain, summarise
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.report import read_row
 from reproduction.cells import load
@@ -18,8 +18,9 @@ def summary(folder, rows):
 
     Returns:
         dict: ``(name, stage)`` to a row of :func:`recbole_unlearn.comparison.summarise`; nothing of cells that were not run.
+        Each also has ``machines`` (a list, each once); only on Retrain's has it a ``speed_up`` and a ``break_even``.
     """
-    by_seed = {}
+    by_seed, machines = {}, {}
     for name, cells in rows.items():
         for cell in cells:
             result = load(folder, cell)
@@ -27,11 +28,21 @@ def summary(folder, rows):
                 report = by_seed.setdefault(cell.seed, {**result, "results": []})
                 if result["data"] != report["data"]:
                     raise UsageError(f"Cell {cell} is of other interactions than those beside it: delete it and run it again.")
+                machines.setdefault(str(name), {})[cell.seed] = result["versions"]["machine"]
                 has_original = any(row["method"] == "original" for row in report["results"])
                 for row in map(read_row, result["results"]):
                     if row["method"] != "original":
                         report["results"].append({**row, "method": str(name)})
                     elif not has_original:
                         report["results"].append(row)
-    reports = [{**report, "gaps": gaps_to_retrain(report["results"])} for report in by_seed.values()]
-    return {(row["method"], row["stage"]): row for row in summarise(reports)["results"]} if reports else {}
+    for seed, report in by_seed.items():
+        report["gaps"] = gaps_to_retrain(report["results"])
+        for gap in report["gaps"]:
+            if machines[gap["method"]][seed] != machines[RETRAIN][seed]:
+                del gap["speed_up"], gap["break_even"]
+    rows = summarise(list(by_seed.values()))["results"] if by_seed else []
+    return {(row["method"], row["stage"]): {**row, "machines": _each_once(machines.get(row["method"], {}).values())} for row in rows}
+
+
+def _each_once(values):
+    return list(dict.fromkeys(values))

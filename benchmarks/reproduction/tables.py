@@ -3,7 +3,6 @@
 import math
 
 from reproduction import experiments, paper
-from reproduction.cells import load
 from reproduction.experiments import FINETUNING_EPOCHS, METHODS, PAPERS_ENCODER, STAGES, WITHOUT
 from reproduction.summary import summary
 
@@ -73,10 +72,10 @@ def table_4(folder, base):
                 _cell(row, "offline_seconds", _short),
                 "" if title == "Retrain" else _cell(row, "break_even", _short),
                 _cell(row, "peak_memory_mb", "{:,.0f}".format),
+                "; ".join(row["machines"] if row else []),
             ]
         )
-    headings = ["", "online s", "times faster than Retrain", "offline s", "break-even (requests)", "peak MB"]
-    return f"{_markdown(headings, body)}\n\nMachine: {'; '.join(_machines(folder, cells | finetuned))}."
+    return _markdown(["", "online s", "times faster than Retrain", "offline s", "break-even (requests)", "peak MB", "machine"], body)
 
 
 def table_5(folder, base):
@@ -89,12 +88,6 @@ def table_5(folder, base):
         lines.append((f"{share} UnlearnRec", _row(rows, "UnlearnRec", "fine-tuned"), paper.table_5(ratio)))
         lines.append((f"{share} {PAPERS_ENCODER}", _row(rows, PAPERS_ENCODER, "fine-tuned"), paper.table_5(ratio)))
     return _quality(lines)
-
-
-def _machines(folder, rows):
-    """What the cells of rows ran on, each once."""
-    results = [load(folder, cell) for cells in rows.values() for cell in cells]
-    return dict.fromkeys(result["versions"]["machine"] for result in results if result)
 
 
 def _papers(base, name):
