@@ -178,6 +178,15 @@ def test_costs_come_by_size_of_what_was_run(everything):
     ]
 
 
+def test_costs_of_two_machines_are_on_no_line(tmp_path):
+    bases = [Cell(dataset, "LightGCN", "") for dataset in ("ml-100k", "gowalla", "ml-1m")]
+    for base in bases:
+        (cell,) = experiments.scaling(base)
+        save(tmp_path, cell, {**left_by(cell), "versions": {"machine": "a GPU" if base.dataset == "gowalla" else "a CPU"}})
+    costs = figures.costs_by_size(tmp_path, bases)
+    assert {stage: [point["dataset"] for point in points] for stage, points in costs.items()} == dict.fromkeys(("zero-shot", "fine-tuned"), ["ml-100k", "ml-1m"])
+
+
 def test_what_was_not_run_is_named(tmp_path):
     save(tmp_path, cell_of("GIF"), left_by(cell_of("GIF")))
     sections = render(tmp_path).read_text(encoding="utf-8").split("\n## ")

@@ -142,7 +142,7 @@ def figure_scaling(folder, bases, path):
 
 
 def costs_by_size(folder, bases):
-    """What a request costs UnlearnRec on each dataset that was run.
+    """What a request costs UnlearnRec on each dataset that was run on the same machine as the first of them.
 
     Args:
         folder, bases: see :func:`figure_2`.
@@ -151,10 +151,12 @@ def costs_by_size(folder, bases):
         dict: stage to a list of ``dataset``, ``interactions`` and the keys of ``SCALED``, fewest interactions first.
     """
     costs = {}
-    for base in bases:
-        (cell,) = experiments.scaling(base)
-        result = load(folder, cell)
-        for stage, row in _rows(result).items() if result else ():
+    found = [(base, load(folder, *experiments.scaling(base))) for base in bases]
+    there = [(base, result) for base, result in found if result]
+    for base, result in there:
+        if result["versions"]["machine"] != there[0][1]["versions"]["machine"]:
+            continue
+        for stage, row in _rows(result).items():
             point = {"dataset": base.dataset, "interactions": result["interactions"]["training"], **{key: row[key] for key in SCALED}}
             costs.setdefault(stage, []).append(point)
     return {stage: sorted(points, key=lambda point: point["interactions"]) for stage, points in costs.items()}
