@@ -46,10 +46,9 @@ def parse(arguments):
     where.add_argument("--results", default=str(ROOT / "benchmarks" / "results"), help="folder of the cells and the page")
     where.add_argument("--checkpoint_dir", default="saved", help="folder of trainings, shared by cells (default saved)")
     where.add_argument("--data_path", help="folder of the datasets (default: RecBole's download)")
-    where.add_argument("--gpu_id", help="as in run_unlearn.py; empty: the CPU")
-    where.add_argument("--eval_batch_size", help="as in run_unlearn.py: changes seconds alone; 100000000 suits a GPU")
-    where.add_argument("--unlearn_shard_workers", help="as in run_unlearn.py: changes seconds alone")
-    where.add_argument("--workers", type=int, default=1, help="cells at a time here (default 1): a GPU has place for several")
+    where.add_argument("--gpu_id", help="as in run_unlearn.py; empty: the CPU; on Ray it is the cluster's to say")
+    where.add_argument("--eval_batch_size", type=int, help="as in run_unlearn.py: changes seconds and memory alone; 100000000 suits a GPU")
+    where.add_argument("--workers", type=int, default=1, help="cells at a time here (default 1); not for Table 4 and Figures 4 and scaling")
     where.add_argument("--ray_address", help="running Ray cluster, e.g. auto: one cell a task")
     return parser.parse_args(arguments)
 
@@ -145,6 +144,8 @@ def _check(asked):
     """Refuse names that would run nothing, or fail in every cell."""
     if asked.workers < 1:
         raise UsageError(f"--workers must be at least 1, not {asked.workers}.")
+    if asked.ray_address and asked.workers > 1:
+        raise UsageError("On Ray a cell is a task, as many at a time as the cluster has place for: leave out --workers.")
     for kind, given, known in (
         ("model", asked.model, MODELS),
         ("method", asked.method, METHODS),
@@ -157,9 +158,10 @@ def _check(asked):
 
 
 def _run(asked, cells):
-    folders = {key: value and os.path.abspath(value) for key, value in vars(asked).items() if key in ("checkpoint_dir", "data_path")}
-    others = {key: value for key, value in vars(asked).items() if key in ("gpu_id", "eval_batch_size", "unlearn_shard_workers")}
-    machine = {key: value for key, value in {**folders, **others}.items() if value is not None}
+    data_path = asked.data_path and os.path.abspath(asked.data_path)
+    machine = {"checkpoint_dir": os.path.abspath(asked.checkpoint_dir), "data_path": data_path}
+    machine |= {"gpu_id": asked.gpu_id, "eval_batch_size": asked.eval_batch_size}
+    machine = {key: value for key, value in machine.items() if value is not None}
     if asked.ray_address:
         return run_on_ray(cells, machine, asked.results, asked.ray_address)
     return run_here(cells, machine, asked.results, asked.workers)

@@ -21,7 +21,6 @@ from recbole_unlearn.registry import own_yaml
 from recbole_unlearn.validation import check_values
 
 PREFIXES = ("forget_", "unlearn_", "ie_")
-CHUNKS = {"eval_batch_size", "unlearn_shard_workers"}  # how much is done at a time: they change seconds and memory, no result
 STORE_PREFIXES = ("unlearn_quarantine_", "unlearn_retrain_")  # of deletion requests against a saved model alone
 DERIVED = {  # what RecBole adds to the settings by itself
     "MODEL_TYPE",
@@ -49,12 +48,13 @@ def method_yaml(method):
 
 
 def results_settings(settings):
-    """The settings that a run's rows depend on: all but the machine's, ``CHUNKS`` and the deletion store's.
+    """The settings that a run's rows depend on: all but the machine's and the deletion store's.
 
     Args:
         settings (dict): of :meth:`Config.as_dict`.
     """
-    ignored = set(general_arguments) - {"seed"} | CHUNKS | {"config_files", "report_file"}
+    of_the_machine = set(general_arguments) - {"seed"} | {"eval_batch_size"}  # what suits its memory: scores are the same
+    ignored = of_the_machine | {"config_files", "report_file"}
     return {key: value for key, value in settings.items() if key not in ignored and not key.startswith(STORE_PREFIXES)}
 
 

@@ -18,7 +18,7 @@ def pair_scores(table, n_users, users, items):
 
 
 INFO_NCE_BLOCK = 1 << 20  # similarities held at a time: 4 MiB, small enough for a CPU's cache
-INFO_NCE_BLOCK_ON_GPU = 1 << 26  # 256 MiB: one kernel has enough to do
+INFO_NCE_BLOCK_ON_GPU = 1 << 26  # 256 MiB: a kernel has enough to do
 
 
 class _InfoNCE(torch.autograd.Function):

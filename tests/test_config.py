@@ -226,7 +226,7 @@ def test_training_settings_are_those_that_change_a_training(configure):
         assert configure(**changes).training_settings() != base
 
 
-def test_rows_do_not_depend_on_how_much_is_done_at_a_time(configure):
+def test_rows_do_not_depend_on_how_many_scores_are_held_at_a_time(configure):
     base = configure().as_dict()
-    assert configure(eval_batch_size=9, unlearn_shard_workers=3, show_progress=True).same_results(base)
+    assert configure(eval_batch_size=9, show_progress=True).same_results(base)
     assert not configure(unlearn_finetune_epochs=9).same_results(base)

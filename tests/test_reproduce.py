@@ -124,6 +124,14 @@ def test_a_table_from_end_to_end(start, commands, setting, tmp_path, data_path, 
     assert capsys.readouterr().err.count("failed") == 0
 
 
+@pytest.mark.parametrize("given", [["--gpu_id=", "--eval_batch_size=99"], ["--gpu_id=1,2"], []], ids=str)
+def test_settings_of_the_machine_reach_the_run_and_no_others(start, commands, given):
+    told = commands(pretended)
+    assert start(*TABLE_2, "--method=Retrain", *given) == 0
+    (command,) = told
+    assert [argument for argument in command if str(argument).startswith(("--gpu_id", "--eval_batch_size"))] == given
+
+
 def test_a_deleted_cell_is_run_again_by_the_same_command(start, commands, tmp_path):
     first = commands(pretended)
     assert start(*TABLE_2) == 0
@@ -217,6 +225,8 @@ def test_no_cluster_is_told_in_one_line(start, capsys):
         (["--table=2", "--request=adverse"], "Unknown request 'adverse'"),
         (["--table=2", "--seed=1"], "Unknown seed '1'"),
         (["--table=2", "--workers=0"], "--workers must be at least 1"),
+        (["--table=2", "--workers=2", "--ray_address=auto"], "On Ray a cell is a task, .*: leave out --workers"),
+        (["--table=2", "--eval_batch_size=many"], "Argument --eval_batch_size: invalid int value: 'many'"),
         ([], "Say what: --table=2, --figure=5, --all or --render; see --help"),
         (["--dataset=ml-1m"], "Say what: "),
         (["--render", "--list"], "Say what: "),

@@ -61,6 +61,17 @@ def test_seconds_of_two_machines_are_not_compared(tmp_path):
     shown = tables_of(render(tmp_path))["Table 4", "LightGCN on ml-1m, adversarial edges, d64"]
     assert [shown[name]["times faster than Retrain"] for name in ("GIF", "CEU")] == ["1 (146)", "(174)"]
     assert (shown["CEU"]["machine"], shown["IFRU"]["machine"]) == ("a GPU", "")
+    assert "\n\nMachine: a CPU (Retrain, GIF); a GPU (CEU).\n" in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
+def test_figure_4_has_no_bar_of_another_machine_than_retrains(tmp_path, monkeypatch):
+    for name, machine in (("GIF", "a GPU"), ("Retrain", "a CPU"), ("CEU", "a CPU")):
+        save(tmp_path, cell_of(name), {**left_by(cell_of(name)), "versions": {"machine": machine}})
+    drawn = []
+    monkeypatch.setattr(figures, "_write", lambda drawing, path: drawn.append(drawing))
+    assert figures.figure_4(tmp_path, [base_of("figure 4")], "unused.png")
+    (panel,) = drawn[0].axes
+    assert panel.get_title() == "LightGCN on ml-1m\na CPU" and [label.get_text() for label in panel.get_yticklabels()] == ["Retrain", "CEU"]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Barrier
+from time import sleep
 
 import pytest
 import ray
@@ -84,6 +85,30 @@ def test_as_many_cells_run_here_at_a_time_as_there_are_workers(tmp_path, monkeyp
     failed = run_here(cells, {}, tmp_path, workers=2)
     assert {cell: str(error) for cell, error in failed.items()} == {cells[1]: "exit code 1"}
     assert [load(tmp_path, cell) is not None for cell in cells] == [True, False, True, True]
+
+
+def test_what_is_done_beside_an_interrupted_cell_is_kept(tmp_path, monkeypatch):
+    both = Barrier(2)
+
+    def run(cell, machine):
+        both.wait(timeout=30)
+        if cell.method == "GIF":
+            raise KeyboardInterrupt
+        sleep(0.2)  # and ends after the interruption
+        return left_by(cell)
+
+    monkeypatch.setattr("reproduction.processes.run", run)
+    cells = [cell_of("Retrain"), cell_of("GIF"), cell_of("CEU"), cell_of("IFRU")]
+    with pytest.raises(KeyboardInterrupt):
+        run_here(cells, {}, tmp_path, workers=2)
+    assert [load(tmp_path, cell) is not None for cell in cells] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("workers, machine", [(1, "some machine"), (3, "some machine, 3 runs at a time")])
+def test_a_cell_says_how_many_ran_beside_it(tmp_path, monkeypatch, workers, machine):
+    monkeypatch.setattr("reproduction.processes.run", lambda cell, machine: left_by(cell))
+    assert run_here([cell_of("GIF")], {}, tmp_path, workers) == {}
+    assert load(tmp_path, cell_of("GIF"))["versions"]["machine"] == machine
 
 
 def test_a_failed_cell_does_not_fail_those_that_wait_for_it(tasks, tmp_path, monkeypatch):

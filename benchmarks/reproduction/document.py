@@ -48,6 +48,9 @@ What differs from the paper:
   (25,557, 19,747, 294,983) that is not public.
 - Adversarial edges are a node's least likely ones. The paper draws from unlikely edges at random, and does not say from how many, nor how many it draws.
 
+The request of a seed is the same on every machine. Where a table's cells are of several machines, a line below it says which; each has its own original,
+trained alike, but for rounding and the libraries' versions.
+
 So the level of a number differs from the paper's; what compares is how far a method is from Retrain beside it.
 """
 

@@ -175,7 +175,7 @@ EXPERIMENTS = {
     "figure 4": Experiment(
         "Figure 4: memory",
         "Peak while a request is unlearned: of the whole process on a CPU (Python and its libraries take some 400 MB), of what is "
-        "allocated on a GPU. The paper's is of a GPU. A panel is of one machine, Retrain's: what ran on another has no bar.",
+        "allocated on a GPU. The paper's is of a GPU. A panel is of the machine that Retrain ran on: what ran on another has no bar.",
         one_seed,
         models=MODELS[:1],
         together=("setting", "model"),
@@ -202,7 +202,7 @@ EXPERIMENTS = {
         "UnlearnRec. The exponent is the slope of a straight line through the logarithms of ml-100k, ml-1m and yelp2018: 1 is linear. gowalla "
         "(hollow) has as many interactions as ml-1m and seven times the nodes, which cost too. An epoch of fine-tuning has 39 to 50 steps on each "
         "dataset, as shipped: with batches of one size, its steps would grow with the data as well as the cost of each. Memory is of the whole "
-        "process, as in Figure 4, some 400 MB of it Python and its libraries, which flattens its slope.",
+        "process, as in Figure 4, some 400 MB of it Python and its libraries, which flattens its slope. All points are of one machine.",
         scaling,
         ("ml-100k", *DATASETS),
         MODELS[:1],

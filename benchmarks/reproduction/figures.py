@@ -48,18 +48,18 @@ def figure_4(folder, bases, path):
     for base in bases:
         rows = summary(folder, experiments.one_seed(base))
         there = {key: row for key, row in rows.items() if row["n"] and key[0] != "original"}
-        first = next(iter(there.values()), None)
-        found = {key: row["peak_memory_mb"]["mean"] / 1024 for key, row in there.items() if row["machines"] == first["machines"]}
-        if found:
-            peaks[base.dataset] = found
+        if there:
+            (machine,) = there.get(("Retrain", ""), next(iter(there.values())))["machines"]
+            found = {key: row["peak_memory_mb"]["mean"] / 1024 for key, row in there.items() if row["machines"] == [machine]}
+            peaks[f"{base.dataset}\n{machine}"] = found
     if not peaks:
         return False
     shown = [(name, stage) for name in METHODS for stage in STAGES.get(name, ("",)) if any((name, stage) in found for found in peaks.values())]
     drawing = Figure(figsize=(2.4 + 2.6 * len(peaks), 3.8), layout="constrained")
-    for panel, (dataset, found) in zip(drawing.subplots(1, len(peaks), squeeze=False, sharey=True).flat, peaks.items()):
+    for panel, (title, found) in zip(drawing.subplots(1, len(peaks), squeeze=False, sharey=True).flat, peaks.items()):
         colours = [COLOURS.get(name, "#999999") for name, _ in shown]
         panel.barh(range(len(shown)), [found.get(key, math.nan) for key in shown], color=colours)
-        panel.set_title(f"{bases[0].model} on {dataset}", fontsize=10)
+        panel.set_title(f"{bases[0].model} on {title}", fontsize=10)
         panel.set_xlabel("peak memory (GiB)")
     panel.set_yticks(range(len(shown)), [f"{name} {stage}".strip() for name, stage in shown])
     panel.invert_yaxis()  # of all panels
@@ -151,10 +151,11 @@ def costs_by_size(folder, bases):
         dict: stage to a list of ``dataset``, ``interactions`` and the keys of ``SCALED``, fewest interactions first.
     """
     costs = {}
-    found = [(base, load(folder, *experiments.scaling(base))) for base in bases]
-    there = [(base, result) for base, result in found if result]
-    for base, result in there:
-        if result["versions"]["machine"] != there[0][1]["versions"]["machine"]:
+    results = {base: load(folder, *experiments.scaling(base)) for base in bases}
+    there = {base: result for base, result in results.items() if result}
+    machines = [result["versions"]["machine"] for result in there.values()]
+    for base, result in there.items():
+        if result["versions"]["machine"] != machines[0]:
             continue
         for stage, row in _rows(result).items():
             point = {"dataset": base.dataset, "interactions": result["interactions"]["training"], **{key: row[key] for key in SCALED}}

@@ -49,11 +49,16 @@ def run_here(cells, machine, results, workers=1):
         cells (list of Cell): to run, begun in this order.
         machine (dict): see :func:`run`.
         results (str): folder of results.
-        workers (int): cells at a time. Those with the same original wait for the first of them to train it.
+        workers (int): cells at a time. Those that need the same training wait for each other at its file's lock.
 
     Returns:
         dict: the cells that failed, to their errors.
     """
+
+    def run_and_save(cell):
+        result = run(cell, machine)
+        save(results, cell, beside_others(result, f"{workers} runs at a time") if workers > 1 else result)
+
     failed = {}
     waiting, running = deque(enumerate(cells, 1)), {}
     with ThreadPoolExecutor(workers) as pool:
@@ -61,14 +66,20 @@ def run_here(cells, machine, results, workers=1):
             while waiting and len(running) < workers:  # no sooner: after an interruption none may begin
                 number, cell = waiting.popleft()
                 print(f"\n[{number}/{len(cells)}] {cell}", flush=True)
-                running[pool.submit(run, cell, machine)] = cell
+                running[pool.submit(run_and_save, cell)] = cell
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 cell = running.pop(done)
                 try:
-                    save(results, cell, done.result())
+                    done.result()
                 except CellFailed as error:
                     failed[cell] = error
     return failed
+
+
+def beside_others(result, how):
+    """A result whose seconds and memory are those of a machine with other runs on it."""
+    versions = result["versions"]
+    return {**result, "versions": {**versions, "machine": f"{versions['machine']}, {how}"}}
 
 
 def run_on_ray(cells, machine, results, address):
@@ -116,7 +127,7 @@ def run_on_ray(cells, machine, results, address):
             if isinstance(result, CellFailed):
                 failed[cell] = result
             else:
-                save(results, cell, result)
+                save(results, cell, beside_others(result, "on Ray"))
             print(f"[{len(cells) - len(waiting)}/{len(cells)}] {cell}", flush=True)
     return failed
 

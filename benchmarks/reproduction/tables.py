@@ -126,7 +126,12 @@ def _quality(lines):
     for title, row, printed in lines:
         cells = [_cell(row, key, form, printed.get(key)) for key, form in QUALITY.values()]
         body.append([title, *cells, str(row["n"]) if row else ""])
-    return _markdown(["", *QUALITY, "seeds"], body)
+    ran = {}
+    for title, row, _ in lines:
+        for machine in row["machines"] if row else []:
+            ran.setdefault(machine, []).append(title)
+    told = ran if len(ran) == 1 else [f"{machine} ({', '.join(titles)})" for machine, titles in ran.items()]
+    return f"{_markdown(['', *QUALITY, 'seeds'], body)}\n\nMachine: {'; '.join(told)}."
 
 
 def _cell(row, key, form, printed=None):
