@@ -122,3 +122,8 @@ def test_attacker_is_the_same_lightgcn_whatever_the_backbone_and_its_settings(co
     other = attack_config(configure("SGL", forget_attack_epochs=3, embedding_size=16, learning_rate=0.5, ssl_tau=0.9))
     assert config["model"] == "LightGCN" and config["epochs"] == 3
     assert config.training_settings() == other.training_settings()
+
+
+def test_attacker_trains_on_the_cpu_so_that_a_run_on_a_gpu_meets_the_same_request(configure):
+    config = configure().replace(device=torch.device("cuda"))
+    assert attack_config(config)["device"].type == "cpu"

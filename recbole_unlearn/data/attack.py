@@ -61,5 +61,8 @@ def _partner_at_rank(scores, ids, observed, is_user, pool, rank):
 
 
 def attack_config(config):
-    """LightGCN as shipped, for ``forget_attack_epochs``: all backbones and all their settings meet the same request."""
-    return config.for_model("LightGCN").replace(epochs=config["forget_attack_epochs"])
+    """LightGCN as shipped, for ``forget_attack_epochs``: all backbones and all their settings meet the same request.
+
+    It trains on the CPU whatever the run's device, so that a run on a GPU meets the same edges, too.
+    """
+    return config.for_model("LightGCN").replace(epochs=config["forget_attack_epochs"], device=torch.device("cpu"))
