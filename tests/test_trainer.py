@@ -2,7 +2,9 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 
 import pytest
 import torch
@@ -151,7 +153,23 @@ def test_finished_training_is_loaded_and_not_repeated(configure, epochs_run):
     second = train_backbone(config, data.train, "original", data.valid_data)
     assert epochs_run == []
     assert_same_weights(first.model.state_dict(), second.model.state_dict())
-    assert second.seconds == second.seconds_before == first.seconds and first.seconds_before == 0
+    assert second.seconds == first.seconds and first.seconds_before == 0
+    assert second.seconds_before == pytest.approx(first.seconds, abs=0.05), "but for the time to get the file's lock"
+
+
+def test_waiting_for_another_process_at_the_same_training_is_not_counted_again(configure, monkeypatch):
+    config = configure()
+    train = prepare_data(config).train
+    first = train_backbone(config, train, "same")
+
+    @contextmanager
+    def other_process(trainer):
+        sleep(first.seconds + 0.01)
+        yield
+
+    monkeypatch.setattr(resumable.ResumableTrainer, "_alone", other_process)
+    second = train_backbone(config, train, "same")
+    assert second.seconds == first.seconds and second.seconds_before == 0, "whoever measured saw it go by"
     assert not second.model.training
 
 

@@ -40,7 +40,8 @@ class ResumableTrainer(Trainer):
         self.tensorboard = SummaryWriter(os.path.join(self.tensorboard.log_dir, name))
         self.epoch = 0
         self.seconds = 0.0  # spent training, earlier runs included
-        self.seconds_before = 0.0  # what those had spent
+        self.seconds_before = 0.0  # what those had spent, but for those of another process that this one waited for
+        self._waited = 0.0
         self._resumable = False  # until fit says so
         self._resumed_at = self._last_save = perf_counter()
 
@@ -49,7 +50,9 @@ class ResumableTrainer(Trainer):
         self._resumable = saved
         if not saved:
             return self._fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+        begun = perf_counter()
         with self._alone():  # another process may be at the same training: then wait, and load it
+            self._waited = perf_counter() - begun
             if self._load_finished():
                 return self.best_valid_score, self.best_valid_result
             if os.path.exists(self.resume_file):
@@ -135,7 +138,7 @@ class ResumableTrainer(Trainer):
     def _restore_progress(self, state):
         for key in PROGRESS:
             setattr(self, key, state[key])
-        self.seconds_before = self.seconds
+        self.seconds_before = max(0.0, self.seconds - self._waited)
 
     def _untimed(self, callback):
         """The callback, its time not counted as training."""
