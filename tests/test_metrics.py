@@ -68,6 +68,10 @@ def test_auc_of_empty_or_weightless_sets_is_nan():
     assert np.isnan(auc(scores(3), scores(3), np.zeros(3), np.ones(3)))
 
 
+def test_auc_of_undefined_scores_is_nan():
+    assert np.isnan(auc(np.array([1.0, np.nan]), scores(3))) and np.isnan(auc(scores(3), np.array([np.nan])))
+
+
 def test_auc_is_antisymmetric():
     first, second = scores(20, levels=5), scores(30, seed=1, levels=5)
     assert auc(first, second) + auc(second, first) == pytest.approx(1)

@@ -46,16 +46,17 @@ def auc(first, second, first_weights=None, second_weights=None):
         first_weights, second_weights (numpy.ndarray): how much each score counts, >= 0; default all alike.
 
     Returns:
-        float: nan if a set is empty or has no weight. Cost ``O((A + B) log(A + B))``.
+        float: nan if a set is empty or has no weight, or a score is nan. Cost ``O((A + B) log(A + B))``.
 
     >>> auc(np.array([2.0, 3.0]), np.array([1.0, 2.0]))
     0.875
     """
     w1 = np.ones(len(first)) if first_weights is None else np.asarray(first_weights, dtype=np.float64)
     w2 = np.ones(len(second)) if second_weights is None else np.asarray(second_weights, dtype=np.float64)
-    if w1.sum() == 0 or w2.sum() == 0:
+    scores = np.concatenate([first, second])
+    if w1.sum() == 0 or w2.sum() == 0 or np.isnan(scores).any():
         return float("nan")
-    _, level = np.unique(np.concatenate([first, second]), return_inverse=True)
+    _, level = np.unique(scores, return_inverse=True)
     weight = np.bincount(level[len(first) :], weights=w2, minlength=level.max() + 1)
     below = np.cumsum(weight) - weight
     at = level[: len(first)]
