@@ -18,7 +18,7 @@ def summary(folder, rows):
 
     Returns:
         dict: ``(name, stage)`` to a row of :func:`recbole_unlearn.comparison.summarise`; nothing of cells that were not run.
-        Each also has ``machines`` (a list, each once); only on Retrain's has it a ``speed_up`` and a ``break_even``.
+        Each also has ``machines``, a list of what its cells ran on; ``speed_up`` and ``break_even`` are known where Retrain ran there, too.
     """
     by_seed, machines = {}, {}
     for name, cells in rows.items():
@@ -41,8 +41,4 @@ def summary(folder, rows):
             if machines[gap["method"]][seed] != machines[RETRAIN][seed]:
                 del gap["speed_up"], gap["break_even"]
     rows = summarise(list(by_seed.values()))["results"] if by_seed else []
-    return {(row["method"], row["stage"]): {**row, "machines": _each_once(machines.get(row["method"], {}).values())} for row in rows}
-
-
-def _each_once(values):
-    return list(dict.fromkeys(values))
+    return {(row["method"], row["stage"]): {**row, "machines": sorted(set(machines.get(row["method"], {}).values()))} for row in rows}
