@@ -3,10 +3,11 @@
 import getpass
 import os
 import tempfile
+from contextlib import contextmanager
 from time import perf_counter
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from recbole.trainer import Trainer
 from recbole.utils import init_seed, set_color
 from torch.utils.tensorboard import SummaryWriter
@@ -41,7 +42,7 @@ class ResumableTrainer(Trainer):
         self.epoch = 0
         self.seconds = 0.0  # spent training, earlier runs included
         self.seconds_before = 0.0  # what those had spent, but for those of another process that this one waited for
-        self._waited = 0.0
+        self._waited = 0.0  # seconds
         self._resumable = False  # until fit says so
         self._resumed_at = self._last_save = perf_counter()
 
@@ -50,9 +51,7 @@ class ResumableTrainer(Trainer):
         self._resumable = saved
         if not saved:
             return self._fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
-        begun = perf_counter()
         with self._alone():  # another process may be at the same training: then wait, and load it
-            self._waited = perf_counter() - begun
             if self._load_finished():
                 return self.best_valid_score, self.best_valid_result
             if os.path.exists(self.resume_file):
@@ -65,10 +64,21 @@ class ResumableTrainer(Trainer):
                 os.remove(self.resume_file)
         return result
 
+    @contextmanager
     def _alone(self):
-        """A lock against other processes on this machine, outside of the folder of what is kept."""
+        """A lock against other processes on this machine, outside of the folder of what is kept; what it waited for is noted."""
         name = digest(os.path.abspath(self.saved_model_file))
-        return FileLock(os.path.join(tempfile.gettempdir(), f"recbole-unlearn-{getpass.getuser()}-{name}.lock"))
+        lock = FileLock(os.path.join(tempfile.gettempdir(), f"recbole-unlearn-{getpass.getuser()}-{name}.lock"))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            begun = perf_counter()
+            lock.acquire()
+            self._waited = perf_counter() - begun
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _fit(self, *arguments):
         *arguments, callback = arguments
