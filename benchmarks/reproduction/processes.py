@@ -57,7 +57,7 @@ def run_here(cells, machine, results, workers=1):
 
     def run_and_save(cell):
         result = run(cell, machine)
-        save(results, cell, beside_others(result, f"{workers} runs at a time") if workers > 1 else result)
+        save(results, cell, _beside_others(result, f"{workers} runs at a time") if workers > 1 else result)
 
     failed = {}
     waiting, running = deque(enumerate(cells, 1)), {}
@@ -76,7 +76,7 @@ def run_here(cells, machine, results, workers=1):
     return failed
 
 
-def beside_others(result, how):
+def _beside_others(result, how):
     """A result whose seconds and memory are those of a machine with other runs on it."""
     versions = result["versions"]
     return {**result, "versions": {**versions, "machine": f"{versions['machine']}, {how}"}}
@@ -127,7 +127,7 @@ def run_on_ray(cells, machine, results, address):
             if isinstance(result, CellFailed):
                 failed[cell] = result
             else:
-                save(results, cell, beside_others(result, "on Ray"))
+                save(results, cell, _beside_others(result, "on Ray"))
             print(f"[{len(cells) - len(waiting)}/{len(cells)}] {cell}", flush=True)
     return failed
 
