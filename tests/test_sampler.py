@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from recbole_unlearn.data.dataset import with_edges, with_extra_edges
-from recbole_unlearn.data.sampler import EdgeSampler, train_loader
+from recbole_unlearn.data.sampler import EdgeSampler, rankable, train_loader
 from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.model import dataset_graph
@@ -63,6 +63,13 @@ def test_a_user_with_every_item_is_refused(train):
     greedy = with_items(train, train.token2id("user_id", "u3"), torch.arange(1, train.item_num))
     with pytest.raises(UsageError, match="1 user.*'u3'.*user_inter_num_interval"):
         EdgeSampler(greedy)
+
+
+def test_rankable_leaves_out_users_with_every_item(train):
+    assert len(rankable(train)) == len(train)
+    feat = rankable(with_items(train, 5, torch.arange(1, train.item_num))).inter_feat
+    left = train.inter_feat["user_id"] != 5
+    assert all(torch.equal(feat[field], train.inter_feat[field][left]) for field in train.inter_feat)
 
 
 def test_a_user_with_every_item_but_one_gets_that_one(train):

@@ -25,9 +25,9 @@ def trained_shards(monkeypatch):
     """The names of the shards that are trained, in order."""
     names, train_shard = [], sharded._train_shard
 
-    def record(model_class, table_of, config, parts, name, valid_data):
+    def record(model_class, table_of, config, shard, name):
         names.append(name)
-        return train_shard(model_class, table_of, config, parts, name, valid_data)
+        return train_shard(model_class, table_of, config, shard, name)
 
     monkeypatch.setattr(sharded, "_train_shard", record)
     return names
@@ -133,13 +133,13 @@ def test_workers_give_what_one_process_gives(prepared, tmp_path):
 
 @pytest.mark.parametrize("given, expected", [(16, 16), (None, 128)])
 def test_shards_may_have_a_batch_size_of_their_own(prepared, monkeypatch, given, expected):
-    sizes, train_backbone = [], sharded.train_backbone
+    sizes, train = [], sharded.train
 
     def record(config, *arguments, **named):
         sizes.append(config["train_batch_size"])
-        return train_backbone(config, *arguments, **named)
+        return train(config, *arguments, **named)
 
-    monkeypatch.setattr(sharded, "train_backbone", record)
+    monkeypatch.setattr(sharded, "train", record)
     method_of(prepared(unlearn_methods="SISA", unlearn_shard_batch_size=given), "SISA")
     assert sizes == [expected] * 3
 

@@ -75,6 +75,33 @@ def with_edges_of(dataset, graph):
     return with_edges(dataset, graph.contains(feat[dataset.uid_field], feat[dataset.iid_field]))
 
 
+def with_nodes(dataset, users, items):
+    """A copy of a built dataset that knows these users and items only, with the interactions between them.
+
+    Args:
+        users, items (torch.LongTensor): ids, without the padding; they become 1, 2, ... in this order.
+    """
+    feat, keep = dataset.inter_feat, torch.ones(len(dataset.inter_feat), dtype=torch.bool)
+    columns = {field: feat[field] for field in feat}
+    copied = dataset.copy(feat)
+    copied.field2id_token, copied.field2token_id = dict(dataset.field2id_token), dict(dataset.field2token_id)
+    for field, source, nodes in ((dataset.uid_field, "user_feat", users), (dataset.iid_field, "item_feat", items)):
+        nodes = torch.cat([nodes.new_zeros(1), nodes])
+        new_id = torch.full((dataset.num(field),), -1)
+        new_id[nodes] = torch.arange(len(nodes))
+        columns[field] = new_id[columns[field]]
+        keep &= columns[field] >= 0
+        tokens = dataset.field2id_token[field][nodes.numpy()]
+        copied.field2id_token[field] = tokens
+        copied.field2token_id[field] = {token: id_ for id_, token in enumerate(tokens)}
+        features = getattr(dataset, source)  # a row an id
+        if features is not None:
+            rows = {name: features[name][nodes] for name in features}
+            setattr(copied, source, Interaction({**rows, field: torch.arange(len(nodes))}))
+    copied.inter_feat = Interaction({field: column[keep] for field, column in columns.items()})
+    return copied
+
+
 def with_extra_edges(dataset, users, items):
     """A copy of a built dataset with interactions added; fields other than the ids are 0 there."""
     extra = {dataset.uid_field: users, dataset.iid_field: items}

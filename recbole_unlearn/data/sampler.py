@@ -6,6 +6,7 @@ from recbole.data.dataloader import TrainDataLoader
 from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
 
+from recbole_unlearn.data.dataset import with_edges
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.model.base import dataset_graph
 
@@ -34,7 +35,7 @@ class EdgeSampler(Sampler):
     def get_used_ids(self):
         """All edges as sorted numbers ``user * n_items + item``, shape ``(E,)``."""
         graph = self.graph
-        full = torch.nonzero(graph.degrees()[: graph.n_users] >= graph.n_items - 1).flatten()
+        full = torch.nonzero(_has_all_items(graph)).flatten()
         if len(full):
             token = self.datasets[0].id2token(self.uid_field, full[0].item())
             raise UsageError(
@@ -68,6 +69,17 @@ class BatchLoader(TrainDataLoader):
         for rows in order.split(self.step):
             batch = Interaction({field: feat[field].index_select(0, rows) for field in feat})
             yield self._neg_sampling(self.transform(self._dataset, batch))
+
+
+def rankable(dataset):
+    """The dataset without the interactions of users who have all its items: they have no negative item to rank below."""
+    full = _has_all_items(dataset_graph(dataset))
+    return with_edges(dataset, ~full[dataset.inter_feat[dataset.uid_field]])
+
+
+def _has_all_items(graph):
+    """Of each user, shape ``(n_users,)``; the padding is no item."""
+    return graph.degrees()[: graph.n_users] >= graph.n_items - 1
 
 
 def train_loader(config, dataset, graph=None):

@@ -10,18 +10,20 @@ from recbole.utils import init_seed
 from tqdm import tqdm
 
 from recbole_unlearn import checkpoint
-from recbole_unlearn.data.dataset import with_edges_of
+from recbole_unlearn.data.sampler import rankable
+from recbole_unlearn.data.shard import ShardData, in_all_data
 from recbole_unlearn.method.base import Stage, Unlearner
 from recbole_unlearn.model.base import MODELS
-from recbole_unlearn.trainer import ResumableTrainer, train, train_backbone
+from recbole_unlearn.trainer import ResumableTrainer, train
 
 
 class ShardedUnlearner(Unlearner):
     """Implement :meth:`partition` and :meth:`aggregate`, and :meth:`shard_table` to say what is kept of a shard's model.
 
     The partition is drawn once, from the training data; shards are trained apart, in parallel on ``unlearn_shard_workers``
-    processes, and of each only one table stays in memory. Online, the touched shards are trained anew on what
-    remains of them, and the aggregation is made anew.
+    processes, and of each only one table stays in memory. A shard's model knows the users and items that have edges
+    there, draws its negative items among them, and stops early on the validation pairs between them. Online, the
+    touched shards are trained anew on what remains of them, and the aggregation is made anew.
     """
 
     def partition(self):
@@ -91,23 +93,23 @@ class ShardedUnlearner(Unlearner):
         data, owner = self.data, type(self).__name__
         config = self.config.replace(train_batch_size=self.config["unlearn_shard_batch_size"] or self.config["train_batch_size"])
         n_workers = self._n_workers(len(graphs))
+        before = {k: data.graph.subgraph(self.shard == k) for k in graphs}
         jobs = (
             joblib.delayed(_train_shard)(
                 type(self.original),
                 self.shard_table,
                 self._on_device(config, k, n_workers),
-                [with_edges_of(data.train, part) for part in self.parts(graph)],
+                ShardData.of(config, data.train, data.valid_data._dataset, before[k], self.parts(graph)),
                 f"{owner}-{k}",
-                data.valid_data,
             )
             for k, graph in graphs.items()
         )
         results = joblib.Parallel(n_jobs=n_workers, return_as="generator", pre_dispatch="n_jobs")(jobs)
         bar = tqdm(results, total=len(graphs), desc=f"{owner}: shards", disable=not config["show_progress"])
         shards, earlier = {}, {}
-        for k, (table, seconds_before) in zip(graphs, bar):
-            present = (graphs[k].degrees() > 0)[:, None]
-            shards[k] = torch.where(present, table, 0.0), graphs[k]
+        for (k, graph), (table, seconds_before) in zip(graphs.items(), bar):
+            present = (graph.degrees() > 0)[:, None]  # a request may have taken a node's last edge
+            shards[k] = torch.where(present, in_all_data(table, before[k]), 0.0), graph
             earlier |= {file: seconds / n_workers for file, seconds in seconds_before.items()}
         if n_workers > 1:
             loky.get_reusable_executor().shutdown(wait=True)  # idle workers would count as the next method's memory
@@ -125,24 +127,30 @@ class ShardedUnlearner(Unlearner):
         return config.replace(device=torch.device("cuda", k % torch.cuda.device_count()))
 
 
-def _train_shard(model_class, table_of, config, parts, name, valid_data):
-    """In a worker, or here: the shard's table on the CPU, and each training's file with the seconds of earlier runs."""
+def _train_shard(model_class, table_of, config, shard, name):
+    """In a worker, or here: the table of the shard's nodes on the CPU, and each training's file with the seconds of earlier runs."""
     MODELS.register(model_class)  # a fresh process does not know a user's own model
-    if len(parts) == 1:
-        trained = train_backbone(config, parts[0], name, valid_data, verbose=False)
+    if len(shard.parts) == 1:
+        (part,) = shard.parts
+        trained = _trained(model_class, config, part, name, shard.valid_data)
         return table_of(trained.model).detach().cpu(), {trained.file: trained.seconds_before}
     # As much work as without slices: sum_r (r / R) 2 / (R + 1) = 1.
-    config = config.replace(epochs=max(1, round(2 * config["epochs"] / (len(parts) + 1))))
+    config = config.replace(epochs=max(1, round(2 * config["epochs"] / (len(shard.parts) + 1))))
     file, seconds_before = None, {}
-    for part in parts:
-        init_seed(config["seed"], config["reproducibility"])
-        model = model_class(config, part)
-        going_on = partial(_GoingOn, file)
-        earlier = os.path.basename(file or "")
-        trained = train(config, model, part, name, content=[earlier], trainer_class=going_on, verbose=False)
+    for part in shard.parts:
+        trained = _trained(model_class, config, part, name, None, os.path.basename(file or ""), partial(_GoingOn, file))
         file = trained.file
         seconds_before[file] = trained.seconds_before
     return table_of(trained.model).detach().cpu(), seconds_before
+
+
+def _trained(model_class, config, part, name, valid_data, earlier="", trainer_class=ResumableTrainer):
+    """The model on the whole part; in batches come only pairs that a negative item can be drawn for."""
+    init_seed(config["seed"], config["reproducibility"])
+    model = model_class(config, part)
+    graph = model.graph
+    content = [graph.users, graph.items, graph.n_users, graph.n_items, earlier]
+    return train(config, model, rankable(part), name, valid_data, content, trainer_class, verbose=False)
 
 
 class _GoingOn(ResumableTrainer):
