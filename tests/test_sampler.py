@@ -72,6 +72,17 @@ def test_rankable_leaves_out_users_with_every_item(train):
     assert all(torch.equal(feat[field], train.inter_feat[field][left]) for field in train.inter_feat)
 
 
+@pytest.mark.parametrize("distribution", ["uniform", "popularity"])
+def test_rankable_leaves_out_users_whom_others_leave_without_a_negative(train, configure, distribution):
+    """u has x and y, v has x: without u, nobody has y, which popularity would then never draw for v."""
+    nothing = with_edges(train, torch.zeros(len(train), dtype=torch.bool))
+    three = with_extra_edges(nothing, torch.tensor([1, 1, 2]), torch.tensor([1, 2, 1]))
+    assert len(rankable(three)) == 0
+    more = with_extra_edges(three, torch.tensor([3, 4]), torch.tensor([1, 3]))
+    batches = train_loader(configure(train_neg_sample_args={"distribution": distribution, "sample_num": 1, "alpha": 1.0}), rankable(more))
+    assert sum(map(len, batches)) == len(rankable(more)) == 5
+
+
 def test_a_user_with_every_item_but_one_gets_that_one(train):
     items = torch.arange(1, train.item_num)
     free = items[~dataset_graph(train).contains(torch.full_like(items, 5), items)][0]

@@ -72,14 +72,20 @@ class BatchLoader(TrainDataLoader):
 
 
 def rankable(dataset):
-    """The dataset without the interactions of users who have all its items: they have no negative item to rank below."""
+    """The dataset without the interactions of users who have all its items: they have no negative item to rank below.
+
+    With those users may go an item's last interaction, and others then have all that is left.
+    """
     full = _has_all_items(dataset_graph(dataset))
-    return with_edges(dataset, ~full[dataset.inter_feat[dataset.uid_field]])
+    if not full.any():
+        return dataset
+    return rankable(with_edges(dataset, ~full[dataset.inter_feat[dataset.uid_field]]))
 
 
 def _has_all_items(graph):
-    """Of each user, shape ``(n_users,)``; the padding is no item."""
-    return graph.degrees()[: graph.n_users] >= graph.n_items - 1
+    """Whether each user has all items that have an edge, shape ``(n_users,)``: others are not drawn by popularity."""
+    of_users, of_items = graph.degrees().split([graph.n_users, graph.n_items])
+    return (of_users > 0) & (of_users == (of_items > 0).sum())
 
 
 def train_loader(config, dataset, graph=None):

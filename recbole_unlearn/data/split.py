@@ -156,20 +156,13 @@ def split(config):
 def evaluation_loaders(config, dataset, train, valid, test):
     """RecBole's loaders of validation and test data, which hide a user's items of the earlier parts."""
     _, *samplers = create_samplers(config, dataset, [train, valid, test])
-    return [_loader(config, *phase) for phase in zip(("valid", "test"), (valid, test), samplers)]
-
-
-def validation_loader(config, train, valid):
-    """RecBole's loader of validation data alone."""
-    _, sampler = create_samplers(config, valid, [train, valid, valid])[:2]
-    return _loader(config, "valid", valid, sampler)
-
-
-def _loader(config, phase, part, sampler):
-    loader = get_dataloader(config, phase)(config, part, sampler, shuffle=False)
-    if isinstance(loader, FullSortEvalDataLoader):
-        sampler.used_ids = None  # a Python set a user, read by now: much of a run's memory
-    return loader
+    loaders = []
+    for phase, part, sampler in zip(("valid", "test"), (valid, test), samplers):
+        loader = get_dataloader(config, phase)(config, part, sampler, shuffle=False)
+        if isinstance(loader, FullSortEvalDataLoader):
+            sampler.used_ids = None  # a Python set a user, read by now: much of a run's memory
+        loaders.append(loader)
+    return loaders
 
 
 def _halves(part, seed):

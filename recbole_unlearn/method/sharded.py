@@ -22,7 +22,8 @@ class ShardedUnlearner(Unlearner):
 
     The partition is drawn once, from the training data; shards are trained apart, in parallel on ``unlearn_shard_workers``
     processes, and of each only one table stays in memory. A shard's model knows the users and items that have edges
-    there, draws its negative items among them, and stops early on the validation pairs between them. Online, the
+    there, draws its negative items among them, and stops early on the validation pairs between them: a shard that a
+    request does not touch is as if the forgotten edges had never been. Online, the
     touched shards are trained anew on what remains of them, and the aggregation is made anew.
     """
 
@@ -53,7 +54,7 @@ class ShardedUnlearner(Unlearner):
     def prepare(self):
         self.shard, self.n_shards, partitioning = self.partition()
         graphs = {k: self.data.graph.subgraph(self.shard == k) for k in range(self.n_shards)}
-        self.shards, earlier = self._train(graphs)
+        self.shards, earlier = self._train(graphs, graphs)
         self._prepared = set(earlier)
         self.model, aggregating = self._aggregated(self.shards, self.data.train, self.data.graph)
         return partitioning + sum(earlier.values()) + aggregating
@@ -66,7 +67,7 @@ class ShardedUnlearner(Unlearner):
         forgotten = ~data.remaining_graph.contains(data.graph.users, data.graph.items)
         touched = [k for k in torch.unique(self.shard[forgotten]).tolist() if k >= 0]
         kept = {k: data.graph.subgraph((self.shard == k) & ~forgotten) for k in touched}
-        retrained, earlier = self._train(kept)
+        retrained, earlier = self._train(kept, {k: self.shards[k][1] for k in touched})
         # Slices before the request's are loaded from what prepare trained: nobody waits for them again.
         training = sum(seconds for file, seconds in earlier.items() if file not in self._prepared)
         details = {"shards retrained": f"{len(touched)} of {self.n_shards}", **self.details()}
@@ -83,8 +84,11 @@ class ShardedUnlearner(Unlearner):
     def _aggregated(self, shards, dataset, graph):
         return self.aggregate([shards[k] for k in sorted(shards)], dataset, graph)
 
-    def _train(self, graphs):
+    def _train(self, graphs, before):
         """Train a model on each graph.
+
+        Args:
+            graphs, before (dict): a shard's number to its edges, and to those before any request, whose nodes it knows.
 
         Returns:
             tuple: shard number to table and graph; and each training's file to the seconds that earlier runs had spent
@@ -93,7 +97,6 @@ class ShardedUnlearner(Unlearner):
         data, owner = self.data, type(self).__name__
         config = self.config.replace(train_batch_size=self.config["unlearn_shard_batch_size"] or self.config["train_batch_size"])
         n_workers = self._n_workers(len(graphs))
-        before = {k: data.graph.subgraph(self.shard == k) for k in graphs}
         jobs = (
             joblib.delayed(_train_shard)(
                 type(self.original),
@@ -130,27 +133,22 @@ class ShardedUnlearner(Unlearner):
 def _train_shard(model_class, table_of, config, shard, name):
     """In a worker, or here: the table of the shard's nodes on the CPU, and each training's file with the seconds of earlier runs."""
     MODELS.register(model_class)  # a fresh process does not know a user's own model
-    if len(shard.parts) == 1:
-        (part,) = shard.parts
-        trained = _trained(model_class, config, part, name, shard.valid_data)
-        return table_of(trained.model).detach().cpu(), {trained.file: trained.seconds_before}
-    # As much work as without slices: sum_r (r / R) 2 / (R + 1) = 1.
-    config = config.replace(epochs=max(1, round(2 * config["epochs"] / (len(shard.parts) + 1))))
+    if len(shard.parts) > 1:
+        # As much work as without slices: sum_r (r / R) 2 / (R + 1) = 1.
+        config = config.replace(epochs=max(1, round(2 * config["epochs"] / (len(shard.parts) + 1))))
     file, seconds_before = None, {}
     for part in shard.parts:
-        trained = _trained(model_class, config, part, name, None, os.path.basename(file or ""), partial(_GoingOn, file))
-        file = trained.file
-        seconds_before[file] = trained.seconds_before
+        init_seed(config["seed"], config["reproducibility"])
+        model = model_class(config, part)
+        graph = model.graph
+        content = [shard.users, shard.items, graph.users, graph.items, os.path.basename(file or "")]
+        trainer_class = partial(_GoingOn, file) if len(shard.parts) > 1 else ResumableTrainer
+        # The model is on the whole part; in batches come only pairs that a negative item can be drawn for.
+        trained = train(config, model, rankable(part), name, shard.valid_data, content, trainer_class, verbose=False)
+        if trained.file:
+            file = trained.file
+            seconds_before[file] = trained.seconds_before
     return table_of(trained.model).detach().cpu(), seconds_before
-
-
-def _trained(model_class, config, part, name, valid_data, earlier="", trainer_class=ResumableTrainer):
-    """The model on the whole part; in batches come only pairs that a negative item can be drawn for."""
-    init_seed(config["seed"], config["reproducibility"])
-    model = model_class(config, part)
-    graph = model.graph
-    content = [graph.users, graph.items, graph.n_users, graph.n_items, earlier]
-    return train(config, model, rankable(part), name, valid_data, content, trainer_class, verbose=False)
 
 
 class _GoingOn(ResumableTrainer):
