@@ -73,7 +73,8 @@ class AttentionAggregator(UnlearnableRecommender, GeneralRecommender):
         x_k' = W_k x_k + b_k, \quad \alpha = \mathrm{softmax}_k\, h^T \mathrm{ReLU}(W x_k' + b), \quad
         e_0 = \sum_k \alpha_k x_k'
 
-    A shard in which a node has no edge is left out of that node's softmax.
+    A shard in which a node has no edge is left out of that node's softmax, and costs nothing there: a step costs the
+    number of pairs of a shard and a node with edges in it, not K N. A node without edges anywhere has a row of zeros.
 
     Args:
         config (Config): settings.
@@ -88,13 +89,10 @@ class AttentionAggregator(UnlearnableRecommender, GeneralRecommender):
 
     def __init__(self, config, dataset, backbone, tables, present, graph):
         super().__init__(config, dataset)
-        dimension = tables.shape[2]
         self.backbone_forward = backbone.forward
-        self.tables = torch.where(present[:, :, None], tables, 0).to(config["device"])
-        # A node without edges anywhere attends to all shards, where its rows are zeros.
-        self.absent = (~present & present.any(dim=0)).to(config["device"])
-        self.sides = nn.ModuleList(_Attention(len(tables), dimension) for _ in range(2))
-        self.to(config["device"])
+        sizes, device = [self.n_users, self.n_items], config["device"]
+        self.sides = nn.ModuleList(_Attention(*side) for side in zip(tables.split(sizes, dim=1), present.split(sizes, dim=1)))
+        self.to(device)
         self.set_graph(graph)
 
     def forward(self, ego, adjacency):
@@ -102,20 +100,29 @@ class AttentionAggregator(UnlearnableRecommender, GeneralRecommender):
 
     def ego_embeddings(self):
         """``e_0`` of all nodes, shape ``(N, d)``."""
-        sizes = [self.n_users, self.n_items]
-        parts = zip(self.sides, self.tables.split(sizes, dim=1), self.absent.split(sizes, dim=1))
-        return torch.cat([attention(tables, absent) for attention, tables, absent in parts])
+        return torch.cat([attention() for attention in self.sides])
 
 
 class _Attention(nn.Module):
-    def __init__(self, n_shards, dimension):
+    """Of one side, users or items: tables of shape ``(K, n, d)`` to one of shape ``(n, d)``."""
+
+    def __init__(self, tables, present):
         super().__init__()
+        n_shards, self.n_nodes, dimension = tables.shape
         self.weight = nn.Parameter(torch.eye(dimension).repeat(n_shards, 1, 1))
         self.bias = nn.Parameter(torch.zeros(n_shards, 1, dimension))
         self.hidden = nn.Linear(dimension, dimension // 2)
         self.score = nn.Linear(dimension // 2, 1, bias=False)
+        self.per_shard = present.sum(dim=1).tolist()
+        shard, node = torch.nonzero(present, as_tuple=True)  # shard by shard
+        self.register_buffer("node", node, persistent=False)
+        self.register_buffer("rows", tables[shard, node], persistent=False)  # shape (M, d), M pairs of a shard and a node
 
-    def forward(self, tables, absent):
-        transformed = torch.baddbmm(self.bias, tables, self.weight)
-        logits = self.score(torch.relu(self.hidden(transformed))).squeeze(2)
-        return (torch.softmax(logits.masked_fill(absent, -torch.inf), dim=0)[:, :, None] * transformed).sum(dim=0)
+    def forward(self):
+        parts = zip(self.rows.split(self.per_shard), self.weight, self.bias)
+        transformed = torch.cat([torch.addmm(bias, rows, weight) for rows, weight, bias in parts])
+        logits = self.score(torch.relu(self.hidden(transformed))).squeeze(1)
+        highest = logits.new_full((self.n_nodes,), -torch.inf).scatter_reduce(0, self.node, logits.detach(), "amax")
+        share = torch.exp(logits - highest[self.node])
+        share = share / logits.new_zeros(self.n_nodes).index_add(0, self.node, share)[self.node]
+        return transformed.new_zeros(self.n_nodes, self.rows.shape[1]).index_add(0, self.node, share[:, None] * transformed)
