@@ -62,13 +62,18 @@ def test_without_validation_pairs_or_items_to_rank_there_is_no_early_stopping(ru
     assert shard_of(run, only).valid_data is None
 
 
-def test_a_user_with_all_items_of_a_shard_is_trained_around(run, prepared, monkeypatch):
-    """Nothing can be ranked below that user's items; the others' are."""
-    prepared_run = prepared(unlearn_methods="SISA", unlearn_sisa_shards=2)
+@pytest.mark.parametrize("slices", [1, 2])
+def test_a_user_with_all_items_of_a_shard_is_trained_around(prepared, monkeypatch, slices):
+    """Nothing can be ranked below that user's items, which are all of a first slice; the others' are."""
+    prepared_run = prepared(unlearn_methods="SISA", unlearn_sisa_shards=2, unlearn_sisa_slices=slices)
     graph = prepared_run.data.graph
-    loved = graph.items[graph.users == 1]
-    in_first = torch.isin(graph.items, loved)
-    monkeypatch.setattr(METHODS["SISA"], "partition", lambda self: ((~in_first).long(), 2, 0.0))
+    loved = torch.isin(graph.items, graph.items[graph.users == 1])
+
+    def partition(self):
+        self.slice = (graph.users != 1).long()
+        return (~loved).long(), 2, 0.0
+
+    monkeypatch.setattr(METHODS["SISA"], "partition", partition)
     method = METHODS["SISA"](prepared_run.config, prepared_run.data, prepared_run.original)
     method.prepare()
     (stage,) = method.unlearn()
