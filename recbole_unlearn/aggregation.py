@@ -104,7 +104,12 @@ class AttentionAggregator(UnlearnableRecommender, GeneralRecommender):
 
 
 class _Attention(nn.Module):
-    """Of one side, users or items: tables of shape ``(K, n, d)`` to one of shape ``(n, d)``."""
+    """Of one side, users or items.
+
+    Args:
+        tables (torch.Tensor): shape ``(K, n, d)``; the result has shape ``(n, d)``.
+        present (torch.BoolTensor): shape ``(K, n)``.
+    """
 
     def __init__(self, tables, present):
         super().__init__()

@@ -13,6 +13,7 @@ from reproduced import base_of, cell_of, left_by, usual_cells
 
 from recbole_unlearn import command_line
 from recbole_unlearn.config import Config, properties_folder
+from recbole_unlearn.errors import UsageError
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.report import save_json
 from reproduction import cells, experiments
@@ -197,6 +198,16 @@ def test_half_written_cells_are_not_there(tmp_path):
         save(tmp_path, cell, left_by(cell))
     (tmp_path / gif.file).with_name(".123-CEU-2021.json").write_text('{"cell": {', encoding="utf-8")
     assert cells_there(tmp_path) == [gif, retrain]
+
+
+@pytest.mark.parametrize(("text", "problem"), [("{", "is no JSON"), ("[]", "is no cell"), ('{"cell": {}}', "is no cell")])
+def test_a_damaged_file_is_told(tmp_path, text, problem):
+    gif = cell_of("GIF")
+    save(tmp_path, gif, left_by(gif))
+    (tmp_path / gif.file).write_text(text, encoding="utf-8")
+    for read in (cells_there, lambda folder: load(folder, gif)):
+        with pytest.raises(UsageError, match=f"GIF-2021.json {problem}.*delete it"):
+            read(tmp_path)
 
 
 def test_a_histogram_keeps_number_and_mean():

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_unlearn.config import Config, agree, results_settings
+from recbole_unlearn.errors import UsageError
 from recbole_unlearn.report import beside, save_json
 
 ROOT = Path(__file__).parents[2]
@@ -83,18 +84,21 @@ def load(folder, cell):
     Returns:
         dict: what :func:`save` wrote. What another cell left under the same name, or the same
             with other settings, does not count; settings that came or went since make no difference.
+
+    Raises:
+        UsageError: its file is damaged, or another program's.
     """
     file = Path(folder) / cell.file
     if not file.is_file():
         return None
-    result = json.loads(file.read_text(encoding="utf-8"))
+    result = _read(file)
     return result if _cell_of(result) == cell and agree(cell.settings, result["settings"]) else None
 
 
 def cells_there(folder):
     """The cells in a folder of results, in the order of their files; what a killed process has half written is none."""
     files = sorted(Path(folder).glob("*/*/*/*/[!.]*.json"))
-    return [_cell_of(json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    return [_cell_of(_read(file)) for file in files]
 
 
 def save(folder, cell, result):
@@ -145,6 +149,17 @@ def values_of(histogram):
     edges, width = np.linspace(histogram["low"], histogram["high"], len(counts) + 1, retstep=True)
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + 0.5
     return np.repeat(edges[:-1], counts) + width * within / np.repeat(counts, counts)
+
+
+def _read(file):
+    """What :func:`save` wrote into a file."""
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{file} is no JSON ({error}): delete it to run its cell again.") from None
+    if not isinstance(result, dict) or not {"cell", "settings"} <= result.keys():
+        raise UsageError(f"{file} is no cell of reproduce.py's: move it elsewhere, or delete it to run its cell again.")
+    return result
 
 
 def _cell_of(result):

@@ -99,7 +99,7 @@ def _tables(folder, name, shown):
     """A table each; those of which no cell is there in one line at the end."""
     begun = [base for base in shown if _begun(folder, name, base)]
     parts = [f"**{_title(base)}**\n\n{DRAW[name](folder, base)}" for base in begun]
-    return parts + _not_run(_title(base) for base in shown if base not in begun)
+    return parts + _not_run(_titles([base for base in shown if base not in begun]))
 
 
 def _figures(folder, name, shown):
@@ -114,7 +114,7 @@ def _figures(folder, name, shown):
         if DRAW[name](folder, group, str(Path(folder, picture))):
             parts.append(f"![{EXPERIMENTS[name].heading}, {', '.join(key)}]({picture.as_posix()})")
         parts += _not_run(f"`{cell}`" for base in begun for cell in all_cells(EXPERIMENTS[name].cells(base)) if load(folder, cell) is None)
-    return parts + _not_run(map(_title, empty))
+    return parts + _not_run(_titles(empty))
 
 
 def _begun(folder, name, base):
@@ -129,4 +129,13 @@ def _not_run(names):
 
 
 def _title(base):
-    return f"{base.model} on {base.dataset}, {REQUESTED.get(base.request, base.request)}, {Path(base.setting).stem}"
+    (title,) = _titles([base])
+    return title
+
+
+def _titles(bases):
+    """What they are of; those that differ in their backbone alone together."""
+    models = {}
+    for base in bases:
+        models.setdefault((base.dataset, base.request, Path(base.setting).stem), []).append(base.model)
+    return [f"{', '.join(of)} on {dataset}, {REQUESTED.get(request, request)}, {setting}" for (dataset, request, setting), of in models.items()]

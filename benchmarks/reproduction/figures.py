@@ -124,14 +124,18 @@ def figure_scaling(folder, bases, path):
     drawing = Figure(figsize=(9.6, 3.8), layout="constrained")
     for panel, (key, heading) in zip(drawing.subplots(1, 2), SCALED.items()):
         for (stage, points), marker in zip(costs.items(), "os"):
-            sizes, values = ([point[axis] for point in fitted[stage]] for axis in ("interactions", key))
-            colour = MODELS[f"UnlearnRec {stage}"]
-            panel.loglog(sizes, values, marker=marker, color=colour, label=f"{stage}: exponent {exponent(sizes, values):.2f}")
-            aside = [(point["interactions"], point[key]) for point in points if point["dataset"] == ASIDE]
-            panel.loglog(*np.reshape(aside, (-1, 2)).T, marker=marker, color=colour, markerfacecolor="none", linestyle="")
-        for point in points:
-            place = point["interactions"], point[key]
-            panel.annotate(point["dataset"], place, xytext=(-6, 4), textcoords="offset points", fontsize=8, ha="right")
+            sizes = np.array([point["interactions"] for point in fitted[stage]])
+            exponent, factor = power_law(fitted[stage], key)
+            colour, label = MODELS[f"UnlearnRec {stage}"], f"{stage}: exponent {exponent:.2f}"
+            if len(points) > len(sizes):
+                label += f" ({power_law(points, key)[0]:.2f} with {ASIDE})"
+            panel.loglog(sizes, factor * sizes**exponent, color=colour, label=label)
+            for point in points:
+                filled = "none" if point["dataset"] == ASIDE else colour
+                panel.loglog(point["interactions"], point[key], marker=marker, color=colour, markerfacecolor=filled)
+        for point in costs[stage]:  # above the higher of its two
+            place, offset = (point["interactions"], point[key]), (-8, -3) if point["dataset"] == ASIDE else (-6, 6)
+            panel.annotate(point["dataset"], place, xytext=offset, textcoords="offset points", fontsize=8, ha="right")
         panel.margins(x=0.2, y=0.2)
         panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_xlabel("training interactions")
@@ -163,9 +167,13 @@ def costs_by_size(folder, bases):
     return {stage: sorted(points, key=lambda point: point["interactions"]) for stage, points in costs.items()}
 
 
-def exponent(sizes, costs):
-    """``e`` of ``cost ~ size ** e`` by least squares of logarithms; not a number for fewer than two sizes."""
-    return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0]) if len(set(sizes)) > 1 else math.nan
+def power_law(points, key):
+    """``e`` and ``c`` of ``cost ~ c interactions ** e`` by least squares of logarithms; not numbers for fewer than two sizes."""
+    sizes, costs = (np.log([point[axis] for point in points]) for axis in ("interactions", key))
+    if len(set(sizes)) < 2:
+        return math.nan, math.nan
+    exponent, constant = np.polyfit(sizes, costs, 1)
+    return float(exponent), math.exp(constant)
 
 
 def _distributions(scores, path, columns):

@@ -53,9 +53,10 @@ def table_3(folder, base):
 def table_4(folder, base):
     """Seconds of a request and before any, and how many times faster than Retrain."""
     cells = experiments.table_4(base)
-    finetuned = {_epochs(name, epochs): cells_ for name in STAGES for epochs, cells_ in cells.pop(name).items()}
-    rows = summary(folder, cells | finetuned)
-    lines = [(name, _row(rows, name), paper.table_4(base.dataset, name)) for name in cells]
+    others = [name for name in cells if name not in STAGES]
+    finetuned = {_epochs(name, epochs): of_epochs for name in STAGES for epochs, of_epochs in cells[name].items()}
+    rows = summary(folder, {name: cells[name] for name in others} | finetuned)
+    lines = [(name, _row(rows, name), paper.table_4(base.dataset, name)) for name in others]
     for name in STAGES:
         lines.append((f"{name} zero-shot", _row(rows, _epochs(name, 1), "zero-shot"), paper.table_4(base.dataset, 0)))
         for epochs in FINETUNING_EPOCHS[:3]:
@@ -69,7 +70,7 @@ def table_4(folder, base):
                 title,
                 _cell(row, "online_seconds", _short, printed),
                 "" if title == "Retrain" else _cell(row, "speed_up", _short, printed and retrain / printed),
-                _cell(row, "offline_seconds", _short),
+                "" if title == "Retrain" else _cell(row, "offline_seconds", _short),
                 "" if title == "Retrain" else _cell(row, "break_even", _short),
                 _cell(row, "peak_memory_mb", "{:,.0f}".format),
                 "; ".join(row["machines"] if row else []),
@@ -130,7 +131,8 @@ def _quality(lines):
     for title, row, _ in lines:
         for machine in row["machines"] if row else []:
             ran.setdefault(machine, []).append(title)
-    told = ran if len(ran) == 1 else [f"{machine} ({', '.join(titles)})" for machine, titles in ran.items()]
+    usual, *others = sorted(ran, key=lambda machine: -len(ran[machine]))
+    told = [usual, *(f"of {' and '.join(ran[machine])}: {machine}" for machine in others)]
     return f"{_markdown(['', *QUALITY, 'seeds'], body)}\n\nMachine: {'; '.join(told)}."
 
 

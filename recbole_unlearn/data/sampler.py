@@ -24,7 +24,7 @@ class EdgeSampler(Sampler):
         graph (Graph): edges that are never drawn; default the dataset's own.
 
     Raises:
-        UsageError: a user has interacted with every item, so that no negative exists.
+        UsageError: a user has interacted with every item that anybody has, so that no negative exists.
     """
 
     def __init__(self, dataset, distribution="uniform", alpha=1.0, graph=None):
@@ -39,8 +39,8 @@ class EdgeSampler(Sampler):
         if len(full):
             token = self.datasets[0].id2token(self.uid_field, full[0].item())
             raise UsageError(
-                f"{len(full)} user(s), e.g. '{token}', interacted with every item, so no negative item can be drawn; "
-                "leave them out with `user_inter_num_interval`."
+                f"{len(full)} user(s), e.g. '{token}', interacted with every item that anybody has, so no negative item "
+                "can be drawn; leave them out with `user_inter_num_interval`."
             )
         return (graph.users * graph.n_items + graph.items).numpy()
 

@@ -22,9 +22,9 @@ class ShardedUnlearner(Unlearner):
 
     The partition is drawn once, from the training data; shards are trained apart, in parallel on ``unlearn_shard_workers``
     processes, and of each only one table stays in memory. A shard's model knows the users and items that have edges
-    there, draws its negative items among them, and stops early on the validation pairs between them: a shard that a
-    request does not touch is as if the forgotten edges had never been. Online, the
-    touched shards are trained anew on what remains of them, and the aggregation is made anew.
+    there, draws its negative items among them, and stops early on the validation pairs between them: given the partition
+    (which was drawn with the forgotten edges), a shard that a request does not touch is as if they had never been. Online,
+    the touched shards are trained anew on what remains of them, and the aggregation is made anew.
     """
 
     def partition(self):
