@@ -49,7 +49,8 @@ What differs from the paper:
 - Adversarial edges are a node's least likely ones. The paper draws from unlikely edges at random, and does not say from how many, nor how many it draws.
 
 The request of a seed is the same on every machine. Where a table's cells are of several machines, a line below it says which; each has its own original,
-trained alike, but for rounding and the libraries' versions.
+trained alike, but for rounding and the libraries' versions. A CPU is named by its kind and threads: two hosts of a kind are not told apart, nor is what else
+ran on them. Cells may be of several states of the code; `versions` in each file has a digest of it.
 
 So the level of a number differs from the paper's; what compares is how far a method is from Retrain beside it.
 """
