@@ -148,8 +148,8 @@ EXPERIMENTS = {
     "table 4": Experiment(
         "Table 4: what a request costs",
         "Online seconds from the request on, offline ones before any. The paper's are of an RTX 3090, ours of the machine that each row "
-        "names: compare how many times faster than Retrain, on the same kind of machine, a method is, unless one of them had a busier one. An original takes about as long to train as "
-        "Retrain. Break-even is offline seconds over the seconds that a request saves against Retrain; empty where it saves none.",
+        "names: compare how many times faster than Retrain a method is on the same kind of machine, as far as both were alone there. An original "
+        "takes about as long to train as Retrain. Break-even is offline seconds over the seconds that a request saves against Retrain; empty where it saves none.",
         table_4,
         models=MODELS[:1],
     ),
