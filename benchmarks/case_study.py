@@ -86,15 +86,18 @@ def draw_cases(data, seed):
         dict: name of a case to name of a group to pairs, ``(users, items)`` arrays of equal length.
 
     Raises:
-        UsageError: too few users have enough interactions.
+        UsageError: too few users have enough interactions, and enough items left that they never had.
     """
     generator = np.random.default_rng(seed)
     matrix, observed = _matrix(data.graph), _matrix(data.observed()).tocsr()
-    degrees = np.asarray(matrix.sum(axis=1)).ravel()
-    enough = max(FORGOTTEN.values()) + 2 * GROUP
-    able = np.flatnonzero(degrees > enough)
+    trained, had = (np.asarray(edges.sum(axis=1)).ravel() for edges in (matrix, observed))
+    enough, unseen = max(FORGOTTEN.values()) + 2 * GROUP, 2 * GROUP
+    able = np.flatnonzero((trained > enough) & (matrix.shape[1] - 1 - had >= unseen))
     if len(able) < len(FORGOTTEN):
-        raise UsageError(f"A case study needs {len(FORGOTTEN)} users of more than {enough} training interactions; there are {len(able)}.")
+        raise UsageError(
+            f"A case study needs {len(FORGOTTEN)} users of more than {enough} training interactions and with {unseen} items that "
+            f"they never had; there are {len(able)}."
+        )
     chosen = iter(np.array_split(generator.permutation(able)[: len(FORGOTTEN) * N_USERS], len(FORGOTTEN)))
     cases = {}
     for (case, n_forgotten), users in zip(FORGOTTEN.items(), chosen):

@@ -4,14 +4,18 @@ import csv
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 
 import case_study
 from recbole_unlearn.data.split import prepare_data
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.graph import Graph
 
 GROUPS = ("forgotten", "kept, alike", "kept, others", "unseen, alike", "unseen, others")
 MODELS = ("original", "Retrain", "UnlearnRec zero-shot", "UnlearnRec fine-tuned")
@@ -121,6 +125,15 @@ def test_cases_are_of_different_users(small, configure):
     again = case_study.draw_cases(data, 7)
     assert all(np.array_equal(again[case][group], pairs) for case, groups in cases.items() for group, pairs in groups.items())
     assert {*case_study.draw_cases(data, 8)["one"]["forgotten"][0].tolist()} != users["one"]
+
+
+def test_users_without_enough_unseen_items_have_no_case(small, configure):
+    data = prepare_data(configure())
+    n_users, n_items = data.graph.n_users, data.graph.n_items
+    pairs = torch.cartesian_prod(torch.arange(2, n_users), torch.arange(1, n_items))  # all but the first have everything
+    data = replace(data, test=Graph.from_edges(*pairs.t(), n_users, n_items))
+    with pytest.raises(UsageError, match="needs 2 users .* there are 1"):
+        case_study.draw_cases(data, 7)
 
 
 def test_a_study_from_end_to_end(study, configure):
