@@ -40,5 +40,6 @@ def summary(folder, rows):
         for gap in report["gaps"]:
             if machines[gap["method"]][seed] != machines[RETRAIN][seed]:
                 del gap["speed_up"], gap["break_even"]
-    rows = summarise(list(by_seed.values()))["results"] if by_seed else []
-    return {(row["method"], row["stage"]): {**row, "machines": sorted(set(machines.get(row["method"], {}).values()))} for row in rows}
+    summarised = summarise(list(by_seed.values()))["results"] if by_seed else []
+    ran_on = {name: sorted(set(of_seeds.values())) for name, of_seeds in machines.items()}
+    return {(row["method"], row["stage"]): {**row, "machines": ran_on.get(row["method"], [])} for row in summarised}
