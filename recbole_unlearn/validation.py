@@ -124,6 +124,7 @@ RULES = {  # the check and its name: the keys it holds for
         "ie_stopping_step",
         "ie_epochs_per_request",
         "ie_passes",
+        "ie_target_passes",
         "ie_sample_size",
         "unlearn_ceu_iterations",
         "unlearn_finetune_batch_size",

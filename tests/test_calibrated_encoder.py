@@ -198,9 +198,9 @@ def test_response_of_a_model_without_propagation_is_one(prepared):
 def fitted(prepared):
     """A trained model, a request on it, and its encoder: ``fitted("BPR", weight=1e-3)``."""
 
-    def fit(backbone="LightGCN", weight=0.3, passes=2, **changes):
+    def fit(backbone="LightGCN", weight=0.3, passes=2, target_passes=5, **changes):
         run = prepared(backbone, unlearn_methods="UnlearnRec", **{"epochs": 8, "forget_ratio": 0.1, **changes})
-        run.encoder = CalibratedEncoder.fit(run.original, run.data.valid, seeded(), weight, passes)
+        run.encoder = CalibratedEncoder.fit(run.original, run.data.valid, seeded(), weight, passes, target_passes)
         run.n_users, run.request, run.remaining = run.original.n_users, run.data.request, run.data.remaining_graph
         return run
 
@@ -258,12 +258,22 @@ def test_a_larger_weight_moves_less(fitted, exact):
     assert lengths[-1] < 1e-3 * lengths[0] and gaps[0] < 0.5 * gaps[-1]
 
 
-@pytest.mark.parametrize("passes", [1, 3])
-def test_targets_are_what_the_last_table_expects_of_pairs_never_seen(fitted, passes):
-    run = fitted(passes=passes)
+@pytest.mark.parametrize(("passes", "target_passes"), [(1, 2), (3, 1), (3, 2)])
+def test_targets_are_what_the_last_table_asked_expects_of_pairs_never_seen(fitted, passes, target_passes):
+    run = fitted(passes=passes, target_passes=target_passes)
     targets = run.encoder(run.original, run.remaining, run.request).targets.double().numpy()
-    unseen = unseen_scores_of(run)
-    assert np.allclose(targets, unseen, atol=1e-5) == (passes == 1)  # later passes ask again
+    asked_once = 1 in (passes, target_passes)
+    assert np.allclose(targets, unseen_scores_of(run), atol=1e-5) == asked_once
+
+
+def test_further_passes_come_nearer_to_targets_kept(fitted, exact):
+    distances = []
+    for passes in (1, 2, 4):
+        run = fitted(weight=1e-4, passes=passes, target_passes=1, forget_ratio=0.03)
+        revision = run.encoder(run.original, run.remaining, run.request)
+        aim = np.minimum(revision.targets.numpy(), scores_of(run, run.original.ego_embeddings()))
+        distances.append(np.linalg.norm(scores_of(run, revision.ego) - aim))
+    assert distances[1] < 0.5 * distances[0] and distances[2] < 0.5 * distances[1]
 
 
 def test_forgetting_raises_no_score_by_itself(fitted, exact):
@@ -304,7 +314,7 @@ def test_pairs_with_an_end_that_leaves_do_not_matter_and_it_stays(fitted):
 def test_whatever_is_kept_in_a_file_revises_alike(fitted, tmp_path):
     run = fitted()
     checkpoint.save(tmp_path / "encoder.pth", run.encoder.to_plain())
-    again = CalibratedEncoder.from_plain(checkpoint.load(tmp_path / "encoder.pth"), run.encoder.weight, run.encoder.passes)
+    again = CalibratedEncoder.from_plain(checkpoint.load(tmp_path / "encoder.pth"), 0.3, 2, 5)
     first, second = (encoder(run.original, run.remaining, run.request) for encoder in (run.encoder, again))
     for name in ("ego", "targets", "matters"):
         assert torch.equal(getattr(first, name), getattr(second, name)), name

@@ -13,7 +13,7 @@ from recbole_unlearn.deletion import rows
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model import UnlearnableRecommender
-from recbole_unlearn.model.calibrated_encoder import CalibratedEncoder
+from recbole_unlearn.model.calibrated_encoder import CalibratedEncoder, closing_of
 from recbole_unlearn.saved_model import load_model, write_model
 from recbole_unlearn.unseen import lost_nodes, never_seen_rows, without_rows
 
@@ -56,7 +56,7 @@ class State:
         path = os.path.join(folder, ENCODER)
         try:
             fitted = checkpoint.load(path, config["device"])
-            encoder = CalibratedEncoder.from_plain(fitted, config["ie_change_weight"], config["ie_passes"])
+            encoder = CalibratedEncoder.from_plain(fitted, *closing_of(config))
         except Exception as error:
             raise UsageError(f"'{path}' is no encoder of a store: {str(error).splitlines()[0]}") from None
         return cls(config, model, tokens, held_out, encoder)
@@ -73,8 +73,7 @@ class State:
             config, model, tokens, held_out: of the State.
         """
         generator = torch.Generator().manual_seed(config["seed"])
-        weight, passes = config["ie_change_weight"], config["ie_passes"]
-        encoder = CalibratedEncoder.fit(model, held_out["valid"], generator, weight, passes)
+        encoder = CalibratedEncoder.fit(model, held_out["valid"], generator, *closing_of(config))
         with torch.no_grad():
             ego = model.ego_embeddings().clone()
             nobody = [torch.from_numpy(names == None).to(ego.device) for names in tokens.values()]  # noqa: E711

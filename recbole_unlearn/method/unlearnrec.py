@@ -10,7 +10,7 @@ from recbole_unlearn.data.request import digest, random_edges
 from recbole_unlearn.data.sampler import EdgeSampler, train_loader
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS, Stage, Unlearner
-from recbole_unlearn.model.calibrated_encoder import CalibratedEncoder, CalibratedTable
+from recbole_unlearn.model.calibrated_encoder import CalibratedEncoder, CalibratedTable, closing_of
 from recbole_unlearn.model.influence_encoder import InfluenceEncoder
 from recbole_unlearn.trainer import Episode, InfluenceEncoderTrainer
 
@@ -66,7 +66,7 @@ class Calibrated:
     def __init__(self, config, data, original):
         self.original = original
         generator = torch.Generator().manual_seed(config["seed"])
-        self.encoder = CalibratedEncoder.fit(original, data.valid, generator, config["ie_change_weight"], config["ie_passes"])
+        self.encoder = CalibratedEncoder.fit(original, data.valid, generator, *closing_of(config))
 
     def pretrain(self, after_epoch):
         """Nothing: the encoder is fitted in closed form."""

@@ -1,6 +1,6 @@
 """The calibrated influence encoder: the least change of rows that takes forgotten pairs to what pairs never seen score."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,7 @@ class Revision:
     matters: torch.Tensor
 
 
+@dataclass
 class CalibratedEncoder:
     r"""Maps a request to a revised table in closed form: the request's graph, weighted by what each pair remembers.
 
@@ -52,35 +53,40 @@ class CalibratedEncoder:
         cost (torch.Tensor): :math:`c_v`, the squared change of all embeddings for a unit change of a row, shape ``(N,)``.
         weight (float): :math:`\nu`.
         passes (int): times that gaps are measured and closed; a further pass mends what the first order left out.
+        target_passes (int): of the passes, those that ask for the targets; later ones keep the last.
     """
 
-    def __init__(self, scores, gain, cost, weight, passes):
-        self.scores, self.gain, self.cost, self.weight, self.passes = scores, gain, cost, weight, passes
+    scores: UnseenScores
+    gain: torch.Tensor
+    cost: torch.Tensor
+    weight: float
+    passes: int
+    target_passes: int
 
     @classmethod
-    def fit(cls, model, held_out, generator, weight, passes):
+    def fit(cls, model, held_out, generator, *closing):
         """Prepare for a model's requests.
 
         Args:
             model (UnlearnableRecommender): trained.
             held_out (Graph): positives that it was not trained on.
             generator (torch.Generator): of all draws.
+            *closing: weight, passes and target_passes; see :func:`closing_of`.
         """
-        return cls(UnseenScores.fit(model, held_out, generator), *response(model, generator), weight, passes)
+        return cls(UnseenScores.fit(model, held_out, generator), *response(model, generator), *closing)
 
     def without(self, lost):
         """The encoder with nothing left of some nodes, a boolean of shape ``(N,)``."""
-        gain, cost = (values.masked_fill(lost, 0) for values in (self.gain, self.cost))
-        return CalibratedEncoder(self.scores, gain, cost, self.weight, self.passes)
+        return replace(self, gain=self.gain.masked_fill(lost, 0), cost=self.cost.masked_fill(lost, 0))
 
     def to_plain(self):
         """What was fitted, as tensors, text and numbers to be kept in a file."""
         return {"gain": self.gain, "cost": self.cost, "scores": self.scores.to_plain()}
 
     @classmethod
-    def from_plain(cls, state, weight, passes):
-        """What :meth:`to_plain` gave, with settings of its own."""
-        return cls(UnseenScores.from_plain(state["scores"]), state["gain"], state["cost"], weight, passes)
+    def from_plain(cls, state, *closing):
+        """What :meth:`to_plain` gave, with settings of its own; see :meth:`fit`."""
+        return cls(UnseenScores.from_plain(state["scores"]), state["gain"], state["cost"], *closing)
 
     @torch.no_grad()
     def __call__(self, model, remaining, request):
@@ -98,18 +104,24 @@ class CalibratedEncoder:
         ego, degrees, adjacency = model.ego_embeddings(), remaining.degrees(), remaining.adjacency
         matters = (degrees[users] > 0) & (degrees[items + n_users] > 0)
         limit = None
-        for _ in range(self.passes):
-            # The rows of the forgotten pairs' neighbours learned from them, and so did the features. A revised table
-            # holds less of that, so that the target is asked for again.
-            features = inductive_features(propagated_layers(ego, adjacency), degrees, n_users, users, items)
+        for number in range(self.passes):
+            if number < self.target_passes:
+                # The rows of the forgotten pairs' neighbours learned from them, and so did the features. A revised table
+                # holds less of that, so that the target is asked for again.
+                features = inductive_features(propagated_layers(ego, adjacency), degrees, n_users, users, items)
+                targets = self.scores(features)
             final = model.forward(ego, adjacency)
             scores = pair_scores(final, n_users, users, items)
             limit = scores if limit is None else limit  # forgetting a pair raises no score
-            targets = self.scores(features)
             metric = PairMetric(final, degrees, n_users, self.gain, self.cost)
             gaps = scores - torch.minimum(targets, limit)
             ego = ego + metric.least_change(users[matters], items[matters], gaps[matters], self.weight)
         return Revision(ego, targets, matters)
+
+
+def closing_of(config):
+    """How a run's settings want gaps closed: weight, passes and target_passes of :class:`CalibratedEncoder`."""
+    return config["ie_change_weight"], config["ie_passes"], config["ie_target_passes"]
 
 
 class CalibratedTable(nn.Module):
