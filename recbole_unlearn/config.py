@@ -67,7 +67,8 @@ class Config(RecBoleConfig):
     """RecBole's Config for an unlearnable model.
 
     The yaml of the plugin comes after RecBole's own and before the user's, in the order overall, model, each of
-    ``unlearn_methods``, dataset, dataset and model; that of a model or method of the user's own lies beside its module.
+    ``unlearn_methods`` followed by method and model, dataset, dataset and model; that of a model or method of the user's own
+    lies beside its module.
     The command line is parsed by ``run_unlearn.py``, not here, so that tests and workers with arguments of their own can
     build a Config.
 
@@ -151,7 +152,9 @@ class Config(RecBoleConfig):
         self._update_if_there(folder / "overall.yaml")
         self._update_if_there(own_yaml(model_class) or folder / "model" / f"{model}.yaml")
         for method in self._chosen_methods():
-            self._update_if_there(method_yaml(method))
+            file = method_yaml(method)
+            self._update_if_there(file)
+            self._update_if_there(file.with_stem(f"{method}-{model}"))
         self._update_if_there(folder / "dataset" / f"{dataset}.yaml")
         self._update_if_there(folder / "dataset" / f"{dataset}-{model}.yaml")
 
