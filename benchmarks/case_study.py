@@ -86,7 +86,7 @@ def draw_cases(data, seed):
         dict: name of a case to name of a group to pairs, ``(users, items)`` arrays of equal length.
 
     Raises:
-        UsageError: too few users have enough interactions, and enough items left that they never had.
+        UsageError: too few users have both enough interactions and enough items that they never had.
     """
     generator = np.random.default_rng(seed)
     matrix, observed = _matrix(data.graph), _matrix(data.observed()).tocsr()

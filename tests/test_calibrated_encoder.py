@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from recbole_unlearn import checkpoint
+from recbole_unlearn.config import Config
 from recbole_unlearn.data.dataset import with_edges_of
 from recbole_unlearn.data.request import Request, edges_of
 from recbole_unlearn.graph import Graph
@@ -21,6 +22,7 @@ from recbole_unlearn.model.calibrated_encoder import (
     CalibratedTable,
     PairMetric,
     Revision,
+    closing_of,
     response,
     second_moment,
 )
@@ -200,7 +202,7 @@ def fitted(prepared):
 
     def fit(backbone="LightGCN", weight=0.3, passes=2, target_passes=5, **changes):
         run = prepared(backbone, unlearn_methods="UnlearnRec", **{"epochs": 8, "forget_ratio": 0.1, **changes})
-        run.encoder = CalibratedEncoder.fit(run.original, run.data.valid, seeded(), weight, passes, target_passes)
+        run.encoder = CalibratedEncoder.fit(run.original, run.data.valid, seeded(), weight=weight, passes=passes, target_passes=target_passes)
         run.n_users, run.request, run.remaining = run.original.n_users, run.data.request, run.data.remaining_graph
         return run
 
@@ -266,6 +268,14 @@ def test_targets_are_what_the_last_table_asked_expects_of_pairs_never_seen(fitte
     assert np.allclose(targets, unseen_scores_of(run), atol=1e-5) == asked_once
 
 
+@pytest.mark.parametrize(("model", "dataset", "target_passes"), [("LightGCN", "ml-1m", 2), ("SGL", "ml-1m", 1), ("SGL", "gowalla", 2)])
+def test_gaps_are_closed_as_the_settings_say(model, dataset, target_passes):
+    shipped = Config(model, dataset, config_dict={"gpu_id": ""})
+    assert closing_of(shipped) == {"weight": 0.3, "passes": 2, "target_passes": target_passes}
+    given = Config(model, dataset, config_dict={"gpu_id": "", "ie_change_weight": 0.5, "ie_passes": 4, "ie_target_passes": 3})
+    assert closing_of(given) == {"weight": 0.5, "passes": 4, "target_passes": 3}
+
+
 def test_further_passes_come_nearer_to_targets_kept(fitted, exact):
     distances = []
     for passes in (1, 2, 4):
@@ -314,7 +324,7 @@ def test_pairs_with_an_end_that_leaves_do_not_matter_and_it_stays(fitted):
 def test_whatever_is_kept_in_a_file_revises_alike(fitted, tmp_path):
     run = fitted()
     checkpoint.save(tmp_path / "encoder.pth", run.encoder.to_plain())
-    again = CalibratedEncoder.from_plain(checkpoint.load(tmp_path / "encoder.pth"), 0.3, 2, 5)
+    again = CalibratedEncoder.from_plain(checkpoint.load(tmp_path / "encoder.pth"), weight=0.3, passes=2, target_passes=5)
     first, second = (encoder(run.original, run.remaining, run.request) for encoder in (run.encoder, again))
     for name in ("ego", "targets", "matters"):
         assert torch.equal(getattr(first, name), getattr(second, name)), name

@@ -1,5 +1,6 @@
 """Real deletion requests against a saved model: what is named is gone, everything else stays, and receipts say so."""
 
+import itertools
 import json
 import os
 import shutil
@@ -198,13 +199,13 @@ def test_a_failed_check_is_told(store, path, caplog):
 def test_settings_of_the_revision_are_those_given(store, path):
     _, before, _ = load_model(str(current(path) / "model.pth"))
     request, moved = pairs("r1", *data_of(current(path))["train"][::10]), []
-    for passes in (1, 3):
-        other = Path(shutil.copytree("saved", f"passes-{passes}", symlinks=True), "X.pth")
-        service.unlearn(other, [request], {"ie_passes": passes})
+    for passes, asked in ((1, 1), (3, 1), (3, 3)):
+        other = Path(shutil.copytree("saved", f"passes-{passes}-{asked}", symlinks=True), "X.pth")
+        service.unlearn(other, [request], {"ie_passes": passes, "ie_target_passes": asked})
         config, model, _ = load_model(str(current(other) / "model.pth"))
-        assert config["ie_passes"] == passes
+        assert (config["ie_passes"], config["ie_target_passes"]) == (passes, asked)
         moved.append(model.ego_embeddings() - before.ego_embeddings())
-    assert not torch.equal(*moved)
+    assert not any(torch.equal(*some) for some in itertools.combinations(moved, 2))
 
 
 def test_the_checkpoint_alone_finishes_requests_and_ends_quarantine(store, path):

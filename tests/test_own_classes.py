@@ -99,6 +99,12 @@ def test_an_unknown_prefixed_setting_is_still_refused(own, configure):
         configure(unlearn_methods="OwnMethod", unlearn_own_factr=0.25)
 
 
+def test_its_settings_for_one_backbone_win(own, tmp_path, configure):
+    (tmp_path / "OwnMethod-SGL.yaml").write_text("unlearn_own_factor: 0.75\n")
+    factors = {model: configure(model, unlearn_methods="OwnMethod")["unlearn_own_factor"] for model in ("LightGCN", "SGL")}
+    assert factors == {"LightGCN": 0.5, "SGL": 0.75}
+
+
 def test_its_settings_can_be_swept(own, tmp_path):
     assert method_defaults("OwnMethod") == {"unlearn_own_factor": 0.5, "unlearn_own_rounds": 3}
     assert with_whole_numbers({"unlearn_own_rounds": 4.0, "unlearn_own_factor": 1.0}) == {"unlearn_own_rounds": 4, "unlearn_own_factor": 1.0}

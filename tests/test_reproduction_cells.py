@@ -200,7 +200,7 @@ def test_half_written_cells_are_not_there(tmp_path):
     assert cells_there(tmp_path) == [gif, retrain]
 
 
-@pytest.mark.parametrize(("text", "problem"), [("{", "is no JSON"), ("[]", "is no cell"), ('{"cell": {}}', "is no cell")])
+@pytest.mark.parametrize(("text", "problem"), [("{", "is no JSON"), ("[]", "is no cell"), ('{"cell": {}}', "is no cell"), ('{"cell": {"changes": [], "colour": 1}, "settings": {}}', "is no cell")])
 def test_a_damaged_file_is_told(tmp_path, text, problem):
     gif = cell_of("GIF")
     save(tmp_path, gif, left_by(gif))

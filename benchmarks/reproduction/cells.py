@@ -83,7 +83,7 @@ def load(folder, cell):
 
     Returns:
         dict: what :func:`save` wrote. What another cell left under the same name, or the same
-            with other settings, does not count; settings that came or went since make no difference.
+            with other settings, does not count. Settings that came or went since make no difference: delete what a new one changes.
 
     Raises:
         UsageError: its file is damaged, or another program's.
@@ -96,7 +96,11 @@ def load(folder, cell):
 
 
 def cells_there(folder):
-    """The cells in a folder of results, in the order of their files; what a killed process has half written is none."""
+    """The cells in a folder of results, in the order of their files; what a killed process has half written is none.
+
+    Raises:
+        UsageError: a file is damaged, or another program's.
+    """
     files = sorted(Path(folder).glob("*/*/*/*/[!.]*.json"))
     return [_cell_of(_read(file)) for file in files]
 
@@ -157,8 +161,10 @@ def _read(file):
         result = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UsageError(f"{file} is no JSON ({error}): delete it to run its cell again.") from None
-    if not isinstance(result, dict) or not {"cell", "settings"} <= result.keys():
-        raise UsageError(f"{file} is no cell of reproduce.py's: move it elsewhere, or delete it to run its cell again.")
+    try:
+        _cell_of(result), {**result["settings"]}
+    except (KeyError, TypeError):
+        raise UsageError(f"{file} is no cell of reproduce.py's: move it elsewhere, or delete it to run its cell again.") from None
     return result
 
 

@@ -24,7 +24,7 @@ REQUESTED = {"adversarial": "adversarial edges", "random": "random interactions"
 PREAMBLE = """# The paper's tables and figures
 
 Drawn by `python benchmarks/reproduce.py --render` from the files in this folder, each of which is one run of the public pipeline and
-says by which command. Everything else in this folder belongs to [`benchmarks/README.md`](../README.md), which also says what to make of all this.
+says by which command. [`benchmarks/README.md`](../README.md) says what to make of all this; everything else in this folder belongs to the pages beside it.
 
 - **In brackets**: the paper's number, or what we computed from its numbers (ratios, gaps, times faster).
 - **Not run**: no machine has run it yet. **No result**: it was run and diverged.

@@ -1,5 +1,6 @@
 """The figures, drawn from the cells' files alone: PNGs, of what was run."""
 
+import itertools
 import math
 
 import numpy as np
@@ -131,11 +132,14 @@ def figure_scaling(folder, bases, path):
                 label += f" ({power_law(points, key)[0]:.2f} with {ASIDE})"
             panel.loglog(sizes, factor * sizes**exponent, color=colour, label=label)
             for point in points:
-                filled = "none" if point["dataset"] == ASIDE else colour
-                panel.loglog(point["interactions"], point[key], marker=marker, color=colour, markerfacecolor=filled)
-        for point in costs[stage]:  # above the higher of its two
-            place, offset = (point["interactions"], point[key]), (-8, -3) if point["dataset"] == ASIDE else (-6, 6)
-            panel.annotate(point["dataset"], place, xytext=offset, textcoords="offset points", fontsize=8, ha="right")
+                face = "none" if point["dataset"] == ASIDE else colour
+                panel.loglog(point["interactions"], point[key], marker=marker, color=colour, markerfacecolor=face)
+        of_datasets = {}
+        for point in itertools.chain(*costs.values()):
+            of_datasets.setdefault(point["dataset"], []).append((point["interactions"], point[key]))
+        for dataset, places in of_datasets.items():
+            offset = (-8, -3) if dataset == ASIDE else (-6, 6)
+            panel.annotate(dataset, max(places), xytext=offset, textcoords="offset points", fontsize=8, ha="right")
         panel.margins(x=0.2, y=0.2)
         panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_xlabel("training interactions")

@@ -131,7 +131,7 @@ def _quality(lines):
     for title, row, _ in lines:
         for machine in row["machines"] if row else []:
             ran.setdefault(machine, []).append(title)
-    usual, *others = sorted(ran, key=lambda machine: -len(ran[machine]))
+    usual, *others = sorted(ran, key=lambda machine: -len(ran[machine])) or ["none of these rows"]
     told = [usual, *(f"of {' and '.join(ran[machine])}: {machine}" for machine in others)]
     return f"{_markdown(['', *QUALITY, 'seeds'], body)}\n\nMachine: {'; '.join(told)}."
 

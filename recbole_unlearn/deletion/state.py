@@ -56,7 +56,7 @@ class State:
         path = os.path.join(folder, ENCODER)
         try:
             fitted = checkpoint.load(path, config["device"])
-            encoder = CalibratedEncoder.from_plain(fitted, *closing_of(config))
+            encoder = CalibratedEncoder.from_plain(fitted, **closing_of(config))
         except Exception as error:
             raise UsageError(f"'{path}' is no encoder of a store: {str(error).splitlines()[0]}") from None
         return cls(config, model, tokens, held_out, encoder)
@@ -73,7 +73,7 @@ class State:
             config, model, tokens, held_out: of the State.
         """
         generator = torch.Generator().manual_seed(config["seed"])
-        encoder = CalibratedEncoder.fit(model, held_out["valid"], generator, *closing_of(config))
+        encoder = CalibratedEncoder.fit(model, held_out["valid"], generator, **closing_of(config))
         with torch.no_grad():
             ego = model.ego_embeddings().clone()
             nobody = [torch.from_numpy(names == None).to(ego.device) for names in tokens.values()]  # noqa: E711

@@ -66,7 +66,7 @@ class Calibrated:
     def __init__(self, config, data, original):
         self.original = original
         generator = torch.Generator().manual_seed(config["seed"])
-        self.encoder = CalibratedEncoder.fit(original, data.valid, generator, *closing_of(config))
+        self.encoder = CalibratedEncoder.fit(original, data.valid, generator, **closing_of(config))
 
     def pretrain(self, after_epoch):
         """Nothing: the encoder is fitted in closed form."""

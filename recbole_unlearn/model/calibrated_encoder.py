@@ -31,7 +31,7 @@ class Revision:
     matters: torch.Tensor
 
 
-@dataclass
+@dataclass(eq=False)
 class CalibratedEncoder:
     r"""Maps a request to a revised table in closed form: the request's graph, weighted by what each pair remembers.
 
@@ -64,16 +64,16 @@ class CalibratedEncoder:
     target_passes: int
 
     @classmethod
-    def fit(cls, model, held_out, generator, *closing):
+    def fit(cls, model, held_out, generator, **closing):
         """Prepare for a model's requests.
 
         Args:
             model (UnlearnableRecommender): trained.
             held_out (Graph): positives that it was not trained on.
             generator (torch.Generator): of all draws.
-            *closing: weight, passes and target_passes; see :func:`closing_of`.
+            **closing: ``weight``, ``passes`` and ``target_passes``, as of :func:`closing_of`.
         """
-        return cls(UnseenScores.fit(model, held_out, generator), *response(model, generator), *closing)
+        return cls(UnseenScores.fit(model, held_out, generator), *response(model, generator), **closing)
 
     def without(self, lost):
         """The encoder with nothing left of some nodes, a boolean of shape ``(N,)``."""
@@ -84,9 +84,9 @@ class CalibratedEncoder:
         return {"gain": self.gain, "cost": self.cost, "scores": self.scores.to_plain()}
 
     @classmethod
-    def from_plain(cls, state, *closing):
+    def from_plain(cls, state, **closing):
         """What :meth:`to_plain` gave, with settings of its own; see :meth:`fit`."""
-        return cls(UnseenScores.from_plain(state["scores"]), state["gain"], state["cost"], *closing)
+        return cls(UnseenScores.from_plain(state["scores"]), state["gain"], state["cost"], **closing)
 
     @torch.no_grad()
     def __call__(self, model, remaining, request):
@@ -120,8 +120,8 @@ class CalibratedEncoder:
 
 
 def closing_of(config):
-    """How a run's settings want gaps closed: weight, passes and target_passes of :class:`CalibratedEncoder`."""
-    return config["ie_change_weight"], config["ie_passes"], config["ie_target_passes"]
+    """How a run's settings want gaps closed: a dict of the arguments of :class:`CalibratedEncoder` that are no tensors."""
+    return {"weight": config["ie_change_weight"], "passes": config["ie_passes"], "target_passes": config["ie_target_passes"]}
 
 
 class CalibratedTable(nn.Module):
