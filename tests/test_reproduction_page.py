@@ -207,6 +207,7 @@ def test_what_was_not_run_is_named(tmp_path):
     *_, picture, cells, others = figure_2.strip().split("\n\n")
     assert picture.startswith("![Figure 2") and cells.startswith("Not run: `d64/ml-1m/LightGCN/adversarial/Retrain-2021`; ") and cells.count("`") == 2 * 4
     assert others.startswith("Not run: SGL, SimGCL on ml-1m, adversarial edges, d64; LightGCN, SGL, SimGCL on gowalla, ")
+    assert others.count("ml-1m") == 1 and "LightGCN on ml-1m" not in others
 
 
 def test_break_even_is_offline_seconds_over_those_a_request_saves(tmp_path):

@@ -91,8 +91,8 @@ def load(folder, cell):
     file = Path(folder) / cell.file
     if not file.is_file():
         return None
-    result = _read(file)
-    return result if _cell_of(result) == cell and agree(cell.settings, result["settings"]) else None
+    there, result = _read(file)
+    return result if there == cell and agree(cell.settings, result["settings"]) else None
 
 
 def cells_there(folder):
@@ -102,7 +102,7 @@ def cells_there(folder):
         UsageError: a file is damaged, or another program's.
     """
     files = sorted(Path(folder).glob("*/*/*/*/[!.]*.json"))
-    return [_cell_of(_read(file)) for file in files]
+    return [cell for cell, _ in map(_read, files)]
 
 
 def save(folder, cell, result):
@@ -156,20 +156,16 @@ def values_of(histogram):
 
 
 def _read(file):
-    """What :func:`save` wrote into a file."""
+    """The cell of a file, and what :func:`save` wrote into it."""
     try:
         result = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UsageError(f"{file} is no JSON ({error}): delete it to run its cell again.") from None
     try:
-        _cell_of(result), {**result["settings"]}
+        cell = Cell(**{**result["cell"], "changes": tuple(map(tuple, result["cell"]["changes"]))})
+        return cell, {**result, "settings": {**result["settings"]}}
     except (KeyError, TypeError):
         raise UsageError(f"{file} is no cell of reproduce.py's: move it elsewhere, or delete it to run its cell again.") from None
-    return result
-
-
-def _cell_of(result):
-    return Cell(**{**result["cell"], "changes": tuple(map(tuple, result["cell"]["changes"]))})
 
 
 @cache
