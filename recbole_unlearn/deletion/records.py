@@ -4,9 +4,12 @@ import json
 import os
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 
 from recbole_unlearn.deletion.database import PAYLOADS
 from recbole_unlearn.errors import UsageError
+
+WORK = "work"  # folder of a store for a retraining that is under way
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,18 @@ class Version:
     details: dict
     folder: str
     quarantined_until: str | None = None
+
+
+def store_folder(checkpoint):
+    """Where the store of a checkpoint is: beside it, ``X.store`` for ``X.pth``.
+
+    Raises:
+        UsageError: the checkpoint is a store's own file.
+    """
+    for parent in Path(checkpoint).absolute().parents:
+        if parent.suffix == ".store":
+            raise UsageError(f"'{checkpoint}' is a version in a store. Name the checkpoint of the store: {parent.with_suffix('.pth')}")
+    return f"{os.path.splitext(checkpoint)[0]}.store"
 
 
 def version_folder(store_folder, number):

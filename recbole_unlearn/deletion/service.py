@@ -13,31 +13,17 @@ from recbole_unlearn.deletion.database import explained
 from recbole_unlearn.deletion.exact import retrained
 from recbole_unlearn.deletion.importing import import_checkpoint
 from recbole_unlearn.deletion.receipt import write_receipt
-from recbole_unlearn.deletion.records import iso, now
+from recbole_unlearn.deletion.records import WORK, iso, now, store_folder
 from recbole_unlearn.deletion.request_file import read_requests
 from recbole_unlearn.deletion.resolve import resolve
 from recbole_unlearn.deletion.rows import copy_rows
-from recbole_unlearn.deletion.scan import Finding, Scan, scan
 from recbole_unlearn.deletion.state import MODEL, State, data_file, write_data
 from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.deletion.verify import verify  # noqa: F401  (for callers of this module)
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.report import software_versions
-from recbole_unlearn.saved_model import load_model
 
 REVISED, RETRAINED = "UnlearnRec zero-shot", "Retrain"
-WORK = "work"  # folder of a store for a retraining that is under way
-
-
-def store_folder(checkpoint):
-    """Where the store of a checkpoint is: beside it, ``X.store`` for ``X.pth``.
-
-    Raises:
-        UsageError: the checkpoint is a store's own file.
-    """
-    for parent in Path(checkpoint).absolute().parents:
-        if parent.suffix == ".store":
-            raise UsageError(f"'{checkpoint}' is a version in a store. Name the checkpoint of the store: {parent.with_suffix('.pth')}")
-    return f"{os.path.splitext(checkpoint)[0]}.store"
 
 
 def prepare(checkpoint, config_dict=None):
@@ -149,43 +135,6 @@ def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds
         "receipts": receipts,
         "failed_checks": failed_checks,
     }
-
-
-def verify(checkpoint, also=()):
-    """Search the store of a checkpoint for what is to be forgotten; quarantined versions are left out.
-
-    Args:
-        checkpoint (str): its checkpoint.
-        also (list of str): other files and folders to search, such as those of the first training.
-
-    Returns:
-        Scan: of the current version and those whose quarantine is over, the receipts, an interrupted retraining, and
-        requests that are not done; no findings if nothing is left.
-
-    Raises:
-        UsageError: there is no store.
-    """
-    store = Store(store_folder(checkpoint))
-    forgotten, hashed = store.forgotten(), store.keyed_hash
-    config, _, _ = load_model(os.path.join(store.current().folder, MODEL))
-
-    def is_forgotten(users, items):
-        users_gone = {user for user in set(users) if user is not None and hashed("user", user, None) in forgotten}
-        items_gone = {item for item in set(items) if item is not None and hashed("item", None, item) in forgotten}
-        return [
-            user in users_gone or item in items_gone or hashed("interaction", user, item) in forgotten
-            for user, item in zip(users, items)
-        ]
-
-    fields = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
-    expired = [each.folder for each in store.versions() if each.quarantined_until and each.quarantined_until <= iso(now())]
-    own = [store.current().folder, *expired, *(os.path.join(store.folder, name) for name in ("receipts", WORK))]
-    scans = [scan(place, is_forgotten, *fields) for place in [*filter(os.path.exists, own), *also]]
-    database, counts = os.path.join(store.folder, "store.db"), store.counts()
-    unfinished = sum(counts[status] for status in ("pending", "running", "failed"))
-    open_requests = [Finding(database, f"{unfinished} unfinished requests", unfinished)] if unfinished else []
-    files = [(database, "unfinished requests"), *(file for each in scans for file in each.files)]
-    return Scan(files, open_requests + [found for each in scans for found in each.findings])
 
 
 def _opened(folder, checkpoint):
