@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import tiny_rows, write_atomic
 from recbole.trainer import Trainer
 
 from recbole_unlearn.evaluator import ranking
@@ -36,7 +37,7 @@ def reference(final, seen, held_out, k):
         liked.setdefault(user, set()).add(item)
     recalls, gains = [], []
     for user, items in liked.items():
-        hidden = {0, *seen.items[seen.users == user].tolist()}
+        hidden = {0, *(set(seen.items[seen.users == user].tolist()) - items)}
         scores = {item: final[user] @ final[N_USERS + item] for item in range(N_ITEMS) if item not in hidden}
         top = sorted(scores, key=scores.get, reverse=True)[:k]
         recalls.append(len(items.intersection(top)) / len(items))
@@ -58,10 +59,14 @@ def test_more_places_than_items_find_everything():
     assert result["recall@50"] == pytest.approx(1) and result["ndcg@50"] < 1
 
 
-@pytest.mark.parametrize("k", [1, 5, 20])
-def test_ranking_agrees_with_recbole(prepared, k):
-    run = prepared(epochs=2, topk=[k], valid_metric=f"NDCG@{k}", metric_decimal_place=8)
+@pytest.mark.parametrize("k, times", [(1, 1), (5, 1), (20, 1), (5, 2)])
+def test_ranking_agrees_with_recbole(prepared, tmp_path, k, times):
+    """Where rows repeat, a held-out pair may be in the training too: it is a positive to find, not an item to hide."""
+    write_atomic(tmp_path / "rows" / "tiny" / "tiny.inter", list(tiny_rows()) * times)
+    changes = {"data_path": str(tmp_path / "rows"), "topk": [k], "valid_metric": f"NDCG@{k}", "metric_decimal_place": 8}
+    run = prepared(epochs=2, **changes)
     data, model = run.data, run.original
+    assert data.graph.contains(data.valid.users, data.valid.items).any() == (times > 1)
     trainer = Trainer(run.config, model)
     for loader, seen, held_out in (
         (data.valid_data, data.graph, data.valid),
@@ -69,6 +74,12 @@ def test_ranking_agrees_with_recbole(prepared, k):
     ):
         expected = trainer.evaluate(loader, load_best_model=False)
         assert ranking_metrics(model.final_embeddings(), seen, held_out, k) == pytest.approx(dict(expected), abs=1e-6)
+
+
+def test_held_out_items_that_were_seen_are_ranked():
+    final, seen, held_out = example()
+    seen = Graph.union(seen, held_out.subgraph(held_out.items % 2 == 0))
+    assert ranking_metrics(final, seen, held_out, 3) == pytest.approx(reference(final, seen, held_out, 3), rel=1e-5)
 
 
 def test_users_without_held_out_items_do_not_count():

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from recbole_unlearn.deletion import receipt as receipts
+from recbole_unlearn.deletion.measures import Measures
 from recbole_unlearn.deletion.receipt import page, score_histograms, write_receipt
+from recbole_unlearn.graph import Graph
 
 SCORES = {"forget": 0.8, "negative": -0.3, "test": 0.7}  # means before
 
@@ -240,3 +243,14 @@ def test_an_incomplete_receipt_is_not_written(receipt, tmp_path):
     with pytest.raises(KeyError):
         write_receipt(receipt, str(tmp_path))
     assert os.listdir(tmp_path) == []
+
+
+def test_forgotten_pairs_are_compared_with_pairs_that_the_encoder_was_not_fitted_on():
+    """One user, six items: the encoder knows the validation pair, which scores highest; the test pair scores lowest."""
+    graphs = [Graph.from_edges(torch.tensor([1] * len(items)), torch.tensor(items), 2, 7) for items in ([1, 2], [3], [4])]
+    train, valid, test = graphs
+    final = torch.tensor([0.0, 1.0, 0.0, 5.0, 5.0, 9.0, -9.0, 1.0, 2.0])[:, None]
+    equally_popular = Graph.union(train, valid, test)
+    measure = Measures(train, equally_popular, valid, test, (train.users, train.items), torch.Generator())
+    measures, scores = measure(final)
+    assert scores["test"].tolist() == [-9.0] and measures["AUC_FT"] == 1

@@ -17,6 +17,9 @@ K = 20
 class Measures:
     """Measures any model of a request in the same way.
 
+    The encoder is fitted on ``valid``, so that the positives that forgotten pairs are compared with are those of ``test``
+    alone: neither the model nor the encoder has seen them.
+
     Args:
         seen (Graph): training edges before the request, which no ranking shows; on the models' device, as all graphs.
         remaining (Graph): training edges after it.
@@ -29,18 +32,17 @@ class Measures:
         self.seen, self.valid = seen, valid
         observed = Graph.union(seen, valid, test).to("cpu")
         size = min(N_NEGATIVES, (seen.n_users - 1) * (seen.n_items - 1) - len(observed))
-        held_out = Graph.union(valid, test)
         self.pairs = {
             "forget": forgotten,
             "negative": draw_negatives(observed, size, generator),
-            "test": (held_out.users, held_out.items),
+            "test": (test.users, test.items),
         }
         popularity = remaining.degrees()[remaining.n_users :].cpu()
         of = {name: popularity[items.cpu()].numpy() for name, (_, items) in self.pairs.items()}
         self.matched = {name: matching_weights(of["forget"], of[name]) for name in ("negative", "test")}
 
     def scores(self, final):
-        """Scores of the forgotten, negative and held-out pairs, a numpy array each."""
+        """Scores of the forgotten, negative and test pairs, a numpy array each."""
         device = final.device
         pairs = {name: (users.to(device), items.to(device)) for name, (users, items) in self.pairs.items()}
         return {name: pair_scores(final, self.seen.n_users, *pair).cpu().numpy() for name, pair in pairs.items()}

@@ -8,9 +8,11 @@ BLOCK = 2**24  # scores held at a time: 64 MiB
 def ranking_metrics(final, seen, held_out, k):
     """Rank all items for each user with held-out items, those it has seen left out.
 
+    A held-out item that the user has also seen, as where interactions repeat, is ranked: so does RecBole.
+
     Args:
         final (torch.Tensor): final embeddings, shape ``(N, d)``.
-        seen (Graph): edges whose items are not ranked; on the embeddings' device.
+        seen (Graph): edges whose items are not ranked, unless they are held out; on the embeddings' device.
         held_out (Graph): positives; on the embeddings' device.
         k (int): length of the ranking; it may exceed the number of items.
 
@@ -18,6 +20,7 @@ def ranking_metrics(final, seen, held_out, k):
         dict: ``recall@k`` and ``ndcg@k``, means over the users that have held-out items (nan if nobody has).
         Cost ``O(U I d)``.
     """
+    seen = seen.without(held_out.users, held_out.items)
     users, items = final.split([seen.n_users, seen.n_items])
     counts = torch.bincount(held_out.users, minlength=seen.n_users)
     row_starts = torch.searchsorted(seen.users, torch.arange(seen.n_users + 1, device=final.device))
