@@ -1,6 +1,6 @@
 """Deletion requests against a saved model: latency, a sequence against its union, and kills at random moments.
 
-    OMP_NUM_THREADS=1 python benchmarks/deletion.py --checkpoint=saved/original-LightGCN-ml-1m-random-2021.pth --what=kills
+    OMP_NUM_THREADS=1 python benchmarks/deletion.py --checkpoint=saved/original-LightGCN-ml-1m-random-2021.safetensors --what=kills
 
 (``kills`` forks, and a forked child has none of its parent's threads; ``latency`` and ``sequence`` take as many as there are.)
 """

@@ -222,7 +222,7 @@ def report_path(config, seeds=None):
 def model_file(config, method, stage=""):
     """Where the unlearned model of a method's stage goes."""
     name = "-".join(part for part in (method, stage, _run_name(config), str(config["seed"])) if part)
-    return os.path.join(config["checkpoint_dir"], f"{name}.pth")
+    return os.path.join(config["checkpoint_dir"], f"{name}.safetensors")
 
 
 def save_json(path, value):

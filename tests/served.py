@@ -11,11 +11,11 @@ import torch
 from recbole.data.interaction import Interaction
 from test_store import fork
 
-from recbole_unlearn import checkpoint, command_line
+from recbole_unlearn import command_line
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.deletion.request_file import DeletionRequest
-from recbole_unlearn.saved_model import load_model, save_model
+from recbole_unlearn.saved_model import load_model, read_content, save_model
 from recbole_unlearn.trainer import train_backbone
 
 PARTS = ("train", "valid", "test")
@@ -44,7 +44,7 @@ def train(folder, data_path, **changes):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)  # where RecBole logs
         model = train_backbone(config, data.train, "original", data.valid_data).model
-    path = folder / "saved" / "X.pth"
+    path = folder / "saved" / "X.safetensors"
     save_model(str(path), model, config, data.train)
     return path
 
@@ -79,7 +79,7 @@ def without(data, *requests):
 
 def edges_of(folder):
     """The edges of a version's model, as tokens."""
-    state = checkpoint.load(Path(folder, "model.pth"))
+    state = read_content(Path(folder, "model.safetensors"))
     return [(state["user_tokens"][user], state["item_tokens"][item]) for user, item in state["edges"].t().tolist()]
 
 
@@ -93,7 +93,7 @@ def check_version(folder, data):
     """A version's files say the same: these data and no other, and a model of them that can be served."""
     assert data_of(folder) == data
     assert sorted(edges_of(folder)) == sorted(data["train"])
-    _, model, tokens = load_model(str(Path(folder, "model.pth")))
+    _, model, tokens = load_model(str(Path(folder, "model.safetensors")))
     assert scores_of(model).isfinite().all()
     everything = [row for rows in data.values() for row in rows]
     for side, name in enumerate(("user", "item")):

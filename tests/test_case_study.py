@@ -172,5 +172,5 @@ def test_models_of_another_run_are_refused(study, settings, monkeypatch, capsys)
     with pytest.raises(SystemExit) as end:
         study("saved")
     assert end.value.code == 2
-    assert re.match("case_study: 'saved/original-LightGCN-tiny-file-7.pth' is of another run, .*\n$", capsys.readouterr().err)
+    assert re.match("case_study: 'saved/original-LightGCN-tiny-file-7.safetensors' is of another run, .*\n$", capsys.readouterr().err)
     assert "cases" not in json.loads(Path("saved/report.json").read_text())

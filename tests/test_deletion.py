@@ -19,13 +19,13 @@ from test_stock_checkpoint import trained as stock  # noqa: F401  (a fixture)
 from test_store import everything
 
 import recbole_unlearn
-from recbole_unlearn import checkpoint
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.split import evaluation_loaders, split
 from recbole_unlearn.deletion import service
+from recbole_unlearn.deletion.encoder_file import read_plain
 from recbole_unlearn.deletion.request_file import DeletionRequest
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.saved_model import load_model, save_model
+from recbole_unlearn.saved_model import load_model, read_content, save_model, write_content
 from recbole_unlearn.trainer import train_backbone
 
 
@@ -81,16 +81,16 @@ def test_exactly_what_is_named_is_gone(store, path, what):
     assert sum(map(len, remaining.values())) < 400
     result = service.unlearn(path, [request])
     assert result["version"] == 2 and result["status"] == {"r1": "new"}
-    assert result["model"] == str(current(path) / "model.pth") and result["store"] == store.folder
+    assert result["model"] == str(current(path) / "model.safetensors") and result["store"] == store.folder
     check_version(current(path), remaining)
 
 
 @pytest.mark.parametrize("what", ["train", "valid", "test"])
 def test_held_out_rows_move_no_other_row_of_the_table(store, path, what):
     request = pairs("r1", data_of(current(path))[what][0])
-    before = checkpoint.load(current(path) / "model.pth")["state_dict"]
+    before = read_content(current(path) / "model.safetensors")["state_dict"]
     service.unlearn(path, [request])
-    after = checkpoint.load(current(path) / "model.pth")["state_dict"]
+    after = read_content(current(path) / "model.safetensors")["state_dict"]
     assert all(torch.equal(before[name], after[name]) for name in before) == (what != "train")
 
 
@@ -101,29 +101,29 @@ def test_no_byte_names_the_erased(store, path, what, tokens):
     service.unlearn(path, [REQUESTS[what](before)])
     old = Path("versions", "0001")
     files = {name: content for name, content in contents(store.folder).items() if old not in Path(name).parents}
-    assert {"store.db", "receipts/r1.json", "receipts/r1.html", "versions/0002/model.pth"} <= set(files)
+    assert {"store.db", "receipts/r1.json", "receipts/r1.html", "versions/0002/model.safetensors"} <= set(files)
     assert [name for name, content in files.items() if any(token.encode() in content for token in tokens)] == []
 
 
 def test_erased_keep_nothing_but_their_place(store, path):
-    first = checkpoint.load(current(path) / "model.pth")
+    first = read_content(current(path) / "model.safetensors")
     service.unlearn(path, [user("r1", "u17"), item("r2", "i23")])
-    now = checkpoint.load(current(path) / "model.pth")
+    now = read_content(current(path) / "model.safetensors")
     for side, token in (("user", "u17"), ("item", "i23")):
         tokens, place = first[f"{side}_tokens"], first[f"{side}_tokens"].index(token)
         assert now[f"{side}_tokens"] == [*tokens[:place], None, *tokens[place + 1 :]]
         before, after = (state["state_dict"][f"{side}_embedding.weight"] for state in (first, now))
         assert not torch.equal(before[place], before[0]) and torch.equal(after[place], after[0])
-    encoder = checkpoint.load(current(path) / "encoder.pth")
+    encoder = read_plain(current(path) / "encoder.safetensors")
     places = [first["user_tokens"].index("u17"), len(first["user_tokens"]) + first["item_tokens"].index("i23")]
     assert (encoder["gain"][places] == 0).all() and (encoder["cost"][places] == 0).all()
 
 
 def test_a_forgotten_pair_scores_lower(store, path):
     """Compared with what the model alone gives, without the edge: the row is revised, not the graph only."""
-    edges, before = edges_of(current(path)), load_model(str(current(path) / "model.pth"))[1]
+    edges, before = edges_of(current(path)), load_model(str(current(path) / "model.safetensors"))[1]
     service.unlearn(path, [pairs("r1", *edges[:40:4])])
-    after = load_model(str(current(path) / "model.pth"))[1]
+    after = load_model(str(current(path) / "model.safetensors"))[1]
     dropped = before.revised(before.ego_embeddings(), after.graph)
     ends = before.graph.users[:40:4], before.graph.items[:40:4]
     assert scores_of(after)[ends].mean() < scores_of(dropped)[ends].mean() < scores_of(before)[ends].mean()
@@ -136,7 +136,7 @@ def test_the_old_version_is_quarantined_and_still_loads(store, path):
     assert contents(first.folder) == before and second.quarantined_until is None
     due = datetime.fromisoformat(first.quarantined_until) - datetime.now(timezone.utc)
     assert timedelta(days=3, minutes=-5) < due <= timedelta(days=3)
-    assert "u17" in load_model(str(Path(first.folder, "model.pth")))[2]["user"]
+    assert "u17" in load_model(str(Path(first.folder, "model.safetensors")))[2]["user"]
 
 
 @pytest.mark.parametrize("keep, left", [(0, [4]), (1, [3, 4]), (3, [1, 2, 3, 4])])
@@ -177,7 +177,7 @@ def test_receipts(store, path):
     assert [entry["leftovers"] for entry in first["artefacts"]] == [0] * 5
     assert [check["passed"] for check in first["checks"]][1:] == [True, True]
     for entry, version in zip((first["parent"], first["child"]), store.versions()):
-        assert entry == {"version": version.number, "sha256": version.files["model.pth"]}
+        assert entry == {"version": version.number, "sha256": version.files["model.safetensors"]}
     assert [entry["version"] for entry in first["quarantined"]] == [1]
     page = Path(store.folder, "receipts", "r1.html").read_text()
     assert first["rows"][2]["hash"] in page and f"{n_named} interactions" in page
@@ -197,12 +197,12 @@ def test_a_failed_check_is_told(store, path, caplog):
 
 
 def test_settings_of_the_revision_are_those_given(store, path):
-    _, before, _ = load_model(str(current(path) / "model.pth"))
+    _, before, _ = load_model(str(current(path) / "model.safetensors"))
     request, moved = pairs("r1", *data_of(current(path))["train"][::10]), []
     for passes, asked in ((1, 1), (3, 1), (3, 3)):
-        other = Path(shutil.copytree("saved", f"passes-{passes}-{asked}", symlinks=True), "X.pth")
+        other = Path(shutil.copytree("saved", f"passes-{passes}-{asked}", symlinks=True), "X.safetensors")
         service.unlearn(other, [request], {"ie_passes": passes, "ie_target_passes": asked})
-        config, model, _ = load_model(str(current(other) / "model.pth"))
+        config, model, _ = load_model(str(current(other) / "model.safetensors"))
         assert (config["ie_passes"], config["ie_target_passes"]) == (passes, asked)
         moved.append(model.ego_embeddings() - before.ego_embeddings())
     assert not any(torch.equal(*some) for some in itertools.combinations(moved, 2))
@@ -265,7 +265,7 @@ def test_one_by_one_or_together(store, path, tmp_path):
     rows = [row for part in PARTS for row in data[part] if row[0] not in ("u3", "u4", "u5") and row[1] not in ("i1", "i2")]
     requests = [user("r0", "u3"), item("r1", "i1"), user("r2", "u4"), item("r3", "i2"), user("r4", "u5")]
     requests += [pairs(f"r{5 + n}", rows[n * 60], rows[n * 60 + 7]) for n in range(5)]
-    together = shutil.copytree(tmp_path / "saved", tmp_path / "together", symlinks=True) / "X.pth"
+    together = shutil.copytree(tmp_path / "saved", tmp_path / "together", symlinks=True) / "X.safetensors"
     for number, request in enumerate(requests, 2):
         assert service.unlearn(path, [request])["version"] == number
     union = DeletionRequest("union", [row for request in requests for row in request.rows])
@@ -273,7 +273,7 @@ def test_one_by_one_or_together(store, path, tmp_path):
     remaining = without(data, *requests)
     check_version(current(path), remaining)
     check_version(current(together), remaining)
-    one, other = (checkpoint.load(current(each) / "model.pth") for each in (path, together))
+    one, other = (read_content(current(each) / "model.safetensors") for each in (path, together))
     assert one["user_tokens"] == other["user_tokens"] and one["item_tokens"] == other["item_tokens"]
     assert version_numbers(path) == [8, 9, 10, 11]
 
@@ -305,7 +305,7 @@ def test_exact_is_a_training_on_what_remains(store, path, tmp_path):
     requests = user("r1", "u17"), item("r2", "i23"), pairs("r3", *data["train"][:5], data["test"][9])
     service.unlearn(path, [requests[0]])
     shutil.copytree("saved", "revised", symlinks=True)
-    revised = service.unlearn("revised/X.pth", requests)
+    revised = service.unlearn("revised/X.safetensors", requests)
     result = service.unlearn(path, requests, exact=True)
     check_version(current(path), without(data, *requests))
     assert data_of(current(path)) == data_of(Path(revised["store"], "current"))
@@ -316,7 +316,7 @@ def test_exact_is_a_training_on_what_remains(store, path, tmp_path):
     _, ours, tokens = load_model(result["model"])
     _, other, other_tokens = load_model(revised["model"])
     assert tokens == other_tokens and not torch.equal(ours.ego_embeddings(), other.ego_embeddings())
-    settings = {**checkpoint.load(path)["config"], "checkpoint_dir": str(tmp_path / "reference"), "forget_type": "random"}
+    settings = {**read_content(path)["config"], "checkpoint_dir": str(tmp_path / "reference"), "forget_type": "random"}
     settings |= {"data_path": str(current(path) / "data"), "benchmark_filename": list(PARTS)}
     config = Config(config_dict=settings)
     dataset, *parts = split(config)
@@ -393,9 +393,9 @@ def plant_row(part, *row):
 
 def plant_state(change):
     def plant(folder):
-        state = checkpoint.load(Path(folder, "model.pth"))
+        state = read_content(Path(folder, "model.safetensors"))
         change(state)
-        checkpoint.save(Path(folder, "model.pth"), state)
+        write_content(Path(folder, "model.safetensors"), state)
 
     return plant
 
@@ -422,7 +422,7 @@ LEFTOVERS = {
     "edge": (plant_state(first_edge), "edges"),
     "own row": (plant_state(own_row), "rows of"),
     "receipt": (lambda folder: Path(folder, "../../receipts/r.csv").write_text("user_id,x\nu17,1\n"), "row"),
-    "other file": (lambda folder: shutil.copy(Path(folder, "../0001/model.pth"), folder / "old.pth"), "tokens"),
+    "other file": (lambda folder: shutil.copy(Path(folder, "../0001/model.safetensors"), folder / "old.pth"), "tokens"),
 }
 
 
@@ -457,7 +457,7 @@ def test_a_model_that_has_forgotten_before_remembers_nobody(path):
 def test_a_stock_checkpoint_is_served(stock, settings):
     path, model, _ = stock(RecBoleLightGCN, epochs=20)
     store = service.prepare(path)
-    _, ours, tokens = load_model(str(Path(store.current().folder, "model.pth")))
+    _, ours, tokens = load_model(str(Path(store.current().folder, "model.safetensors")))
     everybody = torch.arange(1, model.n_users)
     model.restore_user_e = None  # which RecBole keeps from the last evaluation
     model.load_state_dict(torch.load(path, weights_only=False)["state_dict"])  # of its best epoch
@@ -503,10 +503,10 @@ def test_other_ids_are_refused(stock):
 
 def test_as_a_user_types_it(path, tmp_path):
     write_atomic(tmp_path / "requests.inter", [("u17", "")])
-    command = [sys.executable, str(SCRIPT), "--checkpoint=saved/X.pth", "--forget_file=requests.inter"]
+    command = [sys.executable, str(SCRIPT), "--checkpoint=saved/X.safetensors", "--forget_file=requests.inter"]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert process.returncode == 0 and process.stderr == "", process.stderr
     assert "10 interactions, 1 users and 0 items as a whole" in process.stdout
     assert sorted(os.listdir(tmp_path)) == ["requests.inter", "saved"]
-    assert sorted(os.listdir(tmp_path / "saved")) == ["X.pth", "X.store"]
-    assert "u17" not in load_model("saved/X.store/current/model.pth")[2]["user"]
+    assert sorted(os.listdir(tmp_path / "saved")) == ["X.safetensors", "X.store"]
+    assert "u17" not in load_model("saved/X.store/current/model.safetensors")[2]["user"]

@@ -18,7 +18,7 @@ from served import as_typed, check_version, contents, data_of, edges_of, item, p
 from test_checkpoint import Touch
 from test_store import NOBODY, fork, forking, unprivileged
 
-from recbole_unlearn import checkpoint
+from recbole_unlearn import checkpoint, tensor_file
 from recbole_unlearn.deletion import service, state as states
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.errors import UsageError
@@ -39,7 +39,7 @@ def path(prepared, tmp_path, monkeypatch):
     """A copy of them."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(prepared.parent, tmp_path / "saved", symlinks=True)
-    return tmp_path / "saved" / "X.pth"
+    return tmp_path / "saved" / "X.safetensors"
 
 
 @pytest.fixture
@@ -107,12 +107,12 @@ def test_modes_need_a_checkpoint(tmp_path, monkeypatch, mode):
 
 
 def change(what):
-    """A change of a checkpoint's content."""
+    """A change of a checkpoint's tensors and settings."""
 
     def spoil(path):
-        state = checkpoint.load(path)
-        what(state)
-        checkpoint.save(path, state)
+        tensors, settings = tensor_file.read(path, "model")
+        what(tensors, settings)
+        tensor_file.write(path, "model", tensors, settings)
 
     return spoil
 
@@ -130,14 +130,14 @@ BAD_CHECKPOINTS = {
     "half": (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "is no"),
     "bomb": (lambda path: torch.save({"user_tokens": Touch(), "config": Touch()}, path), "no checkpoint of RecBole's"),
     "other": (lambda path: checkpoint.save(path, {"state_dict": {}}), "no checkpoint of RecBole's"),
-    "no edges": (change(lambda state: state.pop("edges")), "is damaged or does not fit its settings"),
-    "other edges": (change(lambda state: state["edges"].add_(100)), "is damaged or does not fit its settings"),
-    "no settings": (change(lambda state: state.update(config={})), "No model"),
-    "nan": (change(lambda state: state["state_dict"]["user_embedding.weight"][3].fill_(float("nan"))), "not finite"),
-    "infinite": (change(lambda state: state["state_dict"]["item_embedding.weight"][3].fill_(float("inf"))), "not finite"),
-    "other shape": (change(lambda state: state["state_dict"].update({"user_embedding.weight": torch.ones(4, 8)})), "not fit"),
-    "other users' rows": (change(lambda state: mix(state["state_dict"]["user_embedding.weight"])), "does not know the training"),
-    "other items' rows": (change(lambda state: mix(state["state_dict"]["item_embedding.weight"])), "does not know the training"),
+    "no edges": (change(lambda tensors, _: tensors.pop("edges")), "it has no 'edges'"),
+    "other edges": (change(lambda tensors, _: tensors["edges"].add_(100)), "edges are of users or items that it does not have"),
+    "no settings": (change(lambda _, settings: settings.clear()), "No model"),
+    "nan": (change(lambda tensors, _: tensors["state_dict.user_embedding.weight"][3].fill_(float("nan"))), "not finite"),
+    "infinite": (change(lambda tensors, _: tensors["state_dict.item_embedding.weight"][3].fill_(float("inf"))), "not finite"),
+    "other shape": (change(lambda tensors, _: tensors.update({"state_dict.user_embedding.weight": torch.ones(4, 8)})), "not fit"),
+    "other users' rows": (change(lambda tensors, _: mix(tensors["state_dict.user_embedding.weight"])), "does not know the training"),
+    "other items' rows": (change(lambda tensors, _: mix(tensors["state_dict.item_embedding.weight"])), "does not know the training"),
 }
 
 
@@ -167,7 +167,7 @@ def test_damaged_bytes_are_refused_or_harmless(alone):
     assert "refused" in outcomes
 
 
-@pytest.mark.parametrize("name", ["model.pth", "encoder.pth", "data/tiny/tiny.train.inter", "data/tiny/tiny.test.inter"])
+@pytest.mark.parametrize("name", ["model.safetensors", "encoder.safetensors", "data/tiny/tiny.train.inter", "data/tiny/tiny.test.inter"])
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:-1] + b"x")])
 def test_a_damaged_version_is_refused(path, tmp_path, name, spoil):
     spoil(Path(os.path.realpath(current(path)), name))
@@ -239,7 +239,7 @@ def test_a_disk_that_is_full_when_the_store_is_made(alone, monkeypatch):
         patch.setattr(states.State, "write", limited(states.State.write))
         with pytest.raises(UsageError, match="File too large.*Free some disk"):
             service.prepare(alone)
-    assert os.listdir(alone.parent) == ["X.pth"]
+    assert os.listdir(alone.parent) == ["X.safetensors"]
     assert service.unlearn(alone, [REQUEST])["version"] == 2
 
 
@@ -255,13 +255,13 @@ def test_a_store_that_is_read_only(prepared):
             if not place.is_symlink():
                 place.chmod(0o555 if place.is_dir() else 0o444)
         before = contents(saved)
-        assert service.verify(saved / "X.pth").findings == []  # loads what somebody else may not be able to
+        assert service.verify(saved / "X.safetensors").findings == []  # loads what somebody else may not be able to
         try:
             with unprivileged():
                 for exact in (False, True):
                     with pytest.raises(UsageError, match=r"^Store '.*X.store': Permission denied .*may write"):
-                        service.unlearn(saved / "X.pth", [REQUEST], exact=exact)
-                assert service.verify(saved / "X.pth").findings == []
+                        service.unlearn(saved / "X.safetensors", [REQUEST], exact=exact)
+                assert service.verify(saved / "X.safetensors").findings == []
         finally:
             for place in places:
                 if not place.is_symlink():
@@ -341,7 +341,7 @@ def test_killed_while_the_store_is_made_or_a_model_trained(alone, exact):
     assert service.unlearn(alone, [REQUEST])["version"] >= 2  # each retraining makes another one
     data = data_of(Path(service.store_folder(alone), "versions", "0001"))
     check_version(current(alone), without(data, REQUEST))
-    assert sorted(os.listdir(alone.parent)) == ["X.pth", "X.store"]
+    assert sorted(os.listdir(alone.parent)) == ["X.safetensors", "X.store"]
 
 
 # Several processes
@@ -412,7 +412,7 @@ def test_two_processes_that_make_the_store_at_once(alone):
         assert process.exitcode == 0
     data = data_of(Path(service.store_folder(alone), "versions", "0001"))
     check_version(current(alone), without(data, *requests))
-    assert sorted(os.listdir(alone.parent)) == ["X.pth", "X.store"]
+    assert sorted(os.listdir(alone.parent)) == ["X.safetensors", "X.store"]
 
 
 def test_a_reader_sees_a_whole_version_at_any_time(path):
@@ -423,7 +423,7 @@ def test_a_reader_sees_a_whole_version_at_any_time(path):
     process, seen = fork(quietly, work, path, requests), []
     while process.is_alive():
         with tempfile.TemporaryDirectory() as folder:
-            shutil.copy(Path(current(path), "model.pth"), folder)
+            shutil.copy(Path(current(path), "model.safetensors"), folder)
             seen.append(len(edges_of(folder)))
     assert process.exitcode == 0 and set(seen) <= sizes and len(set(seen)) > 1
     assert all(later <= earlier for earlier, later in itertools.pairwise(seen))

@@ -118,8 +118,8 @@ class TestContract:
     def test_saved_models_score_as_before(self, prepared, tmp_path, name):
         run = prepared(unlearn_methods=name)
         for stage, model in unlearned(name, run).items():
-            save_model(tmp_path / "model.pth", model, run.config, run.data.train)
-            _, loaded, _ = load_model(tmp_path / "model.pth")
+            save_model(tmp_path / "model.safetensors", model, run.config, run.data.train)
+            _, loaded, _ = load_model(tmp_path / "model.safetensors")
             assert torch.equal(scores(loaded), scores(model)), stage
 
     def test_its_models_hold_no_forgotten_edge(self, prepared, name):

@@ -300,5 +300,5 @@ def test_a_users_own_model_goes_through_the_whole_pipeline(settings, tmp_path):
     assert {row["method"] for row in report["results"]} >= {"original", "Retrain", "UnlearnRec", "DropEdges"}
     for row in report["results"]:
         assert np.isfinite([row["recall@5"], row["MI-BF"], row["MI-NG"]]).all()
-    _, model, _ = load_model(tmp_path / "saved" / "Retrain-OneHop-tiny-random-7.pth")
+    _, model, _ = load_model(tmp_path / "saved" / "Retrain-OneHop-tiny-random-7.safetensors")
     assert isinstance(model, OneHop)

@@ -183,7 +183,7 @@ def test_broken_report_is_replaced(filled, tmp_path, content):
 
 def test_model_file_names_what_it_holds(configure):
     path = model_file(configure(checkpoint_dir="saved"), "UnlearnRec", "zero-shot")
-    assert path == "saved/UnlearnRec-zero-shot-LightGCN-tiny-random-7.pth"
+    assert path == "saved/UnlearnRec-zero-shot-LightGCN-tiny-random-7.safetensors"
 
 
 def test_mean_and_standard_deviation_of_seeds(filled):

@@ -13,7 +13,7 @@ from test_checkpoint import Touch
 from recbole_unlearn import checkpoint, load_data_and_model, run_unlearn
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.method import METHODS
-from recbole_unlearn.saved_model import load_model, save_model
+from recbole_unlearn.saved_model import load_model, read_content, save_model
 
 MODELS = ["BPR", "LightGCN", "SGL", "SimGCL"]
 
@@ -29,7 +29,7 @@ def saved(prepared, tmp_path):
     def save(model="LightGCN", **changes):
         run = prepared(model, **changes)
         unlearned = next(METHODS["DropEdges"](run.config, run.data, run.original).unlearn()).model
-        path = str(tmp_path / "model.pth")
+        path = str(tmp_path / "model.safetensors")
         save_model(path, unlearned, run.config, run.data.train)
         return path, unlearned, run
 
@@ -60,7 +60,7 @@ def test_loaded_model_can_be_trained_and_unlearn_again(saved, model):
 
 def test_file_holds_no_forgotten_pair(saved):
     path, _, run = saved()
-    state = checkpoint.load(path)
+    state = read_content(path)
     stored = set(zip(*state["edges"].tolist()))
     request = set(zip(run.data.request.users.tolist(), run.data.request.items.tolist()))
     remaining = set(zip(run.data.remaining_graph.users.tolist(), run.data.remaining_graph.items.tolist()))
@@ -90,12 +90,12 @@ def test_file_of_a_request_from_a_file_names_nobody_forgotten(saved, tmp_path):
 def test_run_saves_what_load_data_and_model_returns(settings, tmp_path):
     changes = {**settings, "forget_type": "user", "forget_ratio": 0.1, "unlearn_methods": ["DropEdges", "UnlearnRec"]}
     report = run_unlearn("LightGCN", "tiny", config_dict=changes)
-    files = sorted(path.name for path in (tmp_path / "saved").glob("*-user-7.pth"))
+    files = sorted(path.name for path in (tmp_path / "saved").glob("*-user-7.safetensors"))
     assert files == [
-        "DropEdges-LightGCN-tiny-user-7.pth",
-        "UnlearnRec-fine-tuned-LightGCN-tiny-user-7.pth",
-        "UnlearnRec-zero-shot-LightGCN-tiny-user-7.pth",
-        "original-LightGCN-tiny-user-7.pth",
+        "DropEdges-LightGCN-tiny-user-7.safetensors",
+        "UnlearnRec-fine-tuned-LightGCN-tiny-user-7.safetensors",
+        "UnlearnRec-zero-shot-LightGCN-tiny-user-7.safetensors",
+        "original-LightGCN-tiny-user-7.safetensors",
     ]
     result = load_data_and_model(str(tmp_path / "saved" / files[0]))
     config, model, dataset, train_data, valid_data, test_data = result
@@ -114,7 +114,7 @@ def test_run_saves_what_load_data_and_model_returns(settings, tmp_path):
 def test_adversarial_model_comes_back_with_its_clean_data(settings, tmp_path):
     changes = {**settings, "forget_type": "adversarial", "unlearn_methods": "DropEdges"}
     run_unlearn("LightGCN", "tiny", config_dict=changes)
-    _, model, _, train_data, _, _ = load_data_and_model(str(tmp_path / "saved" / "DropEdges-LightGCN-tiny-adversarial-7.pth"))
+    _, model, _, train_data, _, _ = load_data_and_model(str(tmp_path / "saved" / "DropEdges-LightGCN-tiny-adversarial-7.safetensors"))
     assert sum(len(batch) for batch in train_data) == len(model.graph) == 320
 
 

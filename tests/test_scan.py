@@ -21,7 +21,7 @@ from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.deletion.scan import Finding, Scan, scan
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.model import MODELS
-from recbole_unlearn.saved_model import save_model
+from recbole_unlearn.saved_model import read_content, save_model, write_content
 from recbole_unlearn.trainer import ResumableTrainer
 
 ROWS = list(tiny_rows())
@@ -66,7 +66,7 @@ def write(tmp_path):
 def model_file(configure, tmp_path):
     """Save a LightGCN without u1's interactions and the pair, change the file, and give its path."""
 
-    def build(change=lambda state: None):
+    def build(change=lambda state: None, name="model.safetensors", write=write_content):
         config = configure()
         data = prepare_data(config)
         model = MODELS["LightGCN"](config, data.train)
@@ -74,14 +74,14 @@ def model_file(configure, tmp_path):
         user, item = data.train.token2id("user_id", PAIR[0]), data.train.token2id("item_id", PAIR[1])
         gone = (users == data.train.token2id("user_id", "u1")) | (users == user) & (items == item)
         revised = model.revised(model.ego_embeddings(), data.graph.without(users[gone], items[gone]))
-        path = str(tmp_path / "models" / "model.pth")
+        path = str(tmp_path / "models" / name)
         save_model(path, revised, config, data.train)
-        state = checkpoint.load(path)
+        state = read_content(path)
         for side in ("user", "item"):
             for token in np.flatnonzero([token is None for token in state[f"{side}_tokens"]]):
                 state["state_dict"][f"{side}_embedding.weight"][token] = 0
         change(state)
-        checkpoint.save(path, state)
+        write(path, state)
         return path
 
     return build
@@ -238,26 +238,26 @@ def test_errors_of_the_question_are_not_taken_for_unreadable_files(write):
 
 def test_a_clean_model_file(model_file):
     path = model_file()
-    assert checkpoint.load(path)["user_tokens"].count(None) == 1
+    assert read_content(path)["user_tokens"].count(None) == 1
     assert found(path, forgets(users={"u1"}, pairs={PAIR})) == []
 
 
 def test_edges_and_tokens_of_a_model_file(model_file):
     path = model_file()
-    state = checkpoint.load(path)
+    state = read_content(path)
     users, items = ([state[f"{side}_tokens"][i] for i in ids] for side, ids in zip(("user", "item"), state["edges"]))
     pairs = list(zip(users, items))
-    assert found(path, forgets(pairs=set(pairs[3:5]))) == [("model.pth", "edges", 2)]
-    expected = [("model.pth", "edges", users.count("u2")), ("model.pth", "tokens", 1)]
+    assert found(path, forgets(pairs=set(pairs[3:5]))) == [("model.safetensors", "edges", 2)]
+    expected = [("model.safetensors", "edges", users.count("u2")), ("model.safetensors", "tokens", 1)]
     assert found(path, forgets(users={"u2"})) == expected
-    assert found(path, forgets(users={"u2"}, items={items[0]}))[1] == ("model.pth", "tokens", 2)
+    assert found(path, forgets(users={"u2"}, items={items[0]}))[1] == ("model.safetensors", "tokens", 2)
 
 
 def test_edges_of_erased_nodes(model_file):
     def keep_an_edge(state):
         state["edges"][0, 5] = state["user_tokens"].index(None)
 
-    assert found(model_file(keep_an_edge), NOTHING) == [("model.pth", "edges of erased users or items", 1)]
+    assert found(model_file(keep_an_edge), NOTHING) == [("model.safetensors", "edges of erased users or items", 1)]
 
 
 @pytest.fixture
@@ -327,7 +327,7 @@ def test_a_broken_model_file_is_found(model_file):
     def cut(state):
         state["user_tokens"] = state["user_tokens"][:5]
 
-    assert found(model_file(cut), NOTHING) == [("model.pth", "cannot be read", 1)]
+    assert found(model_file(cut), NOTHING) == [("model.safetensors", "cannot be read", 1)]
 
 
 def test_recboles_dataset(stock, tmp_path):
@@ -396,7 +396,7 @@ def test_a_model_file_with_an_optimiser(model_file):
     def add(state):
         state["optimizer"] = {"state": {0: {"exp_avg": torch.ones(41, 8)}}}
 
-    assert found(model_file(add), NOTHING) == [("model.pth", "optimiser state", 1)]
+    assert found(model_file(add, "model.pth", checkpoint.save), NOTHING) == [("model.pth", "optimiser state", 1)]
 
 
 FRAME = pd.DataFrame({"user_id": ["u2", "u1"], "item_id": ["i1", "i2"]})

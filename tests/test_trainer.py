@@ -299,4 +299,4 @@ def test_a_folder_that_another_process_makes_meanwhile_is_no_error(configure, mo
 def test_a_run_leaves_no_unfinished_state_behind(settings, tmp_path):
     changes = {**settings, "unlearn_finetune_epochs": 3, "unlearn_methods": "all"}
     run_unlearn("LightGCN", "tiny", config_dict=changes)
-    assert [path.name for path in (tmp_path / "saved").iterdir() if path.suffix not in (".pth", ".json", ".npz", ".png")] == []
+    assert [path.name for path in (tmp_path / "saved").iterdir() if path.suffix not in (".pth", ".safetensors", ".json", ".npz", ".png")] == []

@@ -5,11 +5,12 @@ import os
 import numpy as np
 import torch
 
-from recbole_unlearn import checkpoint
+from recbole_unlearn.deletion import encoder_file
 from recbole_unlearn.deletion.measures import K, Measures
 from recbole_unlearn.deletion.receipt import score_histograms
 from recbole_unlearn.deletion.rows import read_ids
 from recbole_unlearn.deletion.state import ENCODER, MODEL, data_file
+from recbole_unlearn.saved_model import read_content
 
 
 def counts_of(request, found):
@@ -90,7 +91,7 @@ def artefacts_of(folder, state, forgotten):
     Raises:
         UsageError: a row names somebody erased.
     """
-    content = checkpoint.load(os.path.join(folder, MODEL))
+    content = read_content(os.path.join(folder, MODEL))
     users, items = content["edges"].long()
     left = int(forgotten["train"].contains(users, items).sum())
     tokens = [content["user_tokens"], content["item_tokens"]]
@@ -102,9 +103,9 @@ def artefacts_of(folder, state, forgotten):
         path = data_file(folder, state.config["dataset"], part)
         left = int(graph.contains(*read_ids(path, state.config, state.tokens)).sum())
         found.append({"file": os.path.relpath(path, folder), "scanned": "rows", "leftovers": left})
-    encoder = checkpoint.load(os.path.join(folder, ENCODER))
+    encoder = encoder_file.read_plain(os.path.join(folder, ENCODER))
     erased = torch.from_numpy(np.concatenate([names == None for names in state.tokens.values()]))  # noqa: E711
-    left = int((encoder["gain"].cpu()[erased] != 0).sum())
+    left = int((encoder["gain"][erased] != 0).sum())
     found.append({"file": ENCODER, "scanned": "numbers of erased users and items", "leftovers": left})
     return found
 

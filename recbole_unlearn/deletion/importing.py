@@ -19,8 +19,9 @@ from recbole_unlearn.evaluator.metrics import auc
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import pair_scores
 from recbole_unlearn.model import MODELS, UnlearnableRecommender, dataset_graph
-from recbole_unlearn.saved_model import load_model
+from recbole_unlearn.saved_model import load_model, read_content
 from recbole_unlearn.stock_checkpoint import read_stock
+from recbole_unlearn.tensor_file import is_tensor_file
 
 LEAST_AUC = 0.55  # of training pairs against others of the same degrees; .5 if ids mean somebody else, above .64 if not
 
@@ -75,7 +76,7 @@ def import_checkpoint(path, config_dict=None):
     _check_sums(path)
     if _is_ours(path):
         config, model, tokens = load_model(path, config_dict)
-        _check_names(path, config, checkpoint.load(path)["config"])
+        _check_names(path, config, read_content(path)["config"])
         _, train, valid, test = split(config)
         train = matching_rows(config, train, model.graph.to("cpu"), tokens)
         tokens = {side: np.array(names, dtype=object) for side, names in tokens.items()}
@@ -122,7 +123,7 @@ def _check_sums(path):
 
 def _is_ours(path):
     try:
-        return "user_tokens" in checkpoint.load(path)
+        return is_tensor_file(path) or "user_tokens" in checkpoint.load(path)
     except Exception:  # pickled objects, or no torch file at all: the other reader says what is wrong
         return False
 

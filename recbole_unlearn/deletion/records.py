@@ -9,6 +9,7 @@ from pathlib import Path
 from recbole_unlearn.deletion.database import PAYLOADS
 from recbole_unlearn.errors import UsageError
 
+ENDINGS = (".safetensors", ".pth")  # of checkpoints: ours, and RecBole's or those of earlier releases
 WORK = "work"  # folder of a store for a retraining that is under way
 
 
@@ -38,14 +39,16 @@ class Version:
 
 
 def store_folder(checkpoint):
-    """Where the store of a checkpoint is: beside it, ``X.store`` for ``X.pth``.
+    """Where the store of a checkpoint is: beside it, ``X.store`` for ``X.safetensors`` or ``X.pth``.
 
     Raises:
         UsageError: the checkpoint is a store's own file.
     """
     for parent in Path(checkpoint).absolute().parents:
         if parent.suffix == ".store":
-            raise UsageError(f"'{checkpoint}' is a version in a store. Name the checkpoint of the store: {parent.with_suffix('.pth')}")
+            names = [parent.with_suffix(ending) for ending in ENDINGS]
+            made_of = next(filter(Path.is_file, names), names[0])
+            raise UsageError(f"'{checkpoint}' is a version in a store. Name the checkpoint of the store: {made_of}")
     return f"{os.path.splitext(checkpoint)[0]}.store"
 
 

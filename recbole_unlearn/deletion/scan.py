@@ -17,8 +17,11 @@ import pandas as pd
 import torch
 
 from recbole_unlearn import inert
+from recbole_unlearn.deletion import encoder_file
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.inert import Inert
+from recbole_unlearn.saved_model import read_content
+from recbole_unlearn.tensor_file import is_tensor_file
 
 HARMLESS = {".html", ".key", ".lock", ".png"}
 TABLES = {".inter", ".user", ".item", ".net", ".link", ".kg", ".csv", ".tsv"}  # RecBole's atomic files first
@@ -132,6 +135,8 @@ def _reader(file):
     try:
         with open(file, "rb") as stream:
             head = stream.read(HEAD)
+        if is_tensor_file(file):
+            return IN_PICKLES, _tensors
         if ending in PICKLES or head.startswith((b"PK\x03\x04", b"\x80")):
             return IN_PICKLES, _pickle
         codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < HEAD)  # else its last character may be cut
@@ -236,6 +241,15 @@ def _json_lines(file, user_field, item_field):
         rows = [json.loads(line, parse_int=str, parse_float=str) if line.strip() else {} for line in stream]
     users, items = (_as_objects([row.get(field) for row in rows]) for field in (user_field, item_field))
     yield _Pairs("row", users, items, first_row=1)
+
+
+def _tensors(file, user_field, item_field):
+    try:
+        content = read_content(file)
+    except UsageError:
+        encoder_file.read_plain(file)  # its numbers are an aggregate of the model
+    else:
+        yield from _model(content)
 
 
 def _pickle(file, user_field, item_field):

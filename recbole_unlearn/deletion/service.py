@@ -17,7 +17,7 @@ from recbole_unlearn.deletion.records import WORK, iso, now, store_folder
 from recbole_unlearn.deletion.request_file import read_requests
 from recbole_unlearn.deletion.resolve import resolve
 from recbole_unlearn.deletion.rows import copy_rows
-from recbole_unlearn.deletion.state import MODEL, State, data_file, write_data
+from recbole_unlearn.deletion.state import MODEL, State, data_file, file_of, name_in, write_data
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.verify import verify  # noqa: F401  (for callers of this module)
 from recbole_unlearn.errors import UsageError
@@ -130,7 +130,7 @@ def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds
     return {
         "store": store.folder,
         "version": current.number,
-        "model": os.path.join(store.folder, "current", MODEL),
+        "model": file_of(os.path.join(store.folder, "current"), MODEL),
         "status": status,
         "receipts": receipts,
         "failed_checks": failed_checks,
@@ -199,7 +199,7 @@ def _publish(store, before, requests, resolution, exact, seconds):
         artefacts = evidence.artefacts_of(version.folder, after, forgotten)
         common = {
             "method": version.method,
-            "parent": {"version": parent.number, "sha256": parent.files[MODEL]},
+            "parent": {"version": parent.number, "sha256": parent.files[name_in(parent.files, MODEL)]},
             "child": {"version": version.number, "sha256": version.files[MODEL]},
             "measures": measures,
             "scores": scores,

@@ -1,23 +1,23 @@
 """What a version of a store holds: a model, its encoder, and all of its data."""
 
 import os
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from recbole_unlearn import checkpoint
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.request import Request
-from recbole_unlearn.deletion import rows
-from recbole_unlearn.errors import UsageError
+from recbole_unlearn.deletion import encoder_file, rows
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model import UnlearnableRecommender
 from recbole_unlearn.model.calibrated_encoder import CalibratedEncoder, closing_of
 from recbole_unlearn.saved_model import load_model, write_model
 from recbole_unlearn.unseen import lost_nodes, never_seen_rows, without_rows
 
-MODEL, ENCODER, DATA = "model.pth", "encoder.pth", "data"  # files and a folder of a version
+MODEL, ENCODER, DATA = "model.safetensors", "encoder.safetensors", "data"  # files and a folder of a version
+EARLIER = {MODEL: "model.pth", ENCODER: "encoder.pth"}  # what earlier releases called them, and still is in their stores
 HELD_OUT = ("valid", "test")
 
 
@@ -47,18 +47,13 @@ class State:
         Raises:
             UsageError: a file is missing or damaged.
         """
-        config, model, tokens = load_model(os.path.join(folder, MODEL), config_dict)
+        config, model, tokens = load_model(file_of(folder, MODEL), config_dict)
         tokens = {side: np.array(names, dtype=object) for side, names in tokens.items()}
         held_out = {}
         for part in HELD_OUT:
             users, items = rows.read_ids(data_file(folder, config["dataset"], part), config, tokens)
             held_out[part] = Graph.from_edges(users, items, model.n_users, model.n_items)
-        path = os.path.join(folder, ENCODER)
-        try:
-            fitted = checkpoint.load(path, config["device"])
-            encoder = CalibratedEncoder.from_plain(fitted, **closing_of(config))
-        except Exception as error:
-            raise UsageError(f"'{path}' is no encoder of a store: {str(error).splitlines()[0]}") from None
+        encoder = encoder_file.read(file_of(folder, ENCODER), len(model.ego_embeddings()), config)
         return cls(config, model, tokens, held_out, encoder)
 
     def graphs(self):
@@ -117,8 +112,19 @@ class State:
             write_rows (callable): takes the name of a part and the path of the ``.inter`` file to write.
         """
         write_model(os.path.join(folder, MODEL), self.model, self.config, self.tokens)
-        checkpoint.save(os.path.join(folder, ENCODER), self.encoder.to_plain())
+        encoder_file.write(os.path.join(folder, ENCODER), self.encoder)
         write_data(folder, self.config["dataset"], write_rows)
+
+
+def name_in(names: Container[str], name: str) -> str:
+    """What a file of a version, ``MODEL`` or ``ENCODER``, is called among the names of the version's files."""
+    return EARLIER[name] if EARLIER[name] in names and name not in names else name
+
+
+def file_of(folder: str, name: str) -> str:
+    """The path of a version's ``MODEL`` or ``ENCODER``, whichever release wrote it; of this one's if there is none."""
+    there = [each for each in (name, EARLIER[name]) if os.path.exists(os.path.join(folder, each))]
+    return os.path.join(folder, name_in(there, name))
 
 
 def write_data(folder, dataset, write_rows):

@@ -4,7 +4,7 @@ import os
 
 from recbole_unlearn.deletion.records import WORK, iso, now, store_folder
 from recbole_unlearn.deletion.scan import Finding, Scan, scan
-from recbole_unlearn.deletion.state import MODEL
+from recbole_unlearn.deletion.state import MODEL, file_of
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.saved_model import load_model
 
@@ -25,7 +25,7 @@ def verify(checkpoint, also=()):
     """
     store = Store(store_folder(checkpoint))
     forgotten, hashed = store.forgotten(), store.keyed_hash
-    config, _, _ = load_model(os.path.join(store.current().folder, MODEL))
+    config, _, _ = load_model(file_of(store.current().folder, MODEL))
 
     def is_forgotten(users, items):
         users_gone = {user for user in set(users) if user is not None and hashed("user", user, None) in forgotten}

@@ -1,0 +1,74 @@
+"""The encoder of a version as a file."""
+
+import re
+from typing import Any
+
+import torch
+
+from recbole_unlearn import checkpoint, tensor_file
+from recbole_unlearn.config import Config
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.model.calibrated_encoder import CalibratedEncoder, closing_of
+
+KIND = "encoder"
+SIZES = re.compile(r"^(?:num_leaves|num_cat|max_feature_idx|num_class|num_tree_per_iteration)=(\d+)", re.MULTILINE)
+
+
+def write(path: str, encoder: CalibratedEncoder) -> None:
+    """Write an encoder; the file is whole or absent."""
+    plain = encoder.to_plain()
+    boosters = {f"booster.{place}": tensor_file.text_tensor(text) for place, text in enumerate(plain["scores"]["boosters"])}
+    tensors = {"gain": plain["gain"], "cost": plain["cost"], **boosters}
+    tensor_file.write(path, KIND, tensors, {"spread": plain["scores"]["spread"]})
+
+
+def read(path: str, n_nodes: int, config: Config) -> CalibratedEncoder:
+    """Read the encoder of a model with so many users and items.
+
+    Raises:
+        UsageError: no such file, another kind of file, a damaged one, or one of another model.
+    """
+    plain = read_plain(path)
+    if len(plain["gain"]) != n_nodes:
+        raise UsageError(f"'{path}' is no encoder of its model: it is of {len(plain['gain'])} users and items, not of {n_nodes}.")
+    try:
+        tensors = {name: plain[name].to(config["device"]) for name in ("gain", "cost")}
+        return CalibratedEncoder.from_plain({**plain, **tensors}, **closing_of(config))
+    except Exception as error:  # LightGBM's own, which are of many types
+        raise UsageError(f"'{path}' is no encoder of a store: {(str(error) or type(error).__name__).splitlines()[0]}") from None
+
+
+def read_plain(path: str) -> dict[str, Any]:
+    """Read an encoder's file, of this release or, as ``.pth``, of an earlier one, without making the encoder.
+
+    Returns:
+        dict: as of ``CalibratedEncoder.to_plain``, tensors on the CPU.
+
+    Raises:
+        UsageError: no such file, another kind of file, or a damaged one.
+    """
+    try:
+        plain = _unpacked(*tensor_file.read(path, KIND)) if tensor_file.is_tensor_file(path) else checkpoint.load(path)
+        _check(plain)
+    except Exception as error:  # torch's and pickle's are of many types
+        reason = f"it has no {error}" if isinstance(error, KeyError) else (str(error) or type(error).__name__).splitlines()[0]
+        raise UsageError(f"'{path}' is no encoder of a store: {reason}") from None
+    return plain
+
+
+def _unpacked(tensors, settings):
+    names = sorted((name for name in tensors if name.startswith("booster.")), key=lambda name: int(name.partition(".")[2]))
+    scores = {"boosters": [tensor_file.text_of(tensors[name]) for name in names], "spread": settings["spread"]}
+    return {"gain": tensors["gain"], "cost": tensors["cost"], "scores": scores}
+
+
+def _check(plain):
+    """Raise ValueError, KeyError or TypeError for what no encoder can be made of."""
+    gain, cost, boosters = plain["gain"], plain["cost"], plain["scores"]["boosters"]
+    if not all(isinstance(each, torch.Tensor) and each.ndim == 1 and each.isfinite().all() for each in (gain, cost)):
+        raise ValueError("its gain or cost are no finite numbers")
+    if len(gain) != len(cost) or len(boosters) != 2 or not isinstance(plain["scores"]["spread"], float):
+        raise ValueError("its parts do not fit each other")
+    for text in boosters:  # LightGBM allocates what the text says
+        if any(len(size) > 9 or int(size) > len(text) for size in SIZES.findall(text)):
+            raise ValueError("its regression says that it is larger than its text")
