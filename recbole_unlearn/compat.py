@@ -4,8 +4,12 @@ Each alias is added only where the installed library lacks it, so nothing change
 written for. See RecBole's issues 2215, 2185, 2174 and 2034.
 """
 
+import functools
+import importlib.util
 import os
+import sys
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -44,6 +48,106 @@ def _fill_nan(dataset):
         return _recbole_fill_nan(dataset)
 
 
+@contextmanager
+def _replaced(owner, name, value):
+    """An attribute that is another for a while."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def _load_feat(dataset, filepath, source):
+    """pandas >= 3 turns another chained ``fillna(inplace=True)`` into a no-op: that of blank sequences."""
+    read = pd.read_csv
+
+    def read_csv(*arguments, **options):
+        table = read(*arguments, **options)
+        return table.fillna({column: "" for column in table if column.endswith("_seq")})
+
+    with _replaced(pd, "read_csv", read_csv):
+        return _recbole_load_feat(dataset, filepath, source)
+
+
+def _with_lengths(method):
+    """pandas >= 3 gives ``agg(len)`` the whole column; RecBole's methods on sequences mean each of its entries."""
+    aggregate = pd.Series.agg
+
+    def agg(column, function=None, *arguments, **options):
+        return column.map(len) if function is len else aggregate(column, function, *arguments, **options)
+
+    @functools.wraps(method)
+    def call(dataset, *arguments):
+        with _replaced(pd.Series, "agg", agg):
+            return method(dataset, *arguments)
+
+    return call
+
+
+class _TorchOfTrainer:
+    """torch as RecBole's trainers see it: ``load`` reads their checkpoints, which torch >= 2.6 refuses."""
+
+    def __getattr__(self, name):
+        return recbole_checkpoint.load if name == "load" else getattr(torch, name)
+
+
+class _TuneOfRecBole:
+    """ray.tune as RecBole's quick start calls it: ``report`` with keyword arguments."""
+
+    def __init__(self, tune):
+        self.tune = tune
+
+    def __getattr__(self, name):
+        return getattr(self.tune, name)
+
+    def report(self, **metrics):
+        self.tune.report(metrics)
+
+
+def _mend_quick_start(module):
+    """Let RecBole's quick start read its checkpoints and report to a current ray."""
+    recboles = module.load_data_and_model
+
+    @functools.wraps(recboles)
+    def load_data_and_model(model_file):
+        checkpoint = recbole_checkpoint.load(model_file)
+        if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("config"), Config):
+            raise UsageError(f"'{model_file}' is no checkpoint of RecBole's Trainer: it has no Config.")
+        Config.compatibility_settings(checkpoint["config"])  # as every new one does
+        read = torch.load
+
+        def load(file, *arguments, **options):
+            return checkpoint if file is model_file else read(file, *arguments, **options)
+
+        with _replaced(torch, "load", load):
+            return recboles(model_file)
+
+    module.load_data_and_model = load_data_and_model
+    module.tune = _TuneOfRecBole(module.tune)
+
+
+class _MendOnImport:
+    """Finds RecBole's quick start, which takes seconds to import, and mends it once somebody does."""
+
+    name = "recbole.quick_start.quick_start"
+
+    def find_spec(self, name, path=None, target=None):
+        if name != self.name:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        execute = spec.loader.exec_module
+
+        def exec_module(module):
+            execute(module)
+            _mend_quick_start(module)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
 def _ensure_dir(folder):
     """RecBole looks whether a folder is there and then makes it, which fails if another process comes between."""
     try:
@@ -69,10 +173,30 @@ warnings.filterwarnings("ignore", message=r".*Sparse invariant checks are implic
 
 import recbole.trainer.trainer  # noqa: E402  (RecBole's import needs the aliases above)
 import recbole.utils.logger  # noqa: E402
-from recbole.data.dataset import Dataset  # noqa: E402
+import torch  # noqa: E402
+from recbole.config import Config  # noqa: E402
+from recbole.data.dataset import Dataset, KnowledgeBasedDataset, SequentialDataset  # noqa: E402
+
+from recbole_unlearn import recbole_checkpoint  # noqa: E402
+
+recbole.trainer.trainer.torch = _TorchOfTrainer()
+if _MendOnImport.name in sys.modules:
+    _mend_quick_start(sys.modules[_MendOnImport.name])
+    sys.modules["recbole.quick_start"].load_data_and_model = sys.modules[_MendOnImport.name].load_data_and_model
+else:
+    sys.meta_path.insert(0, _MendOnImport())
 
 recbole.utils.logger.ensure_dir = recbole.trainer.trainer.ensure_dir = _ensure_dir
 
-_recbole_fill_nan = Dataset._fill_nan
+_recbole_fill_nan, _recbole_load_feat = Dataset._fill_nan, Dataset._load_feat
 if int(pd.__version__.split(".")[0]) >= 3:
     Dataset._fill_nan = _fill_nan
+    Dataset._load_feat = _load_feat
+    for _class, _name in (
+        (Dataset, "_remap"),
+        (Dataset, "_normalize"),
+        (Dataset, "_discretization"),
+        (KnowledgeBasedDataset, "_reset_ent_remapID"),
+        (SequentialDataset, "_benchmark_presets"),
+    ):
+        setattr(_class, _name, _with_lengths(getattr(_class, _name)))

@@ -9,10 +9,11 @@ from recbole_unlearn.comparison import summarise
 from recbole_unlearn.config import Config
 from recbole_unlearn.cost import Cost, costed_stages, measured
 from recbole_unlearn.data.split import prepare_data, restore_data
-from recbole_unlearn.errors import Diverged
+from recbole_unlearn.errors import Diverged, UsageError
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import UnlearnableRecommender
+from recbole_unlearn.recbole_checkpoint import is_recboles
 from recbole_unlearn.report import Report, beside, label, model_file, report_path, save_json, summary_table
 from recbole_unlearn.saved_model import load_model, save_model
 from recbole_unlearn.sweep.report import SweepReport
@@ -233,6 +234,17 @@ def load_data_and_model(model_file, config_dict=None):
     Returns:
         tuple: ``config, model, dataset, train_data, valid_data, test_data`` as RecBole's function of the same name;
         ``train_data`` holds the remaining interactions only.
+
+    Raises:
+        UsageError: another kind of file, or data that the model was not trained on.
     """
-    config, model, tokens = load_model(model_file, config_dict)
+    try:
+        config, model, tokens = load_model(model_file, config_dict)
+    except UsageError:
+        if is_recboles(model_file):
+            raise UsageError(
+                f"'{model_file}' is a checkpoint of RecBole's Trainer: recbole.quick_start.load_data_and_model loads it, "
+                "and run_unlearn.py --checkpoint forgets in it."
+            ) from None
+        raise
     return (config, model, *restore_data(config, model.graph.to("cpu"), tokens))

@@ -1,5 +1,6 @@
 """What the plugin's settings may be, checked before anything is loaded or trained."""
 
+from recbole_unlearn.data.settings import check_data_settings
 from recbole_unlearn.errors import UsageError, unknown
 
 CHOICES = {
@@ -164,6 +165,7 @@ def check_values(settings):
         for key in keys:
             if key in settings and not holds(settings[key]):
                 raise UsageError(f"Setting '{key}' must be {meaning}, not {settings[key]!r}.")
+    check_data_settings(settings)
     if (settings["train_neg_sample_args"] or {}).get("dynamic"):
         raise UsageError("Dynamic negative sampling (`train_neg_sample_args: dynamic`) is not supported.")
     for key in ("nproc", "world_size"):

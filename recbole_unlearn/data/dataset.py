@@ -4,21 +4,30 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 from recbole.data.dataset import Dataset as RecBoleDataset
 from recbole.data.interaction import Interaction
+from recbole.utils import FeatureSource, FeatureType
 
+from recbole_unlearn.data.atomic import read_columns, read_header
+from recbole_unlearn.data.interactions import Interactions, source_of, where
+from recbole_unlearn.data.settings import NO_INTERVAL, OFF_WITH_BENCHMARK_FILES
 from recbole_unlearn.errors import UsageError, unknown
 
 
 class Dataset(RecBoleDataset):
-    """RecBole's Dataset.
+    """RecBole's Dataset, with files read by :mod:`recbole_unlearn.data.atomic`.
+
+    A token is the text in its cell: a user may be called ``NA``. Rows without a user or an item are left out and counted,
+    with ``benchmark_filename`` too. Interactions keep the source's numbers (:class:`Interactions`).
 
     Cached ``*dataset.pth`` files are not read: they are compared by configuration, never by content, and could bring
     forgotten rows back.
 
     Raises:
-        UsageError: the files are neither there nor to be had.
+        UsageError: the files are neither there nor to be had, or something is wrong in them.
     """
 
     def _download(self):
@@ -52,7 +61,142 @@ class Dataset(RecBoleDataset):
         for name in names:
             if not os.path.isfile(os.path.join(dataset_path, f"{name}.inter")):
                 raise UsageError(self._where_to_put_it(f"has no file {name}.inter in {dataset_path}"))
+        if self.benchmark_filename_list is not None:
+            self._say_what_is_off()
+        self._numbers, self._columns = [], None
         super()._load_inter_feat(token, dataset_path)
+        self._numbers = pd.concat(self._numbers, ignore_index=True)
+        if len(self.inter_feat) == 0:
+            files = ", ".join(f"{name}.inter" for name in names)
+            raise UsageError(f"Dataset '{self.dataset_name}' has no interactions in {files}.")
+
+    def _say_what_is_off(self):
+        off = [key for key in OFF_WITH_BENCHMARK_FILES if self.config[key] not in (None, NO_INTERVAL)]
+        if off:
+            self.logger.warning(f"With `benchmark_filename`, RecBole takes the files as they are: no {', '.join(off)}.")
+
+    def _load_feat(self, filepath, source):
+        load_col, unload_col = self._get_load_and_unload_col(source)
+        is_inter = source == FeatureSource.INTERACTION
+        if load_col == set() and not is_inter:
+            return None
+        separator, encoding = self.config["field_separator"], self.config["encoding"]
+        header = read_header(filepath, separator, encoding)
+        fields = [field for field in header if (load_col is None or field in load_col) and field not in (unload_col or ())]
+        self._check_columns(filepath, source, header, fields)
+        if not fields:
+            self.logger.warning(f"No columns has been loaded from [{source}]")
+            return None
+        table = read_columns(filepath, separator, encoding, header, fields)
+        table = self._without_blank_ids(table, filepath, source)
+        if is_inter:
+            self._numbers.append(table[[field for field in fields if header[field] == FeatureType.FLOAT]])
+        return self._as_recbole_has_it(table, header, filepath, source)
+
+    def _check_columns(self, filepath, source, header, fields):
+        """Refuse a file without its ids, or settings that name columns which are not there."""
+        suffix = getattr(source, "value", source)
+        for key in ("load_col", "unload_col"):
+            given = (self.config[key], self.config.internal_config_dict.get(key))
+            named, by_default = ((columns or {}).get(suffix) or () for columns in given)
+            for field in named:
+                if named != "*" and field not in header and field not in by_default:  # RecBole's defaults may name more
+                    raise unknown(f"column in `{key}` of {filepath}", field, header)
+        ids = {"inter": {"USER_ID_FIELD": self.uid_field, "ITEM_ID_FIELD": self.iid_field}}
+        ids |= {"user": {"USER_ID_FIELD": self.uid_field}, "item": {"ITEM_ID_FIELD": self.iid_field}}
+        for key, field in ids.get(suffix, {}).items():
+            if field not in header:
+                there = ", ".join(header)
+                raise UsageError(f"'{filepath}' has no column '{field}'; it has {there}. Name the ids' with --{key}=NAME.")
+            if header[field] != FeatureType.TOKEN:
+                kind = header[field].value
+                raise UsageError(f"'{filepath}' gives column '{field}' the type {kind}; ids are of type token.")
+            if field not in fields:
+                raise UsageError(f"`load_col` or `unload_col` leave out column '{field}' of '{filepath}', the ids.")
+        if suffix == "inter" and self.benchmark_filename_list is not None:
+            self._columns = self._columns or header
+            if header != self._columns:
+                raise UsageError(f"'{filepath}' has other columns than the first of `benchmark_filename`.")
+
+    def _without_blank_ids(self, table, filepath, source):
+        ids = {FeatureSource.INTERACTION: (self.uid_field, self.iid_field), FeatureSource.USER: (self.uid_field,)}
+        ids[FeatureSource.ITEM] = (self.iid_field,)
+        blank = np.zeros(len(table), dtype=bool)
+        for field in ids.get(source, ()):
+            blank |= (table[field].str.strip() == "").to_numpy(dtype=bool)
+        if not blank.any():
+            return table
+        missing = " or ".join(ids[source])
+        self.logger.warning(f"{blank.sum()} of {len(table)} rows of {filepath} have no {missing} and are left out.")
+        return table[~blank].reset_index(drop=True)
+
+    def _as_recbole_has_it(self, table, header, filepath, source):
+        """A table with float64 numbers, NaN for no text, and arrays for sequences; RecBole's dicts say what is in it."""
+        columns = {}
+        for field in table:
+            kind, column = header[field], table[field]
+            if source != "link":
+                self.field2source[field], self.field2type[field] = source, kind
+                if kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ):
+                    self.field2bucketnum[field] = 2
+            if kind in (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ):
+                columns[field] = self._sequences(column, field, kind, filepath)
+                continue
+            if source != "link":
+                self.field2seqlen[field] = 1
+            if kind == FeatureType.FLOAT:
+                columns[field] = column.astype(np.float64)
+                blank, becomes = column.isna().sum(), "their mean"
+            else:
+                empty = column == ""
+                blank, becomes = empty.sum(), "RecBole's [PAD]"
+                columns[field] = column.mask(empty, np.nan) if blank else column
+            if blank:
+                share = f"{blank} of {len(table)} cells of '{field}' in {filepath}"
+                self.logger.warning(f"{share} are blank and become {becomes}.")
+        return pd.DataFrame(columns)
+
+    def _sequences(self, column, field, kind, filepath):
+        """Each cell's parts as an array, at most ``seq_len`` of them."""
+        separator, dtype = self.config["seq_separator"], str if kind == FeatureType.TOKEN_SEQ else np.float64
+        try:
+            sequences = [np.array(list(filter(None, cell.split(separator))), dtype=dtype) for cell in column]
+        except ValueError as error:
+            raise UsageError(f"'{filepath}' has text in '{field}', whose type is float_seq: {error}.") from None
+        longest = max(map(len, sequences), default=0)
+        limit = min((self.config["seq_len"] or {}).get(field, longest), longest)
+        self.field2seqlen[field] = limit
+        return pd.Series([sequence[:limit] for sequence in sequences], dtype=object)
+
+    def build(self):
+        """Order and split; see RecBole's Dataset.
+
+        Raises:
+            UsageError: an order by time without times.
+        """
+        by_time = self.benchmark_filename_list is None and self.config["eval_args"]["order"] == "TO"
+        if by_time and self.field2type.get(self.time_field) != FeatureType.FLOAT:
+            fields = [field for field in self.inter_feat if self.field2type[field] == FeatureType.FLOAT]
+            raise UsageError(
+                f"Dataset '{self.dataset_name}' has no column '{self.time_field}' of type float to order by, as order: TO "
+                f"of `eval_args` wants. Numbers that are loaded: {', '.join(fields) or 'none'}; see `load_col`, and name "
+                "the one of times with --TIME_FIELD=NAME, or take order: RO."
+            )
+        return super().build()
+
+    def _reset_index(self):
+        self._numbers = self._numbers.loc[self.inter_feat.index]
+        super()._reset_index()
+
+    def _change_feat_format(self):
+        super()._change_feat_format()
+        source = {}
+        for field in self._numbers:
+            if field in self.inter_feat:
+                values = self._numbers[field].to_numpy()
+                source[field] = torch.tensor(values if values.dtype == np.int64 else values.astype(np.float64))
+        self.inter_feat = Interactions(self.inter_feat.interaction, source)
+        del self._numbers
 
     def _where_to_put_it(self, problem):
         file = os.path.join(self.dataset_path, f"{self.dataset_name}.inter")
@@ -65,8 +209,7 @@ class Dataset(RecBoleDataset):
 
 def with_edges(dataset, keep):
     """A copy of a built dataset with the interactions where ``keep`` (boolean, one a row) holds; ids stay."""
-    kept = Interaction({field: dataset.inter_feat[field][keep] for field in dataset.inter_feat})
-    return dataset.copy(kept)
+    return dataset.copy(where(dataset.inter_feat, keep))
 
 
 def with_edges_of(dataset, graph):
@@ -98,16 +241,17 @@ def with_nodes(dataset, users, items):
         if features is not None:
             rows = {name: features[name][nodes] for name in features}
             setattr(copied, source, Interaction({**rows, field: torch.arange(len(nodes))}))
-    copied.inter_feat = Interaction({field: column[keep] for field, column in columns.items()})
+    copied.inter_feat = where(Interactions(columns, source_of(feat)), keep)
     return copied
 
 
 def with_extra_edges(dataset, users, items):
     """A copy of a built dataset with interactions added; fields other than the ids are 0 there."""
-    extra = {dataset.uid_field: users, dataset.iid_field: items}
-    columns = {}
-    for field in dataset.inter_feat:
-        column = dataset.inter_feat[field]
-        added = extra.get(field, column.new_zeros((len(users), *column.shape[1:])))
-        columns[field] = torch.cat([column, added])
-    return dataset.copy(Interaction(columns))
+    extra, feat = {dataset.uid_field: users, dataset.iid_field: items}, dataset.inter_feat
+
+    def longer(field, column):
+        return torch.cat([column, extra.get(field, column.new_zeros((len(users), *column.shape[1:])))])
+
+    columns = {field: longer(field, feat[field]) for field in feat}
+    source = {field: longer(field, values) for field, values in source_of(feat).items()}
+    return dataset.copy(Interactions(columns, source))

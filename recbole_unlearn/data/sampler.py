@@ -2,9 +2,10 @@
 
 import numpy as np
 import torch
-from recbole.data.dataloader import TrainDataLoader
+from recbole.data.dataloader import NegSampleEvalDataLoader, TrainDataLoader
 from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
+from recbole.utils import InputType
 
 from recbole_unlearn.data.dataset import with_edges
 from recbole_unlearn.errors import UsageError
@@ -71,6 +72,30 @@ class BatchLoader(TrainDataLoader):
             yield self._neg_sampling(self.transform(self._dataset, batch))
 
 
+class SameNegativesLoader(NegSampleEvalDataLoader):
+    """RecBole's loader of held-out pairs among ``N`` drawn items each (``uniN``, ``popN``), the same at every evaluation.
+
+    RecBole draws anew from numpy's global stream, so that two evaluations of one model differ. Here the draws have a
+    stream of their own, from the seed and the part; whoever is ranked is ranked against the same items.
+    """
+
+    def __iter__(self):
+        streams = {"valid": 1, "test": 2}
+        seed = np.random.SeedSequence([self.config["seed"], streams[self._sampler.phase]])
+        self._stream = np.random.RandomState(np.random.MT19937(seed)).get_state()
+        return super().__iter__()
+
+    def collate_fn(self, index):
+        """A batch of users: their held-out pairs and the drawn ones."""
+        outside = np.random.get_state()
+        np.random.set_state(self._stream)
+        try:
+            return super().collate_fn(index)
+        finally:
+            self._stream = np.random.get_state()
+            np.random.set_state(outside)
+
+
 def rankable(dataset):
     """The dataset without the interactions of users who have all its items: they have no negative item to rank below.
 
@@ -95,9 +120,14 @@ def train_loader(config, dataset, graph=None):
         config (Config): settings of the training.
         dataset (Dataset): built.
         graph (Graph): its edges, where at hand, to save sorting them again.
+
+    Raises:
+        UsageError: a pairwise model without negative items.
     """
     arguments = config["train_neg_sample_args"]
     sampler = None
+    if arguments["distribution"] == "none" and config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE:
+        raise UsageError(f"{config['model']} learns from pairs: `train_neg_sample_args` must have a `distribution`.")
     if arguments["distribution"] != "none":
         sampler = EdgeSampler(dataset, arguments["distribution"], arguments["alpha"], graph)
     return BatchLoader(config, dataset, sampler, shuffle=config["shuffle"])

@@ -1,15 +1,20 @@
 """The split of a dataset, the request on it, and the evaluation loaders that all rows of a report share."""
 
+import os
+import traceback
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import recbole
 import torch
-from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
 
+import recbole_unlearn
 from recbole_unlearn.data import attack, request as requests
 from recbole_unlearn.data.dataset import Dataset, with_edges, with_edges_of, with_extra_edges
-from recbole_unlearn.data.sampler import train_loader
+from recbole_unlearn.data.sampler import SameNegativesLoader, train_loader
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model.base import dataset_graph
@@ -21,6 +26,7 @@ REQUESTS = {
     "item": requests.item_request,
     "file": requests.file_request,
 }
+FOLDERS = [os.path.join(os.path.dirname(package.__file__), "") for package in (recbole, recbole_unlearn)]
 
 
 @dataclass(frozen=True)
@@ -136,13 +142,9 @@ def split(config):
         UsageError: no such dataset, or an empty part.
     """
     init_seed(config["seed"], config["reproducibility"])
-    try:
+    with _recboles_errors(config):
         dataset = Dataset(config)
-    except UsageError:
-        raise
-    except ValueError as error:  # RecBole's, e.g. of filters that leave nothing
-        raise UsageError(f"Dataset '{config['dataset']}': {' '.join(str(error).split())}") from error
-    parts = dataset.build()
+        parts = dataset.build()
     if len(parts) != 3:
         raise UsageError(f"`eval_args` must split into training, validation and test, not into {len(parts)} parts.")
     for name, part in zip(("training", "validation", "test"), parts):
@@ -153,12 +155,36 @@ def split(config):
     return dataset, *parts
 
 
+@contextmanager
+def _recboles_errors(config):
+    """What RecBole raises over a dataset, as one line; an error of this package's own code stays what it is."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+        theirs, ours = (max(n if file.startswith(folder) else -1 for n, file in enumerate(files)) for folder in FOLDERS)
+        if theirs < ours:
+            raise
+        said = f"({type(error).__name__}) {' '.join(str(error).split())[:500]}"
+        raise UsageError(f"RecBole cannot use dataset '{config['dataset']}' in {config['data_path']}: {said}") from error
+
+
 def evaluation_loaders(config, dataset, train, valid, test):
-    """RecBole's loaders of validation and test data, which hide a user's items of the earlier parts."""
-    _, *samplers = create_samplers(config, dataset, [train, valid, test])
+    """RecBole's loaders of validation and test data, which hide a user's items of the earlier parts.
+
+    With ``uniN`` and ``popN``, each evaluation has the same drawn items.
+
+    Raises:
+        UsageError: RecBole cannot make them, as for a user who has all items.
+    """
     loaders = []
+    with _recboles_errors(config):
+        _, *samplers = create_samplers(config, dataset, [train, valid, test])
     for phase, part, sampler in zip(("valid", "test"), (valid, test), samplers):
-        loader = get_dataloader(config, phase)(config, part, sampler, shuffle=False)
+        kind = get_dataloader(config, phase)
+        loader = (SameNegativesLoader if kind is NegSampleEvalDataLoader else kind)(config, part, sampler, shuffle=False)
         if isinstance(loader, FullSortEvalDataLoader):
             sampler.used_ids = None  # a Python set a user, read by now: much of a run's memory
         loaders.append(loader)

@@ -5,6 +5,7 @@ import pandas as pd
 import torch
 from recbole.utils import FeatureType
 
+from recbole_unlearn.data.interactions import source_of
 from recbole_unlearn.errors import UsageError
 
 
@@ -22,9 +23,10 @@ def write_dataset(path, dataset):
     for field in [dataset.uid_field, dataset.iid_field, *(f for f in feat if f not in (dataset.uid_field, dataset.iid_field))]:
         kind = dataset.field2type[field]
         if kind == FeatureType.TOKEN:
-            columns[f"{field}:token"] = np.asarray(dataset.field2id_token[field])[feat[field].numpy()[first]]
+            tokens = np.append("", dataset.field2id_token[field][1:])  # RecBole's [PAD] stands for a blank cell
+            columns[f"{field}:token"] = tokens[feat[field].numpy()[first]]
         elif kind == FeatureType.FLOAT:
-            columns[f"{field}:float"] = feat[field].numpy()[first]
+            columns[f"{field}:float"] = source_of(feat).get(field, feat[field]).numpy()[first]
     pd.DataFrame(columns).to_csv(path, sep="\t", index=False)
 
 

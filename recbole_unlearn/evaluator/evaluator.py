@@ -1,5 +1,7 @@
 """One evaluator for every row of a report: same held-out items, same negatives, same matched pairs."""
 
+from types import SimpleNamespace
+
 import torch
 from recbole.trainer import Trainer
 
@@ -11,6 +13,9 @@ from recbole_unlearn.graph import Graph
 
 class UnlearningEvaluator:
     """Applies RecBole's ranking metrics and the forgetting metrics to any model.
+
+    Where a metric asks for the popularity of items (AveragePopularity, TailPercentage), it is that among the remaining
+    interactions, for every row.
 
     Args:
         config (Config): settings.
@@ -35,6 +40,7 @@ class UnlearningEvaluator:
         self.trainer.eval_collector = MembershipCollector(
             config, {name: self.pairs[name] for name in ("forget", "negative")}, self.before
         )
+        self.trainer.eval_collector.data_collect(SimpleNamespace(dataset=data.remaining))
 
     def evaluate(self, model):
         """All metrics of one model, and the scores behind them.

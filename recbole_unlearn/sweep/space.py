@@ -184,9 +184,11 @@ def swept_method(config):
     """The method whose settings a sweep tries: the one of ``unlearn_methods``, or UnlearnRec if it is among several.
 
     Raises:
-        UsageError: several methods without UnlearnRec.
+        UsageError: several methods without UnlearnRec, or a ``valid_metric`` of which less is better.
     """
     chosen = config["unlearn_methods"]
+    if not config["valid_metric_bigger"]:
+        raise UsageError(f"A sweep keeps `valid_metric` high, and less of {config['valid_metric']} is better: take another.")
     if len(chosen) > 1 and "UnlearnRec" not in chosen:
         raise UsageError(f"A sweep tries the settings of one method, not of {', '.join(chosen)}: --unlearn_methods=NAME.")
     return chosen[0] if len(chosen) == 1 else "UnlearnRec"

@@ -1,0 +1,156 @@
+"""Reading RecBole's atomic files: text stays text, numbers keep their digits, and what is wrong is one line."""
+
+import codecs
+import csv
+
+import pandas as pd
+from recbole.utils import FeatureType
+
+from recbole_unlearn.errors import UsageError
+
+SEPARATORS = ("\t", ",", ";", "|", " ")
+TYPES = ", ".join(kind.value for kind in FeatureType)
+# Up to pandas 3.0, numbers are read to the last digit only if asked for; later, the question is deprecated.
+EXACT = {"float_precision": "round_trip"} if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1) else {}
+# Cells of a number's column that stand for no number. An id or another text is text, whatever it says.
+NO_NUMBER = ["", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "-nan", "-NaN", "null", "NULL", "None"]
+
+
+def read_header(path, separator, encoding):
+    """The fields of an atomic file and their types.
+
+    Args:
+        path (str): the file; its first line is ``NAME:TYPE`` for each column.
+        separator (str): between columns.
+        encoding (str or None): of the text; None is UTF-8. A byte order mark is left out.
+
+    Returns:
+        dict: field names to :class:`FeatureType`, in the order of the file.
+
+    Raises:
+        UsageError: no readable file, or no such first line.
+    """
+    try:
+        with open(path, encoding=_with_mark(encoding)) as file:
+            line = file.readline().rstrip("\n")
+    except (OSError, UnicodeError, LookupError) as error:
+        raise _unreadable(path, error, encoding) from None
+    if not line.strip():
+        raise UsageError(f"'{path}' is empty; its first line names the columns, e.g. user_id:token<TAB>item_id:token.")
+    fields = {}
+    for cell in _cells(line, separator):
+        name, colon, kind = cell.partition(":")
+        if not (name and colon) or ":" in kind:
+            raise UsageError(
+                f"'{path}' has the column '{cell}' in its first line, which is not NAME:TYPE.{_hint(line, separator)}"
+            )
+        if kind not in TYPES.split(", "):
+            raise UsageError(f"'{path}' gives column '{name}' the type '{kind}'; types are {TYPES}.")
+        if name in fields:
+            raise UsageError(f"'{path}' has the column '{name}' twice in its first line.")
+        fields[name] = FeatureType(kind)
+    return fields
+
+
+def read_columns(path, separator, encoding, header, fields):
+    """Some columns of an atomic file.
+
+    Args:
+        path, separator, encoding: see :func:`read_header`.
+        header (dict): what that returned.
+        fields (list of str): the columns wanted, in the order of the file.
+
+    Returns:
+        pandas.DataFrame: a column a field. Numbers (``float``) are int64 if all of them are whole, else float64, NaN
+        where there is none; all else is text as it stands in the file, empty where there is none.
+
+    Raises:
+        UsageError: not readable, a row with too few or too many cells, or text in the place of a number.
+    """
+    numbers = [place for place, kind in enumerate(header.values()) if kind == FeatureType.FLOAT]
+    fast = len(separator) == 1  # pandas' parser in C; another separator is a regular expression
+    options = {"engine": "c", "low_memory": False, **EXACT} if fast else {"engine": "python"}
+    try:
+        table = pd.read_csv(
+            path,
+            sep=separator,
+            header=None,
+            skiprows=1,
+            dtype={place: str for place in range(len(header)) if place not in numbers},
+            keep_default_na=False,
+            na_values={place: NO_NUMBER for place in numbers},
+            encoding="utf-8" if _is_utf8(encoding) else encoding,
+            **options,
+        )
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame(
+            {field: pd.Series(dtype=float if header[field] == FeatureType.FLOAT else str) for field in fields}
+        )
+    except (OSError, UnicodeError) as error:
+        raise _unreadable(path, error, encoding) from None
+    except (pd.errors.ParserError, ValueError) as error:
+        _check_cells(path, separator, encoding, len(header))
+        raise UsageError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from None
+    # A row with too few cells is filled up, so that it ends with an empty one.
+    last = table.iloc[:, -1]
+    if table.shape[1] != len(header) or last.isna().any() or (last.dtype.kind not in "iuf" and (last == "").any()):
+        _check_cells(path, separator, encoding, len(header))
+    table.columns = list(header)
+    for field in fields:
+        if header[field] == FeatureType.FLOAT and table[field].dtype.kind not in "iuf":
+            text = table[field].astype(object)
+            row = int(pd.to_numeric(text.astype(str), errors="coerce").isna().to_numpy().nonzero()[0][:1].sum())
+            raise UsageError(f"'{path}' has {str(text[row])!r} in row {row + 1} of '{field}', whose type is float.")
+    return table[fields]
+
+
+def _check_cells(path, separator, encoding, n_columns):
+    """Refuse the first row that has another number of cells than the first line."""
+    with open(path, encoding=_with_mark(encoding), newline="") as file:
+        rows = (
+            csv.reader(file, delimiter=separator)
+            if len(separator) == 1
+            else (_cells(line.rstrip("\r\n"), separator) for line in file)
+        )
+        try:
+            for number, row in enumerate(rows, start=1):
+                blank = not row or (len(row) == 1 and not row[0].strip())
+                if len(row) != n_columns and not blank:
+                    raise UsageError(
+                        f"'{path}' has {len(row)} cell(s) in line {number}, not {n_columns} as its first line has."
+                    )
+        except csv.Error:
+            return  # pandas' own message says as much
+
+
+def _cells(line, separator):
+    return next(csv.reader([line], delimiter=separator)) if len(separator) == 1 else line.split(separator)
+
+
+def _hint(line, separator):
+    """Which separator the first line has instead."""
+    for other in SEPARATORS:
+        cells = line.split(other)
+        if other != separator and len(cells) > 1 and all(cell.count(":") == 1 for cell in cells):
+            if other == "\t":
+                return " Its columns are separated by a tab: leave `field_separator` out."
+            return f" Its columns are separated by '{other}': --field_separator='{other}'."
+    return " First line e.g. user_id:token<TAB>item_id:token."
+
+
+def _is_utf8(encoding):
+    return encoding is None or codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
+
+
+def _with_mark(encoding):
+    """The encoding that takes a byte order mark off."""
+    return "utf-8-sig" if _is_utf8(encoding) else encoding
+
+
+def _unreadable(path, error, encoding):
+    if isinstance(error, (UnicodeError, LookupError)):
+        return UsageError(
+            f"'{path}' is not text in the encoding {encoding or 'UTF-8'}: {error}. "
+            "Set `encoding`, e.g. --encoding=latin-1."
+        )
+    return UsageError(f"'{path}' cannot be read: {error.strerror or error}.")
