@@ -12,6 +12,7 @@ import torch
 from recbole.config import Config
 from recbole.model.abstract_recommender import AbstractRecommender
 
+from recbole_unlearn import tensor_file
 from recbole_unlearn.errors import UsageError
 
 PLAIN = {  # what a Config, tensors and numbers are pickled with
@@ -66,13 +67,13 @@ def load(path, map_location=None):
     pickles = SimpleNamespace(
         Unpickler=_Unpickler, load=lambda file, **options: _Unpickler(file, **options).load(), __name__=__name__
     )
+    if os.path.isfile(path) and tensor_file.is_tensor_file(path):
+        raise _of_this_package(path)
     try:
         content = torch.load(path, map_location=map_location, pickle_module=pickles, weights_only=False)
     except FileNotFoundError:
         raise UsageError(f"Checkpoint '{path}' does not exist.") from None
     except Exception as error:
-        if os.fspath(path).endswith(".safetensors"):
-            raise _of_this_package(path) from None
         reason = (str(error) or type(error).__name__).splitlines()[0]
         trusted = (
             " If you trust it: torch.load(path, weights_only=False)."

@@ -7,6 +7,7 @@ import torch
 
 from recbole_unlearn import inert
 from recbole_unlearn.config import DERIVED
+from recbole_unlearn.data.settings import CACHES
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.inert import Inert
 from recbole_unlearn.model import MODELS
@@ -23,7 +24,7 @@ def read_stock(path):
 
     Returns:
         tuple: ``settings``, a dict of plain data fit for ``Config(config_dict=settings)``, with ``model`` and ``dataset``
-        but without what RecBole derives by itself; and ``state_dict``, a dict of names to tensors on the CPU.
+        but without what RecBole derives by itself or kept files of; and ``state_dict``, a dict of names to tensors on the CPU.
 
     Raises:
         UsageError: no such file, no RecBole checkpoint, or one of a model that the plugin does not have.
@@ -43,7 +44,7 @@ def read_stock(path):
         )
     if not isinstance(weights, dict) or not all(isinstance(weight, torch.Tensor) for weight in weights.values()):
         raise _no_checkpoint(path, "its state_dict is no dictionary of tensors")
-    settings = {key: _plain(value) for key, value in final.items() if key not in DERIVED}
+    settings = {key: _plain(value) for key, value in final.items() if key not in DERIVED and key not in CACHES}
     settings["data_path"] = os.path.dirname(settings["data_path"])  # RecBole appended the dataset's name
     return {key: value for key, value in settings.items() if value is not _DROPPED}, dict(weights)
 

@@ -275,3 +275,16 @@ def test_repeated_interactions_are_rows_of_the_training_and_one_edge(read):
     }
     _, *once = read({"inter": content}, rm_dup_inter="first")
     assert sum(map(len, once)) == 400
+
+
+def test_data_of_a_model_that_was_trained_by_recbole_are_as_recbole_reads_them(read):
+    """The same rows in the same parts, with times rounded and without ids called NA, but written as the source has them."""
+    rows = [*tiny_rows(), *NAMED[: 10 * len(NAMES)]]  # of users: RecBole drops others than it says if items lack one too
+    content = TIMED + "".join(f"{user}\t{item}\t3\t{1_600_000_000 + n * 7919 % 200}\n" for n, (user, item) in enumerate(rows))
+    dataset, *_ = read({"inter": content}, eval_args={"order": "TO", "split": {"LS": "valid_and_test"}}, **ALL)
+    ours = split(dataset.config, as_recbole=True)[1:]
+    for part, theirs in zip(ours, RecBoleDataset(dataset.config).build()):
+        assert interactions(part) == interactions(theirs)
+        assert part.field2id_token["user_id"].tolist() == theirs.field2id_token["user_id"].tolist()
+        times = part.inter_feat.source["timestamp"]
+        assert torch.equal(times.float(), theirs.inter_feat["timestamp"]) and (times < 1_600_000_200).all()

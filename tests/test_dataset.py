@@ -94,11 +94,14 @@ def test_repeated_interactions_are_forgotten_all_at_once(settings, tmp_path, kin
     run_unlearn("LightGCN", "tiny", config_dict=changes)
 
 
-def test_ids_may_have_other_names(settings, tmp_path):
+def test_ids_may_have_other_names_and_every_method_metrics_of_lists(settings, tmp_path):
     write_atomic(tmp_path / "other" / "mine" / "mine.inter", tiny_rows(), ("reader", "book"))
     fields = {"USER_ID_FIELD": "reader", "ITEM_ID_FIELD": "book", "load_col": {"inter": ["reader", "book"]}}
-    changes = {**settings, **fields, "data_path": str(tmp_path / "other"), "unlearn_methods": "all"}
-    assert run_unlearn("SGL", "mine", config_dict=changes)["forget"]["n_interactions"] == 16
+    lists = {"metrics": ["NDCG", "ItemCoverage", "AveragePopularity"], "valid_metric": "ItemCoverage@5"}
+    changes = {**settings, **fields, **lists, "data_path": str(tmp_path / "other"), "unlearn_methods": "all"}
+    result = run_unlearn("SGL", "mine", config_dict=changes)
+    assert result["forget"]["n_interactions"] == 16
+    assert len(result["results"]) > 9 and all(0 < row["itemcoverage@5"] <= 1 for row in result["results"])
 
 
 @pytest.mark.parametrize("split", [[0.8, 0.0, 0.2], [0.8, 0.2, 0.0]])

@@ -12,8 +12,10 @@ SEPARATORS = ("\t", ",", ";", "|", " ")
 TYPES = ", ".join(kind.value for kind in FeatureType)
 # Up to pandas 3.0, numbers are read to the last digit only if asked for; later, the question is deprecated.
 EXACT = {"float_precision": "round_trip"} if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1) else {}
-# Cells of a number's column that stand for no number. An id or another text is text, whatever it says.
-NO_NUMBER = ["", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "-nan", "-NaN", "null", "NULL", "None"]
+READ_AS_MISSING = (  # by pandas, and so by RecBole, ids too
+    ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"]
+    + ["NULL", "NaN", "None", "n/a", "nan", "null"]
+)
 
 
 def read_header(path, separator, encoding):
@@ -62,7 +64,7 @@ def read_columns(path, separator, encoding, header, fields):
 
     Returns:
         pandas.DataFrame: a column a field. Numbers (``float``) are int64 if all of them are whole, else float64, NaN
-        where there is none; all else is text as it stands in the file, empty where there is none.
+        where there is none (:data:`READ_AS_MISSING`); all else is text as it stands in the file, empty where there is none.
 
     Raises:
         UsageError: not readable, a row with too few or too many cells, or text in the place of a number.
@@ -78,7 +80,7 @@ def read_columns(path, separator, encoding, header, fields):
             skiprows=1,
             dtype={place: str for place in range(len(header)) if place not in numbers},
             keep_default_na=False,
-            na_values={place: NO_NUMBER for place in numbers},
+            na_values={place: READ_AS_MISSING for place in numbers},
             encoding="utf-8" if _is_utf8(encoding) else encoding,
             **options,
         )

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from recbole.config import Config
 from recbole.data.dataset import Dataset as RecBoleDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
-from recbole_unlearn.data.atomic import read_columns, read_header
+from recbole_unlearn.data.atomic import READ_AS_MISSING, read_columns, read_header
 from recbole_unlearn.data.interactions import Interactions, source_of, where
 from recbole_unlearn.data.settings import NO_INTERVAL, OFF_WITH_BENCHMARK_FILES
 from recbole_unlearn.errors import UsageError, unknown
@@ -26,9 +27,18 @@ class Dataset(RecBoleDataset):
     Cached ``*dataset.pth`` files are not read: they are compared by configuration, never by content, and could bring
     forgotten rows back.
 
+    Args:
+        config (Config): settings.
+        as_recbole (bool): whether ids called ``NA`` and the like are blank and times are rounded before rows are ordered,
+            as in RecBole and in earlier releases: for the data of a model that was trained so.
+
     Raises:
         UsageError: the files are neither there nor to be had, or something is wrong in them.
     """
+
+    def __init__(self, config: Config, as_recbole: bool = False):
+        self.as_recbole = as_recbole
+        super().__init__(config)
 
     def _download(self):
         if not torch.distributed.is_initialized():
@@ -123,11 +133,12 @@ class Dataset(RecBoleDataset):
         ids[FeatureSource.ITEM] = (self.iid_field,)
         blank = np.zeros(len(table), dtype=bool)
         for field in ids.get(source, ()):
-            blank |= (table[field].str.strip() == "").to_numpy(dtype=bool)
+            missing = table[field].isin(READ_AS_MISSING) if self.as_recbole else table[field].str.strip() == ""
+            blank |= missing.to_numpy(dtype=bool)
         if not blank.any():
             return table
-        missing = " or ".join(ids[source])
-        self.logger.warning(f"{blank.sum()} of {len(table)} rows of {filepath} have no {missing} and are left out.")
+        fields = " or ".join(ids[source])
+        self.logger.warning(f"{blank.sum()} of {len(table)} rows of {filepath} have no {fields} and are left out.")
         return table[~blank].reset_index(drop=True)
 
     def _as_recbole_has_it(self, table, header, filepath, source):
@@ -183,6 +194,10 @@ class Dataset(RecBoleDataset):
                 "the one of times with --TIME_FIELD=NAME, or take order: RO."
             )
         return super().build()
+
+    def sort(self, by, ascending=True):
+        """Sort the interactions in place; see :meth:`Interactions.sort`."""
+        (Interaction if self.as_recbole else Interactions).sort(self.inter_feat, by, ascending)
 
     def _reset_index(self):
         self._numbers = self._numbers.loc[self.inter_feat.index]

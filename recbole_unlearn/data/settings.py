@@ -8,15 +8,12 @@ from recbole_unlearn.errors import UsageError, unknown
 
 NO_INTERVAL = "[0,inf)"
 OFF_WITH_BENCHMARK_FILES = ("val_interval", "rm_dup_inter", "user_inter_num_interval", "item_inter_num_interval")
-_CACHE = "would keep what is to be forgotten in a pickle that no run of this package reads"
+CACHES = ("save_dataset", "save_dataloaders", "dataset_save_path", "dataloaders_save_path")
 REFUSED = {  # settings that RecBole has and that would mislead here
     "threshold": "makes labels, which the models here do not read: rows of both labels would train as positives. Keep "
     "the rows that count with `val_interval`, e.g. --val_interval=\"{'rating': '[4,inf)'}\"",
     "repeatable": "ranks what a user has already; all measures here are of new items",
-    "save_dataset": _CACHE,
-    "save_dataloaders": _CACHE,
-    "dataset_save_path": _CACHE,
-    "dataloaders_save_path": _CACHE,
+    **dict.fromkeys(CACHES, "would keep what is to be forgotten in a pickle that no run of this package reads"),
 }
 
 

@@ -102,21 +102,37 @@ def restore_data(config, graph, tokens):
     Raises:
         UsageError: the files have changed so that ids mean other users or items now.
     """
-    dataset, train, valid, test = split(config)
-    remaining = matching_rows(config, train, graph, tokens)
+    dataset, train, remaining, valid, test = split_of(config, graph, tokens)
     return dataset, train_loader(config, remaining), *evaluation_loaders(config, dataset, train, valid, test)
 
 
-def matching_rows(config, train, graph, tokens):
-    """The rows of a dataset that a saved model was trained on.
+def split_of(config, graph, tokens):
+    """The split that a saved model was trained on, with the rows that it still knows.
+
+    Models of earlier releases were trained on RecBole's reading of the files (``as_recbole`` of :func:`split`): it is tried
+    if this release's does not fit.
 
     Args:
         config, graph, tokens: see :func:`restore_data`.
-        train (Dataset): the training part of :func:`split`.
+
+    Returns:
+        tuple: ``dataset, train, remaining, valid, test``.
 
     Raises:
         UsageError: ids mean other users or items than in the model, or rows are missing.
     """
+    dataset, train, valid, test = split(config)
+    try:
+        return dataset, train, _matching_rows(config, train, graph, tokens), valid, test
+    except UsageError as error:
+        dataset, train, valid, test = split(config, as_recbole=True)
+        try:
+            return dataset, train, _matching_rows(config, train, graph, tokens), valid, test
+        except UsageError:
+            raise error from None
+
+
+def _matching_rows(config, train, graph, tokens):
     for field, stored in ((train.uid_field, tokens["user"]), (train.iid_field, tokens["item"])):
         current = train.field2id_token[field]
         if len(current) != len(stored) or any(s not in (None, str(c)) for s, c in zip(stored, current)):
@@ -135,15 +151,19 @@ def matching_rows(config, train, graph, tokens):
     return remaining
 
 
-def split(config):
+def split(config, as_recbole=False):
     """The dataset and its training, validation and test parts; the same for the same seed.
+
+    Args:
+        config (Config): settings.
+        as_recbole (bool): whether the files are read as RecBole reads them; see :class:`Dataset`.
 
     Raises:
         UsageError: no such dataset, or an empty part.
     """
     init_seed(config["seed"], config["reproducibility"])
     with _recboles_errors(config):
-        dataset = Dataset(config)
+        dataset = Dataset(config, as_recbole)
         parts = dataset.build()
     if len(parts) != 3:
         raise UsageError(f"`eval_args` must split into training, validation and test, not into {len(parts)} parts.")

@@ -11,7 +11,7 @@ from recbole.data.dataset import Dataset
 from recbole_unlearn import checkpoint
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.dataset import with_edges
-from recbole_unlearn.data.split import matching_rows, split
+from recbole_unlearn.data.split import split, split_of
 from recbole_unlearn.deletion.rows import write_dataset
 from recbole_unlearn.deletion.state import HELD_OUT, State
 from recbole_unlearn.errors import UsageError
@@ -77,15 +77,14 @@ def import_checkpoint(path, config_dict=None):
     if _is_ours(path):
         config, model, tokens = load_model(path, config_dict)
         _check_names(path, config, read_content(path)["config"])
-        _, train, valid, test = split(config)
-        train = matching_rows(config, train, model.graph.to("cpu"), tokens)
+        _, _, train, valid, test = split_of(config, model.graph.to("cpu"), tokens)
         tokens = {side: np.array(names, dtype=object) for side, names in tokens.items()}
         valid, test = (_without_erased(part, tokens) for part in (valid, test))
     else:
         settings, weights = read_stock(path)
         config = Config(config_dict={"forget_type": "file", **settings, **config_dict})
         _check_names(path, config, settings)
-        _, train, valid, test = split(config)
+        _, train, valid, test = split(config, as_recbole=True)
         fields = {"user": train.uid_field, "item": train.iid_field}
         tokens = {side: np.array([*map(str, train.field2id_token[field])], dtype=object) for side, field in fields.items()}
         model = MODELS[config["model"]](config, train).to(config["device"])
