@@ -3,9 +3,11 @@
 import argparse
 import logging
 import re
+import shlex
 import sys
 
 from recbole_unlearn.deletion import service
+from recbole_unlearn.deletion.scan import lines_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.quick_start import run_seeds, run_sweep, run_unlearn
 from recbole_unlearn.sweep.space import SCHEDULERS, SEARCHES
@@ -71,6 +73,7 @@ def parse(arguments):
     deletion.add_argument("--exact", action="store_true", help="train anew on what remains instead of revising")
     deletion.add_argument("--verify", action="store_true", help="search the store for what is forgotten")
     deletion.add_argument("--also", default="", help="with --verify: other files and folders to search, separated by spaces")
+    deletion.add_argument("--waive", default="", help="with --verify: names of files that need not be searched, e.g. 'a.bin logs/*.gz'")
     deletion.add_argument("--wait_seconds", type=float, default=600, help="how long to wait for another process (default 600)")
     known, others = parser.parse_known_args(arguments)
     settings = {}
@@ -121,26 +124,23 @@ def _deletion(known, settings):
         "requests": requests or (),
         "config_dict": {**settings, **{key: value for key, value in named.items() if value}},
         "exact": known.exact,
-        "also": known.also.split(),
+        "also": shlex.split(known.also),
+        "waive": shlex.split(known.waive),
         "wait_seconds": known.wait_seconds,
     }
 
 
-def _serve(mode, checkpoint, requests, config_dict, exact, also, wait_seconds):
-    """One command on the store of a checkpoint; exit code 1 if ``verify`` finds anything, or a new version fails a check."""
+def _serve(mode, checkpoint, requests, config_dict, exact, also, waive, wait_seconds):
+    """One command on the store of a checkpoint; exit code 1 if ``verify`` is not clean, or a new version fails a check."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)  # errors alone go to standard error
     if mode == "prepare":
         logging.info(f"Store: {service.prepare(checkpoint, config_dict).folder}")
     elif mode == "dry_run":
         service.dry_run(checkpoint, requests, config_dict)
     elif mode == "verify":
-        found = service.verify(checkpoint, also)
-        for finding in found.findings:
-            logging.warning(f"{finding.file}: {finding.place}")
-        logging.info(f"{len(found.files)} files searched, {len(found.findings)} places where something forgotten is left")
-        if found.findings:
-            logging.info("--checkpoint alone finishes requests and removes versions whose quarantine is over; the rest is yours to delete")
-        sys.exit(1 if found.findings else 0)
+        found = service.verify(checkpoint, also, waive)
+        logging.info("\n".join(lines_of(found)))
+        sys.exit(0 if found.is_clean() else 1)
     else:
         sys.exit(1 if service.unlearn(checkpoint, requests, config_dict, exact, wait_seconds)["failed_checks"] else 0)
 

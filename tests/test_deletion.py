@@ -55,6 +55,8 @@ def version_numbers(path):
     return [version.number for version in service.prepare(path).versions()]
 
 
+PAIR = ("u0", "i3")  # of the training data
+
 # What is gone, and what stays
 
 IN_PART = {part: f"a pair of {part}" for part in PARTS}
@@ -354,87 +356,12 @@ def test_drift_recommends_retraining(store, path, caplog):
     assert drift["utility"] < 1 and "of the last training's" in drift["reason"]
 
 
-# Searching for what is left
-
-
-def test_requests_that_are_not_done_are_left(store, path):
-    with store.locked(0):
-        store.submit([user("r1", "u17")])
-        store.fail(["r1"], "no luck")
-    code, out, _ = as_typed(f"--checkpoint={path}", "--verify")
-    assert code == 1 and "store.db: 1 unfinished requests" in out and "u17" not in out
-
-
 def test_retraining_for_requests_that_are_done_or_name_nothing_is_not_repeated(store, path):
     requests = [user("r1", "u17"), user("r2", "nobody")]
     assert service.unlearn(path, requests[:1], exact=True)["version"] == 2
     assert service.unlearn(path, requests[:1], exact=True)["version"] == 2
     assert service.unlearn(path, requests, exact=True)["version"] == 2
     assert not os.path.exists(os.path.join(store.folder, "work"))
-
-
-def test_nothing_is_left(store, path):
-    service.unlearn(path, [user("r1", "u17"), item("r2", "i23"), pairs("r3", data_of(current(path))["valid"][0])])
-    code, out, err = as_typed(f"--checkpoint={path}", "--verify")
-    assert (code, err) == (0, "") and out.endswith("files searched, 0 places where something forgotten is left\n")
-    assert len(service.verify(path).files) == 1 + 5 + 2 * 3  # store.db, the version's, the receipts
-
-
-PAIR = ("u0", "i3")  # of the training data
-
-
-def plant_row(part, *row):
-    def plant(folder):
-        with open(Path(folder, "data", "tiny", f"tiny.{part}.inter"), "a") as file:
-            file.write("\t".join(row) + "\n")
-
-    return plant
-
-
-def plant_state(change):
-    def plant(folder):
-        state = read_content(Path(folder, "model.safetensors"))
-        change(state)
-        write_content(Path(folder, "model.safetensors"), state)
-
-    return plant
-
-
-def first_token(state):
-    state["user_tokens"][state["user_tokens"].index(None)] = "u17"
-
-
-def first_edge(state):
-    ends = state["user_tokens"].index(PAIR[0]), state["item_tokens"].index(PAIR[1])
-    state["edges"] = torch.cat([state["edges"], torch.tensor(ends, dtype=torch.int32)[:, None]], dim=1)
-
-
-def own_row(state):
-    state["state_dict"]["user_embedding.weight"][state["user_tokens"].index(None)] += 1
-
-
-LEFTOVERS = {
-    "user's row": (plant_row("train", "u17", "i4"), "row"),
-    "item's row": (plant_row("train", "u5", "i23"), "row"),
-    "pair": (plant_row("train", *PAIR), "row"),
-    "held-out row": (plant_row("test", "u17", "i4"), "row"),
-    "token": (plant_state(first_token), "tokens"),
-    "edge": (plant_state(first_edge), "edges"),
-    "own row": (plant_state(own_row), "rows of"),
-    "receipt": (lambda folder: Path(folder, "../../receipts/r.csv").write_text("user_id,x\nu17,1\n"), "row"),
-    "other file": (lambda folder: shutil.copy(Path(folder, "../0001/model.safetensors"), folder / "old.pth"), "tokens"),
-}
-
-
-@pytest.mark.parametrize("what", LEFTOVERS)
-def test_leftovers_are_found(store, path, what):
-    assert PAIR in data_of(current(path))["train"]
-    service.unlearn(path, [user("r1", "u17"), item("r2", "i23"), pairs("r3", PAIR)])
-    plant, place = LEFTOVERS[what]
-    plant(Path(store.current().folder))
-    assert service.verify(path).findings
-    code, out, _ = as_typed(f"--checkpoint={path}", "--verify")
-    assert code == 1 and place in out and "u17" not in out
 
 
 # Checkpoints

@@ -1,11 +1,16 @@
-"""Leftovers of every kind are found where they were planted, and clean files give none."""
+"""Leftovers of every kind are found where they were planted, clean files give none, and what nobody reads is not called clean."""
 
+import gzip
+import hashlib
+import json
 import os
 import pickle
+import socket
 import sys
+import zipfile
 
+import leftovers
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from conftest import tiny_rows
@@ -18,37 +23,40 @@ from test_checkpoint import Touch
 
 from recbole_unlearn import checkpoint
 from recbole_unlearn.data.split import prepare_data
-from recbole_unlearn.deletion.scan import Finding, Scan, scan
+from recbole_unlearn.deletion.scan import Finding, Scan, scan, waived
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.saved_model import read_content, save_model, write_content
+from recbole_unlearn.search.sought import ENDS_ARE_HASHED, Sought, hashes_of
 from recbole_unlearn.trainer import ResumableTrainer
 
 ROWS = list(tiny_rows())
 PAIR = next(row for row in ROWS if row[0] == "u2")
+PRECISE = {"rows.inter", "swapped.inter", "known.jsonl", "rows.parquet", "rows.db", "columns.json"}
+BY_PARTS = {f"export-{leftovers.USER}.csv", "named.zip", "tensor-name.safetensors", "words-utf-16.bin"}  # names, and runs of bytes
 OF_U1 = [row for row in ROWS if row[0] == "u1"]
 
 
+def keyed(*parts):
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
 def forgets(users=(), items=(), pairs=()):
-    """What is asked of each user and item."""
-
-    def is_forgotten(asked_users, asked_items):
-        assert len(asked_users) == len(asked_items)
-        asked = list(zip(asked_users, asked_items))
-        assert all(isinstance(token, (str, type(None))) for pair in asked for token in pair)
-        return np.array([user in users or item in items or (user, item) in pairs for user, item in asked], dtype=bool)
-
-    return is_forgotten
+    """What is to be gone, of which a search knows hashes alone."""
+    rows = [("user", user, None) for user in users] + [("item", None, item) for item in items]
+    rows += [("interaction", *pair) for pair in pairs]
+    return Sought({keyed(*ENDS_ARE_HASHED), *hashes_of(rows, keyed)}, keyed)
 
 
 NOTHING = forgets()
 U1 = forgets(users={"u1"})
 
 
-def found(path, is_forgotten, **fields):
-    """Places and counts, by the name of the file."""
-    findings = scan(str(path), is_forgotten, **fields).findings
-    return [(os.path.basename(finding.file), finding.place, finding.count) for finding in findings]
+def found(path, sought, names=("user_id", "item_id")):
+    """Places and counts, by the name of the file, of what is found or not searched."""
+    result = scan(str(path), sought, names)
+    findings = [(os.path.basename(finding.file), finding.place, finding.count) for finding in result.findings]
+    return findings + [(os.path.basename(file), reason, 0) for file, reason in result.not_searched]
 
 
 @pytest.fixture
@@ -120,7 +128,7 @@ def test_rows_of_tables(write, ending, content):
 def test_rows_of_json_lines(write):
     lines = '{"user_id": 7, "item_id": "i1"}', "", '{"user_id": "u1", "item_id": 3.0, "x": [1]}', '{"item_id": "u1"}'
     path = write("a.jsonl", "\n".join(lines))
-    assert found(path, U1) == [("a.jsonl", "row 3", 1)]
+    assert found(path, forgets(items={"i1"})) == [("a.jsonl", "row 1", 1)]
     assert found(path, forgets(pairs={("7", "i1"), ("u1", "3.0")})) == [("a.jsonl", "row 1 and 1 more", 2)]
 
 
@@ -132,7 +140,7 @@ def test_a_pair_is_not_its_user_or_item(write):
 
 def test_other_names_of_the_ids(write):
     path = write("a.inter", "uid:token\tiid:token\nu2\ti1\nu1\ti2\n")
-    assert found(path, U1, user_field="uid", item_field="iid") == [("a.inter", "row 3", 1)]
+    assert found(path, U1, ("uid", "iid")) == [("a.inter", "row 3", 1)]
 
 
 def test_tokens_that_pandas_takes_for_something_else(write):
@@ -140,50 +148,55 @@ def test_tokens_that_pandas_takes_for_something_else(write):
     for token, row in (("NA", 2), ("007", 3), ("null", 4)):
         assert found(path, forgets(users={token})) == [("a.csv", f"row {row}", 1)]
     assert found(path, forgets(items={"1.0"})) == [("a.csv", "row 3", 1)]
+    assert found(path, forgets(items={"1"})) == [("a.csv", "row 2 and 1 more", 2)], "1.0 is 1 that went through a float"
 
 
 def test_rows_of_several_chunks(write, monkeypatch):
-    monkeypatch.setattr("recbole_unlearn.deletion.scan.CHUNK", 7)
-    rows = [f"u{user}\ti{user}" for user in range(50)]
-    path = write("a.inter", "\n".join(["user_id:token\titem_id:token", *rows]))
-    assert found(path, forgets(users={"u20", "u30"}, items={"i49"})) == [("a.inter", "row 22 and 2 more", 3)]
+    monkeypatch.setattr("recbole_unlearn.search.text.ROWS", 7)
+    monkeypatch.setattr("recbole_unlearn.search.text.CHARACTERS", 50)
+    rows = "\n".join(f"u{user}\ti{user}" for user in range(50))
+    sought = forgets(users={"u20", "u30"}, items={"i49"})
+    assert found(write("a.inter", f"user_id:token\titem_id:token\n{rows}"), sought) == [("a.inter", "row 22 and 2 more", 3)]
+    assert found(write("a.txt", rows), sought) == [("a.txt", "line 21 and 2 more", 3)]
+    monkeypatch.setattr("recbole_unlearn.search.text.OVERLAP", 10)
+    ((_, place, count),) = found(write("a.txt", rows.replace("\n", " ")), sought)
+    assert place.startswith("line 1 and") and count >= 3
 
 
 @pytest.mark.parametrize(
-    "name, content",
+    "name, content, reason",
     [
-        ("a.inter", ""),
-        ("a.inter", "uid:token\tiid:token\nu1\ti1\n"),
-        ("a.csv", 'user_id,item_id,title\nu2,i1,"an open quote\nu1,i2,x\n'),
-        ("a.csv", 'user_id,item_id,title\nu2,i1,"an open quote\nu1,i2,x"\n'),
-        ("a.csv", b"user_id,item_id\nu\xff,i1\n"),
-        ("a.jsonl", "{\n"),
-        ("a.jsonl", "[1]\n"),
-        ("a.jsonl", '{"user_id": ["u1"]}\n'),
-        ("a.pth", b""),
-        ("a.pth", b"garbage"),
-        ("a.resume", pickle.dumps([1])[:-1]),
-        ("a.db", b"SQLite format 3\0"),
-        ("a.npy", b"\x93NUMPY"),
-        ("nameless", b"\x80\x04garbage"),
-        ("nameless", "latin é".encode("latin1")),
+        ("a.db", b"SQLite format 3\0", "cannot be read to its end (DatabaseError)"),
+        ("a.npy", b"\x93NUMPY", "cannot be read to its end (ValueError)"),
+        ("a.png", b"\x89\0\xff", "of no known format"),
+        ("key", b"\x89\0\xff", "of no known format"),
+        ("a.key", bytes(range(32)), "of no known format"),
+        ("a.pth", b"\x89\0\xff", "of no known format"),
     ],
 )
-def test_what_cannot_be_read_is_found(write, name, content):
-    path = write(name, content)
-    assert found(path, NOTHING) == [(name, "cannot be read", 1)]
+def test_what_cannot_be_read_is_not_searched(write, name, content, reason):
+    assert found(write(name, content), NOTHING) == [(name, reason, 0)]
 
 
-def test_what_is_no_file_is_found(tmp_path):
+@pytest.mark.parametrize("name", ["README.md", "run.log", "config.yaml", "nameless", "a.csv", "figure.png", "page.html", "lock", "key"])
+def test_no_name_gets_a_free_pass(write, name):
+    assert {count for _, _, count in found(write(name, "x\nu1,i1\n"), U1)} == {1}
+
+
+def test_what_is_no_file_is_not_searched(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     os.symlink("gone", tmp_path / "dangling.png")
-    assert found(tmp_path, NOTHING) == [("dangling.png", "cannot be read", 1), ("pipe", "cannot be read", 1)]
+    os.symlink("self", tmp_path / "self")
+    with socket.socket(socket.AF_UNIX) as listener:
+        os.chdir(tmp_path)
+        listener.bind("socket")
+        special = "no file, but a pipe, a socket or a device"
+        links = [("dangling.png", "a link to nothing", 0), ("pipe", special, 0), ("self", "a link to nothing", 0)]
+        assert found(tmp_path, NOTHING) == [*links, ("socket", special, 0)]
 
 
-@pytest.mark.parametrize(
-    "function, name", [("os.scandir", "here"), ("builtins.open", "nameless"), ("builtins.open", "a.pth")]
-)
-def test_what_may_not_be_read_is_found(write, tmp_path, monkeypatch, function, name):
+@pytest.mark.parametrize("function, name", [("os.scandir", "here"), ("builtins.open", "nameless"), ("builtins.open", "a.pth")])
+def test_what_may_not_be_read_is_not_searched(write, tmp_path, monkeypatch, function, name):
     path = str(tmp_path / "here") if name == "here" else write(name, pickle.dumps(1))
 
     def refuse(*_, **__):
@@ -193,20 +206,31 @@ def test_what_may_not_be_read_is_found(write, tmp_path, monkeypatch, function, n
     monkeypatch.setattr(function, refuse)  # root may read everything
     places = found(path, NOTHING)
     monkeypatch.undo()
-    assert places == [(name, "cannot be read", 1)]
+    assert places == [(name, "cannot be read: Permission denied", 0)]
 
 
-def test_what_holds_no_rows_is_not_searched(write, tmp_path):
-    for name in ("README.md", "run.log", "report.json", "config.yaml", "empty", "other.csv"):
-        write(name, "u1,i1\n")
-    for name in ("figure.png", "receipt.html", "model.pth.lock", "lock", "key", "store.key"):
-        write(name, b"" if name == "lock" else b"\x89\0\xff")
-    result = scan(str(tmp_path), U1)
-    assert result.findings == [] and len(result.files) == 12
-    assert {what for file, what in result.files if not file.endswith(".csv")} == {
-        "nothing, as it is text of no known format",
-        "nothing, as files of this name hold no rows",
-    }
+def test_bombs_are_not_unpacked(write, monkeypatch):
+    monkeypatch.setattr("recbole_unlearn.deletion.scan.LARGEST", 2**16)
+    packed = gzip.compress(b" " * 2**20)
+    assert found(write("a.gz", packed), NOTHING) == [("a.gz", "larger than 65,536 bytes when it is unpacked", 0)]
+    members = leftovers.zipped(*((f"{number}.txt", " " * 2**14) for number in range(5)), compression=zipfile.ZIP_DEFLATED)
+    assert found(write("a.zip", members), NOTHING) == [("a.zip", "larger than 65,536 bytes when it is unpacked", 0)]
+    deep = b"u1"
+    for _ in range(12):
+        deep = gzip.compress(deep)
+    assert found(write("deep.gz", deep), U1) == [("deep.gz", "files in files, too deep", 0)]
+
+
+def test_waivers(write, tmp_path):
+    write("a.bin", b"\x89\0\xff")
+    write("logs/b.gz", gzip.compress(b"x")[:-4])
+    write("logs/c.pkl", pickle.dumps([1]))
+    write("ids.csv", "17,4\n")
+    write("rows.csv", "user_id,item_id\n17,4\n")
+    result = waived(scan(str(tmp_path), forgets(users={"17"})), ["a.bin", "logs/*", "*.csv", "nothing*"])
+    assert [os.path.basename(file) for file, _ in result.waived] == ["ids.csv", "c.pkl", "a.bin", "b.gz"]
+    assert [finding.place for finding in result.findings] == ["row 2"], "what is found for sure is not waived"
+    assert result.not_searched == [] and result.unused == ["nothing*"] and not result.is_clean()
 
 
 def test_folders_are_searched_to_the_bottom_and_links_once(write, tmp_path):
@@ -218,22 +242,12 @@ def test_folders_are_searched_to_the_bottom_and_links_once(write, tmp_path):
     result = scan(str(tmp_path), U1)
     assert [os.path.relpath(file, tmp_path) for file, _ in result.files] == ["here/a.inter", "here/b/c/a.inter"]
     assert result.findings[1] == Finding(deep, "row 2", 1)
-    assert result == Scan([(os.path.join(tmp_path, "here/a.inter"), "rows"), (deep, "rows")], result.findings)
+    assert len(result.findings) == 2 and result.not_searched == []
 
 
 def test_missing_path():
     with pytest.raises(UsageError, match="nothing to scan at 'gone'"):
         scan("gone", NOTHING)
-
-
-def test_errors_of_the_question_are_not_taken_for_unreadable_files(write):
-    path = write("a.inter", "user_id:token\titem_id:token\nu1\ti1\n")
-
-    def is_forgotten(users, items):
-        raise ValueError("a bug")
-
-    with pytest.raises(ValueError, match="a bug"):
-        scan(path, is_forgotten)
 
 
 def test_a_clean_model_file(model_file):
@@ -327,39 +341,17 @@ def test_a_broken_model_file_is_found(model_file):
     def cut(state):
         state["user_tokens"] = state["user_tokens"][:5]
 
-    assert found(model_file(cut), NOTHING) == [("model.safetensors", "cannot be read", 1)]
+    assert found(model_file(cut), NOTHING) == [("model.safetensors", "cannot be read to its end (it is damaged)", 0)]
 
 
-def test_recboles_dataset(stock, tmp_path):
-    RecBoleDataset(stock).save()
-    path = tmp_path / "saved" / "tiny-Dataset.pth"
-    assert found(path, NOTHING) == []
-    assert found(path, forgets(pairs={PAIR, OF_U1[0]})) == [("tiny-Dataset.pth", "inter_feat", 2)]
-    tokens = [("tiny-Dataset.pth", "field2id_token", 1), ("tiny-Dataset.pth", "field2token_id", 1)]
-    assert found(path, U1) == [*tokens, ("tiny-Dataset.pth", "inter_feat", 10)]
-
-
-def test_recboles_built_dataset(stock, tmp_path):
+def test_what_recbole_pickles_is_found(stock, tmp_path):
     dataset = RecBoleDataset(stock)
-    dataset.build()
     dataset.save()
-    assert found(tmp_path / "saved", forgets(pairs={PAIR})) == [("tiny-Dataset.pth", "inter_feat", 1)]
-
-
-def test_recboles_dataloaders(stock, tmp_path):
-    data_preparation(stock, RecBoleDataset(stock))
-    (path,) = (tmp_path / "saved").iterdir()
-    assert path.name == "tiny-for-LightGCN-dataloader.pth"
-    assert found(path, NOTHING) == []
-    assert found(path, forgets(pairs=set(OF_U1))) == [(path.name, "inter_feat", 10)]  # over all three parts
-
-
-def test_recboles_checkpoint(stock, tmp_path):
-    train_data, valid_data, _ = data_preparation(stock, RecBoleDataset(stock))
+    train_data, valid_data, _ = data_preparation(stock, dataset)
     trainer = Trainer(stock, RecBoleLightGCN(stock, train_data.dataset))
     trainer.fit(train_data, valid_data, verbose=False)
-    places = [place for _, place, _ in found(trainer.saved_model_file, NOTHING)]
-    assert places == ["optimiser state", "restore_user_e", "restore_item_e", "state_dict without tokens"]
+    places = {place for _, place, _ in found(tmp_path / "saved", NOTHING)}
+    assert len(os.listdir(tmp_path / "saved")) == 3 and places == {"pickled: delete it, or waive it by name"}
 
 
 def test_our_own_training_states(configure, tmp_path, monkeypatch):
@@ -379,7 +371,7 @@ def test_our_own_training_states(configure, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "content, expected",
     [
-        (torch.nn.Embedding(5, 2), [("_parameters without tokens", 1)]),
+        (torch.nn.Embedding(5, 2), [("pickled: delete it, or waive it by name", 1)]),
         (torch.nn.Embedding(5, 2).state_dict(), [("weights without tokens", 1)]),
         ({"other_parameter": {"restore_user_e": torch.ones(3, 2), "restore_item_e": None}}, [("restore_user_e", 1)]),
         ({"other_parameter": {"restore_user_e": torch.ones(0, 2)}, "optimizer": {"state": {}, "param_groups": []}}, []),
@@ -399,36 +391,18 @@ def test_a_model_file_with_an_optimiser(model_file):
     assert found(model_file(add, "model.pth", checkpoint.save), NOTHING) == [("model.pth", "optimiser state", 1)]
 
 
-FRAME = pd.DataFrame({"user_id": ["u2", "u1"], "item_id": ["i1", "i2"]})
-
-
 @pytest.mark.parametrize(
     "content, expected",
     [
-        (FRAME, [("table", 1)]),
-        ({"log": {"positives": FRAME}}, [("positives", 1)]),
-        (FRAME.to_dict("list"), [("table", 1)]),
-        ({"user_id": np.array(["u2", "u1"]), "item_id": np.array(["i1", "i2"])}, [("table", 1)]),
-        ({"a": {"user_id": torch.arange(3), "item_id": torch.arange(3)}}, [("a, ids without tokens", 3)]),
-        ({"user_id": [1, 2], "item_id": [[1], [2]]}, [("cannot be read", 1)]),
-        (pd.DataFrame([[1, 2]]), [("cannot be read", 1)]),
+        ({"user_id": ["u2", "u1"], "item_id": ["i1", "i2"]}, [("settings and names", 1)]),
+        ({"log": [{"user_id": "u1", "item_id": "i1"}]}, [("settings and names", 1)]),
+        ({"a": {"user_id": torch.arange(3), "item_id": torch.arange(3)}}, [("ids without tokens", 3)]),
         ({"user_id": "token", "item_id": "token", "columns": ["user_id", "item_id"]}, []),
     ],
 )
-def test_other_pickles(tmp_path, content, expected):
-    (tmp_path / "a.pkl").write_bytes(pickle.dumps(content))
+def test_plain_data_of_torch(tmp_path, content, expected):
+    torch.save(content, tmp_path / "a.pth")
     assert [(place, count) for _, place, count in found(tmp_path, U1)] == expected
-
-
-def test_ids_are_translated_with_the_pickled_tokens(tmp_path):
-    tokens = {"user_id": np.array(["[PAD]", "u1", "u2"]), "item_id": ["[PAD]", "i1"]}
-    data = {"field2id_token": tokens, "some_feat": {"user_id": torch.tensor([2, 1, 2]), "item_id": np.array([1, 1, 0])}}
-    (tmp_path / "a.pkl").write_bytes(pickle.dumps(data))
-    assert found(tmp_path, forgets(pairs={("u2", "i1")})) == [("a.pkl", "some_feat", 1)]
-    assert found(tmp_path, U1) == [("a.pkl", "field2id_token", 1), ("a.pkl", "some_feat", 1)]
-    data["some_feat"]["user_id"][0] = 3
-    (tmp_path / "a.pkl").write_bytes(pickle.dumps(data))
-    assert ("a.pkl", "cannot be read", 1) in found(tmp_path, NOTHING)
 
 
 @pytest.mark.parametrize("save", [lambda content, file: pickle.dump(content, open(file, "wb")), torch.save])
@@ -436,5 +410,49 @@ def test_ids_are_translated_with_the_pickled_tokens(tmp_path):
 def test_bombs_do_not_go_off(tmp_path, monkeypatch, save, name):
     monkeypatch.chdir(tmp_path)
     save({"user_id": ["u1"], "item_id": ["i1"], "x": Touch()}, name)
-    assert found(".", U1) == [(name, "table", 1)]
+    assert found(".", U1) == [(name, "pickled: delete it, or waive it by name", 1)]
     assert os.listdir() == [name]
+
+
+def planted(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def places(result):
+    return [finding.place for finding in result.findings], [reason for _, reason in result.not_searched]
+
+
+@pytest.mark.parametrize("name", leftovers.PAIRS)
+def test_pairs_are_found_in_any_format(tmp_path, name):
+    planted(tmp_path, name, leftovers.PAIRS[name])
+    pair, user = forgets(pairs={(leftovers.USER, leftovers.ITEM)}), forgets(users={leftovers.USER})
+    for sought in (pair, user):
+        result = scan(str(tmp_path), sought)
+        assert result.findings and all(finding.sure for finding in result.findings), places(result)
+    crossed = forgets(pairs={(leftovers.USER, "disc.4"), ("bo-1", leftovers.ITEM)}, users={"disc.23"}, items={leftovers.USER})
+    if name in PRECISE:
+        assert scan(str(tmp_path), crossed).is_clean()
+
+
+@pytest.mark.parametrize("name", leftovers.USERS)
+def test_users_are_found_in_any_text(tmp_path, name):
+    planted(tmp_path, name, leftovers.USERS[name])
+    assert scan(str(tmp_path), forgets(users={leftovers.USER})).findings
+    if name not in BY_PARTS:
+        assert scan(str(tmp_path), forgets(users={"ana", "17", "na-17"})).findings == [], "part of a token is another token"
+
+
+@pytest.mark.parametrize("name", leftovers.OPAQUE)
+def test_what_nobody_can_tell_is_not_clean(tmp_path, name):
+    path = planted(tmp_path, name, leftovers.OPAQUE[name])
+    result = scan(str(tmp_path), NOTHING)
+    assert not result.is_clean()
+
+
+@pytest.mark.parametrize("name", leftovers.CLEAN)
+def test_clean_files_are_clean(tmp_path, name):
+    planted(tmp_path, name, leftovers.CLEAN[name])
+    result = scan(str(tmp_path), forgets(users={leftovers.USER}, pairs={(leftovers.USER, leftovers.ITEM)}))
+    assert result.is_clean() and len(result.files) == 1, places(result)

@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import re
 from html import escape
 from pathlib import Path
 from string import Template
@@ -281,3 +282,25 @@ def _text(value):
 def _count(number, noun):
     """A number of things."""
     return f"{'an unknown number of' if number is None else number} {noun}{'' if number == 1 else 's'}"
+
+
+def is_written(path, store):
+    """Whether a file is the receipt of a request, as the database has it.
+
+    Args:
+        path (str): of a file.
+        store (Store): knows the receipts.
+    """
+    name, ending = os.path.splitext(os.path.basename(path))
+    try:
+        receipt = store.receipt(name)
+        text = Path(path).read_text(encoding="utf-8")
+        if ending == ".json":
+            return json.loads(text) == json.loads(json.dumps(receipt))
+        return ending == ".html" and _without_image(text) == _without_image(page(receipt))
+    except (OSError, ValueError):
+        return False
+
+
+def _without_image(page_text):
+    return re.sub(r'src="data:image/png;base64,[A-Za-z0-9+/=]*"', "", page_text)

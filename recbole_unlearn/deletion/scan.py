@@ -1,38 +1,24 @@
-"""Searching files for what is to be gone: rows, edges, tokens, embeddings, caches and states of training.
+"""Searching files and folders for what is to be gone: what is clean, what is found, and what nobody could search."""
 
-No file is trusted: pickles are read by :mod:`recbole_unlearn.inert`. What cannot be read, or belongs to users and items in
-a way that cannot be told, counts as found.
-"""
-
-import codecs
-import csv
-import json
-import math
+import io
 import os
-from collections import Counter
-from dataclasses import dataclass
+import stat
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import BinaryIO
 
-import numpy as np
-import pandas as pd
-import torch
-
-from recbole_unlearn import inert
-from recbole_unlearn.deletion import encoder_file
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.inert import Inert
-from recbole_unlearn.saved_model import read_content
-from recbole_unlearn.tensor_file import is_tensor_file
+from recbole_unlearn.search import kinds, models, text
+from recbole_unlearn.search.ask import answer
+from recbole_unlearn.search.fields import of_names
+from recbole_unlearn.search.parts import Hit, Inner, Text, Unsearched
+from recbole_unlearn.search.sought import Sought
 
-HARMLESS = {".html", ".key", ".lock", ".png"}
-TABLES = {".inter", ".user", ".item", ".net", ".link", ".kg", ".csv", ".tsv"}  # RecBole's atomic files first
-PICKLES = {".pth", ".pt", ".ckpt", ".resume", ".pkl", ".pickle"}
-SEPARATORS = "\t,;| "
-CHUNK = 1_000_000  # rows of a table in memory at a time
-HEAD = 2**16  # bytes that tell text from other files
-
-UNREADABLE = "cannot be read"
-IN_PICKLES = "edges, tokens, embeddings, interactions, states of training"
-MODEL_KEYS = {"state_dict", "edges", "user_tokens", "item_tokens"}  # of recbole_unlearn.saved_model
+LARGEST = 2**30  # bytes to unpack of one file
+DEEPEST = 8  # files in files in a file
+UNKNOWN = "of no known format"
 
 
 @dataclass(frozen=True)
@@ -41,13 +27,16 @@ class Finding:
 
     Args:
         file (str): where.
-        place (str): where in it, e.g. ``"row 17 and 2 more"``, ``"edges"`` or ``"cannot be read"``.
+        place (str): where in it, e.g. ``"row 17 and 2 more"`` or ``"edges"``.
         count (int): how many rows, edges, tokens or tensors.
+        sure (bool): False of what only a person can tell, such as pickled objects, or a plain number in a text without
+            columns. It may be waived.
     """
 
     file: str
     place: str
     count: int
+    sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,347 +44,258 @@ class Scan:
     """What a search looked at and what it found.
 
     Args:
-        files (list of tuple): each file and what was looked for in it.
+        files (list of tuple): each file that was searched, and what was looked for in it.
         findings (list of Finding): in the order of the files.
+        not_searched (list of tuple): each file of which something was not searched, and why.
+        waived (list of tuple): the same of files that were waived by name.
+        left_out (list of tuple): what was not even looked at, and why.
+        unused (list of str): waivers that match nothing.
     """
 
-    files: list
-    findings: list
+    files: list = field(default_factory=list)
+    findings: list = field(default_factory=list)
+    not_searched: list = field(default_factory=list)
+    waived: list = field(default_factory=list)
+    left_out: list = field(default_factory=list)
+    unused: list = field(default_factory=list)
+
+    def is_clean(self) -> bool:
+        """Whether everything was searched or waived, and nothing was found."""
+        return not self.findings and not self.not_searched
 
 
-@dataclass(frozen=True)
-class _Pairs:
-    """Users and items of one place in a file, to be asked about: object arrays of tokens or None, shape ``(n,)`` each.
-
-    ``first_row`` is the number in a text file of the first of them.
-    """
-
-    place: str
-    users: np.ndarray
-    items: np.ndarray
-    first_row: int | None = None
-
-
-def scan(path, is_forgotten, user_field="user_id", item_field="item_id"):
+def scan(path: str | os.PathLike, sought: Sought, names: tuple[str, str] = ("user_id", "item_id")) -> Scan:
     """Search a file, or all files below a folder, for what is to be gone.
 
-    Tables and JSON lines are searched for rows, model files of this package for edges, tokens and embeddings of erased
-    nodes that tell them apart, and RecBole's pickled datasets and dataloaders for interactions and tokens. An optimiser's
-    state, cached embeddings and weights without tokens are findings as they are, because nobody can tell whose rows they
-    hold. Other text is not searched, nor what else a pickle may hold; a file that is not understood is a finding.
+    The content of a file decides how it is read, not its name. Tables with known columns, Parquet files, databases and JSON
+    are searched for rows; other text for whole fields; model files of this package for edges, tokens, texts and embeddings
+    of erased nodes that tell them apart; archives and compressed files for what is in them. An optimiser's state, cached
+    embeddings, weights without tokens and pickled objects are findings as they are, because nobody can tell whose rows they
+    hold. What is none of these, or cannot be read, is listed as not searched.
 
     Args:
-        path (str): a file or a folder; links are followed.
-        is_forgotten (callable): takes two equally long object arrays of users' and items' tokens, and returns for each
-            pair whether it is to be gone, as booleans; None instead of a user or an item asks about the other alone.
-        user_field, item_field (str): names of the id columns.
-
-    Returns:
-        Scan: with no findings if nothing is left.
+        path: a file or a folder; links are followed, each folder once.
+        sought: knows what is to be gone.
+        names: of the user and the item column.
 
     Raises:
         UsageError: the path does not exist.
     """
+    path = os.fspath(path)
     if not os.path.lexists(path):
         raise UsageError(f"There is nothing to scan at '{path}': it does not exist.")
-    files, findings = [], []
-    for file in _files(os.fspath(path)):
-        looked_for, read = _reader(file)
-        files.append((file, looked_for))
-        findings += _findings(file, _as_far_as_readable(read(file, user_field, item_field)), is_forgotten)
-    return Scan(files, findings)
+    result = Scan()
+    for file, reason in _files(path):
+        if reason:
+            result.not_searched.append((file, reason))
+            continue
+        what, findings, reasons = search(file, sought, names, searched_name=os.path.relpath(file, path) if file != path else "")
+        result.files.append((file, what))
+        result.findings.extend(findings)
+        result.not_searched.extend((file, reason) for reason in reasons)
+    return result
 
 
-def _files(path):
-    """The files below a path in alphabetical order, each folder once; one that cannot be listed stands for itself."""
+def joined(scans: Iterable[Scan]) -> Scan:
+    """Several scans as one."""
+    whole = Scan()
+    for each in scans:
+        for name in vars(whole):
+            getattr(whole, name).extend(getattr(each, name))
+    return whole
+
+
+def waived(result: Scan, patterns: Iterable[str]) -> Scan:
+    """A scan of which some files are waived by name.
+
+    What is found for sure is never waived.
+
+    Args:
+        result: of :func:`scan`.
+        patterns: of names as a shell has them, e.g. ``"a.bin"``, ``"logs/*.gz"``, or a whole path.
+    """
+    used, kept, waivers = set(), Scan(files=result.files, left_out=result.left_out), list(patterns)
+
+    def matching(file):
+        return [pattern for pattern in waivers if PurePath(file).match(pattern)]
+
+    for finding in result.findings:
+        if finding.sure or not (patterns_of := matching(finding.file)):
+            kept.findings.append(finding)
+        else:
+            used.update(patterns_of)
+            kept.waived.append((finding.file, finding.place))
+    for file, reason in result.not_searched:
+        patterns_of = matching(file)
+        used.update(patterns_of)
+        (kept.waived if patterns_of else kept.not_searched).append((file, reason))
+    kept.unused.extend(pattern for pattern in dict.fromkeys(waivers) if pattern not in used)
+    return kept
+
+
+def lines_of(result: Scan) -> list[str]:
+    """A scan in words: each finding and each file that was not searched, and numbers of the rest. Names no token."""
+    lines = [f"found: {each.file}: {each.place}{'' if each.sure else ' (may be waived)'}" for each in result.findings]
+    lines += [f"not searched: {file}: {reason}" for file, reason in result.not_searched]
+    lines += [f"waived: {file}: {reason}" for file, reason in result.waived]
+    lines += [f"left out: {file}: {reason}" for file, reason in result.left_out]
+    lines += [f"waiver '{pattern}' matches nothing that needs one" for pattern in result.unused]
+    kinds_of_file = {"found": {each.file for each in result.findings}, "not searched": {file for file, _ in result.not_searched}}
+    clean = {file for file, _ in result.files}.difference(*kinds_of_file.values(), {file for file, _ in result.waived})
+    lines.append(
+        f"{len(clean)} files searched and clean, {len(result.findings)} places where something forgotten is or may be left, "
+        f"{len(kinds_of_file['not searched'])} files not searched, {len(result.waived)} waived"
+    )
+    if not result.is_clean():
+        lines.append(
+            "--checkpoint alone finishes requests and removes versions whose quarantine is over; the rest is yours to delete, "
+            "or to --waive by name where nobody can search it"
+        )
+    return lines
+
+
+def search(
+    file: str, sought: Sought, names: tuple[str, str] = ("user_id", "item_id"), searched_name: str = ""
+) -> tuple[str, list[Finding], list[str]]:
+    """Search one file.
+
+    Args:
+        file: its path.
+        sought, names: see :func:`scan`.
+        searched_name: the part of the path that may name somebody.
+
+    Returns:
+        tuple: what was looked for, the findings, and why something was not searched.
+    """
+    hits, reasons = [], []
+    label = ["rows"]
+    if searched_name:
+        hits.extend(answer(_name(searched_name), sought, names))
+    try:
+        with open(file, "rb") as stream:
+            for part in _parts(os.path.basename(file), stream, sought, names, kinds.Budget(LARGEST), DEEPEST, label):
+                (hits if isinstance(part, Hit) else reasons).append(part)
+    except OSError as error:
+        reasons.append(Unsearched(f"cannot be read: {error.strerror or type(error).__name__}"))
+
+    def told(words):
+        return "where its name says whose it is" if any(answer(Text("", of_names([words])), sought, names)) else words
+
+    together = {}
+    for hit in hits:
+        if hit.count:
+            known = together.get((hit.place, hit.sure), Hit(told(hit.place), 0, hit.sure, hit.first))
+            first = hit.first if known.first is None else known.first
+            together[hit.place, hit.sure] = Hit(known.place, known.count + hit.count, hit.sure, first)
+    findings = [Finding(file, _in_words(hit), hit.count, hit.sure) for hit in together.values()]
+    return label[0], findings, list(dict.fromkeys(told(part.reason) for part in reasons))
+
+
+def _files(path) -> Iterator[tuple[str, str | None]]:
+    """The files below a path in alphabetical order, each folder once, with a reason where one cannot be searched."""
     pending, seen = [path], set()
     while pending:
         path = pending.pop()
-        if not os.path.isdir(path):
-            yield path
-        elif os.path.realpath(path) not in seen:
-            seen.add(os.path.realpath(path))
-            try:
-                pending += sorted((entry.path for entry in os.scandir(path)), reverse=True)
-            except OSError:
-                yield path
+        try:
+            mode = os.stat(path).st_mode
+            if stat.S_ISDIR(mode):
+                if os.path.realpath(path) not in seen:
+                    seen.add(os.path.realpath(path))
+                    pending += sorted((entry.path for entry in os.scandir(path)), reverse=True)
+            else:
+                yield path, None if stat.S_ISREG(mode) else "no file, but a pipe, a socket or a device"
+        except OSError as error:
+            link = "a link to nothing" if os.path.islink(path) else f"cannot be read: {error.strerror}"
+            yield path, link
 
 
-def _reader(file):
-    """What is looked for in a file, and what reads it: a generator of :class:`_Pairs` and of (place, count)."""
-    ending = os.path.splitext(file)[1].lower()
-    if not os.path.isfile(file):  # also of pipes, which would be waited for
-        return "nothing, as it is no file", _unreadable
-    if ending in HARMLESS or os.path.basename(file) == "key":
-        return "nothing, as files of this name hold no rows", _nothing
-    if ending in TABLES:
-        return "rows", _table
-    if ending == ".jsonl":
-        return "rows", _json_lines
+def _parts(name, stream, sought, names, budget, depth, label) -> Iterator[Hit | Unsearched]:
+    """What is found in a file, and what is not searched of it."""
+    what, parts = _reader(name, stream, names, budget)
+    if depth == DEEPEST:
+        label[0] = what
+    for part in _as_far_as_readable(parts):
+        if isinstance(part, Inner):
+            if not depth:
+                yield Unsearched("files in files, too deep")
+                continue
+            yield from (_within(part.name, found) for found in answer(_name(part.name), sought, names))
+            for found in _parts(part.name, part.stream, sought, names, budget, depth - 1, label):
+                yield _within(part.name, found)
+            part.stream.close()
+        elif isinstance(part, (Hit, Unsearched)):
+            yield part
+        else:
+            yield from answer(part, sought, names)
+
+
+def _name(path):
+    return Text("its name", of_names(PurePath(path).parts), numbers=False)
+
+
+def _within(name, part):
+    if not name:
+        return part
+    if isinstance(part, Hit):
+        return Hit(f"{name}: {part.place}", part.count, part.sure, part.first)
+    return Unsearched(f"{name}: {part.reason}")
+
+
+def _reader(name, stream, names, budget):
+    """What is looked for in a file, and its parts."""
+    if stream.seek(0, io.SEEK_END) == 0:
+        return "nothing, as it is empty", ()
+    kind = kinds.kind_of(name, stream)
+    if kind and kind[0] in ("a zip archive", "pickled objects") and _is_torch(stream, kind[0]):
+        return "edges, tokens, embeddings, states of training", models.read_torch(stream, names)
+    stream.seek(0)
+    if kind:
+        return f"rows and texts, as {kind[0]}", kind[1](stream, budget)
+    if models.is_safetensors(stream):
+        return "edges, tokens, embeddings", models.read_safetensors(stream, names)
+    encodings = text.encodings_of(stream)
+    if encodings:
+        return f"rows and fields of text, {' or '.join(encodings)}", _texts(name, stream, encodings, names)
+    return "text in it", _binary(stream)
+
+
+def _is_torch(stream, kind):
+    """Whether torch may be asked to read a file, which it does without running anything."""
+    stream.seek(0)
+    if kind == "pickled objects":
+        return True
     try:
-        with open(file, "rb") as stream:
-            head = stream.read(HEAD)
-        if is_tensor_file(file):
-            return IN_PICKLES, _tensors
-        if ending in PICKLES or head.startswith((b"PK\x03\x04", b"\x80")):
-            return IN_PICKLES, _pickle
-        codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < HEAD)  # else its last character may be cut
-    except (OSError, UnicodeDecodeError):
-        return "nothing, as it is of no known format", _unreadable
-    if b"\0" in head:
-        return "nothing, as it is of no known format", _unreadable
-    return "nothing, as it is text of no known format", _nothing
+        with zipfile.ZipFile(stream) as archive:
+            entries = archive.infolist()
+            return any(PurePath(e.filename).name == "data.pkl" for e in entries) and sum(e.file_size for e in entries) <= LARGEST
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
+def _texts(name, stream, encodings, names):
+    for encoding in encodings:
+        yield from text.read(name, stream, encoding, names)
+    if encodings[0] in ("utf-16-le", "utf-16-be"):  # nothing says so, and other bytes could pass for it
+        yield from kinds.runs(stream)
+
+
+def _binary(stream):
+    yield from kinds.runs(stream)
+    yield Unsearched(UNKNOWN)
 
 
 def _as_far_as_readable(parts):
     try:
         yield from parts
-    except Exception:  # whatever a reader stumbles over: what it did not see may be left
-        yield UNREADABLE, 1
+    except kinds.TooLarge as error:
+        yield Unsearched(str(error))
+    except Exception as error:  # whatever a reader stumbles over: what it did not see may be left
+        reason = "it is damaged" if isinstance(error, UsageError) else type(error).__name__
+        yield Unsearched(f"cannot be read to its end ({reason})")
 
 
-def _findings(file, parts, is_forgotten):
-    counts, first_rows = Counter(), {}
-    for part in parts:
-        if isinstance(part, _Pairs):
-            if not len(part.users):
-                continue
-            gone = np.asarray(is_forgotten(part.users, part.items), dtype=bool)
-            if part.first_row is not None and gone.any():
-                first_rows.setdefault(part.place, part.first_row + int(gone.argmax()))
-            part = part.place, int(gone.sum())
-        place, count = part
-        counts[place] += count
-    return [Finding(file, _in_words(place, first_rows.get(place), count), count) for place, count in counts.items() if count]
-
-
-def _in_words(place, first_row, count):
+def _in_words(hit):
     """A place, with the number of the first of its rows if they have some."""
-    if first_row is None:
-        return place
-    return f"{place} {first_row} and {count - 1} more" if count > 1 else f"{place} {first_row}"
-
-
-def _nothing(file, user_field, item_field):
-    yield from ()
-
-
-def _unreadable(file, user_field, item_field):
-    yield UNREADABLE, 1
-
-
-def _table(file, user_field, item_field):
-    """The rows of delimited text; a table with one id column asks about users or items alone."""
-    separator, columns = _header(file, (user_field, item_field))
-    if not columns:
-        if file.lower().endswith(".inter"):
-            raise ValueError("no ids in its header")
-        return
-    n_rows = 0
-    for chunk in pd.read_csv(
-        file,
-        sep=separator,
-        usecols=list(columns.values()),
-        dtype=str,
-        keep_default_na=False,
-        index_col=False,
-        skip_blank_lines=False,  # so that row numbers are those of an editor
-        encoding="utf-8-sig",
-        chunksize=CHUNK,
-    ):
-        order = sorted(columns.values())
-        users, items = (
-            _texts(chunk.iloc[:, order.index(columns[field])]) if field in columns else _nobody(len(chunk))
-            for field in (user_field, item_field)
-        )
-        yield _Pairs("row", users, items, first_row=2 + n_rows)
-        n_rows += len(chunk)
-    with open(file, "rb") as stream:
-        n_lines = sum(1 for _ in stream)
-    if n_lines != 1 + n_rows:
-        raise ValueError("a quoted field goes over several lines, which may be rows")
-
-
-def _header(file, fields):
-    """The separator of a table, and the positions of those fields that it has."""
-    with open(file, encoding="utf-8-sig") as stream:
-        line = stream.readline()
-    found = {}
-    for separator in SEPARATORS:
-        names = [name.split(":")[0].strip() for name in next(csv.reader([line], delimiter=separator), [])]
-        found[separator] = {field: names.index(field) for field in fields if field in names}
-    separator = max(found, key=lambda separator: len(found[separator]))
-    return separator, found[separator]
-
-
-def _texts(column):
-    """A column as an object array, None where it is empty."""
-    texts = column.to_numpy(dtype=object)
-    texts[pd.isna(texts) | (texts == "")] = None
-    return texts
-
-
-def _json_lines(file, user_field, item_field):
-    """The ids of objects, one a line."""
-    with open(file, encoding="utf-8-sig") as stream:
-        rows = [json.loads(line, parse_int=str, parse_float=str) if line.strip() else {} for line in stream]
-    users, items = (_as_objects([row.get(field) for row in rows]) for field in (user_field, item_field))
-    yield _Pairs("row", users, items, first_row=1)
-
-
-def _tensors(file, user_field, item_field):
-    try:
-        content = read_content(file)
-    except UsageError:
-        encoder_file.read_plain(file)  # its numbers are an aggregate of the model
-    else:
-        yield from _model(content)
-
-
-def _pickle(file, user_field, item_field):
-    content = inert.load(file)
-    is_model = isinstance(content, dict) and MODEL_KEYS <= content.keys()
-    if is_model:
-        yield from _model(content)
-    else:
-        yield "weights without tokens", _n_tables(content)
-    mappings = list(_mappings(content))
-    for _, mapping in mappings:
-        yield from _training_state(mapping, is_model and mapping is content)
-    yield from _interactions(mappings, (user_field, item_field))
-
-
-def _model(content):
-    """The edges and tokens of a model file, and the embeddings of nodes that have lost their token."""
-    users, items = (_as_objects(content[key]) for key in ("user_tokens", "item_tokens"))
-    erased = users == None, items == None  # noqa: E711  (of each element)
-    ends = content["edges"].long().numpy()
-    yield _Pairs("edges", users[ends[0]], items[ends[1]])
-    yield "edges of erased users or items", int((erased[0][ends[0]] | erased[1][ends[1]]).sum())
-    yield from _tokens("tokens", users[~erased[0]], items[~erased[1]])
-    for name, table in content["state_dict"].items():
-        if isinstance(table, torch.Tensor) and table.is_floating_point() and table.ndim:
-            yield f"rows of {name}", _n_distinguishable(name, table, erased)
-
-
-def _n_distinguishable(name, table, erased):
-    """How many erased nodes have rows in a table that can still tell them apart.
-
-    All erased users must have one row in common, and all erased items. A single one has it in common with nobody, so its
-    row must be zero or that of some other node, such as the padding.
-
-    Args:
-        name (str): of the table; tells which side it is if there are as many users as items.
-        table (torch.Tensor): a row a user, a row an item, or users' rows and then items', shape ``(n, ...)``.
-        erased (tuple of numpy.ndarray): of each user and each item, whether it is erased.
-    """
-    table = table.reshape(len(table), math.prod(table.shape[1:]))
-    users, items = erased
-    if len(table) == len(users) + len(items):
-        sides = [(table[: len(users)], users), (table[len(users) :], items)]
-    else:
-        sides = [(table, side) for side in erased if len(side) == len(table)]
-        if len(sides) == 2 and ("user" in name) != ("item" in name):
-            sides = [sides["item" in name]]
-    total = 0
-    for rows, side in sides:
-        left = rows[torch.from_numpy(side)]
-        if len(left):
-            common = left[0]
-            is_shared = not common.any() or (rows == common).all(dim=1).sum() > 1
-            total += 0 if is_shared and (left == common).all() else len(left)
-    return total
-
-
-def _training_state(mapping, has_tokens):
-    """What a checkpoint keeps of the rows of users and items without telling whose they are."""
-    yield "optimiser state", sum(_n_tables(state, 1) for _, state in _mappings(mapping.get("optimizer")))
-    cached = mapping.get("other_parameter")
-    for name in cached if isinstance(cached, dict) else ():
-        yield str(name), _n_tables({name: cached[name]}, 1)
-    for name in () if has_tokens else ("state_dict", "_parameters"):  # the latter of a module that was pickled itself
-        yield f"{name} without tokens", _n_tables(mapping.get(name))
-
-
-def _n_tables(mapping, least_dimensions=2):
-    """How many tensors of a dictionary can have a row of numbers for each user or item; 0 if it is none."""
-    return sum(
-        isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim >= least_dimensions and len(value) > 0
-        for value in (mapping.values() if isinstance(mapping, dict) else ())
-    )
-
-
-def _interactions(mappings, fields):
-    """Interactions of pickled datasets: columns of ids, or of tokens, side by side; and the datasets' tokens."""
-    id2token = {id(tokens): tokens for _, m in mappings if isinstance(tokens := m.get("field2id_token"), dict)}
-    token2id = {id(tokens): tokens for _, m in mappings if isinstance(tokens := m.get("field2token_id"), dict)}
-    for tokens in id2token.values():
-        yield from _tokens("field2id_token", *(_as_objects(tokens[field]) for field in fields))
-    for tokens in token2id.values():
-        yield from _tokens("field2token_id", *(_as_objects(tokens[field]) for field in fields))
-    for name, mapping in mappings:
-        users, items = (_column(mapping.get(field)) for field in fields)
-        if id(mapping) in id2token or users is None or items is None or len(users) != len(items):
-            continue
-        if users.dtype == object and items.dtype == object:
-            yield _Pairs(name, users, items)
-        elif not id2token:
-            yield f"{name}, ids without tokens", len(users)
-        else:
-            for tokens in id2token.values():
-                yield _Pairs(name, *(_as_objects(tokens[field])[ids] for field, ids in zip(fields, (users, items))))
-
-
-def _tokens(place, users, items):
-    """Whether users and items themselves are to be gone."""
-    yield _Pairs(place, users, _nobody(len(users)))
-    yield _Pairs(place, _nobody(len(items)), items)
-
-
-def _column(values):
-    """A column of ids, or of tokens as objects, shape ``(n,)``; None if it is something else."""
-    if isinstance(values, torch.Tensor):
-        values = values.numpy()
-    if isinstance(values, list):
-        values = np.fromiter(values, dtype=object, count=len(values))
-    if not isinstance(values, np.ndarray) or values.ndim != 1:
-        return None
-    if values.dtype != object:
-        return values.astype(object) if values.dtype.kind == "U" else values
-    return _as_objects([str(value) if isinstance(value, (int, float)) else value for value in values])
-
-
-def _mappings(content):
-    """Every dictionary in a graph of pickled objects, with the name that it goes by; a table of pandas is one, too."""
-    pending, seen = [("table", content)], {}
-    while pending:
-        name, node = pending.pop()
-        if id(node) in seen:
-            continue
-        seen[id(node)] = node  # held, so that nothing else gets its id
-        if isinstance(node, dict):
-            yield name, node
-            # RecBole's Interaction calls its columns so; the name of the attribute that holds it says more
-            inner = [(key if isinstance(key, str) and key != "interaction" else name, each) for key, each in node.items()]
-        elif isinstance(node, Inert) and node.type_name.endswith(".DataFrame") and node.args is not None:
-            inner = [(name, inert.columns(node))]
-        elif isinstance(node, Inert):
-            inner = [(name, each) for each in (node.args, node.state, node.items)]
-        elif isinstance(node, (list, tuple)):
-            inner = [(name, each) for each in node]
-        elif isinstance(node, np.ndarray) and node.dtype == object:
-            inner = [(name, each) for each in node.ravel()]
-        else:
-            continue
-        pending += [pair for pair in inner if isinstance(pair[1], (dict, list, tuple, np.ndarray, Inert))]
-
-
-def _as_objects(values):
-    """Tokens as an object array, shape ``(n,)``."""
-    if not all(isinstance(value, (str, type(None))) for value in values):
-        raise ValueError("a token that is no text")
-    return np.fromiter(values, dtype=object, count=len(values))
-
-
-def _nobody(count):
-    return np.full(count, None, dtype=object)
+    if hit.first is None:
+        return hit.place
+    return f"{hit.place} {hit.first} and {hit.count - 1} more" if hit.count > 1 else f"{hit.place} {hit.first}"

@@ -1,46 +1,127 @@
-"""Searching a store, and other places, for what was to be forgotten."""
+"""Searching a store, what lies beside it, and other places for what was to be forgotten. Nothing is changed."""
 
+import hashlib
 import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from recbole_unlearn.deletion.records import WORK, iso, now, store_folder
-from recbole_unlearn.deletion.scan import Finding, Scan, scan
+from recbole_unlearn.deletion import receipt
+from recbole_unlearn.deletion.database import NAME as DATABASE
+from recbole_unlearn.deletion.files import BUILDING
+from recbole_unlearn.deletion.records import Version, iso, now, store_folder
+from recbole_unlearn.deletion.scan import Finding, Scan, joined, scan, waived
 from recbole_unlearn.deletion.state import MODEL, file_of
-from recbole_unlearn.deletion.store import Store
-from recbole_unlearn.saved_model import load_model
+from recbole_unlearn.deletion.store import KEY_BYTES, Store
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.saved_model import read_content
+from recbole_unlearn.search.ask import answer
+from recbole_unlearn.search.parts import Hit, Text
+from recbole_unlearn.search.sought import Sought
+
+HOLDER = re.compile(rb"\0?\d{0,20}")  # what a lock file holds: the process that has the lock
+NAMES = ("user_id", "item_id")  # of the columns, where the model's settings cannot be read
 
 
-def verify(checkpoint, also=()):
-    """Search the store of a checkpoint for what is to be forgotten; quarantined versions are left out.
+def verify(checkpoint: str | os.PathLike, also: Iterable[str] = (), waive: Iterable[str] = ()) -> Scan:
+    """Search the store of a checkpoint for what is to be forgotten.
+
+    Everything in the store's folder is searched, whether the database knows it or not, and so is what interrupted
+    preparations have left beside it. Versions in quarantine are left out by name. The files of the current version must be
+    those that were written, and no other.
 
     Args:
-        checkpoint (str): its checkpoint.
-        also (list of str): other files and folders to search, such as those of the first training.
+        checkpoint: its checkpoint.
+        also: other files and folders to search, such as those of the first training.
+        waive: names of files that need not be searched, see :func:`~recbole_unlearn.deletion.scan.waived`.
 
     Returns:
-        Scan: of the current version and those whose quarantine is over, the receipts, an interrupted retraining, and
-        requests that are not done; no findings if nothing is left.
+        Scan: clean if everything was searched or waived, and nothing is left.
 
     Raises:
-        UsageError: there is no store.
+        UsageError: there is no store, it is damaged, or a place in ``also`` does not exist.
     """
     store = Store(store_folder(checkpoint))
-    forgotten, hashed = store.forgotten(), store.keyed_hash
-    config, _, _ = load_model(file_of(store.current().folder, MODEL))
+    current = store.current()
+    try:
+        content = read_content(file_of(current.folder, MODEL))
+        names = content["config"]["USER_ID_FIELD"], content["config"]["ITEM_ID_FIELD"]
+        known = tuple(set(content[f"{side}_tokens"]) for side in ("user", "item"))
+    except (KeyError, UsageError):  # its hash is a finding below
+        names, known = NAMES, (set(), set())
+    sought = Sought(store.forgotten(), store.keyed_hash, known)
+    scans = [_requests(store, sought), _files_of(current)]
+    scans += [each if isinstance(each, Scan) else scan(each, sought, names) for each in _places(store, current)]
+    scans += [scan(place, sought, names) for place in also]
+    return waived(joined(scans), waive)
 
-    def is_forgotten(users, items):
-        users_gone = {user for user in set(users) if user is not None and hashed("user", user, None) in forgotten}
-        items_gone = {item for item in set(items) if item is not None and hashed("item", None, item) in forgotten}
-        return [
-            user in users_gone or item in items_gone or hashed("interaction", user, item) in forgotten
-            for user, item in zip(users, items)
-        ]
 
-    fields = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
-    expired = [each.folder for each in store.versions() if each.quarantined_until and each.quarantined_until <= iso(now())]
-    own = [store.current().folder, *expired, *(os.path.join(store.folder, name) for name in ("receipts", WORK))]
-    scans = [scan(place, is_forgotten, *fields) for place in [*filter(os.path.exists, own), *also]]
-    database, counts = os.path.join(store.folder, "store.db"), store.counts()
-    unfinished = sum(counts[status] for status in ("pending", "running", "failed"))
-    open_requests = [Finding(database, f"{unfinished} unfinished requests", unfinished)] if unfinished else []
-    files = [(database, "unfinished requests"), *(file for each in scans for file in each.files)]
-    return Scan(files, open_requests + [found for each in scans for found in each.findings])
+def _requests(store, sought):
+    """Requests that are not done, of which the database still has what they ask for, and ids that name somebody."""
+    database, counts = os.path.join(store.folder, DATABASE), store.counts()
+    number = sum(counts[status] for status in ("pending", "running", "failed"))
+    found = [Finding(database, f"{number} unfinished requests", number)] if number else []
+    ids = Text("request ids", "\n".join(request["request_id"] for request in store.requests()), numbers=False)
+    found += [Finding(database, hit.place, hit.count) for hit in answer(ids, sought, NAMES) if isinstance(hit, Hit)]
+    return Scan(files=[(database, "unfinished requests, request ids")], findings=found)
+
+
+def _files_of(version: Version) -> Scan:
+    """The files of a version against what was written."""
+    found, there = [], set()
+    for folder, _, files in os.walk(version.folder):
+        there.update(os.path.relpath(os.path.join(folder, name), version.folder) for name in files)
+    for name, digest in version.files.items():
+        path = os.path.join(version.folder, name)
+        if name not in there:
+            found.append(Finding(path, f"missing from version {version.number}", 1))
+        elif _digest(path) != digest:
+            found.append(Finding(path, f"not what was written: changed since version {version.number} was made", 1))
+    more = sorted(there - version.files.keys())
+    found += [Finding(os.path.join(version.folder, name), f"no file of version {version.number}", 1) for name in more]
+    return Scan(findings=found)
+
+
+def _digest(path):
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _places(store: Store, current: Version) -> Iterator[str | Scan]:
+    """What to search of a store's folder and beside it, and what is known without a search."""
+    quarantined = {each.folder: each.quarantined_until for each in store.versions() if each.quarantined_until}
+    for place in _below(store.folder):
+        name = os.path.relpath(place, store.folder)
+        if quarantined.get(place, "") > iso(now()):
+            yield Scan(left_out=[(place, f"in quarantine until {quarantined[place]}")])
+        elif name == DATABASE or (name == "current" and os.path.realpath(place) == os.path.realpath(current.folder)):
+            continue
+        elif name == "key" and os.path.isfile(place) and os.path.getsize(place) == KEY_BYTES:
+            yield Scan(files=[(place, "nothing, as it is the store's key")])
+        elif name == "lock" and _is_lock(place):
+            yield Scan(files=[(place, "nothing, as it names a process at most")])
+        elif name.startswith("receipts" + os.sep) and receipt.is_written(place, store):
+            yield Scan(files=[(place, "anything but what the database has")])
+        else:
+            yield place
+    parent, name = os.path.split(store.folder)
+    for entry in sorted(os.listdir(parent)):
+        if entry.startswith(f".{name}") and BUILDING in entry:
+            yield os.path.join(parent, entry)
+
+
+def _below(folder):
+    """The entries of a store's folder, with those of its own folders one by one."""
+    for entry in sorted(os.listdir(folder)):
+        path = os.path.join(folder, entry)
+        inner = [path]
+        if entry in ("versions", "receipts") and os.path.isdir(path) and not os.path.islink(path):
+            inner = sorted(os.path.join(path, each) for each in os.listdir(path))
+        yield from inner
+
+
+def _is_lock(path):
+    return os.path.isfile(path) and os.path.getsize(path) < 100 and HOLDER.fullmatch(Path(path).read_bytes()) is not None

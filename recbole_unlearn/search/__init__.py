@@ -1,0 +1,1 @@
+"""Searching files of any format for tokens that are known by their keyed hashes alone."""
