@@ -6,10 +6,13 @@ from conftest import tiny_rows
 from recbole.data.dataset import Dataset as RecBoleDataset
 from served import as_typed
 
+from recbole_unlearn import load_data_and_model
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.split import prepare_data, split
 from recbole_unlearn.deletion.rows import write_dataset
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.model import MODELS
+from recbole_unlearn.saved_model import save_model
 
 HEADER = "user_id:token\titem_id:token\n"
 ROWS = "".join(f"{user}\t{item}\n" for user, item in tiny_rows())
@@ -226,7 +229,7 @@ def test_all_columns_of_ml_100k_load(settings):
 
 
 def test_written_numbers_are_the_sources(read, tmp_path):
-    """Ratings to the last digit, whole numbers whole, also beyond what a float64 can tell apart; blank stays blank."""
+    """Ratings to the last digit, whole numbers whole, also beyond what a float64 tells apart; blank stays blank."""
     values = [(str(0.1 * n), str(1_700_000_000_123_456_789 + n)) for n in range(400)]
     values[7] = ("", values[7][1])
     content = TIMED + "".join(
@@ -288,3 +291,15 @@ def test_data_of_a_model_that_was_trained_by_recbole_are_as_recbole_reads_them(r
         assert part.field2id_token["user_id"].tolist() == theirs.field2id_token["user_id"].tolist()
         times = part.inter_feat.source["timestamp"]
         assert torch.equal(times.float(), theirs.inter_feat["timestamp"]) and (times < 1_600_000_200).all()
+
+
+def test_a_model_of_an_earlier_release_gets_the_split_it_was_trained_on(read, tmp_path):
+    content = TIMED + "".join(f"{user}\t{item}\t3\t{1_600_000_000 + n * 7919 % 200}\n" for n, (user, item) in enumerate(tiny_rows()))
+    dataset, exact, *_ = read({"inter": content}, eval_args={"order": "TO"}, **ALL)
+    train = split(dataset.config, as_recbole=True)[1]
+    assert interactions(train) != interactions(exact)
+    for part in (train, exact):
+        model = MODELS["LightGCN"](dataset.config, part)
+        save_model(str(tmp_path / "model.safetensors"), model, dataset.config, part)
+        _, _, _, train_data, *_ = load_data_and_model(str(tmp_path / "model.safetensors"))
+        assert interactions(train_data.dataset) == interactions(part)

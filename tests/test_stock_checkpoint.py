@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from conftest import tiny_rows
 from recbole.config import Config as RecBoleConfig
 from recbole.data.dataset import Dataset as RecBoleDataset
 from recbole.data.utils import data_preparation
@@ -17,6 +18,7 @@ from test_checkpoint import Touch
 from recbole_unlearn import checkpoint
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.split import prepare_data
+from recbole_unlearn.deletion.importing import import_checkpoint
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.stock_checkpoint import read_stock
@@ -147,3 +149,19 @@ def test_settings_that_contain_themselves(trained):
     torch.save(state, path)
     settings, _ = read_stock(path)
     assert "endless" not in settings and settings["model"] == "BPR"
+
+
+def test_the_data_of_a_checkpoint_are_split_as_recbole_did(trained, tmp_path):
+    """By rounded times: what it was trained on is in the training part, and nothing else."""
+    rows = "".join(f"{user}\t{item}\t{1_600_000_000 + n * 7919 % 200}\n" for n, (user, item) in enumerate(tiny_rows()))
+    (tmp_path / "timed" / "tiny").mkdir(parents=True)
+    (tmp_path / "timed" / "tiny" / "tiny.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\n" + rows)
+    changes = {"data_path": str(tmp_path / "timed"), "eval_args": {"order": "TO"}, "load_col": {"inter": "*"}}
+    path, _, config = trained(RecBoleLightGCN, epochs=30, save_dataset=True, **changes)
+    imported = import_checkpoint(path)
+    for part, stock in zip(("train", "valid", "test"), RecBoleDataset(config).build()):
+        both = [
+            sorted(zip(*(data.inter_feat[field].tolist() for field in ("user_id", "item_id"))))
+            for data in (imported.parts[part], stock)
+        ]
+        assert both[0] == both[1]

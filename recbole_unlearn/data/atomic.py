@@ -99,11 +99,20 @@ def read_columns(path, separator, encoding, header, fields):
         _check_cells(path, separator, encoding, len(header))
     table.columns = list(header)
     for field in fields:
-        if header[field] == FeatureType.FLOAT and table[field].dtype.kind not in "iuf":
-            text = table[field].astype(object)
-            row = int(pd.to_numeric(text.astype(str), errors="coerce").isna().to_numpy().nonzero()[0][:1].sum())
-            raise UsageError(f"'{path}' has {str(text[row])!r} in row {row + 1} of '{field}', whose type is float.")
+        if header[field] == FeatureType.FLOAT and table[field].dtype.kind not in "if":
+            table[field] = _as_float64(table[field], path)
     return table[fields]
+
+
+def _as_float64(column, path):
+    """A column that has text, or whole numbers beyond an int64."""
+    text = column.astype(str).where(column.notna())
+    numbers = pd.to_numeric(text, errors="coerce")
+    strange = numbers.isna() & text.notna()
+    if strange.any():
+        row = strange.to_numpy().argmax()
+        raise UsageError(f"'{path}' has {text[row]!r} in row {row + 1} of '{column.name}', whose type is float.")
+    return numbers.astype("float64")
 
 
 def _check_cells(path, separator, encoding, n_columns):

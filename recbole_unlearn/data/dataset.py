@@ -197,7 +197,10 @@ class Dataset(RecBoleDataset):
 
     def sort(self, by, ascending=True):
         """Sort the interactions in place; see :meth:`Interactions.sort`."""
-        (Interaction if self.as_recbole else Interactions).sort(self.inter_feat, by, ascending)
+        if self.as_recbole:
+            Interaction.sort(self.inter_feat, by, ascending)
+        else:
+            self.inter_feat.sort(by, ascending)
 
     def _reset_index(self):
         self._numbers = self._numbers.loc[self.inter_feat.index]
@@ -209,7 +212,7 @@ class Dataset(RecBoleDataset):
         for field in self._numbers:
             if field in self.inter_feat:
                 values = self._numbers[field].to_numpy()
-                source[field] = torch.tensor(values if values.dtype == np.int64 else values.astype(np.float64))
+                source[field] = torch.tensor(values)
         self.inter_feat = Interactions(self.inter_feat.interaction, source)
         del self._numbers
 
