@@ -227,7 +227,7 @@ def model_file(config, method, stage=""):
 
 def save_json(path, value):
     """Write plain data; the file is whole or absent."""
-    text = json.dumps(_finite(value), indent=2, allow_nan=False)
+    text = json.dumps(finite(value), indent=2, allow_nan=False)
     write_aside(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
 
 
@@ -252,10 +252,10 @@ def software_versions(device):
     return {"python": platform.python_version(), **packages, "machine": machine, "code": code}
 
 
-def _finite(value):
+def finite(value):
     """JSON has no nan and no infinity: an undefined metric is null."""
     if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
+        return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_finite(entry) for entry in value]
+        return [finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

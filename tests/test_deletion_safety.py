@@ -316,7 +316,8 @@ def test_killed_at_any_time(path):
     names = {f"{name}.{ending}" for name in done for ending in ("json", "html")}
     store = Store(service.store_folder(path))
     assert set(os.listdir(Path(store.folder, "receipts"))) == names
-    assert sum(store.receipt(name)["counts"]["interactions"] for name in done) == 320 - len(data_of(current(path))["train"])
+    drift = store.current().details["drift"]
+    assert drift["requests"] == len(done) and drift["interactions"] == 320 - len(data_of(current(path))["train"])
     assert service.verify(path).findings == []
 
 

@@ -4,18 +4,23 @@ import base64
 import json
 import os
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+import recbole
 import torch
 
 from recbole_unlearn.deletion import receipt as receipts
 from recbole_unlearn.deletion.measures import Measures
-from recbole_unlearn.deletion.receipt import page, score_histograms, write_receipt
+from recbole_unlearn.deletion.evidence import counts_of, rows_of
+from recbole_unlearn.deletion.receipt import place_of, score_histograms, size_class, write_receipts
+from recbole_unlearn.deletion.request_file import DeletionRequest
 from recbole_unlearn.graph import Graph
 
+ML_100K = Path(recbole.__file__).parent / "dataset_example" / "ml-100k" / "ml-100k.inter"
 SCORES = {"forget": 0.8, "negative": -0.3, "test": 0.7}  # means before
 
 
@@ -40,10 +45,10 @@ def receipt():
         "parent": {"version": "v0003", "sha256": "a" * 64},
         "child": {"version": "v0004", "sha256": "b" * 64},
         "rows": [
-            {"scope": "user", "hash": "c0ffee" * 10, "found": {"train": 31, "valid": 4, "test": 5}},
-            {"scope": "item", "hash": "facade" * 10, "found": {"train": 0, "valid": 0, "test": 0}},
+            {"scope": "user", "hash": "c0ffee" * 10, "found": True},
+            {"scope": "item", "hash": "facade" * 10, "found": False},
         ],
-        "counts": {"rows": 2, "found": 1, "not_found": 1, "interactions": 40, "users_erased": 1, "items_erased": 0},
+        "counts": {"rows": 2, "found": 1, "not_found": 1, "interactions": "10-99", "users_erased": 1, "items_erased": 0},
         "measures": {"before": {"recall@20": 0.23456, "AUC_FN": 0.91}, "after": {"recall@20": 0.22222, "AUC_FN": None}},
         "scores": score_histograms(scores(40), scores(40, shift=0.9)),
         "artefacts": [{"file": "ml-1m.inter", "scanned": "1 user token", "leftovers": 0}],
@@ -68,6 +73,14 @@ def bare(receipt):
     """A request of which nothing was in the data: next to nothing was measured."""
     unmeasured = "received_at method child measures scores drift seconds versions batch".split()
     return {**receipt, **dict.fromkeys(unmeasured), "outcome": "not found", "artefacts": [], "quarantined": [], "checks": []}
+
+
+def write_receipt(receipt, folder):
+    return write_receipts([receipt], os.path.join(folder, place_of([receipt["request_id"]], 1)))
+
+
+def page(*of_requests):
+    return receipts.page(list(of_requests))
 
 
 class Parsed(HTMLParser):
@@ -96,8 +109,8 @@ class Parsed(HTMLParser):
             self.text += f"{data} "
 
 
-def words(receipt):
-    return " ".join(Parsed(page(receipt)).text.split())
+def words(*of_requests):
+    return " ".join(Parsed(page(*of_requests)).text.split())
 
 
 def test_json_round_trip(receipt, tmp_path):
@@ -116,7 +129,7 @@ def test_dots_of_a_request_id_are_no_ending(receipt, tmp_path):
 def test_first_paragraph_says_what_was_done(receipt):
     text = words(receipt)
     assert (
-        "On 2026-11-20 the model 'LightGCN' on 'ml-1m' was made to forget 40 interactions (1 user and 0 items entirely) "
+        "On 2026-11-20 the model 'LightGCN' on 'ml-1m' was made to forget 10-99 interactions (1 user and 0 items entirely) "
         "with the method UnlearnRec zero-shot, together with 2 other requests. "
         "Of 2 rows of the request, 1 named nothing in the data. "
         "Of 3 checks, 1 passed (NDCG@20 after / before), 1 failed (leftovers), 1 not measured (AUC_FT)."
@@ -138,7 +151,7 @@ def test_nothing_found(bare):
 
 def test_page_has_the_numbers(receipt):
     text = words(receipt)
-    numbers = "0.2346 0.2222 0.91 0.987 0.95 321 0.00321 31 1.25 0.0312 12346 2.9.0 v0003 2026-12-20"
+    numbers = "0.2346 0.2222 0.91 0.987 0.95 321 0.00321 1.25 0.0312 12346 2.9.0 v0003 2026-12-20"
     assert all(number in text for number in numbers.split())
     assert "share below 0.01" in text and "recommend retraining no" in text
 
@@ -199,7 +212,8 @@ def test_histograms_are_densities_and_no_scores(receipt):
     for stage in ("before", "after"):
         assert list(histograms[stage]) == ["forgotten", "never interacted", "held-out positives"]
         for densities in histograms[stage].values():
-            assert np.sum(densities * widths) == pytest.approx(1)
+            assert np.sum(densities * widths) == pytest.approx(1, rel=0.05)
+            assert all(f"{value:.2g}" == f"{value:.6g}" for value in densities), "two digits of the largest"
     kept = json.dumps(histograms)
     assert not any(repr(float(score)) in kept for score in before["forget"])
 
@@ -220,22 +234,61 @@ def test_page_needs_nothing_from_outside(receipt, bare):
         assert parsed.tags.count("h1") == 1 and {("lang", "en"), ("charset", "utf-8")} <= set(parsed.attributes)
 
 
-@pytest.mark.parametrize("failing", ["write_text", "save_json"])
+@pytest.mark.parametrize("failing", [".html", ".json"])
 def test_interrupted_write_leaves_whole_files(receipt, tmp_path, monkeypatch, failing):
     paths = write_receipt(receipt, str(tmp_path))
     before = [Path(path).read_bytes() for path in paths]
 
-    def interrupted(target, *_, **__):
-        if failing == "write_text":
-            target.write_bytes(b"half")
+    whole = Path.write_text
+
+    def interrupted(target, text, **settings):
+        if target.suffix != failing:
+            return whole(target, text, **settings)
+        target.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(*((Path, failing) if failing == "write_text" else (receipts, failing)), interrupted)
+    monkeypatch.setattr(Path, "write_text", interrupted)
     changed = {**receipt, "model": "SimGCL"}
     with pytest.raises(KeyboardInterrupt):
         write_receipt(changed, str(tmp_path))
     assert Path(paths[0]).read_bytes() == before[0] and len(os.listdir(tmp_path)) == 2
-    assert Path(paths[1]).read_bytes() == (before[1] if failing == "write_text" else page(changed).encode())
+    assert Path(paths[1]).read_bytes() == (before[1] if failing == ".html" else page(changed).encode())
+
+
+def test_a_batch_is_one_page_and_one_file_with_a_line_a_request(receipt, tmp_path):
+    batch = [{**receipt, "request_id": f"r{number}", "outcome": "forgotten"} for number in range(5)]
+    batch[3] |= {"outcome": "not found", "counts": {**receipt["counts"], "found": 0, "interactions": "0"}}
+    path, html = write_receipts(batch, str(tmp_path / place_of([each["request_id"] for each in batch], 7)))
+    assert os.listdir(tmp_path) == ["batches"] and sorted(os.listdir(tmp_path / "batches")) == ["0007.html", "0007.json"]
+    text = Path(path).read_text()
+    whole = json.loads(text)
+    assert [{**whole, **own} for own in whole.pop("requests")] == batch
+    assert all(text.count(f'"r{number}"') == 1 for number in range(5)) and text.count("NDCG@20 after") == 1
+    lines = [line for line in text.splitlines() if '"request_id"' in line]
+    assert [json.loads(line.rstrip(","))["request_id"] for line in lines] == [each["request_id"] for each in batch]
+    said = words(*batch)
+    assert "Receipts of 5 deletion requests" in said and "forget what 4 requests name, together" in said
+    assert "The other 1 named nothing in the data." in said and "r3 2026-11-18T09:00:00+00:00 not found 2 0 0" in said
+    assert receipt["rows"][0]["hash"] not in said and len(Path(html).read_text()) < 100_000
+
+
+def test_classes_of_numbers():
+    classes = [size_class(number) for number in (0, 1, 9, 10, 99, 100, 999, 1000, 123456)]
+    assert classes == ["0", "1-9", "1-9", "10-99", "10-99", "100-999", "100-999", "1,000-9,999", "100,000-999,999"]
+
+
+def test_nobody_is_singled_out_by_a_receipt():
+    """On ml-100k: exact numbers of interactions in each part are many a user's own, a receipt's hundreds share."""
+    ids = np.loadtxt(ML_100K, skiprows=1, usecols=0, dtype=int)
+    part_of_row = np.random.default_rng(0).choice(3, len(ids), p=[0.8, 0.1, 0.1])
+    numbers = np.stack([np.bincount(ids[part_of_row == part], minlength=944)[1:] for part in range(3)], axis=1)
+    exact, said = Counter(map(tuple, numbers.tolist())), Counter()
+    for user, counts in enumerate(numbers.tolist()):
+        found = [dict(zip(("train", "valid", "test"), counts))]
+        request = DeletionRequest("r", [("user", str(user), None)])
+        rows = [{**row, "hash": None} for row in rows_of(request, found, lambda *_: "")]
+        said[json.dumps([rows, counts_of(request, found)])] += 1
+    assert sum(count == 1 for count in exact.values()) > 100 and min(said.values()) > 100
 
 
 def test_an_incomplete_receipt_is_not_written(receipt, tmp_path):

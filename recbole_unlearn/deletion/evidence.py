@@ -7,14 +7,14 @@ import torch
 
 from recbole_unlearn.deletion import encoder_file
 from recbole_unlearn.deletion.measures import K, Measures
-from recbole_unlearn.deletion.receipt import score_histograms
+from recbole_unlearn.deletion.receipt import score_histograms, size_class
 from recbole_unlearn.deletion.rows import read_ids
 from recbole_unlearn.deletion.state import ENCODER, MODEL, data_file
 from recbole_unlearn.saved_model import read_content
 
 
 def counts_of(request, found):
-    """A request's rows in numbers.
+    """A request's rows in numbers, and its interactions by their class, see :mod:`~recbole_unlearn.deletion.receipt`.
 
     Args:
         request (DeletionRequest): as submitted.
@@ -25,17 +25,16 @@ def counts_of(request, found):
         "rows": len(request.rows),
         "found": len(there),
         "not_found": len(request.rows) - len(there),
-        "interactions": sum(sum(each.values()) for _, each in there),
+        "interactions": size_class(sum(sum(each.values()) for _, each in there)),
         "users_erased": sum(scope == "user" for scope, _ in there),
         "items_erased": sum(scope == "item" for scope, _ in there),
     }
 
 
 def rows_of(request, found, keyed_hash):
-    """A request's rows with keyed hashes in the place of identifiers."""
-    nothing = {"train": 0, "valid": 0, "test": 0}
+    """A request's rows with keyed hashes in the place of identifiers, and whether each names somebody or something there."""
     return [
-        {"scope": row[0], "hash": keyed_hash(*row), "found": each or nothing} for row, each in zip(request.rows, found)
+        {"scope": row[0], "hash": keyed_hash(*row), "found": each is not None} for row, each in zip(request.rows, found)
     ]
 
 

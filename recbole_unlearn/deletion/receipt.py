@@ -1,7 +1,12 @@
-"""The receipt of a finished request: JSON for machines, one self-contained HTML page for people.
+"""The receipts of finished requests: JSON for machines, one self-contained HTML page for people.
 
-A receipt outlives what it is about, so that it holds keyed hashes in place of users and items, and histograms in place of
-scores. It says what was done and measured, and no more than that.
+A receipt outlives what it is about, so that it holds keyed hashes in place of users and items, and smoothed histograms in
+place of scores. It says what was done and measured, and no more than that. Requests that were applied together have one
+page and one JSON file, with a line a request.
+
+Numbers of interactions are told by their power of ten: 113 of the 943 users of ml-100k are the only one with as many
+interactions in each part of the data, so that exact ones would name them to whoever has seen the data. The class leaves
+hundreds of users to choose from, and still says whether little or much was there.
 """
 
 import base64
@@ -11,82 +16,93 @@ import json
 import math
 import os
 import re
-from html import escape
 from pathlib import Path
-from string import Template
+from typing import Any
 
+import jinja2
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.ndimage import gaussian_filter1d
 
 from recbole_unlearn.checkpoint import write_aside
 from recbole_unlearn.figure import SETS
-from recbole_unlearn.report import save_json
+from recbole_unlearn.report import finite
 
 FEWEST_PAIRS = 20  # a histogram of fewer would come close to single scores
-BINS = 40
-LISTED = 200  # rows on the page; the JSON has all
+BINS, SMOOTHED, DIGITS = 40, 1.5, 2  # of histograms; bins of a standard deviation; decimals of the largest density
+LISTED = 200  # rows on the page of a single request; the JSON has all
+OWN = ("request_id", "received_at", "submitted_at", "outcome", "rows", "counts")  # what requests of a batch differ in
 ROW_KEYS = {"scope", "hash", "found"}
 RESULTS = {True: "passed", False: "failed", None: "not measured"}
-
-PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Deletion receipt $request_id</title>
-<style>
-body { max-width: 46rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif; color: #222; }
-h1 { font-size: 1.5rem; line-height: 1.25; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 2rem 0 0.5rem; break-after: avoid; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
-th, td { padding: 0.3rem 0.6rem 0.3rem 0; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; }
-td { overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
-tr { break-inside: avoid; }
-tbody th { font-weight: normal; }
-tbody th:nth-last-child(2) { width: 40%; }
-figure { margin: 0; break-inside: avoid; }
-figcaption { font-size: 0.9rem; }
-img { max-width: 100%; }
-@media print { body { max-width: none; padding: 0; font-size: 10pt; } .wide { overflow: visible; } }
-</style>
-</head>
-<body>
-<main>
-<h1>Receipt of deletion request $request_id</h1>
-<p>$summary</p>
-<p>$limits</p>
-$sections
-</main>
-</body>
-</html>
-""")
+FOLDER, BATCHES = "receipts", "batches"  # of a store; of its receipts
+IMAGE = re.compile(r'src="data:image/png;base64,[A-Za-z0-9+/=]*"')
+TEMPLATE = Path(__file__).with_name("receipt.html")
 
 
-def write_receipt(receipt, folder):
-    """Write ``FOLDER/<request_id>.html`` and then ``.json``, each whole or absent: where the JSON is, the page is too.
+def size_class(number: int) -> str:
+    """A number of interactions by its power of ten, e.g. ``"10-99"``."""
+    if number == 0:
+        return "0"
+    least = 10 ** (len(str(number)) - 1)
+    return f"{least:,}-{10 * least - 1:,}"
+
+
+def place_of(ids: list[str], number: int | None) -> str:
+    """Where the receipts of a batch are, below the folder of receipts and without an ending.
+
+    A request that was applied alone has its own name, which may have dots; no request's name has a folder in it.
+    """
+    return ids[0] if len(ids) == 1 else os.path.join(BATCHES, f"{number:04d}")
+
+
+def write_receipts(receipts: list[dict[str, Any]], path: str) -> tuple[str, str]:
+    """Write ``PATH.html`` and then ``PATH.json``, each whole or absent: where the JSON is, the page is too.
 
     Args:
-        receipt (dict): plain data, with ``rows`` of ``scope``, ``hash`` and ``found`` only, ``scores`` of
-            :func:`score_histograms`, and None for what was not measured.
-        folder (str): made if need be.
+        receipts: of all requests that were applied together. Each is plain data, with ``rows`` of ``scope``, ``hash`` and
+            ``found`` only, ``scores`` of :func:`score_histograms`, and None for what was not measured.
+        path: without an ending; folders are made if need be.
 
     Returns:
-        tuple of str: paths of the JSON and of the page.
+        tuple: paths of the JSON and of the page.
 
     Raises:
         ValueError: a row holds anything else, such as an identifier. Nothing is written then.
-        KeyError: an entry of the receipt is not there. Nothing is written then.
+        KeyError: an entry of a receipt is not there. Nothing is written then.
     """
-    text = page(receipt)
-    path = os.path.join(folder, receipt["request_id"])  # which may have dots: endings are added, not exchanged
-    write_aside(f"{path}.html", lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
-    save_json(f"{path}.json", receipt)
+    for ending, text in ((".html", page(receipts)), (".json", content(receipts))):
+        write_aside(f"{path}{ending}", lambda temporary, text=text: Path(temporary).write_text(text, encoding="utf-8"))
     return f"{path}.json", f"{path}.html"
 
 
+def write_receipt(receipt: dict[str, Any], folder: str) -> tuple[str, str]:
+    """Write the receipt of a request that was applied alone; see :func:`write_receipts`."""
+    return write_receipts([receipt], os.path.join(folder, receipt["request_id"]))
+
+
+def is_written(path: str, receipts: list[dict[str, Any]]) -> bool:
+    """Whether a file says what :func:`write_receipts` would write there, but for the pixels of the figure."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    if path.endswith(".json"):
+        return text == content(receipts)
+    return path.endswith(".html") and IMAGE.sub("", text) == IMAGE.sub("", page(receipts))
+
+
+def content(receipts: list[dict[str, Any]]) -> str:
+    """The JSON of a request, or of a batch: what they have in common, and under ``requests`` a line a request."""
+    if len(receipts) == 1:
+        return json.dumps(finite(receipts[0]), indent=2, allow_nan=False)
+    shared = {key: value for key, value in receipts[0].items() if key not in OWN}
+    head = json.dumps(finite(shared), indent=2, allow_nan=False).removesuffix("\n}")
+    lines = ",\n".join(json.dumps(finite({key: receipt[key] for key in OWN}), allow_nan=False) for receipt in receipts)
+    return f'{head},\n  "requests": [\n{lines}\n  ]\n}}'
+
+
 def score_histograms(before, after):
-    """What a receipt keeps of the scores.
+    """What a receipt keeps of the scores, smoothed and rounded so that no number of pairs can be read off.
 
     Args:
         before, after (dict): scores of a model, an array each under the keys of :data:`~recbole_unlearn.figure.SETS`.
@@ -103,57 +119,70 @@ def score_histograms(before, after):
 
     def densities(values):
         counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-        return (counts / (max(len(values), 1) * np.diff(edges))).tolist()
+        smooth = gaussian_filter1d(counts / (max(len(values), 1) * np.diff(edges)), SMOOTHED, mode="reflect")
+        return np.round(smooth, DIGITS - 1 - math.floor(math.log10(smooth.max()))).tolist() if len(values) else smooth.tolist()
 
     both = {"before": before, "after": after}
     drawn = {name: {legend: densities(scores[key]) for key, (legend, _) in SETS.items()} for name, scores in both.items()}
     return {"edges": edges.tolist(), **drawn}
 
 
-def page(receipt):
-    """The receipt as HTML without outside resources or scripts, every value escaped.
+def page(receipts: list[dict[str, Any]]) -> str:
+    """The receipts of a batch as HTML without outside resources or scripts, every value escaped.
 
     Args:
-        receipt (dict): as of :func:`write_receipt`.
-
-    Returns:
-        str: the page.
+        receipts: as of :func:`write_receipts`.
     """
-    if any(set(row) != ROW_KEYS for row in receipt["rows"]):
+    if any(row.keys() != ROW_KEYS for receipt in receipts for row in receipt["rows"]):
         raise ValueError(f"A receipt's rows have {', '.join(sorted(ROW_KEYS))} and nothing else: identifiers stay out.")
+    receipt, single = receipts[0], len(receipts) == 1
     before, after = ((receipt["measures"] or {}).get(stage) or {} for stage in ("before", "after"))
-    measures = [(name, before.get(name), after.get(name)) for name in {**before, **after}]
-    checks = [(check["name"], check["value"], check["limit"], RESULTS[check["passed"]]) for check in receipt["checks"] or []]
-    artefacts = [(file["file"], file["scanned"], file["leftovers"]) for file in receipt["artefacts"] or []]
-    quarantined = [(entry["version"], entry["until"]) for entry in receipt["quarantined"] or []]
-    parts = {
-        "The request": _table(_facts(receipt)),
-        "Counts": _table(_entries(receipt["counts"])),
-        "Checks": _table(checks, "Check", "Value", "Limit", "Result"),
-        "Measures (ranking: on validation data)": _table(measures, "Measure", "Before", "After"),
-        "Scores": _figure(receipt["scores"]) if receipt["scores"] else "",
-        "Files searched": _table(artefacts, "File", "Searched for", "Leftovers"),
-        "Versions in quarantine": _table(quarantined, "Version", "Until"),
-        "Since the last retraining": _table(_entries(receipt["drift"])),
-        "Seconds": _table(_entries(receipt["seconds"])),
-        "Software": _table(_entries(receipt["versions"])),
-        "Rows of the request, as keyed hashes": _rows(receipt["rows"]),
-    }
-    return PAGE.substitute(
-        request_id=_text(receipt["request_id"]),
-        summary=_text(_summary(receipt)),
-        limits=_text(_limits(receipt)),
-        sections="\n".join(f"<h2>{heading}</h2>\n{part}" for heading, part in parts.items() if part),
+    rows = [(row["scope"], row["hash"], _found(row["found"])) for row in receipt["rows"]] if single else []
+    return _template().render(
+        title=f"Receipt of deletion request {receipt['request_id']}" if single else f"Receipts of {len(receipts)} deletion requests",
+        single=single,
+        summary=_summary(receipt) if single else _summary_of_all(receipts),
+        limits=_limits(receipt),
+        facts=_facts(receipt, single),
+        counts=_entries(receipt["counts"]) if single else [],
+        checks=[(check["name"], check["value"], check["limit"], RESULTS[check["passed"]]) for check in receipt["checks"] or []],
+        measures=[(name, before.get(name), after.get(name)) for name in {**before, **after}],
+        figure=_drawn(json.dumps(receipt["scores"])) if receipt["scores"] else None,
+        artefacts=[(file["file"], file["scanned"], file["leftovers"]) for file in receipt["artefacts"] or []],
+        quarantined=[(entry["version"], entry["until"]) for entry in receipt["quarantined"] or []],
+        drift=_entries(receipt["drift"]),
+        seconds=_entries(receipt["seconds"]),
+        versions=_entries(receipt["versions"]),
+        rows=rows[:LISTED],
+        more_rows=max(0, len(rows) - LISTED),
+        requests=[] if single else list(map(_line, receipts)),
     )
+
+
+@functools.cache
+def _template():
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters["said"] = _said
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+
+
+def _line(receipt):
+    counts = receipt["counts"]
+    names = (receipt[name] for name in ("request_id", "received_at", "outcome"))
+    return (*names, *(counts[name] for name in ("rows", "found", "interactions")))
+
+
+def _found(found):
+    """Whether a row named something; receipts of earlier releases have numbers for each part of the data."""
+    return any(found.values()) if isinstance(found, dict) else found
 
 
 def _summary(receipt):
     """What was done and which tests passed, in plain words."""
-    day, model = receipt["finished_at"][:10], f"the model '{receipt['model']}' on '{receipt['dataset']}'"
     if receipt["outcome"] == "not found":
         return (
-            f"On {day} what this request names was looked up in the data of {model}. Nothing of it was in the data, so "
-            "that there was nothing to forget."
+            f"On {receipt['finished_at'][:10]} what this request names was looked up in the data of {_model(receipt)}. Nothing "
+            "of it was in the data, so that there was nothing to forget."
         )
     counts, others = receipt["counts"], (receipt["batch"] or 1) - 1
     nouns = {"interactions": "interaction", "users_erased": "user", "items_erased": "item", "rows": "row"}
@@ -161,9 +190,25 @@ def _summary(receipt):
     together = f", together with {_count(others, 'other request')}" if others else ""
     absent = f" Of {rows} of the request, {counts['not_found']} named nothing in the data." if counts["not_found"] else ""
     return (
-        f"On {day} {model} was made to forget {edges} ({users} and {items} entirely) with the method {receipt['method']}"
-        f"{together}.{absent} {_verdict(receipt['checks'] or [])}"
+        f"On {receipt['finished_at'][:10]} {_model(receipt)} was made to forget {edges} ({users} and {items} entirely) with the "
+        f"method {receipt['method']}{together}.{absent} {_verdict(receipt['checks'] or [])}"
     )
+
+
+def _summary_of_all(receipts):
+    """The same of a batch."""
+    first, day, n_found = receipts[0], receipts[0]["finished_at"][:10], sum(each["outcome"] == "forgotten" for each in receipts)
+    if not n_found:
+        return f"On {day} what these requests name was looked up in the data of {_model(first)}. Nothing of it was in the data."
+    absent = f" The other {len(receipts) - n_found} named nothing in the data." if n_found < len(receipts) else ""
+    return (
+        f"On {day} {_model(first)} was made to forget what {_count(n_found, 'request')} name, together, with the method "
+        f"{first['method']}.{absent} {_verdict(first['checks'] or [])}"
+    )
+
+
+def _model(receipt):
+    return f"the model '{receipt['model']}' on '{receipt['dataset']}'"
 
 
 def _verdict(checks):
@@ -186,13 +231,12 @@ def _limits(receipt):
     return f"{how} This page says what was done and measured. It is no proof that nothing of the data is left."
 
 
-def _facts(receipt):
+def _facts(receipt, single):
     """What was asked and what came of it, a name and a value each."""
+    of_request = [("Received", receipt["received_at"]), ("Submitted", receipt["submitted_at"]), ("Outcome", receipt["outcome"])]
     return [
-        ("Received", receipt["received_at"]),
-        ("Submitted", receipt["submitted_at"]),
+        *(of_request if single else []),
         ("Finished", receipt["finished_at"]),
-        ("Outcome", receipt["outcome"]),
         ("Requests applied together", receipt["batch"]),
         ("Dataset", receipt["dataset"]),
         ("Model", receipt["model"]),
@@ -209,19 +253,6 @@ def _model_file(version):
     return f"version {version['version']}, SHA-256 {version['sha256'] or 'not recorded'}"
 
 
-def _rows(rows):
-    """The first rows, and how many more there are."""
-    splits = ("train", "valid", "test")
-    listed = [(row["scope"], row["hash"], *((row["found"] or {}).get(split) for split in splits)) for row in rows[:LISTED]]
-    more = f"<p>And {len(rows) - LISTED} more, in the JSON file.</p>" if len(rows) > LISTED else ""
-    return _table(listed, "Scope", "Hash", *(f"Found in {split}" for split in splits)) + more
-
-
-def _figure(scores):
-    """The histograms, after below before so that a shift shows on a phone too; their means in words as well."""
-    return _drawn(json.dumps(scores))
-
-
 @functools.lru_cache(maxsize=1)  # requests that were applied together share their scores
 def _drawn(text):
     scores = json.loads(text)
@@ -231,7 +262,7 @@ def _drawn(text):
         for legend, densities in scores[stage].items():
             if not any(densities):
                 continue
-            mean = float(np.sum(densities * np.diff(edges) * (edges[1:] + edges[:-1]) / 2))
+            mean = float(np.average((edges[1:] + edges[:-1]) / 2, weights=densities))
             panel.stairs(densities, edges, fill=True, alpha=0.25, color=colours[legend])
             panel.stairs(densities, edges, color=colours[legend], label=legend)
             panel.axvline(mean, color=colours[legend], linestyle="--", linewidth=1)
@@ -243,11 +274,7 @@ def _drawn(text):
     image = io.BytesIO()
     drawing.savefig(image, dpi=150, format="png")
     alt = f"Histograms of the model's scores before and after. Means: {', '.join(said)}."
-    source = base64.b64encode(image.getvalue()).decode()
-    return (
-        f'<figure><img alt="{_text(alt)}" src="data:image/png;base64,{source}">\n'
-        "<figcaption>Densities of the model's scores before and after, means dashed.</figcaption></figure>"
-    )
+    return {"alt": alt, "source": base64.b64encode(image.getvalue()).decode()}
 
 
 def _entries(values):
@@ -255,52 +282,17 @@ def _entries(values):
     return [(name.replace("_", " "), value) for name, value in (values or {}).items()]
 
 
-def _table(rows, *headings):
-    """A table whose rows begin with their name; empty text without rows."""
-    if not rows:
-        return ""
-    head = "".join(f'<th scope="col">{_text(heading)}</th>' for heading in headings)
-    lines = [
-        f'<tr><th scope="row">{_text(name)}</th>{"".join(f"<td>{_text(value)}</td>" for value in values)}</tr>'
-        for name, *values in rows
-    ]
-    head = f"<thead><tr>{head}</tr></thead>\n" if headings else ""
-    return f'<div class="wide"><table>\n{head}<tbody>\n' + "\n".join(lines) + "\n</tbody></table></div>"
-
-
-def _text(value):
-    """A value as text of a page."""
+def _said(value):
+    """A value as words of a page."""
     if value is None or isinstance(value, float) and not math.isfinite(value):
         return "not recorded"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
-    return escape(str(value))
+    return str(value)
 
 
 def _count(number, noun):
-    """A number of things."""
+    """A number, or a class of numbers, of things."""
     return f"{'an unknown number of' if number is None else number} {noun}{'' if number == 1 else 's'}"
-
-
-def is_written(path, store):
-    """Whether a file is the receipt of a request, as the database has it.
-
-    Args:
-        path (str): of a file.
-        store (Store): knows the receipts.
-    """
-    name, ending = os.path.splitext(os.path.basename(path))
-    try:
-        receipt = store.receipt(name)
-        text = Path(path).read_text(encoding="utf-8")
-        if ending == ".json":
-            return json.loads(text) == json.loads(json.dumps(receipt))
-        return ending == ".html" and _without_image(text) == _without_image(page(receipt))
-    except (OSError, ValueError):
-        return False
-
-
-def _without_image(page_text):
-    return re.sub(r'src="data:image/png;base64,[A-Za-z0-9+/=]*"', "", page_text)

@@ -103,7 +103,7 @@ def _places(store: Store, current: Version) -> Iterator[str | Scan]:
             yield Scan(files=[(place, "nothing, as it is the store's key")])
         elif name == "lock" and _is_lock(place):
             yield Scan(files=[(place, "nothing, as it names a process at most")])
-        elif name.startswith("receipts" + os.sep) and receipt.is_written(place, store):
+        elif name.startswith(receipt.FOLDER + os.sep) and _is_receipt(place, store):
             yield Scan(files=[(place, "anything but what the database has")])
         else:
             yield place
@@ -121,6 +121,15 @@ def _below(folder):
         if entry in ("versions", "receipts") and os.path.isdir(path) and not os.path.islink(path):
             inner = sorted(os.path.join(path, each) for each in os.listdir(path))
         yield from inner
+
+
+def _is_receipt(path, store):
+    """Whether a file says what the database has of a request; what another release wrote is searched as text."""
+    try:
+        receipts = [store.receipt(os.path.splitext(os.path.basename(path))[0])]
+    except UsageError:
+        return False
+    return receipt.is_written(path, receipts)
 
 
 def _is_lock(path):
