@@ -1,6 +1,7 @@
 """The arguments of ``run_unlearn.py``: RecBole's, as ``--key=value``."""
 
 import argparse
+import difflib
 import logging
 import re
 import shlex
@@ -9,14 +10,31 @@ import sys
 from recbole_unlearn.deletion import service
 from recbole_unlearn.deletion.scan import lines_of
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.known_settings import check_deletion_settings, check_names
 from recbole_unlearn.quick_start import run_seeds, run_sweep, run_unlearn
 from recbole_unlearn.sweep.space import SCHEDULERS, SEARCHES
 
+OF_A_CHECKPOINT = ("prepare", "dry_run", "exact", "verify", "also", "waive", "wait_seconds")
 INTERRUPTED = 130  # the shell's exit code after Ctrl-C
+
+
+class Once(argparse.Action):
+    """An option with a value, which a second one must not replace in silence."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if values in ("", []):  # of a shell's variable that is not set: the option would vanish
+            raise UsageError(f"{option_string} is empty: give it a value, or leave it out.")
+        if getattr(namespace, self.dest) not in (self.default, values):
+            raise UsageError(f"Argument '{option_string}' is given twice, with different values.")
+        setattr(namespace, self.dest, values)
 
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are :class:`UsageError`, in one line."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.register("action", None, Once)
 
     def error(self, message):
         raise UsageError(f"{message[0].upper()}{message[1:]}.")
@@ -52,7 +70,7 @@ def parse(arguments):
         given; for a sweep also its other arguments that are given. With ``--checkpoint``, what :func:`_serve` takes.
 
     Raises:
-        UsageError: an argument is not ``--key=value``, or comes twice with different values.
+        UsageError: an argument is not ``--key=value``, is unknown or empty, or comes twice with different values.
     """
     sweep_parser = _sweep_parser()
     parser = Parser(
@@ -72,17 +90,18 @@ def parse(arguments):
     deletion.add_argument("--dry_run", action="store_true", help="look the requests up and change nothing")
     deletion.add_argument("--exact", action="store_true", help="train anew on what remains instead of revising")
     deletion.add_argument("--verify", action="store_true", help="search the store for what is forgotten")
-    deletion.add_argument("--also", default="", help="with --verify: other files and folders to search, separated by spaces")
-    deletion.add_argument("--waive", default="", help="with --verify: names of files that need not be searched, e.g. 'a.bin logs/*.gz'")
-    deletion.add_argument("--wait_seconds", type=float, default=600, help="how long to wait for another process (default 600)")
+    deletion.add_argument("--also", type=_words, help="with --verify: other files and folders to search, separated by spaces")
+    deletion.add_argument("--waive", type=_words, help="with --verify: names of files that need not be searched, e.g. 'a.bin logs/*.gz'")
+    deletion.add_argument("--wait_seconds", type=float, help="how long to wait for another process (default 600)")
     known, others = parser.parse_known_args(arguments)
     settings = {}
     for argument in others:
         key, equals, value = argument.partition("=")
         if not key.startswith("--") or not equals:
-            raise UsageError(f"Argument '{argument}' is not of the form --key=value.")
+            raise UsageError(f"Argument '{argument}' is not of the form --key=value.{_closest_switch(argument)}")
         if settings.setdefault(key[2:], value) != value:
             raise UsageError(f"Argument '{key}' is given twice, as '{settings[key[2:]]}' and '{value}'.")
+    check_names(settings, dashes="--", options=vars(known))
     sweep, _ = sweep_parser.parse_known_args(arguments)
     swept = {key: value for key, value in vars(sweep).items() if value is not None}
     if swept and not known.params_file:
@@ -91,10 +110,12 @@ def parse(arguments):
         raise UsageError("--search=grid tries every combination: leave out --num_samples, or use --search=random.")
     if known.seeds and swept:
         raise UsageError("--seeds and --params_file cannot be combined: a sweep is made with one `seed`.")
+    if known.seeds and "seed" in settings:
+        raise UsageError("--seeds takes the place of --seed: leave one of them out.")
     if known.checkpoint:
         return _deletion(known, settings)
-    if known.prepare or known.dry_run or known.exact or known.verify:
-        raise UsageError("--prepare, --dry_run, --exact and --verify need --checkpoint.")
+    if any(getattr(known, name) != parser.get_default(name) for name in OF_A_CHECKPOINT):
+        raise UsageError(f"--{', --'.join(OF_A_CHECKPOINT)} need --checkpoint.")
     return {
         "model": known.model,
         "dataset": known.dataset,
@@ -112,21 +133,27 @@ def _deletion(known, settings):
         raise UsageError(f"--{chosen[0]} cannot be combined with --{(chosen[1:] or ['exact'])[0]}.")
     if known.config_files or known.seeds or known.params_file:
         raise UsageError("--checkpoint brings its own settings: leave out --config_files, --seeds and --params_file.")
+    for name in ("also", "waive"):
+        if getattr(known, name) is not None and not known.verify:
+            raise UsageError(f"--{name} needs --verify, which does the searching.")
     requests = settings.pop("forget_file", None)
+    check_deletion_settings(settings)
+    settings |= {name: getattr(known, name) for name in ("model", "dataset") if getattr(known, name)}
+    if settings and known.verify:
+        raise UsageError(f"--verify takes no settings: leave out --{next(iter(settings))}.")
     if requests is not None and (known.prepare or known.verify):
         raise UsageError(f"--{chosen[0]} applies no requests: leave out --forget_file, or --{chosen[0]} to apply them.")
     if requests == "" or (requests is None and known.dry_run):
         raise UsageError("--forget_file=FILE is missing, with the requests.")
-    named = {"model": known.model, "dataset": known.dataset}
     return {
         "mode": chosen[0] if chosen else "unlearn",
         "checkpoint": known.checkpoint,
         "requests": requests or (),
-        "config_dict": {**settings, **{key: value for key, value in named.items() if value}},
+        "config_dict": settings,
         "exact": known.exact,
-        "also": shlex.split(known.also),
-        "waive": shlex.split(known.waive),
-        "wait_seconds": known.wait_seconds,
+        "also": known.also or (),
+        "waive": known.waive or (),
+        "wait_seconds": 600 if known.wait_seconds is None else known.wait_seconds,
     }
 
 
@@ -143,6 +170,21 @@ def _serve(mode, checkpoint, requests, config_dict, exact, also, waive, wait_sec
         sys.exit(0 if found.is_clean() else 1)
     else:
         sys.exit(1 if service.unlearn(checkpoint, requests, config_dict, exact, wait_seconds)["failed_checks"] else 0)
+
+
+def _closest_switch(argument):
+    """A hint at an option without a value, for what was meant as one."""
+    switches = ("--prepare", "--dry_run", "--exact", "--verify", "--resume")
+    close = difflib.get_close_matches(argument, switches, n=1, cutoff=0.75)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def _words(text):
+    """Names separated by spaces, in quotes where they have some."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' has a quote that is not closed ({error})") from None
 
 
 def _seeds(text):

@@ -1,26 +1,24 @@
 """RecBole's configuration plus the plugin's models, methods and yaml."""
 
-import ast
 import copy
 import os
 import re
-import warnings
-from importlib.resources import files
-from pathlib import Path
+from logging import getLogger
 
-import yaml
 from recbole.config import Config as RecBoleConfig
 from recbole.evaluator import metric_types
 from recbole.utils import EvaluatorType, general_arguments, training_arguments
 
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.evaluator import register_metrics
+from recbole_unlearn.known_settings import NAMED, PREFIXES, check_names, check_nested, contradictions, properties_folder
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.registry import own_yaml
+from recbole_unlearn.text_settings import IDENTIFIERS, identifiers, read_value
 from recbole_unlearn.validation import check_values
+from recbole_unlearn.yaml_file import Loader, read_yaml
 
-PREFIXES = ("forget_", "unlearn_", "ie_")
 STORE_PREFIXES = ("unlearn_quarantine_", "unlearn_retrain_")  # of deletion requests against a saved model alone
 DERIVED = {  # what RecBole adds to the settings by itself
     "MODEL_TYPE",
@@ -34,12 +32,6 @@ DERIVED = {  # what RecBole adds to the settings by itself
 }
 
 register_metrics()  # RecBole looks metrics up while a Config is being built
-
-
-def properties_folder():
-    """Where the plugin's yaml lies: inside the installed package, or at the top level of a checkout."""
-    installed = Path(str(files("recbole_unlearn"))) / "properties"
-    return installed if installed.is_dir() else installed.parent.parent / "properties"
 
 
 def method_yaml(method):
@@ -76,20 +68,24 @@ class Config(RecBoleConfig):
         model (str): name of a registered backbone.
         dataset (str): name of the dataset.
         config_file_list (list of str): yaml files.
-        config_dict (dict): settings that win over the files; strings are read as Python literals where they are some.
+        config_dict (dict): settings that win over the files; strings are read as Python literals where they are some,
+            but names, paths and identifiers stay text.
+        stored (dict): settings of an earlier Config as plain data, e.g. of a model file; they win over the files, and
+            are taken as they are, whoever's they were.
 
     Raises:
-        UsageError: unknown model, method, metric or prefixed key, a missing or broken file, a value out of range.
+        UsageError: unknown model, method, metric or setting, a missing or broken file, a value out of range, or a
+            request that ``forget_type`` does not read.
     """
 
-    def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None):
+    def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None, stored=None):
+        self._stored = copy.deepcopy(stored or {})
         try:
             super().__init__(model, dataset, config_file_list, copy.deepcopy(config_dict or {}))  # RecBole changes it
         except UsageError:
             raise
         except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError) as error:
             raise UsageError(f"RecBole refuses these settings: {' '.join(str(error).split())}") from error
-        self._check_prefixed_keys()
 
     def replace(self, **changes):
         """A copy with some settings changed, e.g. the encoder's learning rate in the place of the backbone's."""
@@ -100,9 +96,9 @@ class Config(RecBoleConfig):
     def for_model(self, model):
         """Another backbone as it is shipped, on the same data: the user's settings of training and of models are left out."""
         files = (properties_folder() / "model").glob("*.yaml")
-        own = set(training_arguments).union(*map(self._read_yaml, files))
+        own = set(training_arguments).union(*map(read_yaml, files))
         shared = {key: value for key, value in self.external_config_dict.items() if key not in own}
-        config = type(self)(model, self.dataset, config_dict=copy.deepcopy(shared))
+        config = type(self)(model, self.dataset, stored=shared)
         return config.replace(device=self["device"], checkpoint_dir=self["checkpoint_dir"])
 
     def as_dict(self):
@@ -122,10 +118,18 @@ class Config(RecBoleConfig):
         """The settings that a run's rows depend on; see :func:`results_settings`."""
         return results_settings(self.as_dict())
 
+    def _build_yaml_loader(self):
+        return Loader
+
     def _load_config_files(self, file_list):
         merged = {}
         for file in file_list or []:
-            merged.update(self._read_yaml(file))
+            settings = read_yaml(file)
+            try:
+                check_names(settings)
+                merged |= settings | {key: identifiers(key, settings[key]) for key in IDENTIFIERS if key in settings}
+            except UsageError as error:
+                raise UsageError(f"Config file '{file}': {error}") from None
         return merged
 
     def _load_cmd_line(self):
@@ -133,10 +137,11 @@ class Config(RecBoleConfig):
 
     def _convert_config_dict(self, config_dict):
         """Strings that are Python literals become their values; unlike RecBole, nothing is executed."""
-        for key, value in config_dict.items():
-            if isinstance(value, str):
-                config_dict[key] = _literal(value)
-        return config_dict
+        check_names(config_dict)
+        return {key: read_value(key, value) for key, value in config_dict.items()}
+
+    def _merge_external_config_dict(self):
+        self.external_config_dict = {**self.file_config_dict, **self._stored, **self.variable_config_dict}
 
     def _get_model_and_dataset(self, model, dataset):
         model = model or self.external_config_dict.get("model")
@@ -160,7 +165,7 @@ class Config(RecBoleConfig):
 
     def _update_if_there(self, file):
         if file.is_file():
-            self.internal_config_dict.update(self._read_yaml(file))
+            self.internal_config_dict.update(read_yaml(file))
 
     def _chosen_methods(self):
         chosen = self.external_config_dict.get("unlearn_methods", self.internal_config_dict.get("unlearn_methods"))
@@ -180,37 +185,20 @@ class Config(RecBoleConfig):
             if metric_types.get(str(metric).lower()) != EvaluatorType.RANKING:
                 ranking = [name for name, kind in metric_types.items() if kind == EvaluatorType.RANKING]
                 raise unknown("metric", metric, ranking)
+        if final["use_gpu"] is False:  # RecBole has the setting and does not look at it
+            final["gpu_id"] = ""
+        check_nested({**self.file_config_dict, **self.variable_config_dict})
         check_values(final)
+        self._check_request(final["forget_type"])
         return final
 
-    def _check_prefixed_keys(self):
-        known = {key for file in properties_folder().rglob("*.yaml") for key in self._read_yaml(file)}
-        known |= set(self.internal_config_dict)
-        for key in self.external_config_dict:
-            if key.startswith(PREFIXES) and key not in known:
-                raise unknown("setting", key, [k for k in known if k.startswith(PREFIXES)])
-
-    def _read_yaml(self, file):
-        try:
-            content = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=self.yaml_loader)
-        except FileNotFoundError:
-            raise UsageError(f"Config file '{file}' does not exist.") from None
-        except yaml.YAMLError as error:
-            raise UsageError(f"Config file '{file}' is not valid yaml: {' '.join(str(error).split())}") from None
-        if not isinstance(content or {}, dict):
-            raise UsageError(f"Config file '{file}' must hold `key: value` lines.")
-        return content or {}
-
-
-def _literal(text):
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)  # "seed-7.inter" is no number, and no reason to warn
-            return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return text
+    def _check_request(self, forget_type):
+        """Refuse tokens or a file that this kind of request does not read; those of an overruled config file are logged."""
+        overruled = "forget_type" in {**self._stored, **self.variable_config_dict}
+        for name in contradictions({**self.file_config_dict, **self.variable_config_dict}, forget_type):
+            if not overruled or name in self.variable_config_dict:
+                raise UsageError(f"Setting '{name}' needs forget_type '{NAMED[name]}', not '{forget_type}': change one.")
+            getLogger().warning(f"Setting '{name}' of a config file is not used: forget_type is '{forget_type}'.")
 
 
 def _plain(value):

@@ -209,7 +209,7 @@ def objective_function(config_dict=None, config_file_list=None, saved=True):
     """
     config = Config(config_file_list=config_file_list, config_dict=with_whole_numbers(config_dict or {}))
     ((settings,), (data,)) = simulated_data(config, swept_method(config), simulated_kinds(config), round_=1)
-    states = (train_part(Config(config_dict=settings), data, part) for part in PARTS)
+    states = (train_part(Config(stored=settings), data, part) for part in PARTS)
     simulation = Simulation.of(settings, data, *states)
     try:
         result = measure(simulation, {})

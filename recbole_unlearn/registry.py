@@ -52,9 +52,14 @@ class Registry:
 
 
 def own_yaml(cls):
-    """Where the settings of a user's class are: ``NAME.yaml`` beside its module. ``None`` of a shipped one, and in an interpreter."""
+    """Where the settings of a user's class are: ``NAME.yaml`` beside its module, of a notebook's in the working directory.
+
+    ``None`` of a shipped class.
+    """
+    if not _is_own(cls):
+        return None
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    return Path(file).with_name(f"{cls.__name__}.yaml") if file and _is_own(cls) else None
+    return (Path(file).parent if file else Path()) / f"{cls.__name__}.yaml"
 
 
 def own_sources(cls):

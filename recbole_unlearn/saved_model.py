@@ -113,7 +113,7 @@ def load_model(path: str, config_dict: dict[str, Any] | None = None) -> tuple[Co
     settings = {**trained, **(config_dict or {})}
     if settings.get("model") != trained.get("model"):
         raise UsageError(f"'{path}' holds {trained.get('model')} on {trained.get('dataset')}, not model '{settings.get('model')}'.")
-    config = Config(settings.get("model"), settings.get("dataset"), config_dict=settings)
+    config = Config(settings.get("model"), settings.get("dataset"), config_dict=config_dict, stored=trained)
     try:
         tokens = {"user": content["user_tokens"], "item": content["item_tokens"]}
         n_users, n_items = map(len, tokens.values())

@@ -7,9 +7,11 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+from conftest import write_atomic
 
 from recbole_unlearn import command_line
 from recbole_unlearn.config import Config
+from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import UsageError
 
 SCRIPT = Path(__file__).parent.parent / "run_unlearn.py"
@@ -245,9 +247,55 @@ def test_distributed_training_is_refused(key, settings, capsys):
 
 
 def test_argument_given_twice():
-    assert command_line.parse(["--epochs=3", "--epochs=3"])["config_dict"] == {"epochs": "3"}
+    assert command_line.parse(["--epochs=3", "--epochs=3", "--model=A", "-m", "A"])["config_dict"] == {"epochs": "3"}
     with pytest.raises(UsageError, match="'--epochs' is given twice, as '3' and '4'"):
         command_line.parse(["--epochs=3", "--epochs=4"])
+    for twice in (["--model=A", "-m", "B"], ["--seeds=1,2", "--seeds=3"], ["--checkpoint=A", "--checkpoint=B"]):
+        with pytest.raises(UsageError, match="is given twice, with different values"):
+            command_line.parse(twice)
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (["--learning_rat=0.1"], "Unknown setting '--learning_rat'. Did you mean '--learning_rate'?"),
+        (["--forget_ration=0.1"], "Did you mean '--forget_ratio'?"),
+        (["--forget-ratio=0.2"], "Unknown setting '--forget-ratio': names have underscores, use --forget_ratio."),
+        (["--num-samples=3"], "use --num_samples"),
+        (["--param_file=hyper.test"], "Did you mean '--params_file'?"),
+        (["--config_file=a.yaml"], "Did you mean '--config_files'?"),
+        (["--chekpoint=a.pth"], "Did you mean '--checkpoint'?"),
+        (["--dry-run"], "Did you mean '--dry_run'?"),
+        (["--verfy"], "Did you mean '--verify'?"),
+        (["--model="], "--model is empty"),
+        (["--checkpoint=", "--forget_file=q.csv"], "--checkpoint is empty"),
+        (["--params_file="], "--params_file is empty"),
+        (["--seeds=1,2", "--seed=3"], "--seeds takes the place of --seed"),
+        (["--also=saved"], "need --checkpoint"),
+        (["--wait_seconds=0"], "need --checkpoint"),
+        (["--checkpoint=a.pth", "--also=saved"], "--also needs --verify"),
+        (["--checkpoint=a.pth", "--waive=saved"], "--waive needs --verify"),
+        (["--checkpoint=a.pth", "--verify", "--also="], "--also is empty"),
+        (["--checkpoint=a.pth", "--verify", "--also='a"], "has a quote that is not closed"),
+        (["--checkpoint=a.pth", "--verify", "--dataset=tiny"], "--verify takes no settings: leave out --dataset"),
+        (["--checkpoint=a.pth", "--verify", "--epochs=3"], "--verify takes no settings: leave out --epochs"),
+    ],
+)
+def test_nothing_given_vanishes(wrong, message):
+    with pytest.raises(UsageError) as error:
+        command_line.parse(wrong)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_users_token_is_what_was_typed(settings, tmp_path):
+    """Not user 123, whom a reader of numbers makes of it."""
+    rows = [(user, f"i{first + item}") for first, user in enumerate(("12_3", "123", "1.10", "1.1")) for item in range(10)]
+    write_atomic(tmp_path / "7_1" / "7_1.inter", rows)
+    settings = {**settings, "data_path": ".", "forget_type": "user", "forget_users": "12_3,1.10"}
+    parsed = command_line.parse(["--model=BPR", "--dataset=7_1", *(f"--{key}={value}" for key, value in settings.items())])
+    data = prepare_data(Config(**parsed))
+    gone = {str(data.train.field2id_token["user_id"][user]) for user in data.request.users}
+    assert gone == {"12_3", "1.10"}
 
 
 def test_interruption_says_that_it_can_go_on(monkeypatch, capsys):

@@ -2,13 +2,19 @@
 
 import copy
 import json
+import re
 import sys
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import recbole
 
-from recbole_unlearn.config import Config
+from recbole_unlearn.config import DERIVED, Config
 from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.known_settings import known_settings
 from recbole_unlearn.method import METHODS
 
 
@@ -46,9 +52,89 @@ def test_name_like_no_other_lists_what_there_is(configure):
         configure("XXXXXXXX")
 
 
-def test_unknown_prefixed_key_in_a_file(settings, yaml_file):
-    with pytest.raises(UsageError, match="forget_rato.*Did you mean 'forget_ratio'"):
-        Config("BPR", "tiny", [yaml_file("forget_rato: 0.1")], settings)
+@pytest.mark.parametrize(
+    "name, hint",
+    [
+        ("learning_rat", "Did you mean 'learning_rate'?"),
+        ("Learning_Rate", "Did you mean 'learning_rate'?"),
+        ("embedding_dim", "Did you mean 'embedding_size'?"),
+        ("forget-ratio", "names have underscores, use forget_ratio"),
+        ("batch_size", "Did you mean 'train_batch_size'?"),
+        ("device", "Did you mean 'gpu_id'?"),
+        ("neg_sampling", "Did you mean 'train_neg_sample_args'?"),
+        ("config_files", "Unknown setting 'config_files'"),
+        ("config_file", "Unknown setting 'config_file'"),
+        ("seeds", "Did you mean 'seed'?"),
+        (7, "Unknown setting '7'"),
+        ("qqqqqqqq", "Unknown setting 'qqqqqqqq'. Known are "),
+    ],
+)
+def test_a_setting_that_nothing_reads_is_refused_in_a_dict_and_in_a_file(settings, yaml_file, name, hint):
+    for file, changes in (([], {name: 1}), ([yaml_file(f"epochs: 1\n{name}: 1")], {})):
+        with pytest.raises(UsageError) as error:
+            Config("BPR", "tiny", file, {**settings, **changes})
+        assert hint in str(error.value) and "\n" not in str(error.value)
+    assert "settings.yaml" in str(error.value), "a file's is found there"
+
+
+def test_every_setting_that_recbole_reads_is_known():
+    """In RecBole's source: ``config["x"]``, ``config.get("x")`` and ``"x" in config``."""
+    name = r"""["'](\w+)["']"""
+    reads = rf"config\[{name}\](?!\s*=[^=])|config\.get\({name}|{name} (?:not )?in (?:self\.)?config\b(?!\[)"
+    sets = rf"config\[{name}\]\s*=[^=]"
+    source = "\n".join(path.read_text() for path in Path(recbole.__file__).parent.rglob("*.py"))
+    read = {name for found in re.findall(reads, source) for name in found if name}
+    assert len(read) > 250
+    set_by_recbole = {*re.findall(sets, source), *DERIVED, "POS_ITEMS", "NEG_ITEMS"}
+    assert read - set_by_recbole <= known_settings()
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"train_neg_sample_args": {"distrbution": "uniform"}}, "'distrbution'. Did you mean 'distribution'?"),
+        ({"clip_grad_norm": {"max_nrom": 1}}, "key in 'clip_grad_norm' 'max_nrom'. Did you mean 'max_norm'?"),
+        ({"eval_args": {"splt": {"RS": [8, 1, 1]}}}, "'splt'. Did you mean 'split'?"),
+        ({"eval_args": {"split": {"RSS": [8, 1, 1]}}}, "'RSS'. Did you mean 'RS'?"),
+        ({"eval_args": {"mode": {"vald": "full"}}}, "'vald'. Did you mean 'valid'?"),
+        ({"load_col": {"intr": ["user_id", "item_id"]}}, "key in 'load_col' 'intr'. Did you mean 'inter'?"),
+        ({"unused_col": {"users": ["age"]}}, "key in 'unused_col' 'users'. Did you mean 'user'?"),
+    ],
+)
+def test_a_key_within_a_setting_that_nothing_reads_is_refused(settings, yaml_file, changes, message):
+    for file, more in (([], changes), ([yaml_file(json.dumps(changes))], {})):
+        with pytest.raises(UsageError) as error:
+            Config("BPR", "tiny", file, {**settings, **more})
+        assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_stored_settings_are_taken_as_they_are_and_lose_to_the_dict(settings):
+    stored = {**settings, "lambda": 0.5, "eps": "0.1", "ie_of_old": 1, "epochs": 9, "dataset": "12_3", "model": "BPR"}
+    config = Config(config_dict={"epochs": 3}, stored=stored)
+    taken = [config[key] for key in ("lambda", "eps", "ie_of_old", "epochs", "dataset")]
+    assert taken == [0.5, "0.1", 1, 3, "12_3"]
+    assert config.for_model("LightGCN")["lambda"] == 0.5
+    with pytest.raises(UsageError, match="Unknown setting 'epsilon'"):
+        Config(config_dict={"epsilon": 3}, stored=stored)
+
+
+@pytest.mark.parametrize("name, kind", [("forget_users", "user"), ("forget_items", "item"), ("forget_file", "file")])
+def test_what_to_forget_fits_the_forget_type(configure, settings, yaml_file, caplog, name, kind):
+    assert configure(**{name: None, "forget_type": "random"})[name] is None
+    assert configure(**{name: "x", "forget_type": kind})["forget_type"] == kind
+    with pytest.raises(UsageError, match=f"'{name}' needs forget_type '{kind}', not 'adversarial'"):
+        configure(**{name: "x", "forget_type": "adversarial"})
+    file = yaml_file(f"{name}: x\nforget_type: random")
+    without = {key: value for key, value in settings.items() if key != "forget_type"}
+    with pytest.raises(UsageError, match=f"'{name}' needs forget_type '{kind}', not 'random'"):
+        Config("BPR", "tiny", [file], without)
+    Config("BPR", "tiny", [yaml_file(f"{name}: x\nforget_type: {kind}")], settings)
+    assert f"'{name}' of a config file is not used: forget_type is 'random'" in caplog.text
+
+
+def test_use_gpu_false_is_the_cpu(configure):
+    assert configure(use_gpu=False, gpu_id="0")["gpu_id"] == ""
+    assert configure(use_gpu=True, gpu_id="0")["gpu_id"] == "0"
 
 
 def test_unknown_dataset_says_where_its_file_goes(configure, data_path):
@@ -70,10 +156,143 @@ def test_model_and_dataset_may_come_from_a_file(settings, yaml_file):
     assert (config["model"], config["dataset"]) == ("BPR", "tiny")
 
 
-@pytest.mark.parametrize("text", ["a: [1", "- a\n- b", "just text", "x: !!python/object/apply:os.getcwd []"])
-def test_broken_files(settings, yaml_file, text):
-    with pytest.raises(UsageError, match="settings.yaml"):
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("epochs: [1", "not valid yaml"),
+        ("- a\n- b", "must hold `key: value` lines"),
+        ("just text", "must hold `key: value` lines"),
+        ("epochs: !!python/object/apply:os.getcwd []", "not valid yaml"),
+        pytest.param("[" * 100_000, "not valid yaml", id="nested"),
+        ("epochs: 1\nseed: 2\nepochs: 3", "line 3: 'epochs' is there twice, first in line 1"),
+        ("eval_args: {order: RO, order: TO}", "line 1: 'order' is there twice"),
+        ("epochs: 1\n'epochs': 3", "line 2: 'epochs' is there twice"),
+        ("metrics:\n  - {a: 1, a: 2}", "line 2: 'a' is there twice"),
+    ],
+)
+def test_broken_files(settings, yaml_file, text, message):
+    with pytest.raises(UsageError) as error:
         Config("BPR", "tiny", [yaml_file(text)], settings)
+    assert "settings.yaml'" in str(error.value) and message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_files_that_cannot_be_read(settings, tmp_path):
+    (tmp_path / "latin.yaml").write_bytes(b"epochs: '\xe9'")
+    for name in ("latin.yaml", "."):
+        with pytest.raises(UsageError, match=f"Config file '{name}' cannot be read"):
+            Config("BPR", "tiny", [name], settings)
+
+
+def test_a_byte_order_mark_and_aliases_are_fine(settings, yaml_file):
+    text = "\ufeffnoise_scale: &x {a: 1}\nw_max: *x\nw_min: {<<: *x, b: 2}"
+    config = Config("BPR", "tiny", [yaml_file(text)], settings)
+    assert (config["noise_scale"], config["w_max"], config["w_min"]) == ({"a": 1}, {"a": 1}, {"a": 1, "b": 2})
+
+
+IDS = {  # as typed on a command line or given in Python: the tokens
+    "12_3": ["12_3"],
+    "1.10": ["1.10"],
+    "007": ["007"],
+    "0x1F,1e5, True ,None": ["0x1F", "1e5", "True", "None"],
+    "['196','186']": ["196", "186"],
+    "[196,186]": ["196", "186"],
+    "[12_3, 1.10,007]": ["12_3", "1.10", "007"],
+    "['a,b', \"it's\", c]": ["a,b", "it's", "c"],
+    "'a,b','c'": ["a,b", "c"],
+    "'a,b'": ["a,b"],
+    "[1": ["[1"],
+    "1]": ["1]"],
+    "['[1]']": ["[1]"],
+    "O'Neil,'x": ["O'Neil", "'x"],
+    "(1,2": ["(1", "2"],
+    "u3, u17,u3": ["u3", "u17"],
+    "'\\u00e9 '": ["é "],
+}
+
+
+@pytest.mark.parametrize("text", IDS)
+@pytest.mark.parametrize("name, kind", [("forget_users", "user"), ("forget_items", "item")])
+def test_identifiers_are_text_from_the_first_to_the_last_character(configure, text, name, kind):
+    assert configure(forget_type=kind, **{name: text})[name] == IDS[text]
+
+
+@pytest.mark.parametrize(
+    "value", [196, np.int64(196), [196], ("196",), {"196"}, np.array([196]), pd.Series(["196"]), ["196", 196]]
+)
+def test_identifiers_in_python_may_be_whole_numbers(configure, value):
+    assert configure(forget_type="user", forget_users=value)["forget_users"] == ["196"]
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        ([1.5], "one is a float: quote it"),
+        (np.array([1.0]), "one is a float"),
+        (True, "one is a bool"),
+        ([np.True_], "one is a bool"),
+        ([None], "one is a NoneType"),
+        ([b"a"], "one is a bytes"),
+        ({"a": 1}, "one is a dict"),
+        ("", "has an empty token"),
+        ("a,,b", "has an empty token"),
+        (["a", ""], "has an empty token"),
+        ([], "names nothing"),
+    ],
+)
+def test_identifiers_that_are_no_texts(configure, value, message):
+    with pytest.raises(UsageError, match=f"Setting 'forget_items'.*{message}"):
+        configure(forget_type="item", forget_items=value)
+
+
+@pytest.mark.parametrize("text, tokens", [
+    ("[196, 'a,b', 007x, '1_000', 1.5]", ["196", "a,b", "007x", "1_000", "1.5"]),
+    ("196", ["196"]),
+    ("u1, u2", ["u1", "u2"]),
+    ("'12_3'", ["12_3"]),
+    ("~", None),
+    ("", None),
+])  # fmt: skip
+def test_identifiers_in_yaml(settings, yaml_file, text, tokens):
+    file = yaml_file(f"forget_users: {text}")
+    assert Config("BPR", "tiny", [file], {**settings, "forget_type": "user"})["forget_users"] == tokens
+
+
+@pytest.mark.parametrize(
+    "text", ["007", "12_3", "1.10", "1e5", "0x1F", "0b11", "1:30", "yes", "True", "null", ".nan", "2026-11-20"]
+)
+def test_identifiers_that_yaml_would_change_are_to_be_quoted(settings, yaml_file, text):
+    for value, line in ((text, 2), (f"[u1, {text}]", 2), (f"\n- u1\n- {text}", 4)):
+        with pytest.raises(UsageError) as error:
+            Config("BPR", "tiny", [yaml_file(f"epochs: 1\nforget_users: {value}")], {**settings, "forget_type": "user"})
+        message = f"line {line}: forget_users has a token that YAML reads as another value; put it in quotes."
+        assert message in str(error.value) and "\n" not in str(error.value)
+    quoted = Config("BPR", "tiny", [yaml_file(f"forget_users: ['{text}']")], {**settings, "forget_type": "user"})
+    assert quoted["forget_users"] == [text]
+
+
+@pytest.mark.parametrize("key", ["data_path", "checkpoint_dir", "report_file", "USER_ID_FIELD", "TIME_FIELD", "field_separator"])
+def test_names_and_paths_stay_text(configure, settings, yaml_file, key):
+    del settings["data_path"], settings["checkpoint_dir"]
+    for text in ("2020_1", "1.10", "007", "True", "[1"):
+        given = [Config("BPR", "tiny", config_dict={**settings, key: text})]
+        if text != "[1":
+            given.append(Config("BPR", "tiny", [yaml_file(f"{key}: {text}")], settings))
+        for config in given:
+            assert config.as_dict()[key] == text
+            assert Config(config_dict=config.as_dict()).as_dict()[key] == text, "read again, as by a worker"
+
+
+def test_the_dataset_and_its_fields_stay_text(settings, yaml_file):
+    file = yaml_file("dataset: 007\nmodel: BPR\nload_col: {inter: [007, 1.10]}\nbenchmark_filename: [01, 1_0, 2]")
+    config = Config(config_file_list=[file], config_dict=settings)
+    assert (config["dataset"], config["load_col"]) == ("007", {"inter": ["007", "1.10"]})
+    assert config["benchmark_filename"] == ["01", "1_0", "2"]
+    assert Config(config_dict={**settings, "dataset": "12_3", "model": "BPR"})["dataset"] == "12_3"
+
+
+@pytest.mark.parametrize("given, separator", [(r"\t", "\t"), ("'\\t'", "\t"), (",", ","), ("'", "'"), ("\t", "\t")])
+def test_separators_as_a_shell_gives_them(configure, given, separator):
+    assert configure(field_separator=given)["field_separator"] == separator
 
 
 def test_missing_file(settings):
@@ -137,18 +356,18 @@ def test_the_command_line_is_not_read(configure, monkeypatch):
     ],
 )
 def test_strings_are_read_as_literals_where_they_are_some(configure, text, value):
-    assert configure(my_setting=text)["my_setting"] == value
+    assert configure(noise_scale=text)["noise_scale"] == value
 
 
 def test_strings_are_not_executed(configure, tmp_path):
     code = "__import__('pathlib').Path('executed').touch()"
-    assert configure(my_setting=code)["my_setting"] == code
+    assert configure(noise_scale=code)["noise_scale"] == code
     assert not (tmp_path / "executed").exists()
 
 
 def test_yaml_numbers_with_exponents_are_numbers(settings, yaml_file):
-    config = Config("BPR", "tiny", [yaml_file("my_setting: 1e-4")], settings)
-    assert config["my_setting"] == 1e-4
+    config = Config("BPR", "tiny", [yaml_file("noise_scale: 1e-4")], settings)
+    assert config["noise_scale"] == 1e-4
 
 
 @pytest.mark.parametrize("given", ["Retrain, DropEdges", ["Retrain", "DropEdges"]])
@@ -222,7 +441,7 @@ def test_training_settings_are_those_that_change_a_training(configure):
     base = configure().training_settings()
     irrelevant = dict(checkpoint_dir="elsewhere", show_progress=True, ie_epochs=9, forget_ratio=0.5, report_file="x.json", eval_batch_size=9)
     assert configure(**irrelevant).training_settings() == base
-    for changes in ({"seed": 1}, {"learning_rate": 1.0}, {"embedding_size": 4}, {"my_setting": 1}):
+    for changes in ({"seed": 1}, {"learning_rate": 1.0}, {"embedding_size": 4}, {"noise_scale": 1}):
         assert configure(**changes).training_settings() != base
 
 

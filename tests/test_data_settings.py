@@ -38,7 +38,7 @@ SPLIT, EVAL = "`split` RS of `eval_args` must be three numbers", "of `eval_args`
         ({"val_interval": {"rating": "4"}}, "'val_interval of rating' must be an interval"),
         ({"load_col": ["user_id", "item_id"]}, "'load_col' must name the columns of each kind of file"),
         ({"field_separator": ""}, "'field_separator' must be a text"),
-        ({"encoding": 5}, "'encoding' must be a text"),
+        ({"encoding": ["utf-8"]}, "'encoding' must be a text"),
         ({"transform": "mask_itemseq"}, "'transform'.*sequential models"),
         ({"train_neg_sample_args": {"sample_num": 0}}, "'train_neg_sample_args' must have a `sample_num` >= 1"),
     ],

@@ -74,6 +74,12 @@ ARGUMENTS = [
     (["--dataset=other", f"--forget_file={GOOD}"], "other.valid.inter' cannot be read"),
     (["--embedding_size=16", f"--forget_file={GOOD}"], "or does not fit its settings"),
     (["--unlearn_retrain_share=2", f"--forget_file={GOOD}"], "'unlearn_retrain_share' must be a share"),
+    *(([f"--{typed}={GOOD}"], "--forget_file") for typed in ("forget-file", "forgetfile", "forget_fil", "file", "requests")),
+    ([f"--forget-file={GOOD}", "--exact"], "names have underscores, use --forget_file"),
+    (["--learning_rat=1", f"--forget_file={GOOD}"], "Did you mean '--learning_rate'?"),
+    (["--forget_users=u17"], "Setting 'forget_users' says nothing to a saved model"),
+    (["--forget_strict=False", f"--forget_file={GOOD}"], "Setting 'forget_strict' says nothing to a saved model"),
+    (["--verify", "--data_path=elsewhere"], "--verify takes no settings"),
     (["--wait_seconds=long", f"--forget_file={GOOD}"], "wait_seconds"),
 ]
 
@@ -97,6 +103,13 @@ def check_refused(path, arguments, message, tmp_path):
 def test_wrong_usage_is_one_line_and_changes_nothing(path, tmp_path, arguments, message):
     write_request_files(tmp_path)
     check_refused(path, arguments, message, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["learning_rat", "forget_users"])
+def test_settings_that_would_vanish_are_refused_in_python_too(path, name):
+    for call, requests in ((service.prepare, ()), (service.dry_run, ([],)), (service.unlearn, ([],))):
+        with pytest.raises(UsageError, match=f"'{name}'"):
+            call(path, *requests, {name: 1})
 
 
 @pytest.mark.parametrize("mode", ["--prepare", "--dry_run", "--exact", "--verify"])

@@ -93,10 +93,13 @@ def test_a_run_of_both_with_their_yaml_beside_the_module(own, settings):
     assert (report["config"]["own_hop_weight"], report["config"]["unlearn_own_factor"]) == (0.5, 0.5)
 
 
-def test_an_unknown_prefixed_setting_is_still_refused(own, configure):
+def test_their_settings_are_known_and_others_still_refused(own, configure):
     assert configure(unlearn_methods="OwnMethod", unlearn_own_factor=0.25)["unlearn_own_factor"] == 0.25
     with pytest.raises(UsageError, match="Did you mean 'unlearn_own_factor'"):
         configure(unlearn_methods="OwnMethod", unlearn_own_factr=0.25)
+    assert configure("OwnModel", own_hop_weight=0.25).for_model("LightGCN")["own_hop_weight"] == 0.25
+    with pytest.raises(UsageError, match="Did you mean 'own_hop_weight'"):
+        configure("OwnModel", own_hop_wieght=0.25)
 
 
 def test_its_settings_for_one_backbone_win(own, tmp_path, configure):

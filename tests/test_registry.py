@@ -1,9 +1,11 @@
 """Names to classes, and messages about names."""
 
+from pathlib import Path
+
 import pytest
 
 from recbole_unlearn.errors import UsageError, unknown
-from recbole_unlearn.registry import Registry
+from recbole_unlearn.registry import Registry, own_yaml
 
 
 def named(name, module="here"):
@@ -29,6 +31,12 @@ def test_a_class_defined_again_replaces_itself():
     registry.register(named("Dog"))
     again = registry.register(named("Dog"))
     assert registry["Dog"] is again
+
+
+def test_settings_of_a_class_stand_beside_its_module_or_where_a_notebook_runs():
+    assert own_yaml(named("Dog", "no_module_of_a_file")) == Path("Dog.yaml")
+    assert own_yaml(named("Dog", __name__)) == Path(__file__).with_name("Dog.yaml")
+    assert own_yaml(named("Dog", "recbole_unlearn.model.bpr")) is None
 
 
 def test_unknown_name():

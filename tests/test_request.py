@@ -8,6 +8,7 @@ import torch
 from conftest import write_atomic
 
 from recbole_unlearn import run_unlearn
+from recbole_unlearn.config import Config
 from recbole_unlearn.data.request import generator_for, item_request, random_request
 from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import UsageError
@@ -140,7 +141,7 @@ def test_named_item_without_training_edges_is_refused(configure):
     item = data.train.token2id("item_id", "i4")
     without = data.graph.subgraph(data.graph.items != item)
     with pytest.raises(UsageError, match="not in the training data|Nothing to forget"):
-        item_request(configure(forget_items="i4"), data.train, without)
+        item_request(configure(forget_type="item", forget_items="i4"), data.train, without)
 
 
 def test_padding_is_no_user(configure):
@@ -181,7 +182,7 @@ def test_no_file(configure, tmp_path):
         prepare_data(configure(forget_type="file", forget_file=str(tmp_path)))
 
 
-@pytest.mark.parametrize("content, message", [("", "cannot be read"), ("user_id:token\titem_id:token\n", "has no rows")])
+@pytest.mark.parametrize("content, message", [("", "is empty"), ("user_id:token\titem_id:token\n", "has no rows")])
 def test_empty_file(configure, tmp_path, content, message):
     (tmp_path / "request.inter").write_text(content)
     with pytest.raises(UsageError, match=message):
@@ -202,6 +203,36 @@ def test_rows_longer_than_the_header(from_file):
 def test_rows_shorter_than_the_header(from_file, some_edges):
     with pytest.raises(UsageError):
         from_file([some_edges[0], ("u3",)])
+
+
+@pytest.mark.parametrize(
+    "separator, seen", [(",", "commas"), (";", "semicolons"), (" ", "spaces"), ("|", "bars")]
+)
+@pytest.mark.parametrize("kind", [":token", ""])
+def test_file_with_another_separator(configure, tmp_path, separator, seen, kind):
+    """Read as one column, its rows would be nobody's."""
+    path = tmp_path / "request.inter"
+    path.write_text(f"user_id{kind}{separator}item_id{kind}\nu3{separator}i4\n")
+    with pytest.raises(UsageError, match=f"has {seen} between the columns of its first line; expected are tabs"):
+        prepare_data(configure(forget_type="file", forget_file=str(path)))
+
+
+@pytest.mark.parametrize("separator", [",", "::"])
+def test_file_with_the_datasets_separator_and_encoding(settings, tmp_path, some_edges, separator):
+    users = {f"é{user}" for user, _ in some_edges}
+    lines = [f"user_id:token{separator}item_id:token", *(f"é{user}{separator}{item}" for user, item in some_edges)]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "mine.inter").write_text("\n".join(lines) + "\n", encoding="latin-1")
+    (tmp_path / "request.inter").write_text(f"user_id:token\n{min(users)}\n", encoding="latin-1")
+    reading = {"field_separator": separator, "encoding": "latin-1", "data_path": "."}
+    request = {"forget_type": "file", "forget_file": "request.inter"}
+    data = prepare_data(Config("LightGCN", "mine", config_dict={**settings, **reading, **request}))
+    assert {user for user, _ in tokens(data, data.request)} == {min(users)}
+
+
+def test_file_with_a_column_twice(from_file):
+    with pytest.raises(UsageError, match="each once"):
+        from_file([("u3", "u4")], header=("user_id", "user_id"))
 
 
 def test_file_with_line_ends_of_another_system(configure, tmp_path, some_edges):

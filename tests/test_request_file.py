@@ -3,9 +3,12 @@
 import dataclasses
 import json
 import re
+from datetime import datetime, timedelta, timezone
 
+import numpy as np
 import pytest
 
+from recbole_unlearn.data.request_table import SEPARATORS
 from recbole_unlearn.deletion.request_file import DeletionRequest, read_requests
 from recbole_unlearn.errors import UsageError
 
@@ -106,6 +109,20 @@ class TestEveryFormat:
         message = refused(f"r{ending}", table(ending, FULL, [("u1", "", "fine", "", ""), ("u1", "", name, "", "")]))
         assert "1 of 2 rows have a request_id" in message and len(message) < 400
 
+    @pytest.mark.parametrize("time, problem", [
+        ("1763632800000", "in milliseconds or finer: give seconds since 1970"),
+        ("1763112000000", "in milliseconds or finer"),
+        ("1763632800000.25", "in milliseconds or finer"),
+        ("1763632800000000", "in milliseconds or finer"),
+        ("1790-05-05T10:00", "before 1970 or after tomorrow"),
+        ("1969-12-31T23:59:59Z", "before 1970 or after tomorrow"),
+        ("17636328000", "before 1970 or after tomorrow"),
+        ((datetime.now(timezone.utc) + timedelta(days=2)).isoformat(), "before 1970 or after tomorrow"),
+    ])  # fmt: skip
+    def test_times_at_which_no_request_can_have_come(self, refused, ending, time, problem):
+        message = refused(f"r{ending}", table(ending, FULL, [("u1", "", "a", "1763632800", ""), ("u1", "", "a", time, "")]))
+        assert f"1 of 2 rows have a received_at that is {problem}" in message and "e.g. line" in message
+
     @pytest.mark.parametrize("time", ["yesterday", "20.11.2026", "2026-13-01", "12", "1e9", "0001-01-01T00:00:00+23:00"])
     def test_times_that_are_none(self, refused, ending, time):
         message = refused(f"r{ending}", table(ending, FULL, [("u1", "", "a", time, "")]))
@@ -170,6 +187,18 @@ def test_rows_longer_or_shorter_than_the_header(refused, row, cells):
     assert f"1 of 2 rows do not have the 2 cells of the header, e.g. line 3 ({cells})." in message
 
 
+@pytest.mark.parametrize("separator", SEPARATORS)
+@pytest.mark.parametrize("ending, own", [(".csv", ","), (".inter", "\t")])
+@pytest.mark.parametrize("header", [["user_id:token", "item_id:token"], ["user_id", "item_id"], ["item_id:token", "scope:token"]])
+def test_another_separator(refused, separator, ending, own, header):
+    """Read as one column, a file of pairs would be one of strange users, whom nobody finds."""
+    if separator != own:
+        message = refused(f"r{ending}", "".join(separator.join(line) + "\n" for line in (header, ["secret", "i1"])))
+        seen, expected = SEPARATORS[separator], SEPARATORS[own]
+        assert f"has {seen} between the columns of its first line; expected are {expected}." in message
+        assert "secret" not in message
+
+
 def test_quotes_do_not_swallow_rows(refused):
     assert "1 of 2 rows go over several lines" in refused("r.csv", 'user_id\n"u1\nu2\n"\nu3\n')
     assert "cannot be read: line 3" in refused("r.csv", 'user_id\n"u1\nu2\n')
@@ -192,6 +221,53 @@ def test_a_request_is_frozen_sorted_distinct_and_checked():
     assert request.rows == (("item", None, "i1"), ("user", "u1", None))
     with pytest.raises(dataclasses.FrozenInstanceError):
         request.request_id = "b"
+
+
+@pytest.mark.parametrize("token", [30, np.int64(30), 30.0, True, b"u1", "", ["u1"], "\ud800"], ids=repr)
+@pytest.mark.parametrize("place", ["user", "item"])
+def test_an_id_is_a_text(token, place):
+    row = {"user": ("user", token, None), "item": ("item", None, token)}[place]
+    for rows in ([row], [("interaction", "secret", "secret"), row]):
+        with pytest.raises(UsageError) as error:
+            DeletionRequest("r", rows)
+        message = str(error.value)
+        assert message.startswith("Request 'r' has an id that is ") and "\n" not in message
+        assert "secret" not in message and "30" not in message, "it names nobody"
+
+
+@pytest.mark.parametrize("rows", [["user"], [("user", "u1")], ["abc"], [("user", "u1", None, None)], [None], [{"user": "u1"}]])
+def test_a_row_is_a_triple(rows):
+    with pytest.raises(UsageError, match="Request 'r' has a row that is not \\(scope, user, item\\)"):
+        DeletionRequest("r", rows)
+    with pytest.raises(UsageError, match="Request 'r' has"):
+        DeletionRequest("r", None)
+
+
+def test_rows_may_be_lists_and_numpys_texts():
+    assert DeletionRequest("r", iter([["user", np.str_("u1"), None]])).rows == (("user", "u1", None),)
+
+
+@pytest.mark.parametrize("name", [1, None, b"r", ("r",)])
+def test_a_requests_name_is_a_text(name):
+    with pytest.raises(UsageError, match=f"A request's id must be a str, not a {type(name).__name__}"):
+        DeletionRequest(name, [("user", "u1", None)])
+
+
+@pytest.mark.parametrize("time, kept", [
+    ("2026-11-20T09:00", "2026-11-20T09:00:00+00:00"),
+    ("2026-11-20T09:00:00+02:00", "2026-11-20T07:00:00+00:00"),
+    ("2026-11-20T09:00:00Z", "2026-11-20T09:00:00+00:00"),
+    ("1763632800", "2025-11-20T10:00:00+00:00"),
+    (None, None),
+])  # fmt: skip
+def test_a_requests_time_is_kept_as_in_files(time, kept):
+    assert DeletionRequest("r", [("user", "u1", None)], time).received_at == kept
+
+
+@pytest.mark.parametrize("time", [1763632800, 1763632800.0, datetime(2026, 11, 20), "1763632800000", "soon", "1790-01-01", ""])
+def test_a_requests_time_is_one(time):
+    with pytest.raises(UsageError, match="Request 'r' has a received_at that is "):
+        DeletionRequest("r", [("user", "u1", None)], time)
 
 
 def test_a_request_of_nothing():

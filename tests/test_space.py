@@ -35,6 +35,8 @@ def test_reads_each_kind(space_file):
         ("ie_rho choice", "Expected `SETTING KIND VALUES`"),
         ("ie_unlearning_wieght choice [1]", "Did you mean 'ie_unlearning_weight'?"),
         ("learning_rate choice [0.1]", "Did you mean 'ie_learning_rate'?"),
+        ("ie-rho choice [0.1]", "Did you mean 'ie_rho'?"),
+        ("forget_ratio choice [0.1]", "Unknown setting to sweep 'forget_ratio'"),
         ("ie_rho logunifrom -8,0", "Did you mean 'loguniform'?"),
         ("ie_rho choice []", "takes [A,B,...]"),
         ("ie_rho choice 0.1,0.2", "takes [A,B,...]"),

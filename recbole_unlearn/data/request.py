@@ -1,7 +1,6 @@
 """What to forget: edges of the training graph, named, sampled or read from a file."""
 
 import hashlib
-import warnings
 from dataclasses import dataclass
 from logging import getLogger
 
@@ -9,9 +8,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from recbole_unlearn.data.request_table import EXAMPLES, read_delimited
 from recbole_unlearn.errors import UsageError
-
-EXAMPLES = 3  # offending rows shown in a message
+from recbole_unlearn.text_settings import identifiers
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def file_request(config, dataset, graph):
     path = config["forget_file"]
     if not path:
         raise UsageError("forget_type 'file' needs --forget_file=FILE (an atomic .inter file with external tokens).")
-    table = _read_atomic(path, dataset, config["field_separator"])
+    table = _read_atomic(path, dataset, config)
     rows = table.astype(str).agg(", ".join, axis=1)
     ids = {column: _token_ids(dataset, column, table[column]) for column in table}
     strict = config["forget_strict"]
@@ -123,13 +122,12 @@ def file_request(config, dataset, graph):
 
 def _named_or_sampled(config, dataset, graph, kind):
     field, side = (dataset.uid_field, graph.users) if kind == "user" else (dataset.iid_field, graph.items)
-    tokens = config[f"forget_{kind}s"]
+    tokens = identifiers(f"forget_{kind}s", config[f"forget_{kind}s"])
     if tokens is None:
         present = torch.unique(side)
         count = max(1, round(config["forget_ratio"] * len(present)))
         return present[torch.randperm(len(present), generator=generator_for(config))[:count]]
-    listed = tokens if isinstance(tokens, (list, tuple)) else str(tokens).split(",")
-    rows = pd.Series([str(token).strip() for token in listed])
+    rows = pd.Series(tokens, dtype=object)
     ids = _token_ids(dataset, field, rows)
     strict = config["forget_strict"]
     _refuse_or_warn(ids < 0, rows, f"of forget_{kind}s are not in the dataset", strict)
@@ -147,27 +145,20 @@ def _token_ids(dataset, field, tokens):
     return np.where(ids == 0, -1, ids)  # 0 is RecBole's padding
 
 
-def _read_atomic(path, dataset, separator):
+def _read_atomic(path, dataset, config):
     """The id columns of an atomic file as strings, without their ``:token``."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-            table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, index_col=False)
-    except FileNotFoundError:
-        raise UsageError(f"Request file '{path}' does not exist.") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError, IsADirectoryError) as error:
-        raise UsageError(f"Request file '{path}' cannot be read: {' '.join(str(error).split())}") from None
-    table.columns = [column.split(":")[0] for column in table.columns]
     wanted = [dataset.uid_field, dataset.iid_field]
-    strange = [column for column in table.columns if column not in set(wanted) | set(dataset.inter_feat.columns)]
-    if strange or not set(table.columns) & set(wanted):
+    allowed = {*wanted, *dataset.inter_feat.columns}
+    table = read_delimited(path, config["field_separator"], allowed, config["encoding"] or "utf-8-sig")
+    columns = list(table.columns)
+    if set(columns) - allowed or not set(columns) & set(wanted) or len(set(columns)) < len(columns):
         raise UsageError(
-            f"Request file '{path}' has the columns {', '.join(map(repr, table.columns))}; expected "
-            f"{wanted[0]}:token and {wanted[1]}:token, or one of the two for whole users or items."
+            f"Request file '{path}' has the columns {', '.join(map(repr, columns))}; expected "
+            f"{wanted[0]}:token and {wanted[1]}:token, each once, or one of the two for whole users or items."
         )
     if table.empty:
         raise UsageError(f"Request file '{path}' has no rows.")
-    return table[[column for column in wanted if column in table.columns]]
+    return table[[column for column in wanted if column in columns]].reset_index(drop=True)
 
 
 def _refuse_or_warn(bad, rows, problem, strict):

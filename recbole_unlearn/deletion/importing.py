@@ -82,7 +82,7 @@ def import_checkpoint(path, config_dict=None):
         valid, test = (_without_erased(part, tokens) for part in (valid, test))
     else:
         settings, weights = read_stock(path)
-        config = Config(config_dict={"forget_type": "file", **settings, **config_dict})
+        config = Config(config_dict=config_dict, stored={"forget_type": "file", **settings})
         _check_names(path, config, settings)
         _, train, valid, test = split(config, as_recbole=True)
         fields = {"user": train.uid_field, "item": train.iid_field}

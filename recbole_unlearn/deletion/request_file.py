@@ -4,24 +4,25 @@ Nothing is guessed: a file with one row that could be meant in two ways is refus
 users or items, because they end up in logs that outlive the deletion.
 """
 
-import csv
 import json
 import re
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from recbole_unlearn.data.request import EXAMPLES, digest
+from recbole_unlearn.data.request import digest
+from recbole_unlearn.data.request_table import read_delimited, refuse, short
 from recbole_unlearn.errors import UsageError
 
 SCOPES = {(True, True): "interaction", (True, False): "user", (False, True): "item"}  # of (has a user, has an item)
 OPTIONAL = ["request_id", "received_at", "scope"]
-SEPARATORS = {".inter": "\t", ".csv": ","}
+SEPARATOR_OF = {".inter": "\t", ".csv": ","}
 REQUEST_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._:@-]{1,128}")  # it becomes a file name
-TIMESTAMP = re.compile(r"\d{9,11}(\.\d+)?")  # seconds since 1970; eight digits could be a date instead
+SECONDS = re.compile(r"[0-9]{9,11}(\.[0-9]+)?")  # since 1970; eight digits could be a date instead
+FINER = re.compile(r"[0-9]{12,}(\.[0-9]+)?")  # milliseconds since 1970, or less: as seconds, the year 5138 or later
+EARLIEST = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,11 @@ class DeletionRequest:
         request_id (str): 1 to 128 letters, digits and ``._:@-``.
         rows (iterable of tuple): ``(scope, user, item)``; the scope is ``"interaction"``, ``"user"`` (then the item is
             None) or ``"item"`` (then the user is None). Kept as a tuple, sorted and distinct.
-        received_at (str, optional): ISO 8601.
+        received_at (str, optional): ISO 8601, or seconds since 1970; kept as ISO 8601 in UTC.
 
     Raises:
-        UsageError: another request id, no rows, or a row whose scope contradicts its ids.
+        UsageError: another request id, no rows, an id that is no str or empty, a row whose scope contradicts its ids, or
+            no time at which a request can have come.
     """
 
     request_id: str
@@ -43,15 +45,18 @@ class DeletionRequest:
     received_at: str | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "rows", _distinct(self.rows))
+        if not isinstance(self.request_id, str):
+            raise UsageError(f"A request's id must be a str, not a {type(self.request_id).__name__}.")
         if not REQUEST_ID.fullmatch(self.request_id):
-            name = _short(self.request_id)
+            name = short(self.request_id)
             raise UsageError(f"Request id {name} is not 1 to 128 letters, digits and '._:@-', or it is '.' or '..'.")
+        try:
+            object.__setattr__(self, "rows", _distinct(map(_row, self.rows)))
+            object.__setattr__(self, "received_at", _received(self.received_at))
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"Request '{self.request_id}' has {error}.") from None
         if not self.rows:
             raise UsageError(f"Request '{self.request_id}' names nothing to forget.")
-        for scope, user, item in self.rows:
-            if scope != SCOPES.get((user is not None, item is not None)):
-                raise UsageError(f"Request '{self.request_id}' has a row whose scope {_short(scope)} its ids contradict.")
 
 
 def read_requests(path, user_field, item_field):
@@ -72,8 +77,9 @@ def read_requests(path, user_field, item_field):
     Raises:
         UsageError: the file cannot be read, or anything in it is malformed or ambiguous.
     """
-    table = _read(path)
-    ids, columns = {user_field, item_field}, list(table.columns)
+    ids = {user_field, item_field}
+    table = _read(path, {*ids, *OPTIONAL})
+    columns = list(table.columns)
     if len(set(columns)) < len(columns) or set(columns) - ids - set(OPTIONAL) or not ids & set(columns):
         strange = len(columns) - len(set(columns) & {*ids, *OPTIONAL})  # not named: without a header, they are somebody's
         raise UsageError(
@@ -90,7 +96,7 @@ def read_requests(path, user_field, item_field):
         names = table["request_id"]
         allowed = {name for name in names.unique() if REQUEST_ID.fullmatch(name)}
         problem = "have a request_id that is not 1 to 128 letters, digits and '._:@-', or is '.' or '..'"
-        _refuse(path, _lines(names), ~names.isin(allowed), problem)
+        refuse(path, _lines(names), ~names.isin(allowed), problem)
     else:
         names = [f"file-{digest(json.dumps(_distinct(rows)))}"] * len(rows)
 
@@ -109,87 +115,88 @@ def _scopes(path, given, users, items):
     """Each row's scope, which its ids say; a given one may only confirm it."""
     scopes = [SCOPES.get((user is not None, item is not None)) for user, item in zip(users, items)]
     scopes = pd.Series(scopes, index=given.index, dtype=object)
-    _refuse(path, _lines(given), scopes.isna(), "have neither a user nor an item")
-    _refuse(path, _lines(given), ~given.isin(["", *SCOPES.values()]), f"have a scope that is none of {', '.join(SCOPES.values())}")
-    _refuse(path, _lines(given), (given != "") & (given != scopes), "have a scope that their ids contradict")
+    refuse(path, _lines(given), scopes.isna(), "have neither a user nor an item")
+    refuse(path, _lines(given), ~given.isin(["", *SCOPES.values()]), f"have a scope that is none of {', '.join(SCOPES.values())}")
+    refuse(path, _lines(given), (given != "") & (given != scopes), "have a scope that their ids contradict")
     return scopes
 
 
 def _times(path, texts):
     """Each row's time as ISO 8601 in UTC, which sorts as the times do; None where there is none."""
-    times = {text: _utc(text) for text in texts.unique() if text}
-    wrong = [text for text, time in times.items() if time is None]
-    _refuse(path, _lines(texts), texts.isin(wrong), "have a received_at that is neither ISO 8601 nor seconds since 1970")
+    times, problems = {}, {}
+    for text in filter(None, texts.unique()):
+        try:
+            times[text] = utc(text)
+        except ValueError as error:
+            problems[text] = str(error)
+    for problem in dict.fromkeys(problems.values()):
+        of_these = [text for text in problems if problems[text] == problem]
+        refuse(path, _lines(texts), texts.isin(of_these), f"have a received_at that is {problem}")
     return [times.get(text) for text in texts]
 
 
-def _utc(text):
-    """A time in UTC, or None if the text is none."""
+def utc(text: str) -> str:
+    """A time as ISO 8601 in UTC.
+
+    Args:
+        text (str): ISO 8601, taken as UTC where it does not say, or seconds since 1970.
+
+    Raises:
+        ValueError: it is neither, or no time at which a request can have come; says what it is instead.
+    """
+    if FINER.fullmatch(text):
+        raise ValueError("in milliseconds or finer: give seconds since 1970, or ISO 8601")
     try:
-        if TIMESTAMP.fullmatch(text):
+        if SECONDS.fullmatch(text):
             time = datetime.fromtimestamp(float(text), timezone.utc)
         else:
             time = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))  # Python 3.10 does not know Z
-        return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).astimezone(timezone.utc).isoformat()
+        time = (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     except (ValueError, OverflowError):
-        return None
+        raise ValueError("neither ISO 8601 nor seconds since 1970") from None
+    if not EARLIEST <= time <= datetime.now(timezone.utc) + timedelta(days=1):  # a day, for clocks of other zones
+        raise ValueError("before 1970 or after tomorrow")
+    return time.isoformat()
 
 
-def _read(path):
+def _read(path, columns):
     """The file's cells as text, empty where there is nothing; the index is the line number."""
     ending = Path(path).suffix.lower()
-    try:
-        if ending in SEPARATORS:
-            return _read_delimited(path, SEPARATORS[ending])
-        if ending == ".jsonl":
-            return _read_json_lines(path)
-    except FileNotFoundError:
-        raise UsageError(f"Request file '{path}' does not exist.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Request file '{path}' cannot be read: {error}.") from None
-    raise UsageError(f"Request file '{path}' should end in {', '.join(SEPARATORS)} or .jsonl, which says its format.")
-
-
-def _read_delimited(path, separator):
-    """Read with the parser that RecBole uses, so that quotes mean the same in both; unlike pandas' it tells short rows."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, delimiter=separator, strict=True)
-        try:
-            header = next(reader, None)
-            numbered = [(reader.line_num, row) for row in reader]
-        except csv.Error as error:
-            raise UsageError(f"Request file '{path}' cannot be read: line {reader.line_num}: {error}.") from None
-    if not header:
-        raise UsageError(f"Request file '{path}' is empty, or its first line is.")
-    lines = np.array([line for line, _ in numbered], dtype=int)
-    several = np.diff(lines, prepend=1) > 1
-    sizes = pd.Series([len(row) for _, row in numbered], index=lines, dtype=int)
-    filled = (sizes > 0).to_numpy()  # a blank line has no cells
-    _refuse(path, sizes, several, "go over several lines, as after a quote that is not closed")
-    _refuse(path, sizes[filled], sizes[filled] != len(header), f"do not have the {len(header)} cells of the header")
-    rows = [row for _, row in numbered if row]
-    return pd.DataFrame(rows, index=lines[filled], columns=[name.split(":")[0] for name in header], dtype=object)
+    if ending in SEPARATOR_OF:
+        return read_delimited(path, SEPARATOR_OF[ending], columns)
+    if ending == ".jsonl":
+        return _read_json_lines(path)
+    raise UsageError(f"Request file '{path}' should end in {', '.join(SEPARATOR_OF)} or .jsonl, which says its format.")
 
 
 def _read_json_lines(path):
     """A row a line; a key that an object does not have is an empty cell."""
     rows, notes = {}, {}
-    with open(path, encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                rows[number] = json.loads(line, parse_int=str, parse_float=str, object_pairs_hook=_cells)
-                notes[number] = "" if isinstance(rows[number], dict) else "no object"
-            except (ValueError, RecursionError) as error:
-                notes[number] = getattr(error, "msg", str(error))
+    for number, line in enumerate(_lines_of(path), 1):
+        if not line.strip():
+            continue
+        try:
+            rows[number] = json.loads(line, parse_int=str, parse_float=str, object_pairs_hook=_cells)
+            notes[number] = "" if isinstance(rows[number], dict) else "no object"
+        except (ValueError, RecursionError) as error:
+            notes[number] = getattr(error, "msg", str(error))
     notes = pd.Series(notes, dtype=object)
     if notes.empty:
         raise UsageError(f"Request file '{path}' is empty.")
-    _refuse(path, notes, notes != "", "are no JSON objects of texts and numbers")
+    refuse(path, notes, notes != "", "are no JSON objects of texts and numbers")
     columns = list(dict.fromkeys(key for row in rows.values() for key in row))
     cells = [[row.get(column, "") for column in columns] for row in rows.values()]
     return pd.DataFrame(cells, index=list(rows), columns=columns, dtype=object)
+
+
+def _lines_of(path):
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return list(file)
+    except FileNotFoundError:
+        raise UsageError(f"Request file '{path}' does not exist.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Request file '{path}' cannot be read: {error}.") from None
 
 
 def _cells(pairs):
@@ -208,21 +215,45 @@ def _lines(cells):
     return pd.Series("", index=cells.index, dtype=object)
 
 
-def _refuse(path, notes, bad, problem):
-    """Raise if any row is ``bad``, with their number, the first lines and what ``notes`` say of them."""
-    bad = np.asarray(bad, dtype=bool)
-    if bad.any():
-        first = notes[bad][:EXAMPLES].items()
-        examples = "; ".join(f"line {line} ({_short(note)})" if note != "" else f"line {line}" for line, note in first)
-        raise UsageError(f"Request file '{path}': {bad.sum()} of {len(bad)} rows {problem}, e.g. {examples}.")
+def _row(row):
+    """A row of a request, checked; nothing in a message is somebody's name.
+
+    Raises:
+        ValueError: what the request has instead.
+    """
+    if not isinstance(row, (tuple, list)) or len(row) != 3:
+        raise ValueError("a row that is not (scope, user, item)")
+    scope, user, item = row
+    for token in (user, item):
+        if token is None:
+            continue
+        if not isinstance(token, str):
+            raise ValueError(f"an id that is of type {type(token).__name__}: give the text that the data's files have")
+        if not token or not _is_encodable(token):
+            raise ValueError("an id that is empty or no text")
+    if scope != SCOPES.get((user is not None, item is not None)):
+        raise ValueError("a row whose scope its ids contradict")
+    return tuple(row)
+
+
+def _is_encodable(token):
+    try:
+        return bool(token.encode())
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+
+
+def _received(time):
+    if time is None:
+        return None
+    if not isinstance(time, str):
+        raise ValueError(f"a received_at that is of type {type(time).__name__}: give it as ISO 8601, a str")
+    try:
+        return utc(time)
+    except ValueError as error:
+        raise ValueError(f"a received_at that is {error}") from None
 
 
 def _distinct(rows):
     """Rows as a tuple, sorted and without repetitions."""
     return tuple(sorted(set(rows), key=lambda row: (row[0], row[1] or "", row[2] or "")))
-
-
-def _short(value):
-    """A value of unknown length and content, as a piece of one line."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

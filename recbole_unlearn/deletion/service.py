@@ -21,6 +21,7 @@ from recbole_unlearn.deletion.state import MODEL, State, data_file, file_of, nam
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.verify import verify  # noqa: F401  (for callers of this module)
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.known_settings import check_deletion_settings
 from recbole_unlearn.report import software_versions
 
 REVISED, RETRAINED = "UnlearnRec zero-shot", "Retrain"
@@ -40,6 +41,7 @@ def prepare(checkpoint, config_dict=None):
         UsageError: no checkpoint, or one that does not fit its data.
     """
     folder = store_folder(checkpoint)
+    check_deletion_settings(config_dict)
     if "negative" == (config_dict or {}).get("ie_target"):
         raise UsageError("A store revises with `ie_target: unseen`; the paper's encoder is for run_unlearn's comparisons.")
     if os.path.isdir(folder):
@@ -66,6 +68,7 @@ def dry_run(checkpoint, requests, config_dict=None):
         dict: request id to the counts that its receipt would have.
     """
     folder, done = store_folder(checkpoint), set()
+    check_deletion_settings(config_dict)
     if os.path.isdir(folder):
         store = _opened(folder, checkpoint)
         done = {request["request_id"] for request in store.requests() if request["status"] == "done"}

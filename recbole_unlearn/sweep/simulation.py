@@ -74,7 +74,7 @@ def simulation_settings(config, method, request):
         request (dict): of :func:`simulated_requests`.
 
     Returns:
-        dict: plain data with absolute paths, enough for ``Config(config_dict=...)``.
+        dict: plain data with absolute paths, enough for ``Config(stored=...)``.
     """
     return {
         **config.external_config_dict,
@@ -96,7 +96,7 @@ def simulated_data(config, method, kinds, round_):
         method (str): to try.
     """
     settings = [simulation_settings(config, method, request) for request in simulated_requests(config, kinds, round_)]
-    return settings, [prepare_data(Config(config_dict=each)) for each in settings]
+    return settings, [prepare_data(Config(stored=each)) for each in settings]
 
 
 def train_part(config, data, part):
@@ -138,7 +138,7 @@ class Simulation:
         Raises:
             UsageError: Retrain is of no use on validation data, so nothing can be compared with it.
         """
-        config = Config(config_dict=settings)
+        config = Config(stored=settings)
         models = [model_of(config, dataset, state) for dataset, state in ((data.train, original), (data.remaining, retrain))]
         metrics, _ = UnlearningEvaluator(config, data, models[0]).evaluate(models[1])
         if not metrics[config["valid_metric"].lower()] > 0:
@@ -200,7 +200,7 @@ def measure(simulation, point, report=lambda result: None):
         Diverged: there is no usable result.
     """
     start = perf_counter()
-    config = Config(config_dict={**simulation.settings, **point})
+    config = Config(config_dict=point, stored=simulation.settings)
     original = model_of(config, simulation.data.train, simulation.original)
     evaluator = UnlearningEvaluator(config, simulation.data, original)
     (name,) = config["unlearn_methods"]

@@ -8,11 +8,10 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-import yaml
-
 from recbole_unlearn.config import Config, method_yaml
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.method import METHODS
+from recbole_unlearn.yaml_file import read_yaml
 
 DRAWS_PER_SAMPLE = 10
 LARGEST, LARGEST_LOGARITHM = 1e15, 34  # of a number in the file
@@ -162,7 +161,7 @@ def check_space(space, path, settings, search="random"):
     Args:
         space (dict): of :func:`read_space`.
         path (str): its file.
-        settings (dict): the others, for ``Config(config_dict=...)``.
+        settings (dict): the others, for ``Config(stored=...)``.
         search (str): see :func:`points_of`.
 
     Raises:
@@ -175,7 +174,7 @@ def check_space(space, path, settings, search="random"):
     for key, values in space.items():
         for value in values.examples():
             try:
-                Config(config_dict={**settings, key: value})
+                Config(config_dict={key: value}, stored=settings)
             except UsageError as error:
                 raise UsageError(f"{path}, line {values.line}: {error}") from None
 
@@ -204,7 +203,7 @@ def with_whole_numbers(settings):
 def method_defaults(method):
     """The settings of a method's yaml, if it has one."""
     file = method_yaml(method)
-    return (yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None) or {}
+    return read_yaml(file) if file.is_file() else {}
 
 
 def _values(words, defaults, line):

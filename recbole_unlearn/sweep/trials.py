@@ -119,7 +119,7 @@ def sweep_folder(config, storage_path, settings, data, space):
         data (list of UnlearningData): of the simulated requests.
         space (dict): of :func:`~recbole_unlearn.sweep.space.read_space`.
     """
-    simulated = [Config(config_dict=each) for each in settings]
+    simulated = [Config(stored=each) for each in settings]
     graphs = [graph for each in data for graph in (each.graph, each.remaining_graph, each.valid, each.test)]
     edges = [side for graph in graphs for side in (graph.users, graph.items)]
     values = [(key, values.kind, values.values) for key, values in space.items()]

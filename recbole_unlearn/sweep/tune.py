@@ -117,7 +117,7 @@ class Cluster:
             search, num_samples, scheduler: see :func:`recbole_unlearn.quick_start.run_sweep`.
             goal (Goal): of the search and the scheduler.
         """
-        ended, seed = trials.ended(), Config(config_dict=simulations[0].settings)["seed"]
+        ended, seed = trials.ended(), Config(stored=simulations[0].settings)["seed"]
         if search == "optuna":
             n_trials = num_samples - len(ended)
             source = {"search_alg": optuna_search(space, goal, seed, ended), "num_samples": n_trials}
@@ -216,7 +216,7 @@ class Progress(tune.Callback):
 def train(settings, data, part, setup):
     """In a worker: one of the two models of a simulated request; its epochs are shown."""
     begin(**setup, level=logging.INFO)
-    return train_part(Config(config_dict={**settings, **gpus_given()}), data, part)
+    return train_part(Config(stored={**settings, **gpus_given()}), data, part)
 
 
 def try_out(shared, point, setup):

@@ -1,0 +1,145 @@
+"""The names of all settings, so that a misspelt one is refused and does not vanish."""
+
+import difflib
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import recbole
+from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
+
+from recbole_unlearn.errors import UsageError, unknown
+from recbole_unlearn.method import METHODS
+from recbole_unlearn.model import MODELS
+from recbole_unlearn.registry import own_yaml
+from recbole_unlearn.yaml_file import read_yaml
+
+PREFIXES = ("forget_", "unlearn_", "ie_")
+RECBOLE_READS = {  # without having them in a yaml or a list of arguments
+    *("model", "dataset", "encoding", "nproc", "world_size", "ip", "port", "offset", "verbose", "tail_ratio"),
+    *("eta", "norm", "sim", "contrast", "cin", "has_residual", "use_filter", "token_num_threshold"),
+    "xgb_early_stopping_rounds",
+}
+UNREAD = {"config_file"}  # in RecBole's lists of arguments, but nothing looks at them
+MEANT = {  # names that other tools, other commands and earlier versions of RecBole have for a setting
+    "batch_size": "train_batch_size",
+    "config": "config_files",
+    "config_file": "config_files",
+    "device": "gpu_id",
+    "file": "forget_file",
+    "lr": "learning_rate",
+    "neg_sampling": "train_neg_sample_args",
+    "requests": "forget_file",
+    "request_file": "forget_file",
+    "requests_file": "forget_file",
+    "training_neg_sample_num": "train_neg_sample_args",
+}
+NESTED = {  # the keys that a dict may have
+    "clip_grad_norm": ("max_norm", "norm_type", "error_if_nonfinite", "foreach"),
+    "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
+}
+SUFFIXES = ("inter", "user", "item", "kg", "link", "net")  # of a dataset's files
+NAMED = {"forget_users": "user", "forget_items": "item", "forget_file": "file"}  # read by this forget_type alone
+
+
+def properties_folder():
+    """Where the plugin's yaml lies: inside the installed package, or at the top level of a checkout."""
+    installed = Path(str(files("recbole_unlearn"))) / "properties"
+    return installed if installed.is_dir() else installed.parent.parent / "properties"
+
+
+def known_settings() -> set:
+    """Every setting that RecBole, the plugin, or the yaml of a user's own model or method has."""
+    own = filter(None, (own_yaml(registry[name]) for registry in (MODELS, METHODS) for name in registry))
+    own = [file for path in own for file in (path, *path.parent.glob(f"{path.stem}-*.yaml"))]
+    return _shipped().union(*map(read_yaml, filter(Path.is_file, own)))
+
+
+def check_names(settings, dashes: str = "", options=()):
+    """Refuse settings that nothing reads.
+
+    Args:
+        settings (iterable of str): their names.
+        dashes (str): what stands before a name where it was given, ``--`` on the command line.
+        options (iterable of str): other names, to suggest.
+
+    Raises:
+        UsageError: with the closest name.
+    """
+    unknown_ones = set(settings) - _shipped()
+    known = known_settings() if unknown_ones else ()
+    for name in settings:
+        if name in unknown_ones and name not in known:
+            raise _unknown(str(name), known, dashes, options)
+
+
+def check_nested(settings: dict):
+    """Refuse keys within settings that nothing reads.
+
+    Raises:
+        UsageError: with the closest key.
+    """
+    for name, keys in NESTED.items():
+        _check_keys(name, settings.get(name), keys)
+    _check_keys("eval_args: mode", _dict(settings.get("eval_args")).get("mode"), ("valid", "test"))
+    suffixes = settings.get("additional_feat_suffix") or ()
+    suffixes = (*SUFFIXES, *([suffixes] if isinstance(suffixes, str) else suffixes))
+    for name in ("load_col", "unload_col", "unused_col"):
+        _check_keys(name, settings.get(name), suffixes)
+
+
+def check_deletion_settings(settings: dict | None):
+    """Refuse settings that deletion requests against a saved model do not have.
+
+    Args:
+        settings (dict): what a user changes of the model's own.
+
+    Raises:
+        UsageError: unknown names, or settings of a request, which comes in a file.
+    """
+    check_names(settings or {})
+    for name in settings or {}:
+        if name.startswith("forget_"):
+            raise UsageError(f"Setting '{name}' says nothing to a saved model: its requests name what to forget.")
+
+
+def contradictions(settings: dict, forget_type: str) -> list:
+    """The settings that name what to forget but that this ``forget_type`` does not read."""
+    return [name for name, kind in NAMED.items() if settings.get(name) and kind != forget_type]
+
+
+@cache
+def _shipped():
+    """Of RecBole and the plugin."""
+    properties = Path(recbole.__file__).parent / "properties"
+    recboles = [file for file in properties.rglob("*.yaml") if file.stem not in ("url", "kg_url")]
+    arguments = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
+    names = {name for file in [*recboles, *properties_folder().rglob("*.yaml")] for name in read_yaml(file)}
+    return frozenset((names | arguments | RECBOLE_READS) - UNREAD)
+
+
+def _unknown(name, known, dashes, options):
+    choices = {*known, *options}
+    plain = name.replace("-", "_")
+    if plain in choices:
+        return UsageError(f"Unknown setting '{dashes}{name}': names have underscores, use {dashes}{plain}.")
+    if name.startswith(PREFIXES) and not dashes:
+        return unknown("setting", name, [choice for choice in choices if choice.startswith(PREFIXES)])
+    by_lower = {choice.lower(): choice for choice in choices}
+    close = [by_lower[match] for match in difflib.get_close_matches(plain.lower(), by_lower, n=1, cutoff=0.6)]
+    close = [MEANT[plain]] if MEANT.get(plain) in choices else close
+    hint = f"Did you mean '{dashes}{close[0]}'? " if close else ""
+    return UsageError(
+        f"Unknown setting '{dashes}{name}'. {hint}Known are RecBole's, those of properties/ and those of the yaml "
+        "beside your own model or method."
+    )
+
+
+def _check_keys(name, value, keys):
+    for key in _dict(value):
+        if key not in keys:
+            raise unknown(f"key in '{name}'", key, keys)
+
+
+def _dict(value):
+    return value if isinstance(value, dict) else {}

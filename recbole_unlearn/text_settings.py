@@ -1,0 +1,124 @@
+"""Settings as a user types them: Python literals, but names, paths and identifiers, which stay text."""
+
+import ast
+import os
+import re
+import warnings
+from numbers import Integral
+
+import numpy as np
+import pandas as pd
+
+from recbole_unlearn.errors import UsageError
+
+IDENTIFIERS = ("forget_users", "forget_items")
+SEPARATORS = ("field_separator", "seq_separator")
+TEXT = {
+    *("model", "dataset", "data_path", "checkpoint_dir", "dataset_save_path", "dataloaders_save_path"),
+    *("report_file", "forget_file", "wandb_project", "encoding", *SEPARATORS),
+    *("USER_ID_FIELD", "ITEM_ID_FIELD", "RATING_FIELD", "TIME_FIELD", "LABEL_FIELD", "NEG_PREFIX", "LIST_SUFFIX"),
+    *("HEAD_ENTITY_ID_FIELD", "TAIL_ENTITY_ID_FIELD", "RELATION_ID_FIELD", "ENTITY_ID_FIELD"),
+    *("ITEM_LIST_LENGTH_FIELD", "POSITION_FIELD"),
+}
+NAMES = {  # lists and dicts of names of fields and files
+    *("load_col", "unload_col", "unused_col", "additional_feat_suffix", "benchmark_filename", "preload_weight"),
+    *("alias_of_user_id", "alias_of_item_id", "alias_of_entity_id", "alias_of_relation_id"),
+    *("normalize_field", "numerical_features"),
+}
+QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+TOKEN = re.compile(rf"\s*({QUOTED}|[^,]*?)\s*(,|$)", re.DOTALL)  # what is quoted may have commas
+
+
+def read_value(key: str, value):
+    """A setting's value: of text what it says as a Python literal, if it is one. Nothing is executed.
+
+    Names, paths and separators stay as they are, but for quotes around them; identifiers become a list of str.
+
+    Raises:
+        UsageError: identifiers that are no texts.
+    """
+    if key in IDENTIFIERS:
+        return identifiers(key, value)
+    if key in TEXT:
+        return _text(key, value)
+    return literal(value) if isinstance(value, str) else value
+
+
+def identifiers(key: str, value) -> list | None:
+    """The distinct tokens of ``forget_users`` or ``forget_items``, each as it was written from end to end.
+
+    Args:
+        key (str): the setting.
+        value: a list (tuple, set, array, series) of str or whole numbers, one of them, or text: ``a,b`` or ``[a,b]``,
+            in quotes what has commas, brackets or spaces at an end. None samples.
+
+    Raises:
+        UsageError: no token, an empty one, or one of another type, such as a float: its text could be another.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        tokens = _split(value)
+    elif isinstance(value, (np.ndarray, pd.Series, pd.Index)):
+        tokens = value.tolist()
+    elif isinstance(value, (set, frozenset)):
+        tokens = sorted(value, key=str)
+    else:
+        tokens = list(value) if isinstance(value, (list, tuple)) else [value]
+    for token in tokens:
+        if not isinstance(token, (str, Integral)) or isinstance(token, bool):
+            kind = type(token).__name__
+            raise UsageError(
+                f"Setting '{key}' must be tokens as text (or whole numbers), but one is a {kind}: quote it."
+            )
+        if token == "":
+            raise UsageError(f"Setting '{key}' has an empty token; leave it out.")
+    if not tokens:
+        raise UsageError(f"Setting '{key}' names nothing; leave it out to sample `forget_ratio`, or name some.")
+    return list(dict.fromkeys(map(str, tokens)))
+
+
+def literal(text: str):
+    """What a text says as a Python literal, or the text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # "seed-7.inter" is no number, and no reason to warn
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+
+
+def _text(key, value):
+    if isinstance(value, os.PathLike) or (isinstance(value, Integral) and not isinstance(value, bool)):
+        return str(value)
+    if not isinstance(value, str):
+        return value
+    if value == "None":  # how a command line leaves a setting out
+        return None
+    if key in SEPARATORS and value == r"\t":  # as a shell gives it
+        return "\t"
+    return _unquoted(value)
+
+
+def _split(text):
+    """Tokens between commas, in brackets or not."""
+    whole = literal(text.strip())
+    if isinstance(whole, (list, tuple)) and all(isinstance(token, str) for token in whole):
+        return list(whole)
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]"):
+        text = text[1:-1]
+    tokens, place = [], 0
+    while True:
+        found = TOKEN.match(text, place)
+        tokens.append(_unquoted(found[1]))
+        place = found.end()
+        if not found[2]:
+            return tokens
+
+
+def _unquoted(text):
+    value = literal(text) if re.fullmatch(QUOTED, text, re.DOTALL) else text
+    return value if isinstance(value, str) else text
