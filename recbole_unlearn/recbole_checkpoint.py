@@ -7,6 +7,7 @@ import pickle
 import sys
 from enum import Enum
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from recbole.config import Config
@@ -51,11 +52,11 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it names {module}.{name}")
 
 
-def load(path, map_location=None):
+def load(path: str, map_location: Any = None) -> dict[str, Any]:
     """What RecBole's Trainer saved, in the place of ``torch.load``, which refuses it from torch 2.6 on.
 
     Args:
-        path (str): the file.
+        path: the file.
         map_location: see ``torch.load``.
 
     Returns:
@@ -86,7 +87,7 @@ def load(path, map_location=None):
     return content
 
 
-def is_recboles(path):
+def is_recboles(path: str) -> bool:
     """Whether a file is a checkpoint of RecBole's Trainer."""
     try:
         return isinstance(load(path, "cpu")["config"], Config)

@@ -1,5 +1,6 @@
 """Files of a dataset: what is wrong in them is one line, and text and numbers stay as they are."""
 
+import numpy as np
 import pytest
 import torch
 from conftest import tiny_rows
@@ -259,6 +260,20 @@ def test_the_latest_interactions_are_held_out(read):
     assert interactions(test) == sorted(mine[-1] for mine in by_user.values())
     assert interactions(valid) == sorted(mine[-2] for mine in by_user.values())
     assert len(train) == 320
+
+
+@pytest.mark.parametrize("keep", ["first", "last"])
+def test_of_repeated_interactions_the_first_or_last_in_time_is_kept(read, keep):
+    """And of those at the same time, the first or last in the file, where all others keep their order, too."""
+    rows = [row for row in tiny_rows() for _ in range(3)]
+    content = TIMED + "".join(f"{user}\t{item}\t{n}\t{(5, 3, 5)[n % 3]}\n" for n, (user, item) in enumerate(rows))
+    _, *parts = read({"inter": content}, rm_dup_inter=keep, eval_args={"order": "TO"}, **ALL)
+    kept = [number for part in parts for number in part.inter_feat["rating"].tolist()]
+    assert sorted(kept) == [n for n in range(1200) if n % 3 == {"first": 1, "last": 2}[keep]]
+    for part in parts:
+        user = part.inter_feat["user_id"].numpy()
+        mine = [part.inter_feat["rating"].numpy()[user == one] for one in range(1, 41)]
+        assert all((np.diff(numbers) > 0).all() for numbers in mine)
 
 
 def test_repeated_interactions_are_rows_of_the_training_and_one_edge(read):

@@ -18,13 +18,13 @@ READ_AS_MISSING = (  # by pandas, and so by RecBole, ids too
 )
 
 
-def read_header(path, separator, encoding):
+def read_header(path: str, separator: str, encoding: str | None) -> dict[str, FeatureType]:
     """The fields of an atomic file and their types.
 
     Args:
-        path (str): the file; its first line is ``NAME:TYPE`` for each column.
-        separator (str): between columns.
-        encoding (str or None): of the text; None is UTF-8. A byte order mark is left out.
+        path: the file; its first line is ``NAME:TYPE`` for each column.
+        separator: between columns.
+        encoding: of the text; None is UTF-8. A byte order mark is left out.
 
     Returns:
         dict: field names to :class:`FeatureType`, in the order of the file.
@@ -54,13 +54,15 @@ def read_header(path, separator, encoding):
     return fields
 
 
-def read_columns(path, separator, encoding, header, fields):
+def read_columns(
+    path: str, separator: str, encoding: str | None, header: dict[str, FeatureType], fields: list[str]
+) -> pd.DataFrame:
     """Some columns of an atomic file.
 
     Args:
         path, separator, encoding: see :func:`read_header`.
-        header (dict): what that returned.
-        fields (list of str): the columns wanted, in the order of the file.
+        header: what that returned.
+        fields: the columns wanted, in the order of the file.
 
     Returns:
         pandas.DataFrame: a column a field. Numbers (``float``) are int64 if all of them are whole, else float64, NaN

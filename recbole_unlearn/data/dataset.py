@@ -124,8 +124,9 @@ class Dataset(RecBoleDataset):
             if field not in fields:
                 raise UsageError(f"`load_col` or `unload_col` leave out column '{field}' of '{filepath}', the ids.")
         if suffix == "inter" and self.benchmark_filename_list is not None:
-            self._columns = self._columns or header
-            if header != self._columns:
+            columns = {field: header[field] for field in fields}
+            self._columns = self._columns or columns
+            if columns != self._columns:
                 raise UsageError(f"'{filepath}' has other columns than the first of `benchmark_filename`.")
 
     def _without_blank_ids(self, table, filepath, source):
@@ -185,8 +186,7 @@ class Dataset(RecBoleDataset):
         Raises:
             UsageError: an order by time without times.
         """
-        by_time = self.benchmark_filename_list is None and self.config["eval_args"]["order"] == "TO"
-        if by_time and self.field2type.get(self.time_field) != FeatureType.FLOAT:
+        if self.benchmark_filename_list is None and self._is_by_time() and self.field2type.get(self.time_field) != FeatureType.FLOAT:
             fields = [field for field in self.inter_feat if self.field2type[field] == FeatureType.FLOAT]
             raise UsageError(
                 f"Dataset '{self.dataset_name}' has no column '{self.time_field}' of type float to order by, as order: TO "
@@ -194,6 +194,18 @@ class Dataset(RecBoleDataset):
                 "the one of times with --TIME_FIELD=NAME, or take order: RO."
             )
         return super().build()
+
+    def _is_by_time(self):
+        return self.config["eval_args"]["order"] == "TO"
+
+    def _remove_duplication(self):
+        keep = self.config["rm_dup_inter"]
+        if keep is None or self.as_recbole or not self._is_by_time() or self.time_field not in self._numbers:
+            return super()._remove_duplication()
+        # RecBole sorts by time here too, but with equal times in any order.
+        times = self._numbers[self.time_field].loc[self.inter_feat.index].to_numpy()
+        in_time = self.inter_feat.iloc[np.argsort(times, kind="stable")]
+        self.inter_feat = in_time.drop_duplicates([self.uid_field, self.iid_field], keep=keep).sort_index()
 
     def sort(self, by, ascending=True):
         """Sort the interactions in place; see :meth:`Interactions.sort`."""
@@ -211,8 +223,7 @@ class Dataset(RecBoleDataset):
         source = {}
         for field in self._numbers:
             if field in self.inter_feat:
-                values = self._numbers[field].to_numpy()
-                source[field] = torch.tensor(values)
+                source[field] = torch.tensor(self._numbers[field].to_numpy())
         self.inter_feat = Interactions(self.inter_feat.interaction, source)
         del self._numbers
 

@@ -11,11 +11,11 @@ class Interactions(Interaction):
     float32 has steps of 128 s at today's timestamps. Rows are sorted by, and written with, what the source says.
 
     Args:
-        columns (dict): field names to tensors of one row an interaction.
-        source (dict): fields of numbers to int64 or float64 tensors, shape ``(rows,)``; NaN where the source has none.
+        columns: field names to tensors of one row an interaction.
+        source: fields of numbers to int64 or float64 tensors, shape ``(rows,)``; NaN where the source has none.
     """
 
-    def __init__(self, columns, source):
+    def __init__(self, columns: dict[str, torch.Tensor], source: dict[str, torch.Tensor]):
         super().__init__(columns)
         self.source = source
 
@@ -44,12 +44,12 @@ class Interactions(Interaction):
         self._reindex(torch.from_numpy(np.argsort(values.numpy(), kind="stable")))
 
 
-def source_of(interactions):
+def source_of(interactions: Interaction) -> dict[str, torch.Tensor]:
     """The source's numbers by field; empty if the interactions do not have them."""
     return getattr(interactions, "source", {})
 
 
-def where(interactions, keep):
+def where(interactions: Interaction, keep: torch.Tensor) -> Interactions:
     """The rows where ``keep`` (boolean, one a row) holds."""
     columns = {field: interactions[field][keep] for field in interactions}
     return Interactions(columns, {field: values[keep] for field, values in source_of(interactions).items()})

@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import re
+from typing import Any
 
 from recbole_unlearn.errors import UsageError, unknown
 
@@ -17,11 +18,11 @@ REFUSED = {  # settings that RecBole has and that would mislead here
 }
 
 
-def check_data_settings(settings):
+def check_data_settings(settings: dict[str, Any]) -> None:
     """Refuse settings of data and evaluation that would fail late or mean something else.
 
     Args:
-        settings (dict): final settings, as the user gave them.
+        settings: final settings, as the user gave them.
 
     Raises:
         UsageError: names the setting, its value and what it may be.

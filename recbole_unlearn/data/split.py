@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import recbole
 import torch
+from recbole.config import Config
 from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
@@ -106,7 +107,9 @@ def restore_data(config, graph, tokens):
     return dataset, train_loader(config, remaining), *evaluation_loaders(config, dataset, train, valid, test)
 
 
-def split_of(config, graph, tokens):
+def split_of(
+    config: Config, graph: Graph, tokens: dict[str, list]
+) -> tuple[Dataset, Dataset, Dataset, Dataset, Dataset]:
     """The split that a saved model was trained on, with the rows that it still knows.
 
     Models of earlier releases were trained on RecBole's reading of the files (``as_recbole`` of :func:`split`): it is tried
@@ -151,12 +154,12 @@ def _matching_rows(config, train, graph, tokens):
     return remaining
 
 
-def split(config, as_recbole=False):
+def split(config: Config, as_recbole: bool = False) -> tuple[Dataset, Dataset, Dataset, Dataset]:
     """The dataset and its training, validation and test parts; the same for the same seed.
 
     Args:
-        config (Config): settings.
-        as_recbole (bool): whether the files are read as RecBole reads them; see :class:`Dataset`.
+        config: settings.
+        as_recbole: whether the files are read as RecBole reads them; see :class:`Dataset`.
 
     Raises:
         UsageError: no such dataset, or an empty part.
