@@ -27,7 +27,7 @@ from recbole_unlearn.deletion.scan import Finding, Scan, scan, waived
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.saved_model import read_content, save_model, write_content
-from recbole_unlearn.search.sought import ENDS_ARE_HASHED, Sought, hashes_of
+from recbole_unlearn.search.sought import WORDS_ARE_HASHED, Sought, hashes_of
 from recbole_unlearn.trainer import ResumableTrainer
 
 ROWS = list(tiny_rows())
@@ -45,7 +45,7 @@ def forgets(users=(), items=(), pairs=()):
     """What is to be gone, of which a search knows hashes alone."""
     rows = [("user", user, None) for user in users] + [("item", None, item) for item in items]
     rows += [("interaction", *pair) for pair in pairs]
-    return Sought({keyed(*ENDS_ARE_HASHED), *hashes_of(rows, keyed)}, keyed)
+    return Sought({keyed(*WORDS_ARE_HASHED), *hashes_of(rows, keyed)}, keyed)
 
 
 NOTHING = forgets()

@@ -46,9 +46,9 @@ def verify(checkpoint: str | os.PathLike, also: Iterable[str] = (), waive: Itera
     try:
         content = read_content(file_of(current.folder, MODEL))
         names = content["config"]["USER_ID_FIELD"], content["config"]["ITEM_ID_FIELD"]
-        known = tuple(set(content[f"{side}_tokens"]) for side in ("user", "item"))
+        known = {*content["user_tokens"], *content["item_tokens"]}
     except (KeyError, UsageError):  # its hash is a finding below
-        names, known = NAMES, (set(), set())
+        names, known = NAMES, set()
     sought = Sought(store.forgotten(), store.keyed_hash, known)
     scans = [_requests(store, sought), _files_of(current)]
     scans += [each if isinstance(each, Scan) else scan(each, sought, names) for each in _places(store, current)]

@@ -58,15 +58,13 @@ class _Question:
         if not numbers:
             every = {field for field in every if not is_number(field)}
         self.sought, self.names, self.cut_off = sought, names, False
-        self.users, self.items = sought.users(every), sought.items(every)
+        self.words = sought.words(every)
+        self.users, self.items = sought.users(self.words), sought.items(self.words)
         self.gone = self.users | self.items
-        self.user_ends, self.item_ends = sought.ends(every)
-        users, items = (set(side) - {None} for side in zip(*beside)) if beside else (set(), set())
-        self.user_ends |= sought.ends(users)[0]
-        self.item_ends |= sought.ends(items)[1]
+        self.words |= sought.words({token for pair in beside for token in pair if token is not None})
 
     def __bool__(self):
-        return bool(self.gone or (self.user_ends and self.item_ends))
+        return bool(self.words)
 
     def of_fields(self, here, beside):
         """A line, with a user and an item that go with it."""
@@ -85,7 +83,7 @@ class _Question:
         return any(not is_number(token) for token in found) if found else None
 
     def _pairs(self, some, others):
-        users, items = some & self.user_ends, others & self.item_ends
+        users, items = some & self.words, others & self.words
         if len(users) * len(items) > MOST_PAIRS:
             self.cut_off = True
             return None
@@ -102,7 +100,7 @@ class _Question:
             if not numbers:
                 here = {field for field in here if not is_number(field)}
             self._note(self._singles(here))
-            return here & (self.user_ends | self.item_ends)
+            return here & self.words
         if id(node) in self._seen:  # of YAML's anchors
             return self._seen[id(node)]
         self._seen[id(node)] = set()
@@ -141,7 +139,7 @@ class _Question:
                 self._note(_either(self._pairs(own_users, as_items), self._pairs(as_users, own_items)))
                 as_users, as_items = as_users | own_users, as_items | own_items
             ends |= own | label
-        return ends & (self.user_ends | self.item_ends)
+        return ends & self.words
 
 
 def _either(one, other):

@@ -18,7 +18,8 @@ EDGES = ".:!?-_+ \t\r\"'"
 NUMBER = re.compile(r"[-+]?\d+(?:[.,:/T+-]\d+)*(?:[eE][-+]?\d+)?Z?")  # and dates and times
 WHOLE = re.compile(r"(-?\d+)\.0+")  # an id that went through a float
 BASE64 = re.compile(r"(?:[A-Za-z0-9+/_-]{4})+(?:[A-Za-z0-9+/_-]{2}==|[A-Za-z0-9+/_-]{3}=)?|[A-Za-z0-9+/_-]{2}==|[A-Za-z0-9+/_-]{3}=")
-LONGEST = 512  # characters of what may be a token in base64
+LONGEST = 512  # characters of a token
+ROW = re.compile(r"[^,;|\t]*([,;|\t])[^\s,;|][^,;|\t]*\1[^\s,;|]")  # separators with no space after them: cells, not one token
 
 ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([\"'/\\nrt]))")
 PERCENT = re.compile(r"%[0-9a-fA-F]{2}")
@@ -47,7 +48,7 @@ def fields(text: str) -> set[str]:
     if not text.isascii():
         found.update(unicodedata.normalize(form, field) for form in ("NFC", "NFD") for field in list(found))
     found.discard("")
-    return found
+    return {field for field in found if len(field) < LONGEST and not ROW.match(field)}
 
 
 def of_names(names: Iterable[str]) -> str:

@@ -5,24 +5,23 @@ from collections.abc import Callable, Container, Iterable, Iterator
 import numpy as np
 import pandas as pd
 
-ENDS_ARE_HASHED = ("the ends of every interaction",)  # hashed with a store's first request, unless an earlier release did it
+WORDS_ARE_HASHED = ("the words of every row",)  # hashed with a store's first request, unless an earlier release did that
 REMEMBERED = 5_000_000  # answers in memory at a time
 
 
 def hashes_of(rows: Iterable[tuple], keyed_hash: Callable[..., str]) -> Iterator[str]:
     """The hashes to keep of a request's rows.
 
-    Of an interaction, its user and its item have a hash of their own too: a text has far more pairs of words than anybody
-    could hash, and few of them are of two words that each are an end of a forgotten interaction.
+    Each token has a hash of its own too, whatever it stands for: a text has far more words than anybody would ask about as a
+    user and as an item, and far more pairs of them than anybody could.
 
     Args:
         rows: scope, user and item each, as of a DeletionRequest.
         keyed_hash: :meth:`~recbole_unlearn.deletion.store.Store.keyed_hash`.
     """
-    for scope, user, item in rows:
-        yield keyed_hash(scope, user, item)
-        if scope == "interaction":
-            yield from (keyed_hash("end", user, None), keyed_hash("end", None, item))
+    for row in rows:
+        yield keyed_hash(*row)
+        yield from (keyed_hash("word", token) for token in row[1:] if token is not None)
 
 
 class Sought:
@@ -31,36 +30,28 @@ class Sought:
     Args:
         hashes: of everything forgotten.
         keyed_hash: made them.
-        known: users' and items' tokens that alone are taken for ends of interactions in text, where an earlier release
-            has not hashed them. Tables with known columns are asked about without this restriction.
+        known: tokens that alone are taken for ends of interactions in text, where an earlier release has hashed no words.
+            Tables with known columns are asked about without this restriction.
     """
 
-    def __init__(
-        self,
-        hashes: Container[str],
-        keyed_hash: Callable[..., str],
-        known: tuple[Container[str], Container[str]] = ((), ()),
-    ):
+    def __init__(self, hashes: Container[str], keyed_hash: Callable[..., str], known: Container[str] = ()):
         self._hashes, self._hash, self._known = hashes, keyed_hash, known
-        self._ends_are_hashed = keyed_hash(*ENDS_ARE_HASHED) in hashes
+        self._words_are_hashed = keyed_hash(*WORDS_ARE_HASHED) in hashes
         self._answers = {}
 
+    def words(self, tokens: Iterable[str]) -> set[str]:
+        """Those that are a user or an item of anything to be gone, or may be."""
+        if not self._words_are_hashed:
+            return self.users(tokens) | self.items(tokens) | {token for token in tokens if token in self._known}
+        return {token for token in tokens if self._is_gone("word", token)}
+
     def users(self, tokens: Iterable[str]) -> set[str]:
-        """Those that are users to be gone."""
+        """Those that are users to be gone as a whole."""
         return {token for token in tokens if self._is_gone("user", token, None)}
 
     def items(self, tokens: Iterable[str]) -> set[str]:
-        """Those that are items to be gone."""
+        """Those that are items to be gone as a whole."""
         return {token for token in tokens if self._is_gone("item", None, token)}
-
-    def ends(self, tokens: Iterable[str]) -> tuple[set[str], set[str]]:
-        """Those that may be users, and those that may be items, of interactions to be gone."""
-        if not self._ends_are_hashed:
-            return tuple({token for token in tokens if token in known} for known in self._known)
-        return (
-            {token for token in tokens if self._is_gone("end", token, None)},
-            {token for token in tokens if self._is_gone("end", None, token)},
-        )
 
     def is_pair(self, user: str, item: str) -> bool:
         """Whether an interaction is to be gone."""
@@ -74,12 +65,9 @@ class Sought:
         """
         (of_user, users), (of_item, items) = (pd.factorize(side, use_na_sentinel=True) for side in (users, items))
         users, items = users.tolist(), items.tolist()
-        gone = _mask(users, self.users(users))[of_user] | _mask(items, self.items(items))[of_item]
-        if self._ends_are_hashed:
-            ends = [_mask(side, known) for side, known in zip((users, items), (self.ends(users)[0], self.ends(items)[1]))]
-            asked = np.flatnonzero(ends[0][of_user] & ends[1][of_item] & ~gone)
-        else:
-            asked = np.flatnonzero((of_user >= 0) & (of_item >= 0) & ~gone)
+        there = [self.words(side) if self._words_are_hashed else set(side) for side in (users, items)]
+        gone = _mask(users, self.users(there[0]))[of_user] | _mask(items, self.items(there[1]))[of_item]
+        asked = np.flatnonzero(_mask(users, there[0])[of_user] & _mask(items, there[1])[of_item] & ~gone)
         gone[asked] = [self.is_pair(users[of_user[row]], items[of_item[row]]) for row in asked]
         return gone
 
