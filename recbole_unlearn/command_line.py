@@ -22,8 +22,6 @@ class Once(argparse.Action):
     """An option with a value, which a second one must not replace in silence."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        if values in ("", []):  # of a shell's variable that is not set: the option would vanish
-            raise UsageError(f"{option_string} is empty: give it a value, or leave it out.")
         if getattr(namespace, self.dest) not in (self.default, values):
             raise UsageError(f"Argument '{option_string}' is given twice, with different values.")
         setattr(namespace, self.dest, values)
@@ -32,17 +30,21 @@ class Once(argparse.Action):
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are :class:`UsageError`, in one line."""
 
-    def __init__(self, **arguments):
-        super().__init__(**arguments)
-        self.register("action", None, Once)
-
     def error(self, message):
         raise UsageError(f"{message[0].upper()}{message[1:]}.")
 
 
+class OnceParser(Parser):
+    """One whose options with a value may come once only."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.register("action", None, Once)
+
+
 def _sweep_parser():
     """What :func:`run_sweep` takes besides what other runs do."""
-    parser = Parser(add_help=False, allow_abbrev=False)
+    parser = OnceParser(add_help=False, allow_abbrev=False)
     sweep = parser.add_argument_group("search of settings with Ray Tune, on simulated requests and validation data")
     sweep.add_argument("--params_file", help="search space, e.g. hyper.test; settings on the command line are fixed")
     sweep.add_argument("--num_samples", type=_count, help="trials (default 20)")
@@ -73,7 +75,7 @@ def parse(arguments):
         UsageError: an argument is not ``--key=value``, is unknown or empty, or comes twice with different values.
     """
     sweep_parser = _sweep_parser()
-    parser = Parser(
+    parser = OnceParser(
         prog="run_unlearn.py",
         description="Train a RecBole recommender, make it forget a request, and report how well it forgot.",
         epilog="Any setting of RecBole or of properties/*.yaml: --key=value.",
@@ -94,6 +96,9 @@ def parse(arguments):
     deletion.add_argument("--waive", type=_words, help="with --verify: names of files that need not be searched, e.g. 'a.bin logs/*.gz'")
     deletion.add_argument("--wait_seconds", type=float, help="how long to wait for another process (default 600)")
     known, others = parser.parse_known_args(arguments)
+    for name, value in vars(known).items():
+        if value in ("", []):  # of a shell's variable that is not set: the option would vanish
+            raise UsageError(f"--{name} is empty: give it a value, or leave it out.")
     settings = {}
     for argument in others:
         key, equals, value = argument.partition("=")

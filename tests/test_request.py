@@ -217,14 +217,14 @@ def test_file_with_another_separator(configure, tmp_path, separator, seen, kind)
         prepare_data(configure(forget_type="file", forget_file=str(path)))
 
 
-@pytest.mark.parametrize("separator", [",", "::"])
-def test_file_with_the_datasets_separator_and_encoding(settings, tmp_path, some_edges, separator):
+@pytest.mark.parametrize("separator, encoding, mark", [(",", "latin-1", ""), ("::", "latin-1", ""), ("\t", "utf-8", "\ufeff")])
+def test_file_with_the_datasets_separator_and_encoding(settings, tmp_path, some_edges, separator, encoding, mark):
     users = {f"é{user}" for user, _ in some_edges}
     lines = [f"user_id:token{separator}item_id:token", *(f"é{user}{separator}{item}" for user, item in some_edges)]
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "mine.inter").write_text("\n".join(lines) + "\n", encoding="latin-1")
-    (tmp_path / "request.inter").write_text(f"user_id:token\n{min(users)}\n", encoding="latin-1")
-    reading = {"field_separator": separator, "encoding": "latin-1", "data_path": "."}
+    (tmp_path / "mine" / "mine.inter").write_text("\n".join(lines) + "\n", encoding=encoding)
+    (tmp_path / "request.inter").write_text(f"{mark}user_id:token\n{min(users)}\n", encoding=encoding)
+    reading = {"field_separator": separator, "encoding": encoding, "data_path": "."}
     request = {"forget_type": "file", "forget_file": "request.inter"}
     data = prepare_data(Config("LightGCN", "mine", config_dict={**settings, **reading, **request}))
     assert {user for user, _ in tokens(data, data.request)} == {min(users)}

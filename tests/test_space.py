@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.quick_start import objective_function, run_sweep
 from recbole_unlearn.sweep.space import Values, check_space, points_of, read_space, swept_method, with_whole_numbers
 
 METHOD = "UnlearnRec"
@@ -164,6 +165,14 @@ def test_names_the_line_of_a_value_that_a_run_would_refuse(settings, space_file)
     path = space_file("ie_rho uniform -1,1\n")
     with pytest.raises(UsageError, match="line 1: Setting 'ie_rho' must be a number >= 0"):
         check_space(read_space(path, METHOD), path, {**settings, "model": "LightGCN", "dataset": "tiny"})
+
+
+@pytest.mark.parametrize("run", [objective_function, run_sweep], ids=["objective_function", "run_sweep"])
+def test_a_sweep_refuses_settings_that_nothing_reads(settings, yaml_file, run):
+    named = {**settings, "model": "LightGCN", "dataset": "tiny"}
+    for config_dict, files in (({**named, "ie_rh": 0.1}, []), (named, [yaml_file("ie_rh: 0.1")])):
+        with pytest.raises(UsageError, match="Unknown setting 'ie_rh'. Did you mean 'ie_rho'"):
+            run(config_dict=config_dict, config_file_list=files)
 
 
 def test_nothing_in_the_file_is_executed(space_file, tmp_path):

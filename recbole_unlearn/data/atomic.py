@@ -33,7 +33,7 @@ def read_header(path: str, separator: str, encoding: str | None) -> dict[str, Fe
         UsageError: no readable file, or no such first line.
     """
     try:
-        with open(path, encoding=_with_mark(encoding)) as file:
+        with open(path, encoding=with_mark(encoding)) as file:
             line = file.readline().rstrip("\n")
     except (OSError, UnicodeError, LookupError) as error:
         raise _unreadable(path, error, encoding) from None
@@ -119,7 +119,7 @@ def _as_float64(column, path):
 
 def _check_cells(path, separator, encoding, n_columns):
     """Refuse the first row that has another number of cells than the first line."""
-    with open(path, encoding=_with_mark(encoding), newline="") as file:
+    with open(path, encoding=with_mark(encoding), newline="") as file:
         rows = (
             csv.reader(file, delimiter=separator)
             if len(separator) == 1
@@ -155,7 +155,7 @@ def _is_utf8(encoding):
     return encoding is None or codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
 
 
-def _with_mark(encoding):
+def with_mark(encoding):
     """The encoding that takes a byte order mark off."""
     return "utf-8-sig" if _is_utf8(encoding) else encoding
 

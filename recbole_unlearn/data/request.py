@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from recbole_unlearn.data.atomic import with_mark
 from recbole_unlearn.data.request_table import EXAMPLES, read_delimited
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.text_settings import identifiers
@@ -149,7 +150,7 @@ def _read_atomic(path, dataset, config):
     """The id columns of an atomic file as strings, without their ``:token``."""
     wanted = [dataset.uid_field, dataset.iid_field]
     allowed = {*wanted, *dataset.inter_feat.columns}
-    table = read_delimited(path, config["field_separator"], allowed, config["encoding"] or "utf-8-sig")
+    table = read_delimited(path, config["field_separator"], allowed, with_mark(config["encoding"]))
     columns = list(table.columns)
     if set(columns) - allowed or not set(columns) & set(wanted) or len(set(columns)) < len(columns):
         raise UsageError(
