@@ -14,8 +14,12 @@ from recbole_unlearn.known_settings import check_deletion_settings, check_names
 from recbole_unlearn.quick_start import run_seeds, run_sweep, run_unlearn
 from recbole_unlearn.sweep.space import SCHEDULERS, SEARCHES
 
-OF_A_CHECKPOINT = ("prepare", "dry_run", "exact", "verify", "also", "waive", "wait_seconds")
-INTERRUPTED = 130  # the shell's exit code after Ctrl-C
+OF_A_CHECKPOINT = ("prepare", "dry_run", "exact", "force", "verify", "also", "waive", "wait_seconds")
+NOT_FOUND, WAITING, INTERRUPTED = 3, 4, 130  # exit codes; 130 is the shell's after Ctrl-C
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 --verify is not clean, or a new version fails its checks and is kept aside; 2 wrong usage, or "
+    "nothing could be changed; 3 all that the requests name is not found; 4 earlier requests have failed and wait; 130 interrupted."
+)
 
 
 class Once(argparse.Action):
@@ -78,7 +82,7 @@ def parse(arguments):
     parser = OnceParser(
         prog="run_unlearn.py",
         description="Train a RecBole recommender, make it forget a request, and report how well it forgot.",
-        epilog="Any setting of RecBole or of properties/*.yaml: --key=value.",
+        epilog=f"Any setting of RecBole or of properties/*.yaml: --key=value. {EXIT_CODES}",
         allow_abbrev=False,
         parents=[sweep_parser],
     )
@@ -91,6 +95,7 @@ def parse(arguments):
     deletion.add_argument("--prepare", action="store_true", help="make the checkpoint's store, and nothing else")
     deletion.add_argument("--dry_run", action="store_true", help="look the requests up and change nothing")
     deletion.add_argument("--exact", action="store_true", help="train anew on what remains instead of revising")
+    deletion.add_argument("--force", action="store_true", help="publish a version that fails its checks")
     deletion.add_argument("--verify", action="store_true", help="search the store for what is forgotten")
     deletion.add_argument("--also", type=_words, help="with --verify: other files and folders to search, separated by spaces")
     deletion.add_argument("--waive", type=_words, help="with --verify: names of files that need not be searched, e.g. 'a.bin logs/*.gz'")
@@ -136,6 +141,8 @@ def _deletion(known, settings):
     chosen = [mode for mode in ("prepare", "dry_run", "verify") if getattr(known, mode)]
     if len(chosen) > 1 or (chosen and known.exact):
         raise UsageError(f"--{chosen[0]} cannot be combined with --{(chosen[1:] or ['exact'])[0]}.")
+    if known.force and chosen and chosen != ["prepare"]:
+        raise UsageError(f"--{chosen[0]} publishes nothing: leave out --force.")
     if known.config_files or known.seeds or known.params_file:
         raise UsageError("--checkpoint brings its own settings: leave out --config_files, --seeds and --params_file.")
     for name in ("also", "waive"):
@@ -156,25 +163,40 @@ def _deletion(known, settings):
         "requests": requests or (),
         "config_dict": settings,
         "exact": known.exact,
+        "force": known.force,
         "also": known.also or (),
         "waive": known.waive or (),
         "wait_seconds": 600 if known.wait_seconds is None else known.wait_seconds,
     }
 
 
-def _serve(mode, checkpoint, requests, config_dict, exact, also, waive, wait_seconds):
-    """One command on the store of a checkpoint; exit code 1 if ``verify`` is not clean, or a new version fails a check."""
+def _serve(mode, checkpoint, requests, config_dict, exact, force, also, waive, wait_seconds):
+    """One command on the store of a checkpoint; exit codes as in ``EXIT_CODES``."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)  # errors alone go to standard error
     if mode == "prepare":
-        logging.info(f"Store: {service.prepare(checkpoint, config_dict).folder}")
+        logging.info(f"Store: {service.prepare(checkpoint, config_dict, force).folder}")
     elif mode == "dry_run":
-        service.dry_run(checkpoint, requests, config_dict)
+        sys.exit(_code_of(service.dry_run(checkpoint, requests, config_dict).values(), waiting=0))
     elif mode == "verify":
         found = service.verify(checkpoint, also, waive)
         logging.info("\n".join(lines_of(found)))
         sys.exit(0 if found.is_clean() else 1)
     else:
-        sys.exit(1 if service.unlearn(checkpoint, requests, config_dict, exact, wait_seconds)["failed_checks"] else 0)
+        result = service.unlearn(checkpoint, requests, config_dict, exact, wait_seconds, force)
+        sys.exit(_code_of([result["receipts"][request_id]["counts"] for request_id in result["status"]], result["waiting"]))
+
+
+def _code_of(counts, waiting):
+    """The exit code of a call that is done.
+
+    Args:
+        counts (iterable of dict): of the receipts of its requests.
+        waiting (int): requests that have failed before.
+    """
+    counts = list(counts)
+    if counts and not any(each["found"] for each in counts):
+        return NOT_FOUND
+    return WAITING if waiting else 0
 
 
 def _closest_switch(argument):
@@ -223,14 +245,14 @@ RUNS = {"checkpoint": _serve, "params_file": run_sweep, "seeds": run_seeds}  # b
 
 
 def main(arguments=None):
-    """Run; exit code 0, 2 after wrong usage (one line on standard error), 130 after an interruption."""
+    """Run; exit codes as in ``EXIT_CODES``, with one line on standard error for all but 0, 3 and 4."""
     try:
         parsed = parse(sys.argv[1:] if arguments is None else arguments)
         run = next((run for key, run in RUNS.items() if key in parsed), run_unlearn)
         run(**parsed)
     except UsageError as error:
         print(f"run_unlearn: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         again = "the same command with --resume" if "params_file" in parsed else "the same command"
         print(f"run_unlearn: interrupted; {again} goes on from what is under checkpoint_dir.", file=sys.stderr)

@@ -19,7 +19,7 @@ from recbole_unlearn.text_settings import IDENTIFIERS, identifiers, read_value
 from recbole_unlearn.validation import check_values
 from recbole_unlearn.yaml_file import Loader, read_yaml
 
-STORE_PREFIXES = ("unlearn_quarantine_", "unlearn_retrain_")  # of deletion requests against a saved model alone
+STORE_PREFIXES = ("unlearn_quarantine_", "unlearn_retrain_", "unlearn_grace_")  # of deletion requests against a saved model alone
 DERIVED = {  # what RecBole adds to the settings by itself
     "MODEL_TYPE",
     "MODEL_INPUT_TYPE",

@@ -4,11 +4,29 @@ import difflib
 
 
 class UsageError(ValueError):
-    """Wrong input. The command line prints its message without a traceback and exits with code 2."""
+    """Wrong input. The command line prints its message without a traceback and exits with ``exit_code``."""
+
+    exit_code = 2
 
 
 class Diverged(UsageError):
     """A training or an estimate is of no use. The report says so in a method's row, and no model is saved."""
+
+
+class FailedChecks(UsageError):
+    """A new version of a store fails its checks, so that it is not published.
+
+    Args:
+        message (str): one line.
+        checks (list of str): names of the checks that it fails.
+        folder (str): where its files are kept aside.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, checks: list[str], folder: str):
+        super().__init__(message)
+        self.checks, self.folder = checks, folder
 
 
 def unknown(kind, name, choices):

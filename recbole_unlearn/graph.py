@@ -74,7 +74,7 @@ class Graph:
 
     def contains(self, users, items):
         """Whether each pair is an edge, as a boolean of the pairs' shape; O(log E) a pair."""
-        return self._find(users, items)[1]
+        return self.find(users, items)[1]
 
     def subgraph(self, keep):
         """The graph of the edges where ``keep`` (boolean, shape ``(E,)``) holds, on the same nodes."""
@@ -85,7 +85,7 @@ class Graph:
     def without(self, users, items):
         """The remaining graph after these edges are forgotten; pairs that are no edges are ignored."""
         keep = torch.ones(len(self), dtype=torch.bool, device=self.users.device)
-        position, found = self._find(users, items)
+        position, found = self.find(users, items)
         keep[position[found]] = False
         return self.subgraph(keep)
 
@@ -105,7 +105,7 @@ class Graph:
         values = weights[rows] * weights[columns]
         return torch.sparse_csr_tensor(row_starts, columns.int(), values, size=(self.n_nodes, self.n_nodes))
 
-    def _find(self, users, items):
+    def find(self, users, items):
         """Position of each pair among the edges, and whether it is there (where not, the position means nothing)."""
         if len(self) == 0:
             return torch.zeros_like(users), torch.zeros_like(users, dtype=torch.bool)

@@ -1,9 +1,10 @@
 """Saving an unlearned model so that it can be served and loaded again, with nothing of what was forgotten."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 import torch
 from recbole.data.dataset import Dataset
@@ -124,6 +125,55 @@ def load_model(path: str, config_dict: dict[str, Any] | None = None) -> tuple[Co
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UsageError(f"'{path}' is damaged or does not fit its settings: {' '.join(str(error).split())}") from None
     return config, model.eval(), tokens
+
+
+class Current(NamedTuple):
+    """The current version of a store, all of it of one version.
+
+    Args:
+        config: of its training.
+        model: in evaluation mode.
+        tokens: ``user`` and ``item`` to the list of external tokens, in the order of internal ids, None where erased.
+        version: its number.
+        data: ``train``, ``valid`` and ``test`` to a table of rows, texts and numbers; None if not asked for.
+    """
+
+    config: Config
+    model: UnlearnableRecommender
+    tokens: dict[str, list]
+    version: int
+    data: dict[str, pd.DataFrame] | None
+
+
+def load_current(store: str, data: bool = False, config_dict: dict[str, Any] | None = None) -> Current:
+    """Load what a store says is to be served, while others may publish the next version.
+
+    A version that is read stays for ``unlearn_grace_seconds`` after the next one is published; if reading takes longer, the
+    next one is read.
+
+    Args:
+        store: folder of a store.
+        data: whether to read the remaining rows, too.
+        config_dict: settings to change.
+
+    Raises:
+        UsageError: no store, or a damaged one.
+    """
+    from recbole_unlearn.deletion.state import MODEL, file_of, read_data  # which imports this module
+    from recbole_unlearn.deletion.store import Store
+
+    while True:
+        version = Store(store).current()
+        try:
+            changed = version.changed_files()
+            if changed:
+                raise UsageError(f"'{changed[0]}' is missing or has changed since version {version.number} was made. Restore it.")
+            config, model, tokens = load_model(file_of(version.folder, MODEL), config_dict)
+            tables = read_data(version.folder, config["dataset"]) if data else None
+            return Current(config, model, tokens, version.number, tables)
+        except (OSError, UsageError):
+            if Store(store).current().number == version.number:  # else it may have been removed meanwhile
+                raise
 
 
 def check_sizes(config: Config, weights: dict[str, torch.Tensor], n_nodes: int) -> None:

@@ -13,6 +13,9 @@ CHOICES = {
 }
 
 
+MOST_DAYS, SECONDS_OF_A_DAY = 36_500, 86_400  # a hundred years: dates end with the year 9999
+
+
 def _number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -23,6 +26,14 @@ def _share(value):
 
 def _weight(value):
     return _number(value) and 0 <= value < float("inf")
+
+
+def _days(value):
+    return _number(value) and 0 <= value <= MOST_DAYS
+
+
+def _grace(value):
+    return _number(value) and 0 <= value <= MOST_DAYS * SECONDS_OF_A_DAY
 
 
 def _positive(value):
@@ -91,10 +102,11 @@ RULES = {  # the check and its name: the keys it holds for
         "unlearn_ceu_lambda",
         "unlearn_ceu_sigma",
         "unlearn_gif_damping",
-        "unlearn_quarantine_days",
         "unlearn_grapheraser_penalty",
         "unlearn_ifru_damping",
     ],
+    (_days, f"a number of days from 0 to {MOST_DAYS}"): ["unlearn_quarantine_days"],
+    (_grace, f"a number of seconds from 0 to {MOST_DAYS * SECONDS_OF_A_DAY}"): ["unlearn_grace_seconds"],
     (_positive, "a number > 0"): [
         "ie_change_weight",
         "ie_learning_rate",

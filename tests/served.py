@@ -1,5 +1,6 @@
 """A small trained model to send deletion requests to, and what is in its store."""
 
+import csv
 import logging
 import sys
 import tempfile
@@ -38,6 +39,7 @@ def train(folder, data_path, **changes):
         "topk": [5],
         "valid_metric": "NDCG@5",
         "forget_type": "random",
+        "unlearn_least_utility": 0.1,  # a few dozen validation pairs measure no better
     }
     config = Config("LightGCN", "tiny", config_dict={**settings, **changes})
     data = prepare_data(config)
@@ -64,7 +66,8 @@ def pairs(name, *rows):
 def data_of(folder):
     """Each part of a version's data to its rows, (user, item)."""
     files = {part: Path(folder, "data", "tiny", f"tiny.{part}.inter") for part in PARTS}
-    return {part: [tuple(line.split("\t")[:2]) for line in file.read_text().splitlines()[1:]] for part, file in files.items()}
+    texts = {part: file.read_text(encoding="utf-8").splitlines()[1:] for part, file in files.items()}
+    return {part: [tuple(row[:2]) for row in csv.reader(lines, delimiter="\t")] for part, lines in texts.items()}
 
 
 def without(data, *requests):
@@ -85,14 +88,14 @@ def edges_of(folder):
 
 def scores_of(model):
     """All scores, shape ``(users, items)``."""
-    everybody = Interaction({"user_id": torch.arange(model.n_users)})
+    everybody = Interaction({model.USER_ID: torch.arange(model.n_users)})
     return model.full_sort_predict(everybody).view(model.n_users, model.n_items).detach()
 
 
 def check_version(folder, data):
     """A version's files say the same: these data and no other, and a model of them that can be served."""
     assert data_of(folder) == data
-    assert sorted(edges_of(folder)) == sorted(data["train"])
+    assert sorted(edges_of(folder)) == sorted(set(data["train"]))
     _, model, tokens = load_model(str(Path(folder, "model.safetensors")))
     assert scores_of(model).isfinite().all()
     everything = [row for rows in data.values() for row in rows]

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from recbole_unlearn.data.dataset import Dataset
-from recbole_unlearn.deletion.rows import copy_rows, id_of, read_ids, write_dataset
+from recbole_unlearn.deletion.rows import copy_rows, counts_of, id_of, known_ids, of_rows, read_ids, row_degrees, write_dataset
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model import dataset_graph
 
 HEADER = "user_id:token\titem_id:token\trating:float\tshop:token\twhere:float_seq\n"
 FIELDS = ["user_id", "item_id", "rating", "shop", "where"]
-AWKWARD = ["007", "7", "a,b", "a b", "ä", "'", 'say ""hi""', "1e5", "true"]  # the doubled quotes are one each, in quotes
+AWKWARD = ["007", "7", "a,b", "a b", "ä", "'", 'say ""hi""', "1e5", "true", 'new\nline', 'carriage\rreturn']  # the doubled quotes are one each, in quotes
 
 
 def rated_rows():
@@ -21,7 +21,7 @@ def rated_rows():
     generator = np.random.default_rng(0)
     for row in range(150):
         user, item = AWKWARD[generator.integers(len(AWKWARD))], f"i{generator.integers(12)}"
-        yield f'"{user}"' if "hi" in user else user, item, f"{row / 4}", f"s{generator.integers(3)}", "1.5 2.5"
+        yield f'"{user}"' if {*user} & {*'"\r\n'} else user, item, f"{row / 4}", f"s{generator.integers(3)}", "1.5 2.5"
 
 
 @pytest.fixture
@@ -47,26 +47,29 @@ def written(rated, tmp_path):
     return path
 
 
-def test_ids_are_read_in_the_order_of_the_graphs_edges(rated, tmp_path):
+def test_ids_are_read_in_the_order_of_the_graphs_edges_each_as_often_as_it_is_there(rated, tmp_path):
     config, train = rated
-    graph = dataset_graph(train)
+    graph, ids = dataset_graph(train), (train.inter_feat["user_id"], train.inter_feat["item_id"])
     assert 50 < len(graph) < len(train.inter_feat)  # there are repeated pairs
     users, items = read_ids(written(rated, tmp_path), config, tokens_of(train))
-    assert torch.equal(users, graph.users) and torch.equal(items, graph.items)
+    counts = counts_of(graph, users, items)
+    assert counts.tolist() == [int(((ids[0] == user) & (ids[1] == item)).sum()) for user, item in zip(graph.users, graph.items)]
+    assert torch.equal(users, of_rows(graph.users, counts)) and torch.equal(items, of_rows(graph.items, counts))
+    assert torch.equal(row_degrees(graph, counts)[: graph.n_users], torch.bincount(ids[0], minlength=graph.n_users))
+    assert counts_of(graph, graph.users, graph.items) is None and torch.equal(row_degrees(graph, None), graph.degrees())
 
 
-def test_the_first_row_of_a_pair_is_kept_with_tokens_and_numbers(rated, tmp_path):
+def test_every_row_is_kept_with_tokens_and_numbers(rated, tmp_path):
     _, train = rated
-    feat, expected = train.inter_feat, {}
+    feat, expected = train.inter_feat, []
     for row in range(len(feat)):
         user, item, shop = (train.id2token(field, int(feat[field][row])) for field in ("user_id", "item_id", "shop"))
-        expected.setdefault((user, item), (float(feat["rating"][row]), shop))
+        expected.append(((user, item), (float(feat["rating"][row]), shop)))
     table = pd.read_csv(written(rated, tmp_path), sep="\t", dtype=str, keep_default_na=False)
     assert list(table.columns[:2]) == ["user_id:token", "item_id:token"]
     assert set(table.columns[2:]) == {"rating:float", "shop:token"}
     pairs = list(zip(table["user_id:token"], table["item_id:token"]))
-    assert len(pairs) == len(expected)
-    assert dict(zip(pairs, zip(table["rating:float"].astype(float), table["shop:token"]))) == expected
+    assert sorted(zip(pairs, zip(table["rating:float"].astype(float), table["shop:token"]))) == sorted(expected)
 
 
 def test_recbole_reads_the_same_dataset_back(rated, tmp_path):
@@ -88,13 +91,13 @@ def test_recbole_reads_the_same_dataset_back(rated, tmp_path):
 def test_exactly_the_masked_rows_are_copied(rated, tmp_path, share):
     config, train = rated
     source, target = written(rated, tmp_path), tmp_path / "copy.inter"
-    header, *lines = source.read_bytes().splitlines(keepends=True)
-    keep = np.random.default_rng(1).random(len(lines)) < share
+    there = read_ids(source, config, tokens_of(train))
+    assert len(source.read_bytes().splitlines()) > 1 + len(train.inter_feat)  # some tokens go over two lines
+    keep = np.random.default_rng(1).random(len(train.inter_feat)) < share
     copy_rows(source, target, keep)
-    assert target.read_bytes() == header + b"".join(line for line, kept in zip(lines, keep) if kept)
-    graph = dataset_graph(train).subgraph(torch.from_numpy(keep))
-    users, items = read_ids(target, config, tokens_of(train))
-    assert torch.equal(users, graph.users) and torch.equal(items, graph.items)
+    tables = [pd.read_csv(file, sep="\t", dtype=str) for file in (source, target)]
+    pd.testing.assert_frame_equal(tables[1], tables[0][keep].reset_index(drop=True))
+    assert all(map(torch.equal, read_ids(target, config, tokens_of(train)), (ids[torch.from_numpy(keep)] for ids in there)))
 
 
 @pytest.mark.parametrize("content", [b"h\na\nb\n", b"h\na\nb\nc\nd\n", b"h\na\nb\nc", b"h\na\nb\nc\nd", b"h\n", b""])
@@ -160,6 +163,11 @@ TOKENS = np.array(["[PAD]", "a", None, "b", None, "c"], dtype=object)
 )
 def test_ids_of_tokens(wanted, ids):
     assert id_of(TOKENS, wanted).tolist() == ids
+    if -1 not in ids:
+        assert known_ids(TOKENS, wanted).tolist() == ids
+        return
+    with pytest.raises(UsageError, match=f"^{ids.count(-1)} users or items that the model does not know"):
+        known_ids(TOKENS, wanted)
 
 
 @pytest.mark.parametrize("tokens", [["[PAD]"], ["[PAD]", None, None]], ids=["only padding", "all erased"])

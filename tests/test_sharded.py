@@ -40,7 +40,7 @@ def test_only_touched_shards_are_retrained(prepared, trained_shards, name):
     assert len(trained_shards) == 3
     trained_shards.clear()
     (stage,) = method.unlearn()
-    position, _ = run.data.graph._find(run.data.request.users, run.data.request.items)
+    position, _ = run.data.graph.find(run.data.request.users, run.data.request.items)
     touched = method.shard[position].item()
     assert trained_shards == ([f"{name}-{touched}"] if touched >= 0 else [])
     assert stage.details["shards retrained"] == f"{len(trained_shards)} of 3"
@@ -52,7 +52,7 @@ def test_the_aggregation_gets_new_tables_of_touched_shards_and_old_ones_of_other
     method, given, aggregate = method_of(run, name), [], METHODS[name].aggregate
     monkeypatch.setattr(METHODS[name], "aggregate", lambda *a: (given.append(a[1]), aggregate(*a))[1])
     list(method.unlearn())
-    touched = method.shard[run.data.graph._find(run.data.request.users, run.data.request.items)[0]].item()
+    touched = method.shard[run.data.graph.find(run.data.request.users, run.data.request.items)[0]].item()
     for k, (table, graph) in enumerate(given[0]):
         old_table, old_graph = method.shards[k]
         assert torch.equal(table, old_table) == (len(graph) == len(old_graph)) == (k != touched)
@@ -163,7 +163,7 @@ def test_a_deletion_repeats_the_slices_from_its_own_on(prepared, epochs_run):
     assert len(epochs_run) == 3 * 4 * 2  # shards, slices, and 2 / (4 + 1) of 5 epochs
     epochs_run.clear()
     (stage,) = method.unlearn()
-    position, _ = run.data.graph._find(run.data.request.users, run.data.request.items)
+    position, _ = run.data.graph.find(run.data.request.users, run.data.request.items)
     assert len(epochs_run) == (4 - method.slice[position].item()) * 2
     assert stage.seconds_before == 0  # what prepare trained is not waited for again
     assert torch.isfinite(scores(stage.model)).all()

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from recbole_unlearn.deletion.files import HOST
 from recbole_unlearn.deletion.request_file import DeletionRequest
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.errors import UsageError
@@ -49,9 +51,9 @@ def publish(store, *ids, text="[]", days=30, **changes):
         "write": writing(text),
         "method": "UnlearnRec",
         "details": {"seconds": 1.5},
-        "receipts": lambda version: {name: {"request": name, "version": version.number} for name in ids},
+        "receipts": lambda version: ({name: {"request": name} for name in ids}, {"version": version.number}),
         "forgotten": {name: [store.keyed_hash(name)] for name in ids},
-        "quarantine_days": days,
+        "quarantined": store.retention(days),
     }
     return store.publish(**{**arguments, **changes})
 
@@ -165,11 +167,15 @@ def test_interrupted_create_leaves_nothing(tmp_path, error):
 def test_killed_create_is_removed_by_the_next_one(tmp_path):
     process = fork(Store.create, tmp_path / "store", lambda _: os.kill(os.getpid(), signal.SIGKILL))
     process.join()
-    assert os.listdir(tmp_path) == [f".store-{process.pid}.building"]
-    alive, another = tmp_path / f".store-{os.getppid()}.building", tmp_path / f".store-2-{process.pid}.building"
-    alive.mkdir(), another.mkdir()
+    (left,) = os.listdir(tmp_path)
+    assert re.fullmatch(rf"\.store-{HOST}-{process.pid}-[0-9a-f]{{8}}\.building", left)
+    alive, another = left.replace(str(process.pid), str(os.getppid())), left.replace(".store-", ".store-2-")
+    elsewhere, unknown = left.replace(HOST, f"{HOST}2"), f".store-{process.pid}.building"
+    others = [alive, another, elsewhere, unknown]
+    for name in others:
+        (tmp_path / name).mkdir()
     Store.create(tmp_path / "store", writing("[]"))
-    assert sorted(os.listdir(tmp_path)) == sorted(["store", alive.name, another.name])
+    assert sorted(os.listdir(tmp_path)) == sorted(["store", *others])
 
 
 def test_no_store(tmp_path):
@@ -204,7 +210,7 @@ def test_database_damaged_after_opening(locked):
 def test_database_of_another_release(store):
     with closing(sqlite3.connect(os.path.join(store.folder, "store.db"))) as db:
         db.execute("PRAGMA user_version = 7")
-    with pytest.raises(UsageError, match="has schema version 7, and this release reads 1"):
+    with pytest.raises(UsageError, match="has schema version 7, and this release reads 2"):
         Store(store.folder)
 
 
@@ -499,8 +505,11 @@ def test_failed_requests_can_be_submitted_again(locked):
     assert failed["status"] == "failed" and failed["reason"] == "No such user." and failed["finished_at"]
     assert locked.pending() == [request("r2", "b")]
     assert locked.submit([request("r1", "a")]) == {"r1": "pending"}
-    assert locked.requests()[0]["reason"] is None and locked.requests()[0]["finished_at"] is None
+    assert locked.requests()[0]["finished_at"] is None
     assert locked.pending() == [request("r1", "a"), request("r2", "b")]
+    assert locked.pending(tried=True) == [request("r1", "a")] and locked.pending(tried=False) == [request("r2", "b")]
+    locked.finish({"r1": {}}, {})
+    assert locked.requests()[0]["reason"] is None
 
 
 @pytest.mark.parametrize("state", ["unknown", "done", "failed"])
@@ -533,7 +542,7 @@ def test_publish(locked):
     def receipts(version):
         given.append(version)
         assert hashes(version.folder) == version.files
-        return {name: {"version": version.number, "sha256": version.files["model.json"]} for name in ("r1", "r2")}
+        return {name: {"sha256": version.files["model.json"]} for name in ("r1", "r2")}, {"version": version.number}
 
     forgotten = {"r1": ["h1", "h2"], "r2": iter(["h2", "h3"])}
     version = publish(locked, text="[2]", receipts=receipts, forgotten=forgotten, days=10)
@@ -770,7 +779,7 @@ def test_keyed_hash(store, tmp_path):
 def test_damaged_key(store):
     Path(store.folder, "key").write_bytes(b"")
     with pytest.raises(UsageError, match=f"^'{store.folder}/key' has 0 bytes instead of 32"):
-        Store(store.folder).keyed_hash("a")
+        Store(store.folder)
 
 
 # Forgetting what requests asked for
@@ -870,7 +879,7 @@ def test_killed_at_any_time(store, tmp_path):
     assert store.counts()["done"], "All kills came before anything was published"
 
 
-CHANGES = {"mkdir", "rename", "replace", "symlink", "remove", "unlink", "rmdir", "fsync", "pwrite", "ftruncate", "flock"}
+CHANGES = {"mkdir", "rename", "replace", "symlink", "remove", "unlink", "rmdir", "fsync", "write", "ftruncate", "flock"}
 
 
 def work_until_step(folder, log, step):

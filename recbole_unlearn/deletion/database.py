@@ -1,6 +1,8 @@
 """The SQLite side of a store: its tables, transactions, and errors that a user can mend."""
 
 import errno
+import hashlib
+import os
 import sqlite3
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -8,7 +10,8 @@ from pathlib import Path
 from recbole_unlearn.errors import UsageError
 
 NAME = "store.db"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+OLD_SCHEMA_VERSION = 1  # without the parts that UPGRADE adds
 STATUSES = ("pending", "running", "done", "failed")  # of a request
 BUSY_SECONDS = 30  # to wait for a reader to end before a commit
 
@@ -17,8 +20,29 @@ CREATE TABLE payloads (  -- what unfinished requests ask for
     position INTEGER PRIMARY KEY,
     rows TEXT NOT NULL  -- JSON
 )"""
+INTEGRITY = """
+CREATE TABLE integrity (  -- what tells damage and another store's key
+    what TEXT PRIMARY KEY,  -- key, content
+    digest TEXT NOT NULL
+) WITHOUT ROWID"""
+BATCHES = """
+CREATE TABLE batches (  -- what the receipts of requests that were applied together have in common
+    number INTEGER PRIMARY KEY,
+    shared TEXT NOT NULL  -- JSON
+)"""
+BATCH_COLUMN = "batch INTEGER REFERENCES batches (number)"
+UPGRADE = (INTEGRITY, BATCHES, f"ALTER TABLE requests ADD COLUMN {BATCH_COLUMN}", f"PRAGMA user_version = {SCHEMA_VERSION}")
+CONTENT = {  # what the digest covers: a table to its columns in their order; times that only decide on a removal are left out
+    "versions": "number, parent, method, created_at, files, details",
+    "requests": "position, request_id, received_at, submitted_at, content, status, version, reason, receipt, batch",
+    "forgotten": "hash, request_id",
+    "payloads": "position, rows",
+    "batches": "number, shared",
+}
 SCHEMA = f"""
 BEGIN;
+{INTEGRITY};
+{BATCHES};
 CREATE TABLE versions (
     number INTEGER PRIMARY KEY,
     parent INTEGER REFERENCES versions (number),
@@ -39,7 +63,8 @@ CREATE TABLE requests (
     version INTEGER REFERENCES versions (number),
     finished_at TEXT,
     reason TEXT,
-    receipt TEXT,  -- JSON
+    receipt TEXT,  -- JSON: what is the request's own
+    {BATCH_COLUMN},
     CHECK ((status = 'done') = (version IS NOT NULL AND receipt IS NOT NULL))
 );
 CREATE TABLE forgotten (
@@ -58,7 +83,12 @@ RESTORE = "Restore the store from a backup."
 CHECK = f"Check the disk. {RESTORE}"
 OF_THE_SYSTEM = {errno.ENOSPC: FREE, errno.EDQUOT: FREE, errno.EFBIG: FREE, errno.EIO: CHECK}
 OF_THE_SYSTEM |= {errno.EACCES: PERMIT, errno.EPERM: PERMIT, errno.EROFS: PERMIT}
+DAMAGE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}  # a file that is missing, or a folder instead
 OF_SQLITE = {"full": FREE, "readonly": PERMIT, "unable to open": PERMIT, "locked": WAIT}
+
+
+class Refused(UsageError):
+    """The disk or its permissions refuse, not the request: the same again may succeed."""
 
 
 @contextmanager
@@ -69,18 +99,21 @@ def explained(folder):
         folder (str): of the store, to be named.
 
     Raises:
-        UsageError: instead of such an ``OSError`` or ``sqlite3.Error``. Others, which are bugs, pass through.
+        Refused: instead of an ``OSError`` or ``sqlite3.Error`` that the disk or its permissions cause.
+        UsageError: instead of one that damage causes. Others, which are bugs, pass through.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in OF_THE_SYSTEM:
-            raise
         where = f" ('{error.filename}')" if error.filename else ""
-        raise UsageError(f"Store '{folder}': {error.strerror}{where}. {OF_THE_SYSTEM[error.errno]}") from error
+        if error.errno in OF_THE_SYSTEM:
+            raise Refused(f"Store '{folder}': {error.strerror}{where}. {OF_THE_SYSTEM[error.errno]}") from error
+        if error.errno in DAMAGE and str(error.filename).startswith(os.path.join(folder, "")):
+            raise UsageError(f"Store '{folder}' is damaged: {error.strerror}{where}. {RESTORE}") from error
+        raise
     except sqlite3.OperationalError as error:
         advice = next((advice for words, advice in OF_SQLITE.items() if words in str(error)), CHECK)
-        raise UsageError(f"Store '{folder}': {NAME}: {error}. {advice}") from error
+        raise Refused(f"Store '{folder}': {NAME}: {error}. {advice}") from error
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:  # such as an IntegrityError
             raise
@@ -107,22 +140,48 @@ def transaction(folder):
     with connected(folder) as db:
         db.execute("BEGIN IMMEDIATE")
         yield db
+        if _version(db) == SCHEMA_VERSION:
+            _keep(db, "content", _digest(db))
         db.execute("COMMIT")  # closing without it rolls back
 
 
-def create(folder):
-    """Make the database of a store, without any version."""
+def create(folder, fingerprint):
+    """Make the database of a store, without any version.
+
+    Args:
+        folder (str): of the store.
+        fingerprint (str): of its key.
+    """
     Path(folder, NAME).touch(mode=0o600, exist_ok=False)  # unfinished requests name people
     with connected(folder) as db:
         db.execute("PRAGMA journal_mode = DELETE")
         db.executescript(SCHEMA)
+        _keep(db, "key", fingerprint)
 
 
-def check(folder):
-    """Raise UsageError if the database of a store is damaged or has another schema."""
+def upgrade(db, fingerprint):
+    """Give the database of an earlier release, in a transaction, what this one keeps besides; nothing if it has that."""
+    if _version(db) == OLD_SCHEMA_VERSION:
+        for statement in UPGRADE:
+            db.execute(statement)
+        _keep(db, "key", fingerprint)
+
+
+def check(folder, fingerprint):
+    """Refuse the database of a store if it is damaged, has another schema or belongs to another key.
+
+    Args:
+        folder (str): of the store.
+        fingerprint (str): of the key that is there.
+
+    Raises:
+        UsageError: another schema or key.
+        sqlite3.DatabaseError: damage.
+    """
     with connected(folder) as db:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version != SCHEMA_VERSION:
+        db.execute("BEGIN")  # so that all of it is read as it was at one time
+        version = _version(db)
+        if version not in (OLD_SCHEMA_VERSION, SCHEMA_VERSION):
             raise UsageError(
                 f"Store '{folder}' has schema version {version}, and this release reads {SCHEMA_VERSION}. "
                 "Use the release of recbole-unlearn that made the store."
@@ -130,3 +189,31 @@ def check(folder):
         problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
             raise sqlite3.DatabaseError(" ".join(problem.split()))  # from several lines
+        if version == SCHEMA_VERSION:
+            kept = dict(map(tuple, db.execute("SELECT what, digest FROM integrity")))
+            if kept.get("content") != _digest(db):
+                raise sqlite3.DatabaseError("its content is not what was written")
+            if kept.get("key") != fingerprint:
+                raise UsageError(f"Store '{folder}': its file 'key' is another store's, or was changed. {RESTORE}")
+
+
+def _version(db):
+    return db.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _keep(db, what, digest):
+    db.execute(
+        "INSERT INTO integrity VALUES (?, ?) ON CONFLICT (what) DO UPDATE SET digest = excluded.digest "
+        "WHERE digest != excluded.digest",  # else nothing is written
+        (what, digest),
+    )
+
+
+def _digest(db):
+    """A digest of the content: SQLite's own check notices broken pages, but no other letter in a text."""
+    digest = hashlib.blake2b(digest_size=16)
+    for table, columns in CONTENT.items():
+        for row in db.execute(f"SELECT {columns} FROM {table} ORDER BY 1"):
+            digest.update(repr(tuple(row)).encode())
+        digest.update(table.encode())
+    return digest.hexdigest()

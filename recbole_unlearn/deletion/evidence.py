@@ -1,16 +1,9 @@
-"""What a receipt is made of: counts, measures, checks and drift, without anybody's identifier."""
+"""What a receipt is made of: counts, measures and drift, without anybody's identifier."""
 
-import os
-
-import numpy as np
 import torch
 
-from recbole_unlearn.deletion import encoder_file
 from recbole_unlearn.deletion.measures import K, Measures
 from recbole_unlearn.deletion.receipt import score_histograms, size_class
-from recbole_unlearn.deletion.rows import read_ids
-from recbole_unlearn.deletion.state import ENCODER, MODEL, data_file
-from recbole_unlearn.saved_model import read_content
 
 
 def counts_of(request, found):
@@ -56,57 +49,6 @@ def measured(before, after, resolution):
     measure = Measures(graph, after.model.graph, valid, test, pairs, generator)
     (first, first_scores), (second, second_scores) = (measure(state.model.final_embeddings()) for state in (before, after))
     return {"before": first, "after": second}, score_histograms(first_scores, second_scores)
-
-
-def checks_of(measures, artefacts, least_utility):
-    """Whether a version is fit for use: a list of name, passed, value and limit."""
-    before, after = (measures[stage][f"ndcg@{K}"] for stage in ("before", "after"))
-    ratio = after / before if before else float("nan")
-    rises = measures["after"]["mean probability"] - measures["before"]["mean probability"]
-    leftovers = sum(artefact["leftovers"] for artefact in artefacts)
-    return [
-        _check(f"NDCG@{K} after over before, on validation data", ratio >= least_utility, ratio, f"at least {least_utility}"),
-        _check("mean probability of forgotten pairs does not rise", rises <= 1e-6, rises, "at most 0"),
-        _check("nothing forgotten in the new version's files", leftovers == 0, leftovers, "0"),
-    ]
-
-
-def _check(name, passed, value, limit):
-    known = value == value  # not nan: nothing to measure it on
-    return {"name": name, "passed": bool(passed) if known else None, "value": value, "limit": limit}
-
-
-def artefacts_of(folder, state, forgotten):
-    """Read a version's files back, and count what is still there of the forgotten.
-
-    Args:
-        folder (str): of the version.
-        state (State): what was written.
-        forgotten (dict): part of the data to the graph of its forgotten edges, on the CPU.
-
-    Returns:
-        list of dict: ``file``, ``scanned`` and ``leftovers``.
-
-    Raises:
-        UsageError: a row names somebody erased.
-    """
-    content = read_content(os.path.join(folder, MODEL))
-    users, items = content["edges"].long()
-    left = int(forgotten["train"].contains(users, items).sum())
-    tokens = [content["user_tokens"], content["item_tokens"]]
-    named = sum(
-        token is not None for side, names in zip(state.tokens.values(), tokens) for token in np.array(names, object)[side == None]  # noqa: E711
-    )
-    found = [{"file": MODEL, "scanned": "edges, tokens of erased users and items", "leftovers": left + named}]
-    for part, graph in forgotten.items():
-        path = data_file(folder, state.config["dataset"], part)
-        left = int(graph.contains(*read_ids(path, state.config, state.tokens)).sum())
-        found.append({"file": os.path.relpath(path, folder), "scanned": "rows", "leftovers": left})
-    encoder = encoder_file.read_plain(os.path.join(folder, ENCODER))
-    erased = torch.from_numpy(np.concatenate([names == None for names in state.tokens.values()]))  # noqa: E711
-    left = int((encoder["gain"][erased] != 0).sum())
-    found.append({"file": ENCODER, "scanned": "numbers of erased users and items", "leftovers": left})
-    return found
 
 
 def drift_of(details, counts, measures, config):

@@ -2,14 +2,13 @@
 
 import os
 
+import numpy as np
 import torch
 
 from recbole_unlearn.data.split import evaluation_loaders, split
-from recbole_unlearn.deletion.rows import id_of
+from recbole_unlearn.deletion.rows import READ_WITH, known_ids
 from recbole_unlearn.deletion.state import State
 from recbole_unlearn.trainer import train_backbone
-
-FILTERS = ("user_inter_num_interval", "item_inter_num_interval", "val_interval", "load_col", "threshold")  # the data are past them
 
 
 def retrained(state, data_folder, work_folder):
@@ -20,12 +19,13 @@ def retrained(state, data_folder, work_folder):
         data_folder (str): holds the dataset's folder, with the ``.inter`` files of the state's data.
         work_folder (str): for the training's own files.
 
+    The store's format is fixed, so that no setting with which the source was read counts here.
+
     Returns:
         State: with the same ids; nodes without data have the rows of nodes never seen.
     """
     config = state.config.replace(
-        **dict.fromkeys(FILTERS),
-        benchmark_filename=["train", "valid", "test"],
+        **READ_WITH,
         data_path=os.path.join(data_folder, state.config["dataset"]),
         checkpoint_dir=work_folder,
     )
@@ -33,10 +33,12 @@ def retrained(state, data_folder, work_folder):
     valid_data, _ = evaluation_loaders(config, dataset, train, valid, test)
     table = train_backbone(config, train, "exact", valid_data).model.ego_embeddings().detach()
     ego = torch.zeros_like(state.model.ego_embeddings())
+    absent = {side: np.ones(len(names), dtype=bool) for side, names in state.tokens.items()}
     offsets = {"user": (0, 0), "item": (state.model.n_users, train.user_num)}
     for (side, (here, there)), field in zip(offsets.items(), (train.uid_field, train.iid_field)):
         tokens = train.field2id_token[field][1:]
-        ids = torch.from_numpy(id_of(state.tokens[side], tokens)) + here
-        ego[ids] = table[there + 1 : there + 1 + len(tokens)]
+        ids = known_ids(state.tokens[side], tokens)
+        absent[side][ids] = absent[side][0] = False
+        ego[torch.from_numpy(ids) + here] = table[there + 1 : there + 1 + len(tokens)]
     model = state.model.revised(ego, state.model.graph)
-    return State.prepare(state.config, model, state.tokens, state.held_out)
+    return State.prepare(state.config, model, state.tokens, state.held_out, state.counts, absent)

@@ -1,13 +1,15 @@
 """Folders that are whole or absent, whenever a process is killed, and a lock that dies with its process."""
 
-import fcntl
 import hashlib
 import os
 import re
+import secrets
 import shutil
+import socket
 import time
 from contextlib import contextmanager
 
+import filelock
 import psutil
 
 from recbole_unlearn.errors import UsageError
@@ -16,12 +18,15 @@ BUILDING = ".building"  # a folder of this name, or ending in it, is not whole
 STAGED = ".new"  # ending of a link that is not in its place yet
 SECONDS_BETWEEN_TRIES = 0.05  # to get a lock that another process holds
 CHUNK = 2**20  # bytes of a file in memory at a time
+HOLDER_AT = 1  # where a lock file names its holder: Windows lets nobody read the first byte, which is locked
+PRIVATE = 0o077  # umask: folders 0700, files 0600
+HOST = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())
 
 
 class Lock:
     """Exclusive use of a folder among processes.
 
-    The kernel frees an ``flock`` when its process dies. It would live on in forked workers, so they give up their copy.
+    The system frees the lock when its process dies. It would live on in forked workers, so they give up their copy.
 
     Args:
         folder (str): its file ``lock`` is made if need be, and names the process that holds the lock.
@@ -48,11 +53,12 @@ class Lock:
         Raises:
             UsageError: another process holds the lock all the time.
         """
-        descriptor = os.open(os.path.join(self.folder, "lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(os.path.join(self.folder, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             self._wait(descriptor, wait_seconds, on_wait)
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            os.lseek(descriptor, HOLDER_AT, os.SEEK_SET)
+            os.write(descriptor, str(os.getpid()).encode())
         except BaseException:
             os.close(descriptor)
             raise
@@ -68,10 +74,10 @@ class Lock:
     def _wait(self, descriptor, wait_seconds, on_wait):
         deadline = time.monotonic() + wait_seconds
         while True:
-            try:
-                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 20, 0).decode()  # empty for an instant after it got the lock
+            if filelock.lock_descriptor(descriptor, blocking=False):
+                return
+            os.lseek(descriptor, HOLDER_AT, os.SEEK_SET)
+            holder = os.read(descriptor, 20).decode()  # empty for an instant after it got the lock
             left = deadline - time.monotonic()
             if left <= 0:
                 raise UsageError(
@@ -85,7 +91,7 @@ class Lock:
 
     def _close(self):
         Lock._held.discard(self)
-        os.close(self._descriptor)  # not LOCK_UN, which in a child would free the parent's lock
+        os.close(self._descriptor)  # not unlocked, which in a child would free the parent's lock
 
     @classmethod
     def _close_all(cls):
@@ -93,7 +99,18 @@ class Lock:
             lock._close()
 
 
-os.register_at_fork(after_in_child=Lock._close_all)
+if hasattr(os, "register_at_fork"):  # where processes fork
+    os.register_at_fork(after_in_child=Lock._close_all)
+
+
+@contextmanager
+def private():
+    """Let folders and files that the process makes during the block be its user's alone, whatever the umask was."""
+    before = os.umask(PRIVATE)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def write_folder(folder, write):
@@ -127,7 +144,8 @@ def write_folder(folder, write):
 def built_aside(folder):
     """Yield an empty folder next to ``folder`` that takes its place at the end of the block, or vanishes on an error.
 
-    What killed processes have left there is removed first.
+    What killed processes of this machine have left there is removed first. A folder that several machines share may
+    hold what another one is building.
 
     Args:
         folder (str): absolute; nothing may be there. Its parents are made if need be.
@@ -142,10 +160,10 @@ def built_aside(folder):
     parent, name = os.path.split(folder)
     os.makedirs(parent, exist_ok=True)
     for entry in os.listdir(parent):
-        left = re.fullmatch(rf"\.{re.escape(name)}-(\d+){re.escape(BUILDING)}", entry)
+        left = re.fullmatch(rf"\.{re.escape(name)}-{re.escape(HOST)}-(\d+)-[0-9a-f]+{re.escape(BUILDING)}", entry)
         if left and (int(left[1]) == os.getpid() or not psutil.pid_exists(int(left[1]))):
             shutil.rmtree(os.path.join(parent, entry))
-    building = os.path.join(parent, f".{name}-{os.getpid()}{BUILDING}")
+    building = os.path.join(parent, f".{name}-{HOST}-{os.getpid()}-{secrets.token_hex(4)}{BUILDING}")
     os.mkdir(building)
     try:
         yield building
@@ -172,6 +190,8 @@ def write_private(path, content):
 
 def sync_folder(folder):
     """Make renames and new names in a folder survive a power failure."""
+    if os.name == "nt":
+        return  # Windows opens no folder, and writes names at once
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -210,6 +230,23 @@ def repair_link(target, link):
         place_link(link)
 
 
+def remove(path):
+    """Remove a file, a link or a folder with all that is in it."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.remove(path)
+
+
+def digest_of(path):
+    """The SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(CHUNK), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 def _refuse_taken(path):
     if os.path.lexists(path):
         raise UsageError(f"'{path}' exists already. Name a folder that does not, or use the store that is there.")
@@ -220,9 +257,6 @@ def _raise(error):
 
 
 def _sync_and_hash(path):
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        for chunk in iter(lambda: file.read(CHUNK), b""):
-            digest.update(chunk)
         os.fsync(file.fileno())
-    return digest.hexdigest()
+    return digest_of(path)

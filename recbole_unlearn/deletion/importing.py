@@ -12,7 +12,7 @@ from recbole_unlearn import checkpoint
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.dataset import with_edges
 from recbole_unlearn.data.split import split, split_of
-from recbole_unlearn.deletion.rows import write_dataset
+from recbole_unlearn.deletion.rows import counts_of, write_dataset
 from recbole_unlearn.deletion.state import HELD_OUT, State
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.evaluator.metrics import auc
@@ -47,10 +47,18 @@ class Imported:
         """Each part of the data to its graph."""
         return {part: dataset_graph(dataset) for part, dataset in self.parts.items()}
 
+    def counts(self):
+        """How many rows the edges of those parts have in which some has several; see :class:`State`."""
+        counts = {}
+        for part, graph in self.graphs().items():
+            feat, fields = self.parts[part].inter_feat, (self.parts[part].uid_field, self.parts[part].iid_field)
+            counts[part] = counts_of(graph, *(feat[field] for field in fields))
+        return {part: of for part, of in counts.items() if of is not None}
+
     def state(self):
         """The model ready for requests."""
-        graphs = self.graphs()
-        return State.prepare(self.config, self.model, self.tokens, {part: graphs[part] for part in HELD_OUT})
+        held_out = {part: graph for part, graph in self.graphs().items() if part in HELD_OUT}
+        return State.prepare(self.config, self.model, self.tokens, held_out, self.counts())
 
     def write_rows(self, part, path):
         """Write a part of the data; see :meth:`State.write`."""

@@ -55,6 +55,12 @@ def place_of(ids: list[str], number: int | None) -> str:
     return ids[0] if len(ids) == 1 else os.path.join(BATCHES, f"{number:04d}")
 
 
+def places(batches: dict[int | None, list[str]]) -> dict[str, list[str]]:
+    """Where receipts are, as of :func:`place_of`, to the ids of the requests there; an earlier release had no batches."""
+    alone = {request_id: [request_id] for request_id in batches.get(None, [])}
+    return alone | {place_of(ids, number): ids for number, ids in batches.items() if number is not None}
+
+
 def write_receipts(receipts: list[dict[str, Any]], path: str) -> tuple[str, str]:
     """Write ``PATH.html`` and then ``PATH.json``, each whole or absent: where the JSON is, the page is too.
 
@@ -73,11 +79,6 @@ def write_receipts(receipts: list[dict[str, Any]], path: str) -> tuple[str, str]
     for ending, text in ((".html", page(receipts)), (".json", content(receipts))):
         write_aside(f"{path}{ending}", lambda temporary, text=text: Path(temporary).write_text(text, encoding="utf-8"))
     return f"{path}.json", f"{path}.html"
-
-
-def write_receipt(receipt: dict[str, Any], folder: str) -> tuple[str, str]:
-    """Write the receipt of a request that was applied alone; see :func:`write_receipts`."""
-    return write_receipts([receipt], os.path.join(folder, receipt["request_id"]))
 
 
 def is_written(path: str, receipts: list[dict[str, Any]]) -> bool:

@@ -2,14 +2,17 @@
 
 import json
 import os
+import sqlite3
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from recbole_unlearn.deletion.database import PAYLOADS
+from recbole_unlearn.deletion.files import digest_of
 from recbole_unlearn.errors import UsageError
 
 ENDINGS = (".safetensors", ".pth")  # of checkpoints: ours, and RecBole's or those of earlier releases
+FAILED = ".failed"  # ending of the folder of a version that fails its checks
 WORK = "work"  # folder of a store for a retraining that is under way
 
 
@@ -36,6 +39,11 @@ class Version:
     details: dict
     folder: str
     quarantined_until: str | None = None
+
+    def changed_files(self) -> list[str]:
+        """Paths of its files that are missing or have changed since the version was made, each read as a whole."""
+        paths = {os.path.join(self.folder, name): digest for name, digest in self.files.items()}
+        return [path for path, digest in paths.items() if not os.path.isfile(path) or digest_of(path) != digest]
 
 
 def store_folder(checkpoint):
@@ -82,6 +90,11 @@ def insert_version(db, version):
     )
 
 
+def quarantine(db, until):
+    """Set until when versions stay; a dict of their numbers to a time."""
+    db.executemany("UPDATE versions SET quarantined_until = ? WHERE number = ?", [(time, number) for number, time in until.items()])
+
+
 def version_of(row, store_folder):
     """The Version of a row of the table."""
     return Version(
@@ -89,11 +102,23 @@ def version_of(row, store_folder):
         parent=row["parent"],
         method=row["method"],
         created_at=row["created_at"],
-        files=json.loads(row["files"]),
-        details=json.loads(row["details"]),
+        files=plain(row["files"]),
+        details=plain(row["details"]),
         folder=version_folder(store_folder, row["number"]),
         quarantined_until=row["quarantined_until"],
     )
+
+
+def plain(text):
+    """The plain data of a JSON column.
+
+    Raises:
+        sqlite3.DatabaseError: it is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError):
+        raise sqlite3.DatabaseError("a column is no JSON") from None
 
 
 def submit(db, request, content):
@@ -124,8 +149,7 @@ def submit(db, request, content):
             "Give these rows a request id of their own."
         )
     db.execute(
-        "UPDATE requests SET status = 'pending', reason = NULL, finished_at = NULL "
-        "WHERE request_id = ? AND status = 'failed'",
+        "UPDATE requests SET status = 'pending', finished_at = NULL WHERE request_id = ? AND status = 'failed'",
         (request.request_id,),
     )
     return "done" if known["status"] == "done" else "pending"
@@ -153,23 +177,25 @@ def set_status(db, request_id, status, **columns):
         raise ValueError(f"Request '{request_id}' cannot become {status}: it is unknown, done or failed.")
 
 
-def finish(db, number, receipts, forgotten):
+def finish(db, number, receipts, forgotten, shared):
     """Mark requests done, remember what is forgotten, and erase what the requests ask for.
 
     Args:
         db (sqlite3.Connection): in a transaction.
         number (int): of the version that answers the requests.
-        receipts (dict): request id to receipt, a dict of plain data.
+        receipts (dict): request id to what is its own in its receipt, a dict of plain data.
         forgotten (dict): request id to an iterable of keyed hashes; those that are known already stay as they are.
+        shared (dict): what all of the receipts say besides, plain data.
 
     Raises:
         ValueError: a request is unknown, done or failed.
     """
+    batch = db.execute("INSERT INTO batches (shared) VALUES (?)", (json.dumps(shared),)).lastrowid if receipts else None
+    columns = {"version": number, "finished_at": iso(now()), "reason": None, "batch": batch}
     for request_id, receipt in receipts.items():
-        set_status(db, request_id, "done", version=number, finished_at=iso(now()), receipt=json.dumps(receipt))
-    for request_id, hashes in forgotten.items():
-        rows = [(each, request_id) for each in hashes]
-        db.executemany("INSERT INTO forgotten VALUES (?, ?) ON CONFLICT (hash) DO NOTHING", rows)
+        set_status(db, request_id, "done", receipt=json.dumps(receipt), **columns)
+    rows = ((each, request_id) for request_id, hashes in forgotten.items() for each in hashes)
+    db.executemany("INSERT INTO forgotten VALUES (?, ?) ON CONFLICT (hash) DO NOTHING", rows)
     _erase_payloads(db)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from recbole_unlearn.deletion.rows import id_of
+from recbole_unlearn.deletion.rows import id_of, row_degrees
 from recbole_unlearn.graph import Graph
 
 
@@ -15,7 +15,7 @@ class Resolution:
 
     Args:
         found (dict): request id to a list, one entry a row of the request, of the number of interactions that it names
-            in each part of the data; None for a row that names nobody.
+            in each part of the data, repeated ones each counted; None for a row that names nobody.
         keep (dict): part of the data to a boolean tensor, whether each edge of its graph remains.
         erased (dict): ``user`` and ``item`` to a boolean array, whether each loses its token.
     """
@@ -29,13 +29,14 @@ class Resolution:
         return not any(side.any() for side in self.erased.values()) and all(mask.all() for mask in self.keep.values())
 
 
-def resolve(requests, tokens, graphs):
+def resolve(requests, tokens, graphs, counts=None):
     """Look up requests.
 
     Args:
         requests (list of DeletionRequest): any number; their union is what goes.
         tokens (dict): of ``user`` and ``item``, object arrays in the order of internal ids.
         graphs (dict): part of the data to its graph, on the CPU.
+        counts (dict): part of the data to how many rows its edges have, where some have several.
 
     Returns:
         Resolution: users and items lose their token if they are named as a whole, or lose their last edge in all parts.
@@ -49,13 +50,14 @@ def resolve(requests, tokens, graphs):
     pairs, whole_users, whole_items = (of[scope] & known[scope] for scope in ("interaction", "user", "item"))
     erased = {"user": _mask(len(tokens["user"]), users[whole_users]), "item": _mask(len(tokens["item"]), items[whole_items])}
 
-    counts, keep = {}, {}
+    named_rows, keep = {}, {}
     for part, graph in graphs.items():
-        degrees = graph.degrees()
-        counts[part] = torch.zeros(len(rows), dtype=torch.long)
-        counts[part][pairs] = graph.contains(users[pairs], items[pairs]).long()
-        counts[part][whole_users] = degrees[users[whole_users]]
-        counts[part][whole_items] = degrees[graph.n_users + items[whole_items]]
+        of_part = (counts or {}).get(part)
+        degrees = row_degrees(graph, of_part)
+        named_rows[part] = torch.zeros(len(rows), dtype=torch.long)
+        named_rows[part][pairs] = _rows_of(graph, of_part, users[pairs], items[pairs])
+        named_rows[part][whole_users] = degrees[users[whole_users]]
+        named_rows[part][whole_items] = degrees[graph.n_users + items[whole_items]]
         named = Graph.from_edges(users[pairs], items[pairs], graph.n_users, graph.n_items)
         gone = erased["user"][graph.users] | erased["item"][graph.items] | named.contains(graph.users, graph.items)
         keep[part] = ~gone
@@ -64,8 +66,8 @@ def resolve(requests, tokens, graphs):
     after = sum(graph.subgraph(keep[part]).degrees() for part, graph in graphs.items())
     vanished = dict(zip(("user", "item"), ((before > 0) & (after == 0)).split([len(t) for t in tokens.values()])))
     erased = {side: (erased[side] | vanished[side]).numpy() for side in erased}
-    somebody = whole_users | whole_items | (pairs & (sum(counts.values()) > 0))
-    cells = zip(somebody.tolist(), *(counts[part].tolist() for part in graphs))
+    somebody = whole_users | whole_items | (pairs & (sum(named_rows.values()) > 0))
+    cells = zip(somebody.tolist(), *(named_rows[part].tolist() for part in graphs))
     found = {}
     for request in requests:
         found[request.request_id] = [_found(graphs, next(cells)) for _ in request.rows]
@@ -75,6 +77,12 @@ def resolve(requests, tokens, graphs):
 def _found(graphs, cell):
     somebody, *counts = cell
     return dict(zip(graphs, counts)) if somebody else None
+
+
+def _rows_of(graph, counts, users, items):
+    """How many rows each pair has in a part of the data."""
+    position, found = graph.find(users, items)
+    return found.long() if counts is None or not len(counts) else torch.where(found, counts[position], 0)
 
 
 def _mask(size, ids):

@@ -1,38 +1,34 @@
 """Deletion requests against a saved model, top to bottom: store, requests, revision, measures, receipts."""
 
-import hashlib
 import os
-import shutil
-from datetime import timedelta
 from logging import getLogger
-from pathlib import Path
 from time import perf_counter
 
-from recbole_unlearn.deletion import evidence
+from recbole_unlearn.deletion import evidence, receipt
+from recbole_unlearn.deletion.checks import check_first, failed
 from recbole_unlearn.deletion.database import explained
-from recbole_unlearn.deletion.exact import retrained
+from recbole_unlearn.deletion.files import digest_of, remove
 from recbole_unlearn.deletion.importing import import_checkpoint
-from recbole_unlearn.deletion.receipt import write_receipt
-from recbole_unlearn.deletion.records import WORK, iso, now, store_folder
+from recbole_unlearn.deletion.records import WORK, store_folder
 from recbole_unlearn.deletion.request_file import read_requests
 from recbole_unlearn.deletion.resolve import resolve
-from recbole_unlearn.deletion.rows import copy_rows
-from recbole_unlearn.deletion.state import MODEL, State, data_file, file_of, name_in, write_data
+from recbole_unlearn.deletion.revision import apply, trained
+from recbole_unlearn.deletion.state import MODEL, State, file_of
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.verify import verify  # noqa: F401  (for callers of this module)
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.known_settings import check_deletion_settings
-from recbole_unlearn.report import software_versions
 
-REVISED, RETRAINED = "UnlearnRec zero-shot", "Retrain"
+TOLD = 20  # requests that are told one by one
 
 
-def prepare(checkpoint, config_dict=None):
+def prepare(checkpoint, config_dict=None, force=False):
     """Make the store of a trained checkpoint, with the encoder that serves its requests; once.
 
     Args:
         checkpoint (str): written by this package, or by RecBole's own Trainer.
         config_dict (dict): settings to change, e.g. ``data_path``.
+        force (bool): whether to take a model whose table looks damaged.
 
     Returns:
         Store: what is there already, if it is.
@@ -49,8 +45,10 @@ def prepare(checkpoint, config_dict=None):
     getLogger().info(f"Preparing {folder}, once: {checkpoint} with its data, and the encoder")
     imported = import_checkpoint(checkpoint, config_dict)
     state = imported.state()
+    if not force:
+        check_first(checkpoint, state)
     try:
-        details = {**_trained(state), "checkpoint": _digest(checkpoint)}
+        details = {**trained(state), "checkpoint": digest_of(checkpoint)}
         return Store.create(folder, lambda place: state.write(place, imported.write_rows), details=details)
     except UsageError:
         if os.path.isdir(folder):  # another process was faster
@@ -72,227 +70,135 @@ def dry_run(checkpoint, requests, config_dict=None):
     if os.path.isdir(folder):
         store = _opened(folder, checkpoint)
         done = {request["request_id"] for request in store.requests() if request["status"] == "done"}
-        state = State.load(store.current().folder, config_dict)
-        config, tokens, graphs = state.config, state.tokens, state.graphs()
+        there = _load(store, config_dict)
+        rows = there.counts
     else:
-        imported = import_checkpoint(checkpoint, config_dict)
-        config, tokens, graphs = imported.config, imported.tokens, imported.graphs()
-    counts = {}
-    for request in _requests(requests, config):
-        found = resolve([request], tokens, graphs).found[request.request_id]
-        counts[request.request_id] = evidence.counts_of(request, found)
-        would = "was done before; what is there now:" if request.request_id in done else "would forget"
-        getLogger().info(f"{request.request_id} {would} {_in_words(counts[request.request_id])}")
+        there = import_checkpoint(checkpoint, config_dict)
+        rows = there.counts()
+    requests = _requests(requests, there.config)
+    found = resolve(requests, there.tokens, there.graphs(), rows).found
+    counts = {request.request_id: evidence.counts_of(request, found[request.request_id]) for request in requests}
+    for request_id in list(counts)[:TOLD]:
+        would = "was done before; what is there now:" if request_id in done else "would forget"
+        getLogger().info(f"{request_id} {would} {_in_words(counts[request_id])}")
+    _tell_all(counts.values())
     return counts
 
 
-def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds=600):
+def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds=600, force=False):
     """Apply deletion requests to a saved model, through its store.
 
-    Requests that an earlier call left unfinished are applied with them; those that are done already are not applied
-    again. All that are applied together make one new version, or none if they name nothing in the data. Versions whose
-    quarantine is over are removed.
+    Requests that are done already are not applied again. Those of this call make one new version together, or none if they
+    name nothing in the data; those that an earlier call left unfinished make one of their own, so that no old request
+    stands in the way of a new one. A version that fails its checks is not published. Versions whose quarantine is over are
+    removed.
 
     Args:
         checkpoint (str): written by this package, or by RecBole's own Trainer. Its store is made if there is none.
         requests (str or list of DeletionRequest): a file of :func:`~recbole_unlearn.deletion.request_file.read_requests`,
             or what it returns.
         config_dict (dict): settings to change.
-        exact (bool): whether to train anew on what remains, in the place of the encoder.
+        exact (bool): whether to train anew on what remains, in the place of the encoder; failed requests are tried again.
         wait_seconds (float): how long at most to wait for another process that holds the store.
+        force (bool): whether to publish a version that fails its checks; failed requests are tried again.
 
     Returns:
         dict: ``store``, ``version``, ``model`` (path of the current model), ``status`` (request id to what
-        :meth:`~recbole_unlearn.deletion.store.Store.submit` said), ``receipts`` (request id to receipt, of those done) and
-        ``failed_checks`` (names of the checks in receipts that the new version fails).
+        :meth:`~recbole_unlearn.deletion.store.Store.submit` said), ``receipts`` (request id to receipt, of those done),
+        ``failed_checks`` (names of the checks in receipts that a version was published in spite of) and ``waiting``
+        (number of failed requests that wait for ``force``, ``exact`` or being submitted again).
 
     Raises:
+        FailedChecks: a new version fails its checks; its files are kept aside, and its requests have failed.
         UsageError: a bad request, another process holds the store, or nothing could be changed; nothing is then.
     """
-    store = prepare(checkpoint, config_dict)
+    store = prepare(checkpoint, config_dict, force)
     waiting = lambda holder: getLogger().info(f"Waiting for process {holder}, which holds the store")  # noqa: E731
     with explained(store.folder), store.locked(wait_seconds, waiting):
         _write_receipts(store)
         loading = perf_counter()
-        _check_files(store.current())
-        before = State.load(store.current().folder, config_dict)
-        loading = perf_counter() - loading
+        before = _load(store, config_dict)
+        seconds = {"load": perf_counter() - loading}
         requests = _requests(requests, before.config)
         status = store.submit(requests)
-        pending = store.pending()
-        if pending or (exact and not requests):
-            _apply(store, before, pending, exact, {"load": loading})
-            _write_receipts(store)
-        store.purge(keep=before.config["unlearn_quarantine_versions"])
-        if os.path.isdir(os.path.join(store.folder, WORK)):  # a retraining's, this one's or one that was given up
-            shutil.rmtree(os.path.join(store.folder, WORK))
+        if exact or force:
+            store.retry()
+        pending = [store.pending(tried=False), store.pending(tried=True)]
+        if exact:
+            pending = [sum(pending, [])]
+        config, errors = before.config, []
+        for batch in pending:
+            if not batch and (requests or not exact):
+                continue
+            try:
+                apply(store, before or _load(store, config_dict), batch, exact, force, seconds)
+                before = None  # no longer the current one
+            except UsageError as error:
+                errors.append(error)
+        _clean_up(store, config, errors)
     current = store.current()
-    receipts = {request_id: store.receipt(request_id) for request_id in {**status, **dict.fromkeys(r.request_id for r in pending)}}
-    failed_checks = _failed_checks(receipts[request.request_id] for request in pending)
-    _tell(status, receipts, current, store.counts()["failed"], failed_checks)
-    return {
+    done = {request["request_id"] for request in store.requests() if request["status"] == "done"}
+    names = {**status, **dict.fromkeys(request.request_id for batch in pending for request in batch)}
+    receipts = store.receipts(name for name in names if name in done)
+    result = {
         "store": store.folder,
         "version": current.number,
         "model": file_of(os.path.join(store.folder, "current"), MODEL),
         "status": status,
         "receipts": receipts,
-        "failed_checks": failed_checks,
+        "failed_checks": _failed_checks(receipts, pending),
+        "waiting": store.counts()["failed"],
     }
+    _tell(result, current)
+    for error in errors[1:]:
+        getLogger().error(str(error))
+    if errors:
+        raise errors[0]
+    return result
 
 
 def _opened(folder, checkpoint):
     """The store of a checkpoint; it serves on after the checkpoint, which still knows the forgotten, is deleted."""
     store = Store(folder)
-    if os.path.isfile(checkpoint) and _digest(checkpoint) != store.current().details["checkpoint"]:
+    if os.path.isfile(checkpoint) and digest_of(checkpoint) != store.current().details["checkpoint"]:
         raise UsageError(f"'{checkpoint}' is not what '{folder}' was made from: it was trained again. Move the store away.")
     return store
 
 
-def _digest(path):
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def _load(store, config_dict):
+    """The state of the current version, whose files are what was written."""
+    changed = store.current().changed_files()
+    if changed:
+        raise UsageError(f"'{changed[0]}' is missing or has changed since version {store.current().number} was made. Restore it.")
+    return State.load(store.current().folder, config_dict)
 
 
-def _check_files(version):
-    """Refuse a version whose files have changed, which no reader of theirs would notice, before it is passed on."""
-    for name, digest in version.files.items():
-        path = Path(version.folder, name)
-        if not path.is_file() or _digest(path) != digest:
-            raise UsageError(f"'{path}' is missing or has changed since version {version.number} was made. Restore it.")
-
-
-def _apply(store, before, requests, exact, seconds):
-    """Make a new version without what the requests name, or none if that is nothing."""
-    ids = [request.request_id for request in requests]
-    store.start(ids)
+def _clean_up(store, config, errors):
+    """Write receipts, and remove what is not needed any more: also after an error, such as a full disk."""
     try:
-        resolution = resolve(requests, before.tokens, before.graphs())
-        if requests and resolution.is_empty():
-            store.finish(_receipts(store, requests, resolution, before, {}), _hashes(store, requests))
-            return
-        _publish(store, before, requests, resolution, exact, seconds)
+        store.purge(keep=config["unlearn_quarantine_versions"], grace_seconds=config["unlearn_grace_seconds"])
+        _write_receipts(store)
+        if os.path.lexists(os.path.join(store.folder, WORK)) and not errors:  # after one, the same training may be wanted
+            remove(os.path.join(store.folder, WORK))
     except UsageError as error:
-        store.fail(ids, str(error))
-        raise
-
-
-def _publish(store, before, requests, resolution, exact, seconds):
-    parent = store.current()
-
-    def write_rows(part, path):
-        copy_rows(data_file(parent.folder, before.config["dataset"], part), path, resolution.keep[part].numpy())
-
-    start = perf_counter()
-    after = before.without(resolution)
-    seconds["revision"] = perf_counter() - start
-    if exact:
-        start = perf_counter()
-        after = _retrain(store, after, write_rows)
-        seconds = {"load": seconds["load"], "retraining": perf_counter() - start}
-    start = perf_counter()
-    measures, scores = evidence.measured(before, after, resolution)
-    seconds["measures"] = perf_counter() - start
-    start = perf_counter()
-    forgotten = {part: graph.subgraph(~resolution.keep[part]) for part, graph in before.graphs().items()}
-    counts = {"requests": len(requests), "interactions": sum(len(graph) for graph in forgotten.values())}
-    drift = evidence.drift_of(parent.details, counts, measures, before.config)
-    details = {**parent.details, **(_trained(after) if exact else {"drift": drift})}
-
-    def receipts(version):
-        seconds["writing"] = perf_counter() - start
-        artefacts = evidence.artefacts_of(version.folder, after, forgotten)
-        common = {
-            "method": version.method,
-            "parent": {"version": parent.number, "sha256": parent.files[name_in(parent.files, MODEL)]},
-            "child": {"version": version.number, "sha256": version.files[MODEL]},
-            "measures": measures,
-            "scores": scores,
-            "artefacts": artefacts,
-            "checks": evidence.checks_of(measures, artefacts, before.config["unlearn_least_utility"]),
-            "drift": details["drift"],
-            "seconds": seconds,
-            "batch": len(requests),
-            "quarantined": _quarantined(store, before.config),
-        }
-        return _receipts(store, requests, resolution, before, common)
-
-    store.publish(
-        lambda folder: after.write(folder, write_rows),
-        RETRAINED if exact else REVISED,
-        details,
-        receipts,
-        _hashes(store, requests),
-        before.config["unlearn_quarantine_days"],
-    )
-
-
-def _hashes(store, requests):
-    """What :func:`verify` looks for from now on, also where nothing was found: files outside of the store may have it."""
-    return {request.request_id: [store.keyed_hash(*row) for row in request.rows] for request in requests}
-
-
-def _retrain(store, after, write_rows):
-    """Train on what remains, in a folder of the store where an interrupted training of the same data goes on."""
-    work = os.path.join(store.folder, WORK)
-    data = os.path.join(work, "data")
-    shutil.rmtree(data, ignore_errors=True)
-    write_data(work, after.config["dataset"], write_rows)
-    return retrained(after, data, os.path.join(work, "training"))
-
-
-def _trained(state):
-    """Details of a version that was trained, not revised."""
-    drift = {"requests": 0, "interactions": 0, "share": 0.0, "utility": 1.0, "recommend_retraining": False, "reason": None}
-    return {"trained_on": sum(map(len, state.graphs().values())), "drift": drift}
-
-
-def _receipts(store, requests, resolution, state, common):
-    """Request id to receipt; what all requests of a version have in common is given."""
-    submitted = {request["request_id"]: request["submitted_at"] for request in store.requests()}
-    quarantined = [{"version": v.number, "until": v.quarantined_until} for v in store.versions() if v.quarantined_until]
-    shared = {"quarantined": quarantined, "versions": software_versions(state.config["device"]), **common}
-    return {
-        request.request_id: _receipt(store, request, submitted[request.request_id], resolution, state, shared)
-        for request in requests
-    }
-
-
-def _receipt(store, request, submitted_at, resolution, state, shared):
-    found = resolution.found[request.request_id]
-    counts = evidence.counts_of(request, found)
-    return {
-        "request_id": request.request_id,
-        "received_at": request.received_at,
-        "submitted_at": submitted_at,
-        "finished_at": iso(now()),
-        "outcome": "forgotten" if counts["found"] else "not found",
-        "model": state.config["model"],
-        "dataset": state.config["dataset"],
-        "rows": evidence.rows_of(request, found, store.keyed_hash),
-        "counts": counts,
-        **dict.fromkeys(("method", "parent", "child", "measures", "scores", "artefacts", "checks", "drift", "seconds")),
-        "batch": 1,
-        **shared,
-    }
-
-
-def _quarantined(store, config):
-    """The versions that are kept when the next one is current, which quarantines the current one."""
-    until = iso(now() + timedelta(days=config["unlearn_quarantine_days"]))
-    kept = store.versions()[::-1][: config["unlearn_quarantine_versions"]][::-1]
-    return [{"version": version.number, "until": version.quarantined_until or until} for version in kept]
+        errors.append(error)
 
 
 def _write_receipts(store):
     """Write the pages of receipts that have none yet: the database has them from the moment that a request is done."""
-    folder = os.path.join(store.folder, "receipts")
-    os.makedirs(folder, exist_ok=True)  # someone may have taken them all away
-    for entry in os.listdir(folder):
-        if entry.startswith("."):  # half written by a process that was killed; whoever writes holds the store
-            os.remove(os.path.join(folder, entry))
-    for request in store.requests():
-        name = request["request_id"]
-        if request["status"] == "done" and not os.path.exists(os.path.join(folder, f"{name}.json")):
-            write_receipt(store.receipt(name), folder)
+    folder = os.path.join(store.folder, receipt.FOLDER)
+    with explained(store.folder):
+        os.makedirs(folder, exist_ok=True)  # someone may have taken them all away
+        there = set()
+        for place, _, names in os.walk(folder):
+            paths = {name: os.path.join(place, name) for name in names}
+            for name in names:
+                if name.startswith("."):  # half written by a process that was killed; whoever writes holds the store
+                    os.remove(paths[name])
+            there.update(os.path.relpath(path, folder) for path in paths.values())
+        for place, ids in receipt.places(store.batches()).items():
+            if f"{place}.json" not in there:
+                receipt.write_receipts([*store.receipts(ids).values()], os.path.join(folder, place))
 
 
 def _requests(requests, config):
@@ -301,25 +207,31 @@ def _requests(requests, config):
     return list(requests)
 
 
-def _failed_checks(receipts):
-    """Names of the checks that some receipt says were failed, each once; what could not be measured was not."""
-    checks = [check for receipt in receipts for check in receipt["checks"] or []]
-    return list(dict.fromkeys(check["name"] for check in checks if check["passed"] is False))
+def _failed_checks(receipts, batches):
+    """Names of the required checks that some receipt of this call says were failed, each once."""
+    of_call = [receipts[batch[0].request_id] for batch in batches if batch and batch[0].request_id in receipts]
+    return list(dict.fromkeys(name for each in of_call for name in failed(each["checks"] or [])))
 
 
-def _tell(status, receipts, current, n_failed, failed_checks):
-    logger = getLogger()
-    for request_id, receipt in receipts.items():
-        again = "was done before and changes nothing" if status.get(request_id) == "done" else receipt["outcome"]
-        logger.info(f"{request_id}: {again}; {_in_words(receipt['counts'])}")
-    if n_failed:
-        logger.warning(f"{n_failed} earlier requests have failed: submit them again")
+def _tell(result, current):
+    logger, receipts = getLogger(), result["receipts"]
+    for request_id, of_request in list(receipts.items())[:TOLD]:
+        again = "was done before and changes nothing" if result["status"].get(request_id) == "done" else of_request["outcome"]
+        logger.info(f"{request_id}: {again}; {_in_words(of_request['counts'])}")
+    _tell_all([of_request["counts"] for of_request in receipts.values()])
+    if result["waiting"]:
+        logger.warning(f"{result['waiting']} requests have failed and wait: submit them again, or use --force or --exact")
     drift = current.details["drift"]
     logger.info(f"Current version: {current.number} ({current.method}), {current.folder}")
     if drift["recommend_retraining"]:
         logger.warning(f"Retraining is due ({drift['reason']} since the last training): use --exact, without --forget_file")
-    if failed_checks:
-        logger.warning(f"Version {current.number} fails a check (see its receipts): {'; '.join(failed_checks)}")
+
+
+def _tell_all(counts):
+    """One line of sums, if there are more requests than are told one by one."""
+    if len(counts) > TOLD:
+        found, rows = (sum(each[key] for each in counts) for key in ("found", "rows"))
+        getLogger().info(f"All {len(counts)} requests: {found} of {rows} rows found")
 
 
 def _in_words(counts):

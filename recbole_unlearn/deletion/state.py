@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.request import Request
-from recbole_unlearn.deletion import encoder_file, rows
+from recbole_unlearn.deletion import counts_file, encoder_file, rows
+from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model import UnlearnableRecommender
 from recbole_unlearn.model.calibrated_encoder import CalibratedEncoder, closing_of
@@ -18,6 +19,7 @@ from recbole_unlearn.unseen import lost_nodes, never_seen_rows, without_rows
 
 MODEL, ENCODER, DATA = "model.safetensors", "encoder.safetensors", "data"  # files and a folder of a version
 EARLIER = {MODEL: "model.pth", ENCODER: "encoder.pth"}  # what earlier releases called them, and still is in their stores
+COUNTS = "counts.safetensors"  # how many rows the edges of the training data have, where some have several
 HELD_OUT = ("valid", "test")
 
 
@@ -32,6 +34,7 @@ class State:
             erased.
         held_out (dict): the graphs of ``valid`` and ``test``.
         encoder (CalibratedEncoder): of the model.
+        counts (dict): of those parts of the data in which some edge has several rows, how many each has, shape ``(E,)``.
     """
 
     config: Config
@@ -39,6 +42,7 @@ class State:
     tokens: dict
     held_out: dict
     encoder: CalibratedEncoder
+    counts: dict = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder, config_dict=None):
@@ -49,32 +53,43 @@ class State:
         """
         config, model, tokens = load_model(file_of(folder, MODEL), config_dict)
         tokens = {side: np.array(names, dtype=object) for side, names in tokens.items()}
-        held_out = {}
+        held_out, counts = {}, {}
+        if os.path.exists(os.path.join(folder, COUNTS)):
+            counts["train"] = counts_file.read(os.path.join(folder, COUNTS))
+            if len(counts["train"]) != len(model.graph):
+                raise UsageError(f"'{os.path.join(folder, COUNTS)}' is of another model's data.")
         for part in HELD_OUT:
             users, items = rows.read_ids(data_file(folder, config["dataset"], part), config, tokens)
             held_out[part] = Graph.from_edges(users, items, model.n_users, model.n_items)
+            counts[part] = rows.counts_of(held_out[part], users, items)
         encoder = encoder_file.read(file_of(folder, ENCODER), len(model.ego_embeddings()), config)
-        return cls(config, model, tokens, held_out, encoder)
+        return cls(config, model, tokens, held_out, encoder, {part: of for part, of in counts.items() if of is not None})
 
     def graphs(self):
         """Each part of the data to its graph, on the CPU."""
         return {"train": self.model.graph.to("cpu"), **self.held_out}
 
+    def n_rows(self):
+        """How many rows all parts of the data have together."""
+        return sum(len(rows.of_rows(graph.users, self.counts.get(part))) for part, graph in self.graphs().items())
+
     @classmethod
-    def prepare(cls, config, model, tokens, held_out):
+    def prepare(cls, config, model, tokens, held_out, counts, absent=None):
         """Fit the encoder of a trained model, and let its padding rows be what a node never seen has.
 
         Args:
-            config, model, tokens, held_out: of the State.
+            config, model, tokens, held_out, counts: of the State.
+            absent (dict): ``user`` and ``item`` to a boolean array, whose rows no training has made; default the erased.
         """
         generator = torch.Generator().manual_seed(config["seed"])
         encoder = CalibratedEncoder.fit(model, held_out["valid"], generator, **closing_of(config))
+        encoder = encoder.without(without_trace(tokens, model.graph).to(model.device))
         with torch.no_grad():
             ego = model.ego_embeddings().clone()
-            nobody = [torch.from_numpy(names == None).to(ego.device) for names in tokens.values()]  # noqa: E711
+            nobody = [torch.from_numpy(side).to(ego.device) for side in (absent or erased_of(tokens)).values()]
             ego[0], ego[model.n_users] = never_seen_rows(ego, model.graph, torch.cat(nobody))
             model = model.revised(without_rows(ego, nobody, (ego[0], ego[model.n_users])), model.graph)
-        return cls(config, model, tokens, held_out, encoder)
+        return cls(config, model, tokens, held_out, encoder, counts)
 
     def without(self, resolution):
         """The state after a request, the same encoder pass for all that it names.
@@ -96,12 +111,14 @@ class State:
         ]
         lost = [side.to(ego.device) for side in lost]
         revised = model.revised(without_rows(ego, lost, (ego[0], ego[model.n_users])), remaining)
+        tokens = {side: np.where(resolution.erased[side], None, names) for side, names in self.tokens.items()}
         return State(
             self.config,
             revised,
-            {side: np.where(resolution.erased[side], None, tokens) for side, tokens in self.tokens.items()},
+            tokens,
             {part: graph.subgraph(resolution.keep[part]) for part, graph in self.held_out.items()},
-            self.encoder.without(torch.cat(lost)),
+            self.encoder.without(without_trace(tokens, remaining).to(model.device)),
+            {part: counts[resolution.keep[part]] for part, counts in self.counts.items()},
         )
 
     def write(self, folder, write_rows):
@@ -113,6 +130,8 @@ class State:
         """
         write_model(os.path.join(folder, MODEL), self.model, self.config, self.tokens)
         encoder_file.write(os.path.join(folder, ENCODER), self.encoder)
+        if "train" in self.counts:
+            counts_file.write(os.path.join(folder, COUNTS), self.counts["train"])
         write_data(folder, self.config["dataset"], write_rows)
 
 
@@ -127,12 +146,33 @@ def file_of(folder: str, name: str) -> str:
     return os.path.join(folder, name_in(there, name))
 
 
+
+def erased_of(tokens):
+    """Who is erased: ``user`` and ``item`` to a boolean array, whether each has lost its token."""
+    return {side: np.asarray(names, dtype=object) == None for side, names in tokens.items()}  # noqa: E711  (of each)
+
+
+def without_trace(tokens, graph):
+    """The nodes that nothing may be known of: a boolean of each that is erased, or has no training edge, shape ``(N,)``.
+
+    Args:
+        tokens (dict): of ``user`` and ``item``, in the order of internal ids.
+        graph (Graph): training edges.
+    """
+    return torch.from_numpy(np.concatenate([*erased_of(tokens).values()])) | (graph.degrees() == 0).cpu()
+
+
 def write_data(folder, dataset, write_rows):
     """Write all parts of the data below a folder; see :meth:`State.write`."""
     for part in ("train", *HELD_OUT):
         path = data_file(folder, dataset, part)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         write_rows(part, path)
+
+
+def read_data(folder, dataset):
+    """Each part of the data to a table of its rows, texts and numbers, by the names of their fields."""
+    return {part: rows.read_table(data_file(folder, dataset, part)) for part in ("train", *HELD_OUT)}
 
 
 def data_file(folder, dataset, part):

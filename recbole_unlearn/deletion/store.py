@@ -4,33 +4,31 @@ It knows nothing of models: callbacks write the files of a version. A process th
 store that the next one to take the lock puts in order. The database is the truth about it.
 """
 
-import functools
-import hashlib
-import json
 import os
 import re
 import secrets
-import shutil
+import sqlite3
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from recbole_unlearn.deletion import database, records
-from recbole_unlearn.deletion.database import RESTORE, explained
-from recbole_unlearn.deletion.files import BUILDING, Lock, built_aside, place_link, repair_link, stage_link
+from recbole_unlearn.deletion.database import explained
+from recbole_unlearn.deletion.files import BUILDING, built_aside, place_link, private, remove, repair_link, stage_link
 from recbole_unlearn.deletion.files import write_folder, write_private
-from recbole_unlearn.deletion.records import Version, iso, now, version_folder
-from recbole_unlearn.deletion.request_file import DeletionRequest
-from recbole_unlearn.errors import UsageError
+from recbole_unlearn.deletion.ledger import KEY_BYTES, Ledger, fingerprint
+from recbole_unlearn.deletion.records import FAILED, Version, iso, now, version_folder
+from recbole_unlearn.errors import FailedChecks, UsageError
 
-KEY_BYTES = 32
-VERSION_OR_PART = re.compile(rf"{re.escape(BUILDING)}|\d{{4,}}")  # what a store makes in its folder of versions
+OF_A_STORE = re.compile(rf"{re.escape(BUILDING)}|\d{{4,}}({re.escape(FAILED)})?")  # what it makes in its folder of versions
+INTERRUPTED = "interrupted"
 
 
-class Store:
+class Store(Ledger):
     """Open a store, which writes nothing.
 
     In its folder are ``store.db``; ``key``, for keyed hashes; ``lock``; ``versions/0001`` and so on, which never change;
-    ``current``, a link to the newest of them; and ``receipts``, for others to write to.
+    ``current``, a link to the newest of them; and ``receipts``, for others to write to. ``versions/0002.failed`` is one that
+    failed its checks, until another one is published. All of it is its owner's alone.
 
     Args:
         folder (str): made by :meth:`create`.
@@ -41,13 +39,8 @@ class Store:
     """
 
     def __init__(self, folder):
-        self.folder = os.path.abspath(folder)
-        self._lock = Lock(self.folder)
+        super().__init__(folder)
         self._link = os.path.join(self.folder, "current")
-        if not os.path.isfile(os.path.join(self.folder, database.NAME)):
-            raise UsageError(f"'{folder}' is no store: it has no {database.NAME}. Name a store's folder, or create one.")
-        with explained(self.folder):
-            database.check(self.folder)
 
     @classmethod
     def create(cls, folder, write, method="import", details=None):
@@ -66,13 +59,14 @@ class Store:
             UsageError: the place is taken.
         """
         folder = os.path.abspath(folder)
-        with explained(folder), built_aside(folder) as building:
+        key = secrets.token_bytes(KEY_BYTES)
+        with explained(folder), private(), built_aside(folder) as building:
             for name in ("versions", "receipts"):
                 os.mkdir(os.path.join(building, name))
-            write_private(os.path.join(building, "key"), secrets.token_bytes(KEY_BYTES))
+            write_private(os.path.join(building, "key"), key)
             first = version_folder(building, 1)
             version = Version(1, None, method, iso(now()), write_folder(first, write), details or {}, first)
-            database.create(building)
+            database.create(building, fingerprint(key))
             with database.transaction(building) as db:
                 records.insert_version(db, version)
             repair_link(first, os.path.join(building, "current"))
@@ -89,62 +83,22 @@ class Store:
         Raises:
             UsageError: another process holds the store.
         """
-        with explained(self.folder):
-            self._lock.acquire(wait_seconds, on_wait)
-        try:
-            with self._transaction() as db:
-                db.execute("UPDATE requests SET status = 'pending' WHERE status = 'running'")
-            self._tidy()
-            yield
-        finally:
-            self._lock.release()
+        with private():
+            with explained(self.folder):
+                self._lock.acquire(wait_seconds, on_wait)
+            try:
+                with self._transaction() as db:
+                    database.upgrade(db, fingerprint(self._key))
+                    db.execute(
+                        "UPDATE requests SET status = 'pending', reason = COALESCE(reason, ?) WHERE status = 'running'",
+                        (INTERRUPTED,),
+                    )
+                self._tidy()
+                yield
+            finally:
+                self._lock.release()
 
-    def submit(self, requests):
-        """Take in requests: all of them or, on an error, none.
-
-        Args:
-            requests (iterable): DeletionRequests, or objects with a ``request_id``, ``received_at`` and ``rows``.
-
-        Returns:
-            dict: request id to ``"new"``; ``"pending"``, known but not done, a failed one now to be tried again; or
-            ``"done"``.
-
-        Raises:
-            UsageError: a request id is known with other rows. Their order and repetition do not matter.
-        """
-        outcome = {}
-        with self._transaction() as db:
-            for request in requests:
-                content = self.keyed_hash(*sorted({json.dumps(row) for row in request.rows}))
-                outcome.setdefault(request.request_id, records.submit(db, request, content))  # one may come twice
-        return outcome
-
-    def start(self, ids):
-        """Mark requests as running. If this process is killed, they are pending again.
-
-        Raises:
-            ValueError: one is unknown, done or failed.
-        """
-        with self._transaction() as db:
-            for request_id in ids:
-                records.set_status(db, request_id, "running")
-
-    def fail(self, ids, reason):
-        """Mark requests as failed. They keep what they ask for and, submitted again, are pending again.
-
-        Args:
-            ids (iterable of str): of the requests.
-            reason (str): one line.
-
-        Raises:
-            ValueError: one is unknown, done or failed.
-        """
-        finished_at = iso(now())
-        with self._transaction() as db:
-            for request_id in ids:
-                records.set_status(db, request_id, "failed", reason=reason, finished_at=finished_at)
-
-    def publish(self, write, method, details, receipts, forgotten, quarantine_days):
+    def publish(self, write, method, details, receipts, forgotten, quarantined):
         """In one step, make a new version the current one, mark requests done, and quarantine the older versions.
 
         On an error nothing has changed. Only an interruption in the last moment, when all is decided, can find it done.
@@ -153,9 +107,10 @@ class Store:
             write (callable): takes an empty folder and writes the version's files there.
             method (str): what made the version.
             details (dict): plain data about the version.
-            receipts (callable): takes the new Version; returns a dict of request id to receipt, a dict of plain data.
+            receipts (callable): takes the new Version; returns a dict of request id to receipt, a dict of plain data, and a
+                dict of what they have in common. If it raises FailedChecks, the version's files stay, set aside.
             forgotten (dict): request id to an iterable of keyed hashes; known ones stay with the request they have.
-            quarantine_days (float): how long to keep the older versions from now on, if they are not in quarantine yet.
+            quarantined (dict): number of each version until now to the time when it may be removed, as of :meth:`retention`.
 
         Returns:
             Version: the new one.
@@ -170,50 +125,81 @@ class Store:
             with explained(self.folder):
                 files = write_folder(folder, write)
                 version = Version(parent + 1, parent, method, iso(now()), files, details, folder)
-                receipts = receipts(version)
+                receipts, shared = receipts(version)
                 stage_link(version.folder, self._link)  # before the commit, because it may find the disk full
                 with self._transaction() as db:
-                    until = iso(now() + timedelta(days=quarantine_days))
-                    db.execute("UPDATE versions SET quarantined_until = ? WHERE quarantined_until IS NULL", (until,))
+                    records.quarantine(db, quarantined)
                     records.insert_version(db, version)
-                    records.finish(db, version.number, receipts, forgotten)
+                    records.finish(db, version.number, receipts, forgotten, shared)
                 place_link(self._link)
+        except FailedChecks:
+            with explained(self.folder), suppress(FileNotFoundError):
+                remove(folder + FAILED)
+            with explained(self.folder):
+                os.rename(folder, folder + FAILED)
+            raise
         except BaseException:
             with suppress(OSError, UsageError):  # whoever takes the lock next tidies up what this cannot
                 self._tidy()
             raise
         return version
 
-    def finish(self, receipts, forgotten):
+    def finish(self, receipts, forgotten, shared=None):
         """In one step, mark requests done that need no new version.
 
         Args:
             receipts (dict): request id to receipt, a dict of plain data.
             forgotten (dict): request id to an iterable of keyed hashes; known ones stay with the request they have.
+            shared (dict): what the receipts have in common.
 
         Raises:
             ValueError: a request is unknown, done or failed.
         """
         number = self.current().number
         with self._transaction() as db:
-            records.finish(db, number, receipts, forgotten)
+            records.finish(db, number, receipts, forgotten, shared or {})
 
-    def purge(self, now=None, keep=None):
+    def retention(self, days, keep=None, grace_seconds=0):
+        """Until when each version stays, once another one is published.
+
+        Args:
+            days (float): of quarantine of those that are not in quarantine yet.
+            keep (int, optional): of the versions, the newest that may stay that long.
+            grace_seconds (float): how long a version stays in any case after it was superseded: somebody may be reading it.
+
+        Returns:
+            dict: number of a version to a time, the oldest version first.
+        """
+        moment, times = now(), {}
+        grace, superseded = timedelta(seconds=grace_seconds), self._superseded()
+        for place, version in enumerate(reversed(self.versions())):
+            until = version.quarantined_until or iso(moment + max(timedelta(days=days), grace))
+            if keep is not None and place >= keep:
+                until = min(until, iso(superseded.get(version.number, moment) + grace))
+            times[version.number] = until
+        return dict(reversed(times.items()))
+
+    def purge(self, now=None, keep=None, grace_seconds=0):
         """Remove the folders of versions whose quarantine is over.
 
         Args:
             now (datetime, optional): with a time zone.
-            keep (int, optional): remove all other quarantined versions than this many, the newest.
+            keep (int, optional): end the quarantine of all other versions than this many, the newest.
+            grace_seconds (float): how long a version stays in any case after it was superseded.
 
         Returns:
             list of int: numbers of the removed versions.
         """
-        moment = iso(now or records.now())
+        moment = now or records.now()
         quarantined = [version for version in reversed(self.versions()) if version.quarantined_until]
         surplus = [] if keep is None else quarantined[keep:]
-        removed = sorted(each.number for each in quarantined if each.quarantined_until <= moment or each in surplus)
+        superseded, grace = self._superseded(), timedelta(seconds=grace_seconds)
+        ends = {each.number: min(each.quarantined_until, iso(superseded[each.number] + grace)) for each in surplus}
+        until = {each.number: ends.get(each.number, each.quarantined_until) for each in quarantined}
+        removed = sorted(number for number, end in until.items() if end <= iso(moment))
         with self._transaction() as db:
-            db.executemany("UPDATE versions SET removed_at = ? WHERE number = ?", [(moment, number) for number in removed])
+            records.quarantine(db, ends)
+            db.executemany("UPDATE versions SET removed_at = ? WHERE number = ?", [(iso(moment), number) for number in removed])
         self._tidy()
         return removed
 
@@ -224,87 +210,23 @@ class Store:
     def versions(self):
         """The Versions that are not removed, the oldest first."""
         rows = self._query("SELECT * FROM versions WHERE removed_at IS NULL ORDER BY number")
-        return [records.version_of(row, self.folder) for row in rows]
+        with explained(self.folder):
+            if not rows:
+                raise sqlite3.DatabaseError("it names no version")
+            return [records.version_of(row, self.folder) for row in rows]
 
-    def pending(self):
-        """The pending requests as DeletionRequests, in the order of their submission."""
-        rows = self._query(
-            "SELECT request_id, rows, received_at FROM requests JOIN payloads USING (position) "
-            "WHERE status = 'pending' ORDER BY position"
-        )
-        return [
-            DeletionRequest(row["request_id"], tuple(map(tuple, json.loads(row["rows"]))), row["received_at"])
-            for row in rows
-        ]
-
-    def requests(self):
-        """All requests in the order of their submission, as dicts: what became of them, not what they ask for."""
-        rows = self._query(
-            "SELECT request_id, received_at, submitted_at, status, version, finished_at, reason "
-            "FROM requests ORDER BY position"
-        )
-        return [dict(row) for row in rows]
-
-    def counts(self):
-        """Each status to its number of requests."""
-        rows = self._query("SELECT status, COUNT(*) AS number FROM requests GROUP BY status")
-        return {**dict.fromkeys(database.STATUSES, 0), **{row["status"]: row["number"] for row in rows}}
-
-    def receipt(self, request_id):
-        """The receipt of a done request.
-
-        Raises:
-            UsageError: the request is unknown or not done.
-        """
-        rows = self._query("SELECT status, receipt FROM requests WHERE request_id = ?", request_id)
-        if not rows:
-            raise UsageError(f"Store '{self.folder}' has no request '{request_id}'. Check the id, or submit the request.")
-        if rows[0]["receipt"] is None:
-            raise UsageError(f"Request '{request_id}' is {rows[0]['status']}: it has a receipt only when it is done.")
-        return json.loads(rows[0]["receipt"])
-
-    def forgotten(self):
-        """The keyed hash of everything forgotten so far to the id of the request that was the first to ask for it."""
-        return {row["hash"]: row["request_id"] for row in self._query("SELECT hash, request_id FROM forgotten")}
-
-    def keyed_hash(self, *parts):
-        """Hash texts (or None) so that only who has the store's key can tell what they were.
-
-        Returns:
-            str: 32 hexadecimal digits.
-        """
-        message = json.dumps(parts).encode()  # a list, so that ("ab", "c") and ("a", "bc") differ
-        return hashlib.blake2b(message, key=self._key, digest_size=16).hexdigest()
-
-    @functools.cached_property
-    def _key(self):
-        path = os.path.join(self.folder, "key")
-        with explained(self.folder), open(path, "rb") as file:
-            key = file.read()
-        if len(key) != KEY_BYTES:
-            raise UsageError(f"'{path}' has {len(key)} bytes instead of {KEY_BYTES}. {RESTORE}")
-        return key
-
-    def _check_lock(self):
-        if not self._lock.held:
-            raise RuntimeError("A store is written to only within 'with store.locked(...):'.")
-
-    @contextmanager
-    def _transaction(self):
-        self._check_lock()
-        with explained(self.folder), database.transaction(self.folder) as db:
-            yield db
-
-    def _query(self, sql, *parameters):
-        with explained(self.folder), database.connected(self.folder) as db:
-            return db.execute(sql, parameters).fetchall()
+    def _superseded(self):
+        """Number of each version that was followed by another one to the time when that was."""
+        rows = self._query("SELECT number, created_at FROM versions")
+        return {row["number"] - 1: datetime.fromisoformat(row["created_at"]) for row in rows}
 
     def _tidy(self):
         """Make the folder what the database says: its versions and no other, the newest of them ``current``."""
         versions = self.versions()
-        folders = {version.folder for version in versions}
+        kept = {version.folder for version in versions} | {version_folder(self.folder, versions[-1].number + 1) + FAILED}
         with explained(self.folder):
+            os.chmod(self.folder, 0o700)  # a store of an earlier release was open to others
             for entry in os.scandir(os.path.join(self.folder, "versions")):
-                if VERSION_OR_PART.fullmatch(entry.name) and entry.path not in folders:
-                    shutil.rmtree(entry.path)
+                if OF_A_STORE.fullmatch(entry.name) and entry.path not in kept:
+                    remove(entry.path)
             repair_link(versions[-1].folder, self._link)

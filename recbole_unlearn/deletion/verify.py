@@ -93,6 +93,7 @@ def _digest(path):
 def _places(store: Store, current: Version) -> Iterator[str | Scan]:
     """What to search of a store's folder and beside it, and what is known without a search."""
     quarantined = {each.folder: each.quarantined_until for each in store.versions() if each.quarantined_until}
+    receipts = receipt.places(store.batches())
     for place in _below(store.folder):
         name = os.path.relpath(place, store.folder)
         if quarantined.get(place, "") > iso(now()):
@@ -103,7 +104,7 @@ def _places(store: Store, current: Version) -> Iterator[str | Scan]:
             yield Scan(files=[(place, "nothing, as it is the store's key")])
         elif name == "lock" and _is_lock(place):
             yield Scan(files=[(place, "nothing, as it names a process at most")])
-        elif name.startswith(receipt.FOLDER + os.sep) and _is_receipt(place, store):
+        elif name.startswith(receipt.FOLDER + os.sep) and _is_receipt(place, store, receipts):
             yield Scan(files=[(place, "anything but what the database has")])
         else:
             yield place
@@ -118,18 +119,19 @@ def _below(folder):
     for entry in sorted(os.listdir(folder)):
         path = os.path.join(folder, entry)
         inner = [path]
-        if entry in ("versions", "receipts") and os.path.isdir(path) and not os.path.islink(path):
+        if entry in ("versions", receipt.FOLDER) and os.path.isdir(path) and not os.path.islink(path):
             inner = sorted(os.path.join(path, each) for each in os.listdir(path))
+        batches = os.path.join(path, receipt.BATCHES)
+        if batches in inner and os.path.isdir(batches) and not os.path.islink(batches):
+            inner.remove(batches)
+            inner += sorted(os.path.join(batches, each) for each in os.listdir(batches))
         yield from inner
 
 
-def _is_receipt(path, store):
-    """Whether a file says what the database has of a request; what another release wrote is searched as text."""
-    try:
-        receipts = [store.receipt(os.path.splitext(os.path.basename(path))[0])]
-    except UsageError:
-        return False
-    return receipt.is_written(path, receipts)
+def _is_receipt(path, store, places):
+    """Whether a file says what the database has of a batch; what another release wrote is searched as text."""
+    place = os.path.splitext(os.path.relpath(path, os.path.join(store.folder, receipt.FOLDER)))[0]
+    return place in places and receipt.is_written(path, [*store.receipts(places[place]).values()])
 
 
 def _is_lock(path):

@@ -13,7 +13,7 @@ import safetensors
 import torch
 
 from recbole_unlearn import saved_model, tensor_file
-from recbole_unlearn.deletion import encoder_file
+from recbole_unlearn.deletion import counts_file, encoder_file
 from recbole_unlearn.search.fields import of_names
 from recbole_unlearn.search.kinds import PICKLED, SMALL
 from recbole_unlearn.search.parts import Hit, Records, Rows, Text, Unsearched, as_objects, tokens
@@ -21,6 +21,7 @@ from recbole_unlearn.search.parts import Hit, Records, Rows, Text, Unsearched, a
 MODEL_KEYS = {"state_dict", "edges", "user_tokens", "item_tokens"}  # of recbole_unlearn.saved_model
 ENCODER_KEYS = {"gain", "cost", "scores"}
 OF_MODELS = re.compile(r"state_dict\..*|edges|(?:user|item)_tokens\.(?:bytes|ends|erased)")
+OF_COUNTS = re.compile("train")
 OF_ENCODERS = re.compile(r"gain|cost|booster\.\d+")
 
 
@@ -32,7 +33,7 @@ def is_safetensors(stream: BinaryIO) -> bool:
 
 
 def read_safetensors(stream: BinaryIO, names: tuple[str, str]) -> Iterator[Hit | Records | Rows | Text]:
-    """A file of safetensors: a model or an encoder of this package, or somebody else's tensors."""
+    """A file of safetensors: a model, an encoder or counts of this package, or somebody else's tensors."""
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as copy:
         stream.seek(0)
         shutil.copyfileobj(stream, copy)
@@ -40,7 +41,7 @@ def read_safetensors(stream: BinaryIO, names: tuple[str, str]) -> Iterator[Hit |
         with safetensors.safe_open(copy.name, framework="pt") as file:
             metadata, there = file.metadata() or {}, list(file.keys())
             kind = _kind(metadata)
-            ours = {saved_model.KIND: OF_MODELS, encoder_file.KIND: OF_ENCODERS}.get(kind)
+            ours = {saved_model.KIND: OF_MODELS, encoder_file.KIND: OF_ENCODERS, counts_file.KIND: OF_COUNTS}.get(kind)
             foreign = {name: file.get_tensor(name) for name in there if not (ours and ours.fullmatch(name))}
         yield Text("names", of_names(there), numbers=False)
         yield Text("settings", "\n".join(text for entry in metadata.items() for text in entry), numbers=ours is None)
@@ -49,6 +50,8 @@ def read_safetensors(stream: BinaryIO, names: tuple[str, str]) -> Iterator[Hit |
         elif kind == encoder_file.KIND:
             boosters = encoder_file.read_plain(copy.name)["scores"]["boosters"]
             yield Text("regression", "\n".join(boosters), numbers=False)
+        elif kind == counts_file.KIND:
+            counts_file.read(copy.name)  # numbers of rows of the model's own edges
     yield from _foreign(foreign, names)
 
 

@@ -1,0 +1,134 @@
+"""What a version of a store must pass before it becomes current: it ranks as the one before, and its files hold what remains.
+
+A check is a dict of ``name``, ``passed`` (None: nothing to measure it on), ``value``, ``limit`` and ``required``: whether a
+version that fails it is kept aside.
+"""
+
+import os
+
+import numpy as np
+import torch
+
+from recbole_unlearn.deletion import encoder_file
+from recbole_unlearn.deletion.measures import K
+from recbole_unlearn.deletion.rows import of_rows, read_ids
+from recbole_unlearn.deletion.state import ENCODER, MODEL, State, data_file, erased_of
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.graph import Graph
+from recbole_unlearn.saved_model import read_content
+
+
+def failed(checks: list[dict]) -> list[str]:
+    """Names of the required checks that are not passed."""
+    return [check["name"] for check in checks if check["required"] and check["passed"] is False]
+
+
+def check_first(path: str, state: State) -> None:
+    """Refuse a trained model whose table nobody could serve.
+
+    Raises:
+        UsageError: its rows are not finite, or some users or items with training data have a row in common.
+    """
+    ego, busy = state.model.ego_embeddings().detach(), state.model.graph.degrees() > 0
+    if not ego.isfinite().all():
+        raise UsageError(f"'{path}' has rows that are not finite.")
+    n_busy, distinct = int(busy.sum()), n_distinct(ego[busy])
+    if distinct < n_busy:
+        raise UsageError(
+            f"'{path}' has {distinct} different rows for {n_busy} users and items with training data: it is damaged, or is no "
+            "trained table. Train it again, or give --force."
+        )
+
+
+def checks_of(measures: dict, artefacts: list[dict], before: State, after: State) -> list[dict]:
+    """Whether a version is fit for use.
+
+    Args:
+        measures: before and after.
+        artefacts: of :func:`artefacts_of`.
+        before, after: the states; the same ids in both.
+    """
+    ranking, means = ([measures[stage][name] for stage in ("before", "after")] for name in (f"ndcg@{K}", "mean probability"))
+    ratio = ranking[1] / ranking[0] if ranking[0] else float("nan")
+    least = before.config["unlearn_least_utility"]
+    tables = [state.model.ego_embeddings().detach() for state in (before, after)]
+    infinite = int((~tables[1].isfinite()).any(dim=1).sum())
+    busy = after.model.graph.degrees() > 0
+    lost = n_distinct(tables[0][busy]) - n_distinct(tables[1][busy])
+    leftovers, differences = (sum(artefact[what] for artefact in artefacts) for what in ("leftovers", "differences"))
+    rises = means[1] - means[0]
+    return [
+        _check(f"NDCG@{K} after over before, on validation data", ratio >= least, ratio, f"at least {least}"),
+        _check("rows of the table that are not finite", infinite == 0, infinite, "0"),
+        _check("different rows of users and items with training data that are lost", lost <= 0, lost, "at most 0"),
+        _check("nothing forgotten in the new version's files", leftovers == 0, leftovers, "0"),
+        _check("everything else in the new version's files", differences == 0, differences, "0 differences"),
+        _check("mean probability of forgotten pairs does not rise", rises <= 1e-6, rises, "at most 0", required=False),
+    ]
+
+
+def _check(name, passed, value, limit, required=True):
+    known = value == value  # not nan: nothing to measure it on
+    return {"name": name, "passed": bool(passed) if known else None, "value": value, "limit": limit, "required": required}
+
+
+def n_distinct(rows: torch.Tensor) -> int:
+    """How many of the rows of a table, shape ``(n, d)``, differ from each other."""
+    rows = np.ascontiguousarray((rows + 0.0).cpu().numpy())  # -0 becomes 0
+    return len(np.unique(rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))))) if rows.size else 0
+
+
+def artefacts_of(folder: str, before: State, after: State, forgotten: dict[str, Graph]) -> list[dict]:
+    """Read a version's files back, and count what is still there of the forgotten, and what is not as it should be.
+
+    Args:
+        folder: of the version.
+        before: the state whose ids and tokens say who is named.
+        after: what was written.
+        forgotten: part of the data to the graph of its forgotten edges, on the CPU.
+
+    Returns:
+        list of dict: ``file``, ``scanned``, ``leftovers`` and ``differences``.
+    """
+    content = read_content(os.path.join(folder, MODEL))
+    edges = tuple(content["edges"].long())
+    expected = after.model.graph.users.cpu(), after.model.graph.items.cpu()
+    erased = {side: torch.from_numpy(gone) for side, gone in erased_of(after.tokens).items()}
+    leftovers, differences = _compare(edges, expected, forgotten["train"], erased)
+    for side, gone in erased_of(after.tokens).items():
+        there = np.array(content[f"{side}_tokens"], dtype=object)
+        leftovers += int((there[gone] != None).sum())  # noqa: E711  (of each)
+        differences += int((there[~gone] != after.tokens[side][~gone]).sum())
+    weights = after.model.state_dict()
+    differences += sum(not torch.equal(content["state_dict"][name], weight.cpu()) for name, weight in weights.items())
+    found = [_artefact(MODEL, "edges, tokens of erased users and items", leftovers, differences)]
+    for part, graph in after.graphs().items():
+        path, counts = data_file(folder, after.config["dataset"], part), after.counts.get(part)
+        expected = tuple(of_rows(ends, counts) for ends in (graph.users, graph.items))
+        there = read_ids(path, before.config, before.tokens)
+        found.append(_artefact(os.path.relpath(path, folder), "rows", *_compare(there, expected, forgotten[part], erased)))
+    encoder = encoder_file.read_plain(os.path.join(folder, ENCODER))
+    left = sum((encoder[name][torch.cat([*erased.values()])] != 0).sum() for name in ("gain", "cost"))
+    return [*found, _artefact(ENCODER, "numbers of erased users and items", int(left), 0)]
+
+
+def _artefact(file, scanned, leftovers, differences):
+    return {"file": file, "scanned": scanned, "leftovers": leftovers, "differences": differences}
+
+
+def _compare(there, expected, forgotten, erased):
+    """How many of some pairs are forgotten, or name the erased; and how many others are too many, or missing.
+
+    Args:
+        there, expected (tuple of torch.LongTensor): users and items; their order counts.
+        forgotten (Graph): pairs that should not be there.
+        erased (dict): ``user`` and ``item`` to a boolean of each.
+    """
+    left = forgotten.contains(*there) | erased["user"][there[0]] | erased["item"][there[1]]
+    rest = [ends[~left] for ends in there]
+    if len(rest[0]) == len(expected[0]) and all(map(torch.equal, rest, expected)):
+        return int(left.sum()), 0
+    pairs = [users * forgotten.n_items + items for users, items in (rest, expected)]
+    wanted, counts = torch.unique(torch.cat(pairs), return_counts=True)
+    of_file = torch.bincount(torch.searchsorted(wanted, pairs[0]), minlength=len(counts))
+    return int(left.sum()), max(1, int((2 * of_file - counts).abs().sum()))  # 1: all are there, in another order

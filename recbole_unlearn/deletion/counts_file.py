@@ -1,0 +1,28 @@
+"""How many rows the edges of a version's training data have, as a file: a revision then reads none of the rows."""
+
+import torch
+
+from recbole_unlearn import tensor_file
+from recbole_unlearn.errors import UsageError
+
+KIND = "counts"
+
+
+def write(path: str, counts: torch.Tensor) -> None:
+    """Write the counts, shape ``(E,)``; the file is whole or absent."""
+    tensor_file.write(path, KIND, {"train": counts.int()}, {})
+
+
+def read(path: str) -> torch.Tensor:
+    """Read the counts, shape ``(E,)``.
+
+    Raises:
+        UsageError: no such file, another kind of file, or a damaged one.
+    """
+    try:
+        counts = tensor_file.read(path, KIND)[0]["train"].long()
+        if counts.ndim != 1 or (counts < 1).any():
+            raise ValueError("they are no counts")
+    except Exception as error:  # safetensors' are of several types
+        raise UsageError(f"'{path}' has no counts of rows: {(str(error) or type(error).__name__).splitlines()[0]}") from None
+    return counts

@@ -1,0 +1,212 @@
+"""The requests of a store: what they ask for, what became of them, their receipts, and what is forgotten for good."""
+
+import functools
+import hashlib
+import json
+import os
+from contextlib import contextmanager
+
+from recbole_unlearn.deletion import database, records
+from recbole_unlearn.deletion.database import RESTORE, explained
+from recbole_unlearn.deletion.files import Lock
+from recbole_unlearn.deletion.records import iso, now
+from recbole_unlearn.deletion.request_file import DeletionRequest
+from recbole_unlearn.errors import UsageError
+
+KEY_BYTES = 32
+AT_A_TIME = 500  # parameters of a query
+
+
+class Ledger:
+    """What the database of a store says of requests. Opening writes nothing.
+
+    Args:
+        folder (str): of the store.
+
+    Raises:
+        UsageError: no store, a damaged one, or one of another release.
+    """
+
+    def __init__(self, folder):
+        self.folder = os.path.abspath(folder)
+        self._lock = Lock(self.folder)
+        if not os.path.isfile(os.path.join(self.folder, database.NAME)):
+            raise UsageError(f"'{folder}' is no store: it has no {database.NAME}. Name a store's folder, or create one.")
+        with explained(self.folder):
+            database.check(self.folder, fingerprint(self._key))
+
+    def submit(self, requests):
+        """Take in requests: all of them or, on an error, none.
+
+        Args:
+            requests (iterable): DeletionRequests, or objects with a ``request_id``, ``received_at`` and ``rows``.
+
+        Returns:
+            dict: request id to ``"new"``; ``"pending"``, known but not done, a failed one now to be tried again; or
+            ``"done"``.
+
+        Raises:
+            UsageError: a request id is known with other rows. Their order and repetition do not matter.
+        """
+        outcome = {}
+        with self._transaction() as db:
+            for request in requests:
+                content = self.keyed_hash(*sorted({json.dumps(row) for row in request.rows}))
+                outcome.setdefault(request.request_id, records.submit(db, request, content))  # one may come twice
+        return outcome
+
+    def start(self, ids):
+        """Mark requests as running. If this process is killed, they are pending again.
+
+        Raises:
+            ValueError: one is unknown, done or failed.
+        """
+        with self._transaction() as db:
+            for request_id in ids:
+                records.set_status(db, request_id, "running")
+
+    def fail(self, ids, reason):
+        """Mark requests as failed. They keep what they ask for; submitted again, or by :meth:`retry`, they are pending again.
+
+        Args:
+            ids (iterable of str): of the requests.
+            reason (str): one line.
+
+        Raises:
+            ValueError: one is unknown, done or failed.
+        """
+        finished_at = iso(now())
+        with self._transaction() as db:
+            for request_id in ids:
+                records.set_status(db, request_id, "failed", reason=reason, finished_at=finished_at)
+
+    def postpone(self, ids, reason):
+        """Mark requests as pending again for a reason that has nothing to do with them, such as a full disk.
+
+        Args:
+            ids (iterable of str): of the requests.
+            reason (str): one line.
+
+        Raises:
+            ValueError: one is unknown, done or failed.
+        """
+        with self._transaction() as db:
+            for request_id in ids:
+                records.set_status(db, request_id, "pending", reason=reason)
+
+    def retry(self):
+        """Mark all failed requests as pending again."""
+        with self._transaction() as db:
+            db.execute("UPDATE requests SET status = 'pending', finished_at = NULL WHERE status = 'failed'")
+
+    def pending(self, tried=None):
+        """The pending requests as DeletionRequests, in the order of their submission.
+
+        Args:
+            tried (bool, optional): only those that an earlier call has failed to apply, or only the others.
+        """
+        rows = self._query(
+            "SELECT request_id, rows, received_at, reason FROM requests JOIN payloads USING (position) "
+            "WHERE status = 'pending' ORDER BY position"
+        )
+        with explained(self.folder):
+            return [
+                DeletionRequest(row["request_id"], tuple(map(tuple, records.plain(row["rows"]))), row["received_at"])
+                for row in rows
+                if tried in (None, row["reason"] is not None)
+            ]
+
+    def requests(self):
+        """All requests in the order of their submission, as dicts: what became of them, not what they ask for."""
+        rows = self._query(
+            "SELECT request_id, received_at, submitted_at, status, version, finished_at, reason "
+            "FROM requests ORDER BY position"
+        )
+        return [dict(row) for row in rows]
+
+    def counts(self):
+        """Each status to its number of requests."""
+        rows = self._query("SELECT status, COUNT(*) AS number FROM requests GROUP BY status")
+        return {**dict.fromkeys(database.STATUSES, 0), **{row["status"]: row["number"] for row in rows}}
+
+    def receipt(self, request_id):
+        """The receipt of a done request.
+
+        Raises:
+            UsageError: the request is unknown or not done.
+        """
+        return self.receipts([request_id])[request_id]
+
+    def receipts(self, ids):
+        """The receipts of done requests, a dict by request id, in the given order.
+
+        Args:
+            ids (iterable of str): of the requests.
+
+        Raises:
+            UsageError: a request is unknown or not done.
+        """
+        ids, rows = list(ids), {}
+        for start in range(0, len(ids), AT_A_TIME):
+            some = ids[start : start + AT_A_TIME]
+            marks = ", ".join("?" * len(some))
+            found = self._query(f"SELECT * FROM requests WHERE request_id IN ({marks})", *some)
+            rows |= {row["request_id"]: {"batch": None, **dict(row)} for row in found}  # an earlier release has no batches
+        for request_id in ids:
+            if request_id not in rows:
+                raise UsageError(f"Store '{self.folder}' has no request '{request_id}'. Check the id, or submit the request.")
+            if rows[request_id]["receipt"] is None:
+                status = rows[request_id]["status"]
+                raise UsageError(f"Request '{request_id}' is {status}: it has a receipt only when it is done.")
+        batches = self._query("SELECT * FROM batches") if any(row["batch"] is not None for row in rows.values()) else []
+        with explained(self.folder):
+            shared = {None: {}, **{row["number"]: records.plain(row["shared"]) for row in batches}}
+            return {name: {**shared[rows[name]["batch"]], **records.plain(rows[name]["receipt"])} for name in ids}
+
+    def batches(self):
+        """Number of a batch to the ids of the requests that were applied together; None to those of an earlier release."""
+        batches = {}
+        for row in self._query("SELECT * FROM requests WHERE status = 'done' ORDER BY position"):
+            batches.setdefault(row["batch"] if "batch" in row.keys() else None, []).append(row["request_id"])
+        return batches
+
+    def forgotten(self):
+        """The keyed hash of everything forgotten so far to the id of the request that was the first to ask for it."""
+        return dict(map(tuple, self._query("SELECT hash, request_id FROM forgotten")))
+
+    def keyed_hash(self, *parts):
+        """Hash texts (or None) so that only who has the store's key can tell what they were.
+
+        Returns:
+            str: 32 hexadecimal digits.
+        """
+        message = json.dumps(parts).encode()  # a list, so that ("ab", "c") and ("a", "bc") differ
+        return hashlib.blake2b(message, key=self._key, digest_size=16).hexdigest()
+
+    @functools.cached_property
+    def _key(self):
+        path = os.path.join(self.folder, "key")
+        with explained(self.folder), open(path, "rb") as file:
+            key = file.read()
+        if len(key) != KEY_BYTES:
+            raise UsageError(f"'{path}' has {len(key)} bytes instead of {KEY_BYTES}. {RESTORE}")
+        return key
+
+    def _check_lock(self):
+        if not self._lock.held:
+            raise RuntimeError("A store is written to only within 'with store.locked(...):'.")
+
+    @contextmanager
+    def _transaction(self):
+        self._check_lock()
+        with explained(self.folder), database.transaction(self.folder) as db:
+            yield db
+
+    def _query(self, sql, *parameters):
+        with explained(self.folder), database.connected(self.folder) as db:
+            return db.execute(sql, parameters).fetchall()
+
+
+def fingerprint(key):
+    """What tells a key from others and does not tell the key."""
+    return hashlib.blake2b(key=key, person=b"fingerprint", digest_size=16).hexdigest()
