@@ -542,7 +542,8 @@ def test_drift_recommends_retraining(store, path, caplog):
     pair = iter(data_of(current(path))["train"][::20])
     for number in range(1, 4):
         drift = service.unlearn(path, [pairs(f"r{number}", next(pair))], limits)["receipts"][f"r{number}"]["drift"]
-        assert (drift["requests"], drift["interactions"]) == (number, number)
+        assert (drift["requests"], drift["interactions"], drift["share"]) == (number, "1-9", round(number / 400, 2))
+        assert store.current().details["drift"]["interactions"] == number
         assert drift["recommend_retraining"] == (number == 3) == ("Retraining is due" in caplog.text)
     assert drift["reason"] == "3 requests" and "use --exact, without --forget_file" in caplog.text
     assert service.unlearn(path, exact=True)["version"] == 5 and store.current().details["trained_on"] == 397
@@ -550,7 +551,7 @@ def test_drift_recommends_retraining(store, path, caplog):
         limits = {**limits, "unlearn_retrain_share": share}
         drift = service.unlearn(path, [pairs(f"s{share}", next(pair))], limits)["receipts"][f"s{share}"]["drift"]
         assert drift["recommend_retraining"] == due
-    assert drift["share"] == pytest.approx(2 / 397) and drift["reason"] == "0.5% of the interactions"
+    assert store.current().details["drift"]["share"] == pytest.approx(2 / 397) and drift["reason"] == "0.5% of the interactions"
     limits = {**limits, "unlearn_retrain_share": 1, "unlearn_least_utility": 1}
     drift = service.unlearn(path, [user(f"l{i}", f"u{i}") for i in range(1, 30)], limits, force=True)["receipts"]["l1"]["drift"]
     assert drift["utility"] < 1 and "of the last training's" in drift["reason"]

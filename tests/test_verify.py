@@ -28,7 +28,7 @@ def served(tmp_path_factory, data_path):
     service.prepare(path)
     assert PAIR in data_of(Path(service.store_folder(path), "current"))["train"]
     service.unlearn(path, [user("r1", "u17"), item("r2", "i23"), pairs("r3", PAIR, HIDDEN)])
-    service.unlearn(path, [user("r4", leftovers.USER)])
+    service.unlearn(path, [user("r4", leftovers.USER)])  # alone, and not found
     return path
 
 
@@ -140,6 +140,7 @@ IN_STORE = {  # how to plant something in the store, the file that is named, and
     "more than was written": (write("notes.txt", "nothing"), "notes.txt", "no file of version 2"),
     "receipt": (write("../../receipts/r.csv"), "receipts/r.csv", "row"),
     "receipt's page": (add_to_page, "receipts/r4.html", "passage"),
+    "receipts of a batch": (write("../../receipts/batches/0001.html", "<p>u17</p>"), "batches/0001.html", "passage"),
     "receipt's data": (write("../../receipts/r4.json", '{"rows": ["u17"]}'), "receipts/r4.json", "record"),
     "request's id": (lambda folder: service.unlearn(folder.parents[2] / "X.safetensors", [user("u17", "u3")]), "store.db", "request"),
     "older version that nobody knows": (lambda folder: shutil.copytree(folder / "../0001", folder / "../0007"), f"0007/{MODEL}", "tokens"),

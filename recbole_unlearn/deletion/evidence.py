@@ -80,3 +80,8 @@ def drift_of(details, counts, measures, config):
         "recommend_retraining": bool(reasons),
         "reason": "; ".join(reasons) or None,
     }
+
+
+def drift_told(drift):
+    """What receipts tell of it: of two that follow each other, exact numbers would tell those of one request."""
+    return {**drift, "interactions": size_class(drift["interactions"]), "share": round(drift["share"], 2)}

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from contextlib import contextmanager
+from json.encoder import encode_basestring_ascii
 
 from recbole_unlearn.deletion import database, records
 from recbole_unlearn.deletion.database import RESTORE, explained
@@ -180,8 +181,14 @@ class Ledger:
         Returns:
             str: 32 hexadecimal digits.
         """
-        message = json.dumps(parts).encode()  # a list, so that ("ab", "c") and ("a", "bc") differ
-        return hashlib.blake2b(message, key=self._key, digest_size=16).hexdigest()
+        texts = ("null" if part is None else encode_basestring_ascii(part) for part in parts)
+        digest = self._empty_hash.copy()
+        digest.update(f"[{', '.join(texts)}]".encode())  # JSON, so that ("ab", "c") and ("a", "bc") differ
+        return digest.hexdigest()
+
+    @functools.cached_property
+    def _empty_hash(self):
+        return hashlib.blake2b(key=self._key, digest_size=16)
 
     @functools.cached_property
     def _key(self):

@@ -16,6 +16,7 @@ from recbole_unlearn.deletion.state import MODEL, State, data_file, name_in, wri
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.errors import FailedChecks, UsageError
 from recbole_unlearn.report import software_versions
+from recbole_unlearn.search import sought
 
 REVISED, RETRAINED = "UnlearnRec zero-shot", "Retrain"
 HARMLESS = (Refused, MemoryError)  # errors that have nothing to do with the requests
@@ -102,7 +103,7 @@ def _publish(store, before, requests, resolution, exact, force, seconds):
             "scores": scores,
             "artefacts": artefacts,
             "checks": checked,
-            "drift": details["drift"],
+            "drift": evidence.drift_told(details["drift"]),
             "seconds": seconds,
             "quarantined": [{"version": number, "until": until} for number, until in kept.items() if until > iso(now())],
         }
@@ -134,7 +135,10 @@ def _refuse_unfit(version, failed, force):
 
 def hashes_of(store: Store, requests: list[DeletionRequest]) -> dict[str, list[str]]:
     """What ``verify`` looks for from now on, also where nothing was found: files outside of the store may have it."""
-    return {request.request_id: [store.keyed_hash(*row) for row in request.rows] for request in requests}
+    hashes = {request.request_id: list(sought.hashes_of(request.rows, store.keyed_hash)) for request in requests}
+    if requests and not store.counts()["done"]:  # an earlier release has hashed no words of its requests
+        hashes[requests[0].request_id].append(store.keyed_hash(*sought.WORDS_ARE_HASHED))
+    return hashes
 
 
 def _retrain(store, after, write_rows):

@@ -1,6 +1,5 @@
 """Searching a store, what lies beside it, and other places for what was to be forgotten. Nothing is changed."""
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -71,23 +70,12 @@ def _files_of(version: Version) -> Scan:
     found, there = [], set()
     for folder, _, files in os.walk(version.folder):
         there.update(os.path.relpath(os.path.join(folder, name), version.folder) for name in files)
-    for name, digest in version.files.items():
-        path = os.path.join(version.folder, name)
-        if name not in there:
-            found.append(Finding(path, f"missing from version {version.number}", 1))
-        elif _digest(path) != digest:
-            found.append(Finding(path, f"not what was written: changed since version {version.number} was made", 1))
+    for path in version.changed_files():
+        reason = "not what was written: changed since" if os.path.isfile(path) else "missing since"
+        found.append(Finding(path, f"{reason} version {version.number} was made", 1))
     more = sorted(there - version.files.keys())
     found += [Finding(os.path.join(version.folder, name), f"no file of version {version.number}", 1) for name in more]
     return Scan(findings=found)
-
-
-def _digest(path):
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
 
 
 def _places(store: Store, current: Version) -> Iterator[str | Scan]:
