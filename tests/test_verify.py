@@ -8,6 +8,7 @@ from pathlib import Path
 import leftovers
 import pytest
 import torch
+from conftest import tiny_rows, write_atomic
 from served import as_typed, contents, data_of, item, pairs, train, user
 
 from recbole_unlearn.deletion import service
@@ -51,6 +52,20 @@ def test_nothing_is_left(path):
     result = service.verify(path)
     names = {os.path.relpath(file, current(path)) for file, _ in result.files if file.startswith(str(current(path)))}
     assert result.is_clean() and names == set(service.prepare(path).current().files)
+
+
+def test_numbers_of_a_store_are_not_taken_for_tokens(tmp_path, monkeypatch):
+    """Every small number is forgotten as a user, and stands somewhere in a store: as a version, a count, a setting."""
+    rows = [(user[1:], item[1:]) for user, item in tiny_rows() for _ in range(1 + (user == "u3"))]
+    write_atomic(tmp_path / "data" / "tiny" / "tiny.inter", rows)
+    path = train(tmp_path, str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    service.unlearn(path, [user(f"r{number}", str(number)) for number in range(3, 12)], force=True)
+    service.unlearn(path, [pairs("one", ("20", rows[200][1]), ("64", "64"), ("2020", "8"))], force=True)
+    result = service.verify(path)
+    assert result.is_clean(), (result.findings, result.not_searched)
+    write("../../receipts/note.txt", "4,7\n")(current(path))
+    assert [finding.sure for finding in service.verify(path).findings] == [False], "in a text it may be one"
 
 
 def test_requests_that_are_not_done_are_left(path):

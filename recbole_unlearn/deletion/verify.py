@@ -94,7 +94,7 @@ def _places(store: Store, current: Version) -> Iterator[str | Scan]:
             yield Scan(files=[(place, "nothing, as it names a process at most")])
         elif name.startswith(receipt.FOLDER + os.sep) and _is_receipt(place, store, receipts):
             yield Scan(files=[(place, "anything but what the database has")])
-        else:
+        elif os.path.lexists(place):  # still: another process may be at work
             yield place
     parent, name = os.path.split(store.folder)
     for entry in sorted(os.listdir(parent)):
