@@ -169,6 +169,7 @@ if not hasattr(sp.dok_matrix, "_update"):
 warnings.filterwarnings("ignore", message=r".*torch\.cuda\.amp\.GradScaler.*", category=FutureWarning)
 warnings.filterwarnings("ignore", message=r".*The given NumPy array is not writ.*", category=UserWarning)
 warnings.filterwarnings("ignore", message=r".*Sparse CSR tensor support is in beta.*", category=UserWarning)
+warnings.filterwarnings("ignore", message=r".*Detected pickle protocol 4 in the checkpoint.*", category=UserWarning)
 warnings.filterwarnings("ignore", message=r".*Sparse invariant checks are implicitly disabled.*", category=UserWarning)
 
 import recbole.trainer.trainer  # noqa: E402  (RecBole's import needs the aliases above)
