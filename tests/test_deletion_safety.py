@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import random
+import re
 import resource
 import shutil
 import tempfile
@@ -80,6 +81,8 @@ ARGUMENTS = [
     (["--forget_users=u17"], "Setting 'forget_users' says nothing to a saved model"),
     (["--forget_strict=False", f"--forget_file={GOOD}"], "Setting 'forget_strict' says nothing to a saved model"),
     (["--verify", "--data_path=elsewhere"], "--verify takes no settings"),
+    (["--unlearn_quarantine_days=4000000", f"--forget_file={GOOD}"], "'unlearn_quarantine_days' must be a number of days from 0 to 36500"),
+    (["--unlearn_grace_seconds=-1", f"--forget_file={GOOD}"], "'unlearn_grace_seconds' must be a number of seconds from 0"),
     (["--wait_seconds=long", f"--forget_file={GOOD}"], "wait_seconds"),
 ]
 
@@ -188,6 +191,41 @@ def test_a_damaged_version_is_refused(path, tmp_path, name, spoil):
     code, out, err = as_typed(f"--checkpoint={path}", f"--forget_file={GOOD}")
     assert (code, err.count("\n")) == (2, 1) and name.split("/")[-1] in err, out + err
     assert len(Store(service.store_folder(path)).versions()) == 1
+
+
+def instead(file):
+    """A folder instead of a file, or a file instead of a folder."""
+    is_folder = file.is_dir() and not file.is_symlink()
+    shutil.rmtree(file) if is_folder else file.unlink()
+    file.touch() if is_folder else file.mkdir()
+
+
+DAMAGED = {
+    "key missing": (lambda store: (store / "key").unlink(), "No such file or directory"),
+    "key of another store": (lambda store: (store / "key").write_bytes(bytes(32)), "is another store's"),
+    "versions missing": (lambda store: shutil.rmtree(store / "versions"), "is missing or has changed|No such file"),
+    "version missing": (lambda store: shutil.rmtree(store / "versions" / "0001"), "is missing or has changed|does not exist"),
+    **{
+        f"{name} of another kind": (lambda store, name=name: instead(store / name), "is damaged|is missing or has changed|is no store|is a folder")
+        for name in ("key", "store.db", "versions", "versions/0001", "versions/0001/model.safetensors", "receipts", "current")
+    },
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_damaged_store_is_one_line(path, what, tmp_path):
+    spoil, message = DAMAGED[what]
+    spoil(Path(service.store_folder(path)))
+    write_request_files(tmp_path)
+    for mode in ([], ["--exact"]):
+        code, out, err = as_typed(f"--checkpoint={path}", f"--forget_file={GOOD}", *mode)
+        assert (code, err.count("\n")) == (2, 1) and re.search(message, err), (code, out, err)
+
+
+def test_a_link_that_leads_nowhere_is_made_again(path):
+    current(path).unlink()
+    current(path).symlink_to("versions/0009")
+    assert service.unlearn(path, [REQUEST])["version"] == 2 and os.readlink(current(path)) == "versions/0002"
 
 
 def test_a_retraining_that_diverges_changes_nothing(path):

@@ -1,5 +1,6 @@
 """A store loses nothing and does nothing twice, whenever it is interrupted, and keeps nothing that it should forget."""
 
+import dataclasses
 import errno
 import functools
 import hashlib
@@ -12,6 +13,7 @@ import re
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +26,7 @@ import pytest
 from recbole_unlearn.deletion.files import HOST
 from recbole_unlearn.deletion.request_file import DeletionRequest
 from recbole_unlearn.deletion.store import Store
-from recbole_unlearn.errors import UsageError
+from recbole_unlearn.errors import FailedChecks, UsageError
 
 NOBODY = 65534
 forking = multiprocessing.get_context("fork")
@@ -776,10 +778,140 @@ def test_keyed_hash(store, tmp_path):
     assert not hashed & {another.keyed_hash(*each) for each in parts}
 
 
-def test_damaged_key(store):
-    Path(store.folder, "key").write_bytes(b"")
-    with pytest.raises(UsageError, match=f"^'{store.folder}/key' has 0 bytes instead of 32"):
+KEYS = {
+    "empty": (lambda key: key.write_bytes(b""), "key' has 0 bytes instead of 32"),
+    "missing": (Path.unlink, "is damaged: No such file or directory .*key"),
+    "a folder": (lambda key: (key.unlink(), key.mkdir()), "is damaged: Is a directory .*key"),
+    "another store's": (lambda key: key.write_bytes(b"k" * 32), "its file 'key' is another store's"),
+}
+
+
+@pytest.mark.parametrize("what", KEYS)
+def test_damaged_key(store, what):
+    spoil, message = KEYS[what]
+    spoil(Path(store.folder, "key"))
+    with pytest.raises(UsageError, match=message) as error:
         Store(store.folder)
+    assert store.folder in str(error.value) and "Restore the store from a backup." in str(error.value)
+
+
+def as_of_an_earlier_release(store):
+    """Take away what schema 2 has besides."""
+    with closing(sqlite3.connect(os.path.join(store.folder, "store.db"))) as db:
+        for statement in ("DROP TABLE integrity", "ALTER TABLE requests DROP COLUMN batch", "DROP TABLE batches", "PRAGMA user_version = 1"):
+            db.execute(statement)
+        db.commit()
+
+
+def test_a_store_of_an_earlier_release_is_read_and_learns_its_key(locked):
+    locked.submit([request("r1"), request("r2"), request("r3", "pending")])
+    publish(locked, "r1", "r2")
+    before = kept(locked)
+    as_of_an_earlier_release(locked)
+    old = Store(locked.folder)
+    assert kept(old) == before and old.batches() == {None: ["r1", "r2"]} and old.receipt("r1") == {"request": "r1"}
+    locked._lock.release()
+    with old.locked(0):
+        assert kept(old) == before and publish(old, "r3").number == 3
+        assert old.batches() == {None: ["r1", "r2"], 1: ["r3"]} and old.receipt("r3") == {"request": "r3", "version": 3}
+    Path(old.folder, "key").write_bytes(b"k" * 32)
+    with pytest.raises(UsageError, match="is another store's"):
+        Store(old.folder)
+
+
+def test_flipped_bits_of_a_database_are_noticed_or_harmless(store):
+    """Whatever bit is wrong: one line, or nothing that the database says is another thing."""
+    with store.locked(0):
+        store.submit([request(f"r{number}", f"token-{number}") for number in range(40)])
+        publish(store, *(f"r{number}" for number in range(30)))
+        store.fail(["r31"], "reason")
+    path, generator, noticed = Path(store.folder, "store.db"), random.Random(0), 0
+
+    def content(store):
+        versions = [dataclasses.replace(version, quarantined_until=None) for version in store.versions()]
+        return versions, *kept(store)[1:], store.receipts(f"r{number}" for number in range(30))
+
+    before, whole = content(store), path.read_bytes()
+    for _ in range(150):
+        changed = bytearray(whole)
+        changed[generator.randrange(len(changed))] ^= 1 << generator.randrange(8)
+        path.write_bytes(changed)
+        try:
+            other = Store(store.folder)
+            assert content(other) == before
+        except UsageError as error:
+            noticed += 1
+            assert "\n" not in str(error) and store.folder in str(error)
+    assert noticed > 20  # much of the file is empty
+    path.write_bytes(whole)
+
+
+CHANGED = {  # by somebody with SQLite: what the database says instead
+    "no version": "DELETE FROM versions",
+    "no JSON": "UPDATE versions SET files = '{'",
+    "other rows": "UPDATE payloads SET rows = '[[\"user\", \"u2\", null]]'",
+    "a hash less": "DELETE FROM forgotten",
+    "another hash": "UPDATE forgotten SET hash = '0'",
+}
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+@pytest.mark.parametrize("what", CHANGED)
+def test_a_database_that_says_something_else_is_refused(locked, what, earlier):
+    locked.submit([request("r1"), request("r2")])
+    publish(locked, "r1")
+    if earlier:
+        as_of_an_earlier_release(locked)
+    with closing(sqlite3.connect(os.path.join(locked.folder, "store.db"))) as db:
+        db.execute("PRAGMA foreign_keys = OFF")
+        db.execute(CHANGED[what])
+        db.commit()
+    if earlier and what not in ("no version", "no JSON"):  # which kept nothing to compare with
+        return
+    with pytest.raises(UsageError, match=f"^Store '{locked.folder}': store.db is damaged .*backup.$"):
+        Store(locked.folder).current()
+
+
+DAMAGED_FOLDERS = {
+    "no versions": lambda folder: shutil.rmtree(folder / "versions"),
+    "a file instead of versions": lambda folder: (shutil.rmtree(folder / "versions"), (folder / "versions").touch()),
+    "a folder instead of the lock": lambda folder: (shutil.rmtree(folder / "lock", True), (folder / "lock").unlink(True), (folder / "lock").mkdir()),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED_FOLDERS)
+def test_a_damaged_folder(store, what):
+    DAMAGED_FOLDERS[what](Path(store.folder))
+    with pytest.raises(UsageError, match=f"^Store '{store.folder}' is damaged: .*backup.$"):
+        with store.locked(0):
+            pass
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o277])
+def test_a_store_is_its_owners_alone(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        store = Store.create(tmp_path / "store", writing("[]"))
+        with store.locked(0):
+            store.submit([request("r1")])
+            publish(store, "r1")
+            Path(store.folder, "receipts", "r1.json").touch()
+            with pytest.raises(FailedChecks):
+                publish(store, **no_receipts(FailedChecks("no", ["check"], "folder")))
+            paths = [Path(store.folder), *Path(store.folder).rglob("*")]
+            modes = {path.relative_to(tmp_path): path.stat().st_mode & 0o777 for path in paths if not path.is_symlink()}
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert Path("store/versions/0003.failed/data/rows.csv") in modes and Path("store/lock") in modes
+    assert {path: mode for path, mode in modes.items() if mode != (0o700 if (tmp_path / path).is_dir() else 0o600)} == {}
+
+
+def test_it_works_without_fcntl(tmp_path):
+    """As on Windows, whose own lock filelock takes there."""
+    program = "import sys; sys.modules['fcntl'] = None; import recbole_unlearn"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
 
 
 # Forgetting what requests asked for

@@ -32,9 +32,9 @@ CREATE TABLE batches (  -- what the receipts of requests that were applied toget
 )"""
 BATCH_COLUMN = "batch INTEGER REFERENCES batches (number)"
 UPGRADE = (INTEGRITY, BATCHES, f"ALTER TABLE requests ADD COLUMN {BATCH_COLUMN}", f"PRAGMA user_version = {SCHEMA_VERSION}")
-CONTENT = {  # what the digest covers: a table to its columns in their order; times that only decide on a removal are left out
-    "versions": "number, parent, method, created_at, files, details",
-    "requests": "position, request_id, received_at, submitted_at, content, status, version, reason, receipt, batch",
+CONTENT = {  # what the digest covers: a table to its columns in their order; when a version may be removed is left out
+    "versions": "number, parent, method, created_at, files, details, quarantined_until IS NULL, removed_at IS NULL",
+    "requests": "position, request_id, received_at, submitted_at, content, status, version, finished_at, reason, receipt, batch",
     "forgotten": "hash, request_id",
     "payloads": "position, rows",
     "batches": "number, shared",
@@ -113,11 +113,11 @@ def explained(folder):
         raise
     except sqlite3.OperationalError as error:
         advice = next((advice for words, advice in OF_SQLITE.items() if words in str(error)), CHECK)
-        raise Refused(f"Store '{folder}': {NAME}: {error}. {advice}") from error
+        raise Refused(f"Store '{folder}': {NAME}: {_one_line(error)}. {advice}") from error
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:  # such as an IntegrityError
             raise
-        raise UsageError(f"Store '{folder}': {NAME} is damaged ({error}). {RESTORE}") from error
+        raise UsageError(f"Store '{folder}': {NAME} is damaged ({_one_line(error)}). {RESTORE}") from error
 
 
 @contextmanager
@@ -188,13 +188,17 @@ def check(folder, fingerprint):
             )
         problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
-            raise sqlite3.DatabaseError(" ".join(problem.split()))  # from several lines
+            raise sqlite3.DatabaseError(problem)
         if version == SCHEMA_VERSION:
             kept = dict(map(tuple, db.execute("SELECT what, digest FROM integrity")))
             if kept.get("content") != _digest(db):
                 raise sqlite3.DatabaseError("its content is not what was written")
             if kept.get("key") != fingerprint:
                 raise UsageError(f"Store '{folder}': its file 'key' is another store's, or was changed. {RESTORE}")
+
+
+def _one_line(error):
+    return " ".join(str(error).split())  # SQLite quotes from the file
 
 
 def _version(db):

@@ -166,9 +166,10 @@ class Ledger:
 
     def batches(self):
         """Number of a batch to the ids of the requests that were applied together; None to those of an earlier release."""
-        batches = {}
-        for row in self._query("SELECT * FROM requests WHERE status = 'done' ORDER BY position"):
-            batches.setdefault(row["batch"] if "batch" in row.keys() else None, []).append(row["request_id"])
+        batches, columns = {}, {row["name"] for row in self._query("PRAGMA table_info(requests)")}
+        batch = "batch" if "batch" in columns else "NULL"
+        for name, number in self._query(f"SELECT request_id, {batch} FROM requests WHERE status = 'done' ORDER BY position"):
+            batches.setdefault(number, []).append(name)
         return batches
 
     def forgotten(self):
