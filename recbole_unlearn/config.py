@@ -46,7 +46,7 @@ def results_settings(settings):
         settings (dict): of :meth:`Config.as_dict`.
     """
     of_the_machine = set(general_arguments) - {"seed"} | {"eval_batch_size"}  # what suits its memory: scores are the same
-    ignored = of_the_machine | {"config_files", "report_file"}
+    ignored = of_the_machine | {"config_files", "report_file", "train_file"}
     return {key: value for key, value in settings.items() if key not in ignored and not key.startswith(STORE_PREFIXES)}
 
 

@@ -10,7 +10,7 @@ import torch
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 
-from recbole_unlearn import checkpoint, tensor_file
+from recbole_unlearn import tensor_file, torch_file
 from recbole_unlearn.config import Config
 from recbole_unlearn.errors import Diverged, UsageError
 from recbole_unlearn.model import MODELS, UnlearnableRecommender
@@ -85,7 +85,7 @@ def read_content(path: str) -> dict[str, Any]:
         UsageError: no such file, another kind of file, or a damaged one.
     """
     try:
-        content = _unpacked(*tensor_file.read(path, KIND)) if tensor_file.is_tensor_file(path) else checkpoint.load(path)
+        content = _unpacked(*tensor_file.read(path, KIND)) if tensor_file.is_tensor_file(path) else torch_file.read(path)
         _check(content)
     except FileNotFoundError:
         raise UsageError(f"Model file '{path}' does not exist.") from None

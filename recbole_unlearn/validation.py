@@ -157,7 +157,7 @@ RULES = {  # the check and its name: the keys it holds for
     (_seed, "a whole number >= 0 or empty"): ["forget_seed"],
     (_count_or_empty, "a whole number >= 1 or empty"): ["unlearn_shard_batch_size", "unlearn_shard_workers"],
     (_scale, "a number > 0 or auto"): ["unlearn_gif_scale"],
-    (_switch, "True or False"): ["forget_strict"],
+    (_switch, "True or False"): ["forget_strict", "simgcl_sum"],
 }
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import tiny_rows, write_atomic
+from recbole.model.general_recommender import BPR, SGL as RecBoleSGL
 from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
 from served import PARTS, as_typed, check_version, contents, data_of, edges_of, item, pairs, scores_of, train, user, without
 from test_cli import SCRIPT
@@ -623,7 +624,77 @@ def test_other_ids_are_refused(stock):
     weight = state["state_dict"]["user_embedding.weight"]
     weight[1:] = weight[1:].roll(1, dims=0)  # another taste
     torch.save(state, path)
+    no_store(path, "final embeddings are not those")
+    forget_final_embeddings(path)
     no_store(path, "does not know the training data")
+
+
+def forget_final_embeddings(path):
+    """Leave what RecBole keeps of a training without validation data."""
+    state = torch.load(path, weights_only=False)
+    state["other_parameter"] = {"restore_user_e": None, "restore_item_e": None}
+    torch.save(state, path)
+
+
+@pytest.mark.parametrize("model_class", [RecBoleLightGCN, RecBoleSGL])
+def test_a_training_on_another_split_is_refused_by_its_final_embeddings(stock, tmp_path, model_class):
+    """RecBole draws the split from torch's global generator, which a script may not have seeded."""
+    path, model, _ = stock(model_class, epochs=1, seeded=False)
+    no_store(path, "final embeddings are not those of the split that its settings give: it was trained on other rows")
+    no_store(path, "final embeddings are not those of the rows in --train_file: it was trained on others", train_file=rows_file(model.trained_on, tmp_path, 1))
+    pairs_of_training = rows_of(model.trained_on)
+    served = recbole_unlearn.unlearn(path, [pairs("r1", pairs_of_training[0])], {"train_file": rows_file(model.trained_on, tmp_path)})
+    assert served["receipts"]["r1"]["counts"]["interactions"] == 1
+    assert set(edges_of(current(path))) == set(pairs_of_training[1:])
+    data = data_of(current(path))
+    assert sorted(row for rows in data.values() for row in rows) == sorted(set(tiny_rows()) - {pairs_of_training[0]})
+    assert len(data["valid"]) == len(data["test"]) == 40
+
+
+@pytest.mark.parametrize("model_class", [BPR, RecBoleLightGCN])
+def test_a_split_is_proved_by_what_the_model_remembers(stock, model_class):
+    learned_by_heart = {"epochs": 100, "eval_step": 100, "embedding_size": 32, "learning_rate": 0.05}
+    path, _, _ = stock(model_class, **learned_by_heart)
+    forget_final_embeddings(path)
+    assert service.prepare(path).current().number == 1
+    path, _, _ = stock(model_class, seeded=False, **learned_by_heart)
+    forget_final_embeddings(path)
+    no_store(path, "name its training rows with --train_file=FILE")
+
+
+def test_an_undertrained_model_is_refused_as_such(stock, tmp_path):
+    path, _, _ = stock(BPR, epochs=1, learning_rate=1e-5)
+    no_store(path, "is undertrained: its rows are hardly other than before the first epoch. Train it longer.")
+
+
+BAD_TRAIN_FILES = {
+    "user_id\titem_id\nu1\ti1\n": "has no column user_id:token: name the training rows in tab-separated columns",
+    "user_id:token\titem_id:token\nu1\tnothing\n": "1 of the 1 rows of 'train.inter' name users or items that 'tiny' does not have",
+    "user_id:token\titem_id:token\n": "0 of the 0 rows",
+    "".join(["user_id:token\titem_id:token\n", *(f"u{n}\ti{m}\n" for n in range(2) for m in range(30))]): "40 of the 60 rows of",
+    "".join(["user_id:token\titem_id:token\n", *("\t".join(row) + "\n" for row in tiny_rows())]): "names all of dataset 'tiny'",
+}
+
+
+def test_bad_files_of_training_rows(stock, path):
+    checkpoint_path, _, _ = stock(RecBoleLightGCN, epochs=1)
+    no_store(checkpoint_path, "'train.inter' cannot be read", train_file="train.inter")
+    for text, message in BAD_TRAIN_FILES.items():
+        Path("train.inter").write_text(text)
+        no_store(checkpoint_path, message, train_file="train.inter")
+    no_store(path, "holds its training rows itself: leave out --train_file", train_file="train.inter")
+
+
+def rows_of(train):
+    """The pairs of a dataset of RecBole's, sorted."""
+    columns = (train.id2token(field, train.inter_feat[field]) for field in (train.uid_field, train.iid_field))
+    return sorted(zip(*columns))
+
+
+def rows_file(train, folder, missing=0):
+    """A file that names all training rows but the last ones."""
+    rows = rows_of(train)
+    return write_atomic(folder / "train.inter", rows[: len(rows) - missing])
 
 
 # As a user types it

@@ -1,19 +1,22 @@
 """Saved models: they score as before, and hold nothing of what was forgotten."""
 
+import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from conftest import tiny_rows, write_atomic
 from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 from test_checkpoint import Touch
 
-from recbole_unlearn import checkpoint, load_data_and_model, run_unlearn
+from recbole_unlearn import checkpoint, load_data_and_model, run_unlearn, tensor_file
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.method import METHODS
-from recbole_unlearn.saved_model import load_model, read_content, save_model
+from recbole_unlearn.saved_model import load_model, read_content, save_model, write_content
 
 MODELS = ["BPR", "LightGCN", "SGL", "SimGCL"]
 
@@ -34,6 +37,16 @@ def saved(prepared, tmp_path):
         return path, unlearned, run
 
     return save
+
+
+@pytest.fixture
+def path(tmp_path, saved, content={}):  # noqa: B006  (one training for all tests)
+    """A model's file to be changed."""
+    if not content:
+        content["file"] = Path(saved()[0]).read_bytes()
+    path = tmp_path / "changed.safetensors"
+    path.write_bytes(content["file"])
+    return str(path)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -143,6 +156,107 @@ def test_model_alone_needs_no_data(saved):
     path, unlearned, _ = saved()
     _, loaded, _ = load_model(path, {"data_path": "gone"})
     assert torch.equal(all_scores(loaded), all_scores(unlearned))
+
+
+def test_the_same_model_is_the_same_file_whose_size_is_its_content(saved, tmp_path):
+    path, unlearned, run = saved()
+    save_model(str(tmp_path / "again.safetensors"), unlearned, run.config, run.data.train)
+    assert (tmp_path / "again.safetensors").read_bytes() == Path(path).read_bytes()
+    with safetensors.safe_open(path, framework="pt") as file:
+        sizes = [file.get_tensor(name).nbytes for name in file.keys()]
+    assert os.path.getsize(path) - sum(sizes) < 10_000
+
+
+@pytest.mark.parametrize("kind", ["user", "item"])
+def test_files_of_earlier_releases_load(saved, tmp_path, kind):
+    path, unlearned, _ = saved(forget_type=kind, **{f"forget_{kind}s": ["u17" if kind == "user" else "i23"]})
+    checkpoint.save(tmp_path / "model.pth", read_content(path))
+    config, loaded, tokens = load_model(str(tmp_path / "model.pth"))
+    assert torch.equal(all_scores(loaded), all_scores(unlearned)) and config["model"] == "LightGCN"
+    assert tokens == load_model(path)[2] and tokens[kind].count(None) == 1
+
+
+def test_tokens_are_any_text(path):
+    content = read_content(path)
+    content["user_tokens"][1:6] = ["", "\u00e4\u4e2d\U0001f600", "a\nb\t", "NA", None]
+    write_content(path, content)
+    assert load_model(path)[2]["user"] == content["user_tokens"]
+
+
+def changed(change):
+    """Change a model file's tensors and settings."""
+
+    def spoil(path):
+        tensors, settings = tensor_file.read(path, "model")
+        change(tensors, settings)
+        tensor_file.write(path, "model", tensors, settings)
+
+    return spoil
+
+
+def flip(place):
+    def spoil(path):
+        content = bytearray(Path(path).read_bytes())
+        content[place] ^= 16
+        Path(path).write_bytes(content)
+
+    return spoil
+
+
+def cut(path):
+    Path(path).write_bytes(Path(path).read_bytes()[:-100])
+
+
+def of_a_later_release(path):
+    header = {"format": tensor_file.FORMAT + 1, "kind": "model", "checksum": 0, "settings": "{}"}
+    safetensors.torch.save_file({"a": torch.zeros(2)}, path, {"recbole_unlearn": json.dumps(header)})
+
+
+def with_a_long_header(path):
+    Path(path).write_bytes((2**21).to_bytes(8, "little") + b"{" + b" " * 2**21)
+
+
+DAMAGES = {
+    "a weight's bit": (flip(-9), "some of its bytes have changed"),
+    "a token's bit": (flip(-2500), "some of its bytes have changed"),
+    "cut off": (cut, "no whole safetensors file"),
+    "other tensors": (lambda path: safetensors.torch.save_file({"a": torch.zeros(3)}, path), "safetensors file of something else"),
+    "an encoder": (lambda path: tensor_file.write(path, "encoder", {}, {}), "of something else than a model"),
+    "later": (of_a_later_release, "format 2 of a later release"),
+    "long header": (with_a_long_header, "header is longer than 1048576 bytes"),
+    "no edges": (changed(lambda tensors, _: tensors.pop("edges")), "it has no 'edges'"),
+    "one side of edges": (changed(lambda tensors, _: tensors.update(edges=tensors["edges"][:1])), "edges are torch.int32 of shape"),
+    "edges of nobody": (changed(lambda tensors, _: tensors["edges"][0].fill_(41)), "edges are of users or items that it does not"),
+    "negative edges": (changed(lambda tensors, _: tensors["edges"][1].fill_(-1)), "edges are of users or items that it does not"),
+    "ends": (changed(lambda tensors, _: tensors["user_tokens.ends"][-1].add_(10**9)), "user_tokens do not end where"),
+    "erased tokens": (changed(lambda tensors, _: tensors["item_tokens.erased"][3].fill_(True)), "item_tokens do not end where"),
+    "mask": (changed(lambda tensors, _: tensors.update({"item_tokens.erased": torch.zeros(3, dtype=torch.bool)})), "type or shape"),
+    "no utf-8": (changed(lambda tensors, _: tensors["user_tokens.bytes"].fill_(255)), "utf-8"),
+    "nan": (changed(lambda tensors, _: tensors["state_dict.user_embedding.weight"][3].fill_(float("nan"))), "not finite"),
+    "embedding_size": (changed(lambda _, settings: settings.update(embedding_size=10**6)), "`embedding_size` 1000000 of 72 users"),
+    "n_layers": (changed(lambda _, settings: settings.update(n_layers=10**4)), "`n_layers` 10000 is no whole number from 0 to 100"),
+    "more users": (
+        changed(lambda tensors, _: tensors.update({f"user_tokens.{part}": torch.zeros(10**4, dtype=kind) for part, kind in
+                                                   (("ends", torch.int64), ("erased", torch.bool))},
+                                                  **{"user_tokens.bytes": torch.zeros(0, dtype=torch.uint8)})),
+        "`embedding_size` 8 of 10031 users and items is more than its 576 weights",
+    ),
+    "other table": (changed(lambda tensors, _: tensors.update({"state_dict.item_embedding.weight": torch.ones(99, 8)})), "does not fit"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_damaged_files_are_refused_in_one_line(path, what):
+    spoil, message = DAMAGES[what]
+    spoil(path)
+    with pytest.raises(UsageError, match=f"^'{path}' is (no model saved|damaged).*{message}") as error:
+        load_model(path)
+    assert "\n" not in str(error.value)
+
+
+def test_settings_of_the_caller_are_checked_like_those_of_the_file(path):
+    with pytest.raises(UsageError, match="`embedding_size` 1000000 of 72 users and items is more than its 576 weights"):
+        load_model(path, {"embedding_size": 10**6})
 
 
 def test_missing_file():

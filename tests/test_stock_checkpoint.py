@@ -28,15 +28,17 @@ PLAIN = (bool, int, float, str, type(None))
 
 @pytest.fixture
 def trained(settings, monkeypatch):
-    """Train a model of RecBole's for one epoch with RecBole's Trainer: its checkpoint, itself and its Config."""
+    """Train a model of RecBole's for one epoch with RecBole's Trainer: its checkpoint, itself (with ``trained_on``) and
+    its Config. If it is not ``seeded``, the split is not the one that its Config gives."""
     monkeypatch.setattr(sys, "argv", ["pytest"])  # RecBole's Config reads them
 
-    def train(model_class, **changes):
+    def train(model_class, seeded=True, **changes):
         stock = {key: value for key, value in settings.items() if not key.startswith(("forget_", "unlearn_", "ie_"))}
         config = RecBoleConfig(model_class, "tiny", config_dict={**stock, "epochs": 1, "eval_step": 1, **changes})
-        init_seed(config["seed"], config["reproducibility"])
+        init_seed(config["seed"] if seeded else 1234, config["reproducibility"])
         train_data, valid_data, _ = data_preparation(config, RecBoleDataset(config))
         model = model_class(config, train_data.dataset)
+        model.trained_on = train_data.dataset
         trainer = Trainer(config, model)
         trainer.fit(train_data, valid_data, verbose=False)
         return trainer.saved_model_file, model, config
@@ -47,7 +49,7 @@ def trained(settings, monkeypatch):
 @pytest.mark.parametrize("model_class", [BPR, RecBoleLightGCN])
 def test_weights_are_those_of_the_model(trained, model_class):
     path, model, _ = trained(model_class)
-    _, weights = read_stock(path)
+    weights = read_stock(path).weights
     for name in ("user_embedding.weight", "item_embedding.weight"):
         assert torch.equal(weights[name], model.state_dict()[name])
     assert weights.keys() == model.state_dict().keys()
@@ -56,7 +58,7 @@ def test_weights_are_those_of_the_model(trained, model_class):
 @pytest.mark.parametrize("model_class", [BPR, RecBoleLightGCN])
 def test_settings_survive(trained, model_class):
     path, _, stock = trained(model_class, embedding_size=12, reg_weight=0.003, topk=[3, 5], my_setting={"a": [1, None]})
-    settings, _ = read_stock(path)
+    settings = read_stock(path).settings
     assert (settings["model"], settings["dataset"]) == (model_class.__name__, "tiny")
     assert settings["data_path"] == os.path.dirname(stock["data_path"])
     for key in ("seed", "embedding_size", "reg_weight", "topk", "eval_args", "my_setting", "load_col", "metrics"):
@@ -65,7 +67,7 @@ def test_settings_survive(trained, model_class):
 
 def test_settings_are_plain_data(trained):
     path, _, stock = trained(BPR, odd=torch.float32, deep={"odd": [torch.device("cpu")]})
-    settings, _ = read_stock(path)
+    settings = read_stock(path).settings
 
     def is_plain(value):
         if isinstance(value, (list, dict)):
@@ -81,7 +83,8 @@ def test_settings_are_plain_data(trained):
 def test_they_make_the_plugins_model_on_the_same_data(trained, model_class):
     """The same ids, the same split and the same scores, from the file alone."""
     path, model, _ = trained(model_class)
-    settings, weights = read_stock(path)
+    held = read_stock(path)
+    settings, weights = held.settings, held.weights
     config = Config(config_dict={**settings, "forget_type": "random"})  # an adversarial request would add edges
     assert {key: config.as_dict()[key] for key in settings} == settings
     ours = MODELS[config["model"]](config, prepare_data(config).train)
@@ -137,8 +140,8 @@ def test_models_of_this_package_are_refused(configure, tmp_path):
 
 def test_nothing_in_it_is_executed(trained):
     path, _, _ = trained(BPR, trap=Touch())
-    settings, weights = read_stock(path)
-    assert "trap" not in settings and weights and not os.path.exists("executed")
+    held = read_stock(path)
+    assert "trap" not in held.settings and held.weights and not os.path.exists("executed")
 
 
 def test_settings_that_contain_themselves(trained):
@@ -147,7 +150,7 @@ def test_settings_that_contain_themselves(trained):
     state["config"].final_config_dict["endless"] = endless = []
     endless.append(endless)
     torch.save(state, path)
-    settings, _ = read_stock(path)
+    settings = read_stock(path).settings
     assert "endless" not in settings and settings["model"] == "BPR"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from recbole_unlearn import checkpoint, tensor_file
+from recbole_unlearn import tensor_file, torch_file
 from recbole_unlearn.config import Config
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.model.calibrated_encoder import CalibratedEncoder, closing_of
@@ -48,7 +48,7 @@ def read_plain(path: str) -> dict[str, Any]:
         UsageError: no such file, another kind of file, or a damaged one.
     """
     try:
-        plain = _unpacked(*tensor_file.read(path, KIND)) if tensor_file.is_tensor_file(path) else checkpoint.load(path)
+        plain = _unpacked(*tensor_file.read(path, KIND)) if tensor_file.is_tensor_file(path) else torch_file.read(path)
         _check(plain)
     except Exception as error:  # torch's and pickle's are of many types
         reason = f"it has no {error}" if isinstance(error, KeyError) else (str(error) or type(error).__name__).splitlines()[0]

@@ -5,10 +5,22 @@ import os
 import numpy as np
 import torch
 
+from recbole_unlearn.config import Config
 from recbole_unlearn.data.split import evaluation_loaders, split
 from recbole_unlearn.deletion.rows import READ_WITH, known_ids
 from recbole_unlearn.deletion.state import State
+from recbole_unlearn.errors import UsageError
 from recbole_unlearn.trainer import train_backbone
+
+
+def check_retrainable(config: Config) -> None:
+    """Refuse to retrain an imported model whose training this package does not have.
+
+    Raises:
+        UsageError: the import recorded an obstacle.
+    """
+    if config["unlearn_exact_obstacle"]:
+        raise UsageError(f"--exact cannot train this model again: {config['unlearn_exact_obstacle']}. Train it where it comes from.")
 
 
 def retrained(state, data_folder, work_folder):

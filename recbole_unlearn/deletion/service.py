@@ -7,6 +7,7 @@ from time import perf_counter
 from recbole_unlearn.deletion import evidence, receipt
 from recbole_unlearn.deletion.checks import check_first, failed
 from recbole_unlearn.deletion.database import explained
+from recbole_unlearn.deletion.exact import check_retrainable
 from recbole_unlearn.deletion.files import digest_of, remove
 from recbole_unlearn.deletion.importing import import_checkpoint
 from recbole_unlearn.deletion.records import WORK, store_folder
@@ -119,6 +120,8 @@ def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds
         loading = perf_counter()
         before = _load(store, config_dict)
         seconds = {"load": perf_counter() - loading}
+        if exact:
+            check_retrainable(before.config)
         requests = _requests(requests, before.config)
         status = store.submit(requests)
         if exact or force:

@@ -29,6 +29,7 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
         self.ssl_weight = config["simgcl_lambda"]
         self.noise_length = config["simgcl_eps"]
         self.temperature = config["simgcl_temperature"]
+        self.sums = config["simgcl_sum"]
         self.user_embedding = torch.nn.Embedding(self.n_users, config["embedding_size"])
         self.item_embedding = torch.nn.Embedding(self.n_items, config["embedding_size"])
         self.apply(xavier_uniform_initialization)
@@ -45,12 +46,18 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
         return [graph]
 
     def self_supervised_loss(self, ego, occurrences, views):
-        """Mean InfoNCE of the batch's users, and of its items, between two noisy propagations."""
+        """Mean InfoNCE of the batch's users, and of its items, between two noisy propagations; or, as in RecBole-GNN, the
+        sum over the batch's rows, where a node counts as often as it occurs, also among the others."""
         if not self.ssl_weight:
             return 0.0
         first, second = (self._perturbed(ego, views[0].adjacency) for _ in range(2))
-        present = torch.nonzero(occurrences[0]).flatten(), torch.nonzero(occurrences[1]).flatten()
-        return self.ssl_weight * sum(self._contrast(first[nodes], second[nodes]) for nodes in present)
+        loss = 0.0
+        for counts in occurrences[:2]:
+            nodes = torch.nonzero(counts).flatten()
+            if self.sums:
+                nodes = nodes.repeat_interleave(counts[nodes].long())
+            loss = loss + self._contrast(first[nodes], second[nodes])
+        return self.ssl_weight * loss
 
     def _perturbed(self, ego, adjacency):
         """Mean of the noisy layers 1..L, shape ``(N, d)``."""
@@ -64,4 +71,4 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
 
     def _contrast(self, first, second):
         positives = torch.arange(len(first), device=first.device)
-        return info_nce(first, second, positives, self.temperature) / len(first)
+        return info_nce(first, second, positives, self.temperature) / (1 if self.sums else len(first))

@@ -1,0 +1,62 @@
+"""The training rows of a checkpoint by name, where its settings do not give them."""
+
+import numpy as np
+import pandas as pd
+import torch
+from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
+
+from recbole_unlearn.config import Config
+from recbole_unlearn.data.dataset import with_edges
+from recbole_unlearn.deletion.rows import id_of
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.graph import Graph
+
+
+def split_by_file(path: str, config: Config, parts: list[Dataset], tokens: dict[str, np.ndarray]) -> list[Dataset]:
+    """Split a dataset anew: training is what a file names, validation and test are halves of the rest, drawn by the seed.
+
+    Args:
+        path: an atomic file (``.inter``): tab separated, UTF-8, with both id columns in its header, ``user_id:token``.
+        config: names the id columns, and the seed.
+        parts: any split of the dataset.
+        tokens: of ``user`` and ``item``, object arrays in the order of internal ids.
+
+    Raises:
+        UsageError: the file is not there or no such file, names rows that the dataset does not have, or all of them.
+    """
+    users, items = _ids(path, config, tokens)
+    first = parts[0]
+    everything = {field: torch.cat([part.inter_feat[field] for part in parts]) for field in first.inter_feat}
+    whole = first.copy(Interaction(everything))
+    ends = everything[first.uid_field], everything[first.iid_field]
+    size = first.user_num, first.item_num
+    unknown = ~Graph.from_edges(*ends, *size).contains(users, items)
+    if unknown.any():
+        raise UsageError(f"{int(unknown.sum())} of the {len(users)} rows of '{path}' are not in dataset '{config['dataset']}'.")
+    is_training = Graph.from_edges(users, items, *size).contains(*ends)
+    rest = torch.nonzero(~is_training).flatten()
+    if len(rest) < 2:
+        raise UsageError(f"'{path}' names all of dataset '{config['dataset']}', so that nothing is left to validate and test on.")
+    order = rest[torch.randperm(len(rest), generator=torch.Generator().manual_seed(config["seed"]))]
+    masks = [is_training]
+    for half in order.tensor_split(2):
+        masks.append(torch.zeros(len(is_training), dtype=torch.bool).index_fill_(0, half, True))
+    return [with_edges(whole, mask) for mask in masks]
+
+
+def _ids(path, config, tokens):
+    fields = {"user": config["USER_ID_FIELD"], "item": config["ITEM_ID_FIELD"]}
+    columns = [f"{field}:token" for field in fields.values()]
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"Training rows '{path}' cannot be read: {' '.join(str(error).split())}") from None
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise UsageError(f"'{path}' has no column {missing[0]}: name the training rows in tab-separated columns {', '.join(columns)}.")
+    ids = [torch.from_numpy(id_of(tokens[side], table[column])) for side, column in zip(fields, columns)]
+    unknown = (ids[0] < 0) | (ids[1] < 0)
+    if unknown.any() or not len(table):
+        raise UsageError(f"{int(unknown.sum())} of the {len(table)} rows of '{path}' name users or items that '{config['dataset']}' does not have.")
+    return ids
