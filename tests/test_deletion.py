@@ -18,7 +18,7 @@ from recbole.model.general_recommender import BPR, SGL as RecBoleSGL
 from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
 from served import PARTS, as_typed, check_version, contents, data_of, edges_of, item, pairs, scores_of, train, user, without
 from test_cli import SCRIPT
-from test_stock_checkpoint import trained as stock  # noqa: F401  (a fixture)
+from test_stock_checkpoint import GNN, SimGCL, gnn_class, installed, trained as stock, unknown_class  # noqa: F401  (fixtures)
 from test_store import everything, fork, forking
 
 import recbole_unlearn
@@ -27,9 +27,11 @@ from recbole_unlearn.data.split import evaluation_loaders, split
 from recbole_unlearn.deletion import service
 from recbole_unlearn.deletion.encoder_file import read_plain
 from recbole_unlearn.deletion.exact import retrained
+from recbole_unlearn.deletion.importing import import_checkpoint
 from recbole_unlearn.deletion.receipt import size_class
 from recbole_unlearn.deletion.request_file import DeletionRequest, read_requests
 from recbole_unlearn.deletion.state import State
+from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.errors import FailedChecks, UsageError
 from recbole_unlearn.saved_model import load_current, load_model, read_content, save_model, write_content
 from recbole_unlearn.trainer import train_backbone
@@ -665,6 +667,45 @@ def test_a_split_is_proved_by_what_the_model_remembers(stock, model_class):
 def test_an_undertrained_model_is_refused_as_such(stock, tmp_path):
     path, _, _ = stock(BPR, epochs=1, learning_rate=1e-5)
     no_store(path, "is undertrained: its rows are hardly other than before the first epoch. Train it longer.")
+
+
+def top_ten(scores):
+    """Ten items a user, padding left out."""
+    return scores[1:, 1:].topk(10).indices
+
+
+def with_repeats(tmp_path):
+    rows = list(tiny_rows())
+    write_atomic(tmp_path / "repeated" / "tiny" / "tiny.inter", [*rows, *rows[::3]])
+    return str(tmp_path / "repeated")
+
+
+@pytest.mark.parametrize("model_class", [BPR, RecBoleLightGCN, RecBoleSGL, SimGCL])
+@pytest.mark.parametrize("repeats", [False, True])
+def test_every_stock_model_ranks_as_it_did(stock, gnn_class, tmp_path, model_class, repeats):
+    data = {"data_path": with_repeats(tmp_path)} if repeats else {}
+    path, model, _ = stock(model_class, epochs=60, eval_step=60, embedding_size=32, learning_rate=0.05, **(GNN if model_class is SimGCL else {}), **data)
+    if repeats and model_class in (RecBoleSGL, SimGCL):
+        no_store(path, "repeated training interactions, which it adds up in its graph")
+        return
+    ours = import_checkpoint(path).model
+    expected = model.full_sort_predict({"user_id": torch.arange(model.n_users)}).view(model.n_users, model.n_items)
+    assert torch.equal(top_ten(scores_of(ours)), top_ten(expected.detach()))
+
+
+def test_exact_trains_recbole_gnns_simgcl_with_its_own_settings(stock, gnn_class):
+    path, _, _ = stock(gnn_class, **GNN)
+    service.unlearn(path, [user("r1", "u17")], exact=True)
+    config, model, _ = load_model(current(path) / "model.safetensors")
+    assert (model.ssl_weight, model.noise_length, model.temperature, model.sums) == (0.3, 0.15, 0.4, True)
+
+
+def test_exact_is_refused_for_an_unknown_class(stock, unknown_class):
+    path, _, _ = stock(unknown_class)
+    with pytest.raises(UsageError, match="^--exact cannot train this model again: its class their.models.LightGCN is not RecBole's"):
+        service.unlearn(path, [user("r1", "u17")], exact=True)
+    assert Store(service.store_folder(path)).requests() == []
+    assert service.unlearn(path, [user("r1", "u17")])["receipts"]["r1"]["outcome"] == "forgotten"
 
 
 BAD_TRAIN_FILES = {

@@ -195,6 +195,20 @@ def test_simgcl_without_noise_contrasts_the_embeddings_with_themselves(built):
     assert model.calculate_loss(batch).item() == pytest.approx(bpr + 0.7 * contrast, rel=1e-5)
 
 
+def test_simgcl_may_sum_over_the_rows_of_a_batch_as_recbole_gnn_does(built):
+    settings = {"simgcl_lambda": 0.7, "simgcl_eps": 0, "simgcl_temperature": 0.2, "reg_weight": 0}
+    _, _, model, batch = built("SimGCL", simgcl_sum=True, **settings)
+    final = model.final_embeddings().double()
+    expected = 0.0
+    for rows in (batch["user_id"], batch["item_id"] + model.n_users):  # a node as often as it occurs
+        unit = torch.nn.functional.normalize(final[rows], dim=1)
+        logits = unit @ unit.t() / 0.2
+        expected += 0.7 * (logits.logsumexp(dim=1) - logits.diag()).sum()
+    assert len(batch["item_id"].unique()) < len(batch["item_id"])
+    contrast = model.calculate_loss(batch) - built("SimGCL", **{**settings, "simgcl_lambda": 0})[2].calculate_loss(batch)
+    assert contrast.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
 def test_simgcl_noise_has_its_length_and_the_sign_of_the_embedding(built, monkeypatch):
     _, _, model, batch = built("SimGCL", n_layers=1, simgcl_lambda=1, simgcl_eps=0.3)
     seen = []

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from types import ModuleType
 
 import pytest
 import torch
@@ -168,3 +169,77 @@ def test_the_data_of_a_checkpoint_are_split_as_recbole_did(trained, tmp_path):
             for data in (imported.parts[part], stock)
         ]
         assert both[0] == both[1]
+
+
+class SimGCL(RecBoleLightGCN):
+    """As RecBole-GNN's: LightGCN without the table in its mean, and these names of settings."""
+
+    __module__ = "recbole_gnn.model.general_recommender.simgcl"
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.loss_of = config["lambda"], config["eps"], config["temperature"]
+
+    def forward(self):
+        layer, layers = self.get_ego_embeddings(), []
+        for _ in range(self.n_layers):
+            layer = torch.sparse.mm(self.norm_adj_matrix, layer)
+            layers.append(layer)
+        return torch.stack(layers).mean(dim=0).split([self.n_users, self.n_items])
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Let a class be pickled by its module's name, which no package of here has."""
+
+    def install(cls):
+        names = cls.__module__.split(".")
+        for depth in range(1, len(names) + 1):
+            module = ModuleType(".".join(names[:depth]))
+            monkeypatch.setitem(sys.modules, module.__name__, module)
+        setattr(module, cls.__name__, cls)
+        return cls
+
+    return install
+
+
+@pytest.fixture
+def gnn_class(installed):
+    """RecBole-GNN's SimGCL."""
+    return installed(SimGCL)
+
+
+@pytest.fixture
+def unknown_class(installed):
+    """Somebody's own LightGCN, which may train in another way."""
+    return installed(type("LightGCN", (RecBoleLightGCN,), {"__module__": "their.models"}))
+
+
+OF_GNN = {"lambda": 0.3, "eps": 0.15, "temperature": 0.4}
+GNN = {**OF_GNN, "reg_weight": 1e-4, "require_pow": True}
+
+
+def test_settings_of_recbole_gnn_get_our_names(trained, gnn_class):
+    path, model, _ = trained(gnn_class, **GNN)
+    held = read_stock(path)
+    names = {"simgcl_lambda": 0.3, "simgcl_eps": 0.15, "simgcl_temperature": 0.4, "simgcl_sum": True}
+    assert {name: held.settings.get(name) for name in (*names, *OF_GNN)} == {**names, **dict.fromkeys(OF_GNN)}
+    assert held.counts_repeats() and held.exact_obstacle() is None
+    assert torch.equal(held.final, torch.cat([model.restore_user_e, model.restore_item_e]))
+
+
+def test_an_unknown_class_cannot_be_trained_again(trained, unknown_class):
+    assert "its class their.models.LightGCN is not RecBole's" in read_stock(trained(unknown_class)[0]).exact_obstacle()
+
+
+def test_settings_named_over_and_over_are_read_once_or_refused(trained):
+    """A list of a list of a list, each named ten times, is a million values."""
+    path, _, _ = trained(BPR)
+    state = torch.load(path, weights_only=False)
+    value = [1]
+    for _ in range(6):
+        value = [value] * 10
+    state["config"].final_config_dict["many"] = value
+    torch.save(state, path)
+    with pytest.raises(UsageError, match="its Config has more settings than anybody writes"):
+        read_stock(path)

@@ -107,6 +107,7 @@ def matched_wins(table: torch.Tensor, graph: Graph, held_out: Graph) -> tuple[fl
         tuple: the share that the training pairs win, and its standard deviation, infinite if nothing can be compared; users
         are independent, pairs of one user are not.
     """
+    held_out = held_out.without(graph.users, graph.items)  # a repeated interaction may be in both
     popularity = torch.log1p((graph.degrees() + held_out.degrees())[graph.n_users :].double()).numpy()
     scale = popularity.max() + 1
     users, items = graph.users.numpy(), graph.items.numpy()

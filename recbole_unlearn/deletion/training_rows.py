@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import torch
 from recbole.data.dataset import Dataset
-from recbole.data.interaction import Interaction
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.dataset import with_edges
+from recbole_unlearn.data.interactions import Interactions, source_of
 from recbole_unlearn.deletion.rows import id_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
@@ -27,8 +27,10 @@ def split_by_file(path: str, config: Config, parts: list[Dataset], tokens: dict[
     """
     users, items = _ids(path, config, tokens)
     first = parts[0]
-    everything = {field: torch.cat([part.inter_feat[field] for part in parts]) for field in first.inter_feat}
-    whole = first.copy(Interaction(everything))
+    feats = [part.inter_feat for part in parts]
+    everything = {field: torch.cat([feat[field] for feat in feats]) for field in first.inter_feat}
+    source = {field: torch.cat([source_of(feat)[field] for feat in feats]) for field in source_of(feats[0])}
+    whole = first.copy(Interactions(everything, source))
     ends = everything[first.uid_field], everything[first.iid_field]
     size = first.user_num, first.item_num
     unknown = ~Graph.from_edges(*ends, *size).contains(users, items)
