@@ -449,3 +449,8 @@ def test_rows_do_not_depend_on_how_many_scores_are_held_at_a_time(configure):
     base = configure().as_dict()
     assert configure(eval_batch_size=9, show_progress=True).same_results(base)
     assert not configure(unlearn_finetune_epochs=9).same_results(base)
+
+
+def test_training_rows_are_named_for_a_checkpoint_alone(configure):
+    with pytest.raises(UsageError, match="Setting 'train_file' .* needs --checkpoint"):
+        prepare_data(configure(train_file="train.inter"))

@@ -68,6 +68,8 @@ def prepare_data(config):
     Raises:
         UsageError: no such dataset, a bad request file, an empty part of the split.
     """
+    if config["train_file"]:
+        raise UsageError("Setting 'train_file' names the training rows of a checkpoint of RecBole's: it needs --checkpoint.")
     dataset, train, valid, test = split(config)
     train, request = _draw_request(config, train, valid, test)
     graph = dataset_graph(train)
