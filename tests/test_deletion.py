@@ -695,7 +695,7 @@ def test_every_stock_model_ranks_as_it_did(stock, gnn_class, tmp_path, model_cla
 
 def test_exact_trains_recbole_gnns_simgcl_with_its_own_settings(stock, gnn_class):
     path, _, _ = stock(gnn_class, **GNN)
-    service.unlearn(path, [user("r1", "u17")], exact=True)
+    service.unlearn(path, [user("r1", "u17")], exact=True, force=True)
     config, model, _ = load_model(current(path) / "model.safetensors")
     assert (model.ssl_weight, model.noise_length, model.temperature, model.sums) == (0.3, 0.15, 0.4, True)
 
