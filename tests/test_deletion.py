@@ -705,7 +705,7 @@ def test_exact_is_refused_for_an_unknown_class(stock, unknown_class):
     with pytest.raises(UsageError, match="^--exact cannot train this model again: its class their.models.LightGCN is not RecBole's"):
         service.unlearn(path, [user("r1", "u17")], exact=True)
     assert Store(service.store_folder(path)).requests() == []
-    assert service.unlearn(path, [user("r1", "u17")])["receipts"]["r1"]["outcome"] == "forgotten"
+    assert service.unlearn(path, [user("r1", "u17")], force=True)["receipts"]["r1"]["outcome"] == "forgotten"
 
 
 BAD_TRAIN_FILES = {
