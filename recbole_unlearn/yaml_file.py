@@ -37,7 +37,7 @@ class Loader(RecBoleConfig._build_yaml_loader(None)):
     def _identifiers(self, name, node):
         if isinstance(node, yaml.SequenceNode):
             return _copy(node, [self._identifier(name, each) for each in node.value])
-        if node.tag == NULL and node.value in ("", "~"):  # `null` could be somebody's name
+        if node.tag == NULL:  # nobody is named, as a sweep's yaml says; in a list, `null` could be somebody
             return node
         return self._identifier(name, node)
 

@@ -250,6 +250,7 @@ def test_identifiers_that_are_no_texts(configure, value, message):
     ("u1, u2", ["u1", "u2"]),
     ("'12_3'", ["12_3"]),
     ("~", None),
+    ("null", None),
     ("", None),
 ])  # fmt: skip
 def test_identifiers_in_yaml(settings, yaml_file, text, tokens):
@@ -261,7 +262,8 @@ def test_identifiers_in_yaml(settings, yaml_file, text, tokens):
     "text", ["007", "12_3", "1.10", "1e5", "0x1F", "0b11", "1:30", "yes", "True", "null", ".nan", "2026-11-20"]
 )
 def test_identifiers_that_yaml_would_change_are_to_be_quoted(settings, yaml_file, text):
-    for value, line in ((text, 2), (f"[u1, {text}]", 2), (f"\n- u1\n- {text}", 4)):
+    alone = [] if text == "null" else [(text, 2)]  # as the value of the setting it names nobody
+    for value, line in (*alone, (f"[u1, {text}]", 2), (f"\n- u1\n- {text}", 4)):
         with pytest.raises(UsageError) as error:
             Config("BPR", "tiny", [yaml_file(f"epochs: 1\nforget_users: {value}")], {**settings, "forget_type": "user"})
         message = f"line {line}: forget_users has a token that YAML reads as another value; put it in quotes."
