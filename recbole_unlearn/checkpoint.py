@@ -1,8 +1,18 @@
 """Files that are whole or absent, and that cannot run code when they are read."""
 
 import os
+import re
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from time import perf_counter
 
+import filelock
+import psutil
 import torch
+
+HOST = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:32]  # in names of files that are not whole yet
 
 
 def write_aside(path, write):
@@ -14,7 +24,8 @@ def write_aside(path, write):
     """
     folder, name = os.path.split(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".{os.getpid()}-{name}")
+    _remove_leftovers(folder, name)
+    temporary = os.path.join(folder, f".{HOST}-{os.getpid()}-{secrets.token_hex(4)}-{name}")
     try:
         write(temporary)
         with open(temporary, "rb") as file:
@@ -23,6 +34,48 @@ def write_aside(path, write):
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
+
+
+def _remove_leftovers(folder, name):
+    """Remove what killed processes of this machine left of a file; those of another one may be alive."""
+    left = re.compile(rf"\.{re.escape(HOST)}-(\d+)-[0-9a-f]{{8}}-{re.escape(name)}")
+    for entry in os.listdir(folder):
+        match = left.fullmatch(entry)
+        if match and not psutil.pid_exists(int(match[1])):
+            with suppress(FileNotFoundError):  # another process was faster
+                os.remove(os.path.join(folder, entry))
+
+
+@contextmanager
+def alone(path: str) -> Iterator[float]:
+    """Exclude other processes that would make the same file, on this machine and on others that share its folder.
+
+    The lock is a hidden file beside it, which goes with the block.
+
+    Args:
+        path: of the file.
+
+    Yields:
+        float: seconds that another process was waited for.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    lock, begun, waited = os.path.join(folder, f".{name}.lock"), perf_counter(), 0.0
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT)
+        if not filelock.lock_descriptor(descriptor, blocking=False):
+            filelock.lock_descriptor(descriptor)
+            waited = perf_counter() - begun
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
+                break
+        os.close(descriptor)  # of a file that its holder has removed meanwhile
+    try:
+        yield waited
+    finally:
+        with suppress(OSError):  # Windows removes no open file: it stays, and is used again
+            os.remove(lock)
+        os.close(descriptor)
 
 
 def save(path, state):

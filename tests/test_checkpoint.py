@@ -2,6 +2,9 @@
 
 import os
 import pickle
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -63,3 +66,35 @@ def test_a_pickle_with_code_is_refused(tmp_path, monkeypatch):
     with pytest.raises(pickle.UnpicklingError):
         checkpoint.load("evil.pth")
     assert not os.path.exists("executed")
+
+
+def test_half_a_file_of_a_killed_process_goes_but_not_that_of_another_machine(tmp_path):
+    def write(path):
+        other = f".elsewhere-{2**30}-0123abcd-a.pth"
+        mine = os.path.basename(path)
+        assert re.fullmatch(rf"[.]{checkpoint.HOST}-{os.getpid()}-[0-9a-f]{{8}}-a[.]pth", mine)
+        dead = mine.replace(f"-{os.getpid()}-", f"-{2**30}-")
+        for name in (other, dead, path):
+            (tmp_path / name).write_text("half")
+
+    checkpoint.write_aside(tmp_path / "a.pth", write)
+    assert len(os.listdir(tmp_path)) == 3
+    checkpoint.save(tmp_path / "a.pth", {"epoch": 1})
+    assert sorted(os.listdir(tmp_path)) == [f".elsewhere-{2**30}-0123abcd-a.pth", "a.pth"]
+
+
+def test_one_at_a_time_makes_a_file_and_leaves_no_lock(tmp_path):
+    """However often the lock's file goes and comes: no two are ever in the block together."""
+    path, inside, most = str(tmp_path / "a.pth"), [], []
+
+    def enter(number):
+        with checkpoint.alone(path):
+            inside.append(number)
+            most.append(len(inside))
+            assert os.listdir(tmp_path) == [".a.pth.lock"]
+            time.sleep(0.001)
+            inside.remove(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(enter, range(100)))
+    assert most == [1] * 100 and os.listdir(tmp_path) == []

@@ -8,7 +8,6 @@ from time import sleep
 
 import pytest
 import torch
-from filelock import FileLock
 from recbole.trainer import Trainer
 from recbole.utils import init_logger
 
@@ -158,25 +157,21 @@ def test_finished_training_is_loaded_and_not_repeated(configure, epochs_run):
     assert not second.model.training
 
 
-def test_waiting_for_another_process_at_the_same_training_is_not_counted_again(configure, monkeypatch):
+def test_waiting_for_another_process_at_the_same_training_is_not_counted_again(configure):
     config = configure()
     train = prepare_data(config).train
     first = train_backbone(config, train, "same")
 
-    def taken(path):
-        """The lock, which somebody else has for longer than the training took."""
-        begun = Event()
+    begun = Event()
 
-        def hold():
-            with FileLock(path):
-                begun.set()
-                sleep(first.seconds + 0.2)
+    def hold():
+        """Have the lock for longer than the training took."""
+        with checkpoint.alone(first.file):
+            begun.set()
+            sleep(first.seconds + 0.2)
 
-        Thread(target=hold).start()
-        assert begun.wait(timeout=30)
-        return FileLock(path)
-
-    monkeypatch.setattr(resumable, "FileLock", taken)
+    Thread(target=hold).start()
+    assert begun.wait(timeout=30)
     second = train_backbone(config, train, "same")
     assert second.seconds == first.seconds and second.seconds_before == 0, "whoever measured saw it go by"
 

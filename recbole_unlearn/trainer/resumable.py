@@ -1,19 +1,14 @@
 """RecBole's Trainer, made resumable."""
 
-import getpass
 import os
-import tempfile
-from contextlib import contextmanager
 from time import perf_counter
 
 import torch
-from filelock import FileLock, Timeout
 from recbole.trainer import Trainer
 from recbole.utils import init_seed, set_color
 from torch.utils.tensorboard import SummaryWriter
 
 from recbole_unlearn import checkpoint
-from recbole_unlearn.data.request import digest
 from recbole_unlearn.errors import Diverged
 
 SECONDS_BETWEEN_SAVES = 5
@@ -51,7 +46,7 @@ class ResumableTrainer(Trainer):
         self._resumable = saved
         if not saved:
             return self._fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
-        with self._alone():  # another process may be at the same training: then wait, and load it
+        with checkpoint.alone(self.saved_model_file) as self._waited:  # another process may be at the same training: then wait, and load it
             if self._load_finished():
                 return self.best_valid_score, self.best_valid_result
             if os.path.exists(self.resume_file):
@@ -63,22 +58,6 @@ class ResumableTrainer(Trainer):
             if os.path.exists(self.resume_file):
                 os.remove(self.resume_file)
         return result
-
-    @contextmanager
-    def _alone(self):
-        """A lock against other processes on this machine, outside of the folder of what is kept; what it waited for is noted."""
-        name = digest(os.path.abspath(self.saved_model_file))
-        lock = FileLock(os.path.join(tempfile.gettempdir(), f"recbole-unlearn-{getpass.getuser()}-{name}.lock"))
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            begun = perf_counter()
-            lock.acquire()
-            self._waited = perf_counter() - begun
-        try:
-            yield
-        finally:
-            lock.release()
 
     def _fit(self, *arguments):
         *arguments, callback = arguments
