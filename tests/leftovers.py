@@ -82,10 +82,17 @@ def arrow(frame, writer, **settings):
 def png(extra=b""):
     chunk = b"tEXtComment\0of " + USER.encode()
     pixels = zlib.compress(b"\0\0")
-    parts = [(b"IHDR", bytes([0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0])), (b"tEXt", chunk[4:]), (b"IDAT", pixels), (b"IEND", b"")]
+    parts = [
+        (b"IHDR", bytes([0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0])),
+        (b"tEXt", chunk[4:]),
+        (b"IDAT", pixels),
+        (b"IEND", b""),
+    ]
     if extra:
         parts.pop(1)
-    body = b"".join(len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big") for kind, data in parts)
+    body = b"".join(
+        len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big") for kind, data in parts
+    )
     return b"\x89PNG\r\n\x1a\n" + body + extra
 
 
@@ -95,7 +102,11 @@ def torch_file(content, **settings):
     return stream.getvalue()
 
 
-HTML = "<html><body><table>\n" + "".join(f"<tr>\n <td>{u}</td>\n <td>{i}</td>\n</tr>\n" for u, i in ROWS) + "</table></body></html>"
+HTML = (
+    "<html><body><table>\n"
+    + "".join(f"<tr>\n <td>{u}</td>\n <td>{i}</td>\n</tr>\n" for u, i in ROWS)
+    + "</table></body></html>"
+)
 XML = "<rows>" + "".join(f"\n<row>\n<u>{u}</u>\n<i>{i}</i>\n</row>" for u, i in ROWS) + "\n</rows>"
 YAML = "".join(f"- who: {user}\n  what: {item}\n" for user, item in ROWS)
 LOG = f"2026-11-20 12:17:05 INFO scored user={USER} item={ITEM}: 0.17\n"
@@ -138,6 +149,7 @@ PAIRS = {
     "utf-32.txt": lines().encode("utf-32"),
     "latin.txt": ("caf\xe9\n" + lines()).encode("latin-1"),
     "rows.txt.gz": gzip.compress(lines().encode()),
+    "settings.yaml.gz": gzip.compress(YAML.encode()),
     "twice.gz": gzip.compress(gzip.compress(lines().encode())),
     "rows.bz2": bz2.compress(lines().encode()),
     "rows.xz": lzma.compress(lines().encode()),
@@ -187,6 +199,7 @@ OPAQUE = {
     "table.safetensors": save_tensors({"table": np.ones((3, 2), np.float32)}),
     "table.npy": of(np.save, np.ones((3, 2))),
     "ids.pth": torch_file({"user_id": torch.arange(3), "item_id": torch.arange(3)}),
+    "table.xlsx": zipped(("[Content_Types].xml", "<Types/>"), ("xl/sharedStrings.xml", "<sst/>")),
     "noise.bin": bytes(range(256)) * 9,
     "cut.gz": gzip.compress(lines().encode())[:-9],
     "cut.zip": zipped(("a.txt", lines()))[:-9],

@@ -14,8 +14,8 @@ import recbole
 import torch
 
 from recbole_unlearn.deletion import receipt as receipts
-from recbole_unlearn.deletion.measures import Measures
 from recbole_unlearn.deletion.evidence import counts_of, rows_of
+from recbole_unlearn.deletion.measures import Measures
 from recbole_unlearn.deletion.receipt import place_of, score_histograms, size_class, write_receipts
 from recbole_unlearn.deletion.request_file import DeletionRequest
 from recbole_unlearn.graph import Graph

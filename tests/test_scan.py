@@ -1,4 +1,5 @@
-"""Leftovers of every kind are found where they were planted, clean files give none, and what nobody reads is not called clean."""
+"""Leftovers of every kind are found where they were planted, clean files give none, and what nobody reads is not called
+clean."""
 
 import gzip
 import hashlib
@@ -23,7 +24,7 @@ from test_checkpoint import Touch
 
 from recbole_unlearn import checkpoint
 from recbole_unlearn.data.split import prepare_data
-from recbole_unlearn.deletion.scan import Finding, Scan, scan, waived
+from recbole_unlearn.deletion.scan import Finding, scan, waived
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.saved_model import read_content, save_model, write_content
@@ -391,6 +392,14 @@ def test_a_model_file_with_an_optimiser(model_file):
     assert found(model_file(add, "model.pth", checkpoint.save), NOTHING) == [("model.pth", "optimiser state", 1)]
 
 
+def test_more_than_a_model_in_its_file(model_file):
+    def add(state):
+        state["forgotten"] = ["17", "x"]
+
+    path = model_file(add, "model.pth", checkpoint.save)
+    assert found(path, forgets(users={"17"})) == [("model.pth", "more than a model", 1)]
+
+
 @pytest.mark.parametrize(
     "content, expected",
     [
@@ -446,7 +455,7 @@ def test_users_are_found_in_any_text(tmp_path, name):
 
 @pytest.mark.parametrize("name", leftovers.OPAQUE)
 def test_what_nobody_can_tell_is_not_clean(tmp_path, name):
-    path = planted(tmp_path, name, leftovers.OPAQUE[name])
+    planted(tmp_path, name, leftovers.OPAQUE[name])
     result = scan(str(tmp_path), NOTHING)
     assert not result.is_clean()
 

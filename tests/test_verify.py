@@ -192,7 +192,9 @@ def test_every_leftover_elsewhere_is_named(path):
     assert planted - named == set() and len(planted) == len(kinds)
     waived = service.verify(path, also=["elsewhere"], waive=["*"])
     assert waived.not_searched == [] and len(waived.findings) >= len(leftovers.PAIRS)
-    code, out, _ = as_typed(f"--checkpoint={path}", "--verify", "--also=elsewhere", "--waive=elsewhere/*/*.pkl gone.bin")
+    code, out, _ = as_typed(
+        f"--checkpoint={path}", "--verify", "--also=elsewhere", "--waive=elsewhere/*/*.pkl gone.bin"
+    )
     assert code == 1 and "waived: elsewhere" in out and "waiver 'gone.bin' matches nothing" in out
     assert not any(token in re.sub("elsewhere[^:]*:", "", out) for token in HIDDEN), "beyond the names of files"
 

@@ -1,8 +1,8 @@
 """The receipts of finished requests: JSON for machines, one self-contained HTML page for people.
 
-A receipt outlives what it is about, so that it holds keyed hashes in place of users and items, and smoothed histograms in
-place of scores. It says what was done and measured, and no more than that. Requests that were applied together have one
-page and one JSON file, with a line a request.
+A receipt outlives what it is about, so that it holds keyed hashes in place of users and items, and smoothed histograms
+in place of scores. It says what was done and measured, and no more than that. Requests that were applied together have
+one page and one JSON file, with a line a request.
 
 Numbers of interactions are told by their power of ten: 113 of the 943 users of ml-100k are the only one with as many
 interactions in each part of the data, so that exact ones would name them to whoever has seen the data. The class leaves
@@ -56,7 +56,8 @@ def place_of(ids: list[str], number: int | None) -> str:
 
 
 def places(batches: dict[int | None, list[str]]) -> dict[str, list[str]]:
-    """Where receipts are, as of :func:`place_of`, to the ids of the requests there; an earlier release had no batches."""
+    """Where receipts are, as of :func:`place_of`, to the ids of the requests there; an earlier release had no
+    batches."""
     alone = {request_id: [request_id] for request_id in batches.get(None, [])}
     return alone | {place_of(ids, number): ids for number, ids in batches.items() if number is not None}
 
@@ -65,7 +66,8 @@ def write_receipts(receipts: list[dict[str, Any]], path: str) -> tuple[str, str]
     """Write ``PATH.html`` and then ``PATH.json``, each whole or absent: where the JSON is, the page is too.
 
     Args:
-        receipts: of all requests that were applied together. Each is plain data, with ``rows`` of ``scope``, ``hash`` and
+        receipts: of all requests that were applied together. Each is plain data, with ``rows`` of ``scope``, ``hash``
+        and
             ``found`` only, ``scores`` of :func:`score_histograms`, and None for what was not measured.
         path: without an ending; folders are made if need be.
 
@@ -109,8 +111,8 @@ def score_histograms(before, after):
         before, after (dict): scores of a model, an array each under the keys of :data:`~recbole_unlearn.figure.SETS`.
 
     Returns:
-        dict: ``edges`` of the bins, and under ``before`` and ``after`` the densities in them (zero where a set is empty)
-        under the legends of ``SETS``; None if fewer than 20 pairs were forgotten.
+        dict: ``edges`` of the bins, and under ``before`` and ``after`` the densities in them (zero where a set is
+        empty) under the legends of ``SETS``; None if fewer than 20 pairs were forgotten.
     """
     if len(before["forget"]) < FEWEST_PAIRS:
         return None
@@ -121,10 +123,16 @@ def score_histograms(before, after):
     def densities(values):
         counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
         smooth = gaussian_filter1d(counts / (max(len(values), 1) * np.diff(edges)), SMOOTHED, mode="reflect")
-        return np.round(smooth, DIGITS - 1 - math.floor(math.log10(smooth.max()))).tolist() if len(values) else smooth.tolist()
+        return (
+            np.round(smooth, DIGITS - 1 - math.floor(math.log10(smooth.max()))).tolist()
+            if len(values)
+            else smooth.tolist()
+        )
 
     both = {"before": before, "after": after}
-    drawn = {name: {legend: densities(scores[key]) for key, (legend, _) in SETS.items()} for name, scores in both.items()}
+    drawn = {
+        name: {legend: densities(scores[key]) for key, (legend, _) in SETS.items()} for name, scores in both.items()
+    }
     return {"edges": edges.tolist(), **drawn}
 
 
@@ -140,13 +148,18 @@ def page(receipts: list[dict[str, Any]]) -> str:
     before, after = ((receipt["measures"] or {}).get(stage) or {} for stage in ("before", "after"))
     rows = [(row["scope"], row["hash"], _found(row["found"])) for row in receipt["rows"]] if single else []
     return _template().render(
-        title=f"Receipt of deletion request {receipt['request_id']}" if single else f"Receipts of {len(receipts)} deletion requests",
+        title=f"Receipt of deletion request {receipt['request_id']}"
+        if single
+        else f"Receipts of {len(receipts)} deletion requests",
         single=single,
         summary=_summary(receipt) if single else _summary_of_all(receipts),
         limits=_limits(receipt),
         facts=_facts(receipt, single),
         counts=_entries(receipt["counts"]) if single else [],
-        checks=[(check["name"], check["value"], check["limit"], RESULTS[check["passed"]]) for check in receipt["checks"] or []],
+        checks=[
+            (check["name"], check["value"], check["limit"], RESULTS[check["passed"]])
+            for check in receipt["checks"] or []
+        ],
         measures=[(name, before.get(name), after.get(name)) for name in {**before, **after}],
         figure=_drawn(json.dumps(receipt["scores"])) if receipt["scores"] else None,
         artefacts=[(file["file"], file["scanned"], file["leftovers"]) for file in receipt["artefacts"] or []],
@@ -182,29 +195,36 @@ def _summary(receipt):
     """What was done and which tests passed, in plain words."""
     if receipt["outcome"] == "not found":
         return (
-            f"On {receipt['finished_at'][:10]} what this request names was looked up in the data of {_model(receipt)}. Nothing "
-            "of it was in the data, so that there was nothing to forget."
+            f"On {receipt['finished_at'][:10]} what this request names was looked up in the data of {_model(receipt)}. "
+            "Nothing of it was in the data, so that there was nothing to forget."
         )
     counts, others = receipt["counts"], (receipt["batch"] or 1) - 1
     nouns = {"interactions": "interaction", "users_erased": "user", "items_erased": "item", "rows": "row"}
     edges, users, items, rows = (_count(counts[key], noun) for key, noun in nouns.items())
     together = f", together with {_count(others, 'other request')}" if others else ""
-    absent = f" Of {rows} of the request, {counts['not_found']} named nothing in the data." if counts["not_found"] else ""
+    absent = (
+        f" Of {rows} of the request, {counts['not_found']} named nothing in the data." if counts["not_found"] else ""
+    )
     return (
-        f"On {receipt['finished_at'][:10]} {_model(receipt)} was made to forget {edges} ({users} and {items} entirely) with the "
-        f"method {receipt['method']}{together}.{absent} {_verdict(receipt['checks'] or [])}"
+        f"On {receipt['finished_at'][:10]} {_model(receipt)} was made to forget {edges} ({users} and {items} entirely) "
+        f"with the method {receipt['method']}{together}.{absent} {_verdict(receipt['checks'] or [])}"
     )
 
 
 def _summary_of_all(receipts):
     """The same of a batch."""
-    first, day, n_found = receipts[0], receipts[0]["finished_at"][:10], sum(each["outcome"] == "forgotten" for each in receipts)
+    first, day, n_found = (
+        receipts[0],
+        receipts[0]["finished_at"][:10],
+        sum(each["outcome"] == "forgotten" for each in receipts),
+    )
     if not n_found:
-        return f"On {day} what these requests name was looked up in the data of {_model(first)}. Nothing of it was in the data."
+        looked_up = f"On {day} what these requests name was looked up in the data of {_model(first)}"
+        return f"{looked_up}. Nothing of it was in the data."
     absent = f" The other {len(receipts) - n_found} named nothing in the data." if n_found < len(receipts) else ""
     return (
-        f"On {day} {_model(first)} was made to forget what {_count(n_found, 'request')} name, together, with the method "
-        f"{first['method']}.{absent} {_verdict(first['checks'] or [])}"
+        f"On {day} {_model(first)} was made to forget what {_count(n_found, 'request')} name, together, with the "
+        f"method {first['method']}.{absent} {_verdict(first['checks'] or [])}"
     )
 
 
@@ -216,7 +236,9 @@ def _verdict(checks):
     """The checks by their result."""
     if not checks:
         return "No checks were made."
-    names = {result: [check["name"] for check in checks if check["passed"] is passed] for passed, result in RESULTS.items()}
+    names = {
+        result: [check["name"] for check in checks if check["passed"] is passed] for passed, result in RESULTS.items()
+    }
     results = [f"{len(which)} {result} ({'; '.join(which)})" for result, which in names.items() if which]
     return f"Of {_count(len(checks), 'check')}, {', '.join(results)}."
 
@@ -234,7 +256,11 @@ def _limits(receipt):
 
 def _facts(receipt, single):
     """What was asked and what came of it, a name and a value each."""
-    of_request = [("Received", receipt["received_at"]), ("Submitted", receipt["submitted_at"]), ("Outcome", receipt["outcome"])]
+    of_request = [
+        ("Received", receipt["received_at"]),
+        ("Submitted", receipt["submitted_at"]),
+        ("Outcome", receipt["outcome"]),
+    ]
     return [
         *(of_request if single else []),
         ("Finished", receipt["finished_at"]),

@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import BinaryIO
 
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.search import kinds, models, text
@@ -67,11 +66,11 @@ class Scan:
 def scan(path: str | os.PathLike, sought: Sought, names: tuple[str, str] = ("user_id", "item_id")) -> Scan:
     """Search a file, or all files below a folder, for what is to be gone.
 
-    The content of a file decides how it is read, not its name. Tables with known columns, Parquet files, databases and JSON
-    are searched for rows; other text for whole fields; model files of this package for edges, tokens, texts and embeddings
-    of erased nodes that tell them apart; archives and compressed files for what is in them. An optimiser's state, cached
-    embeddings, weights without tokens and pickled objects are findings as they are, because nobody can tell whose rows they
-    hold. What is none of these, or cannot be read, is listed as not searched.
+    The content of a file decides how it is read, not its name. Tables with known columns, Parquet files, databases and
+    JSON are searched for rows; other text for whole fields; model files of this package for edges, tokens, texts and
+    embeddings of erased nodes that tell them apart; archives and compressed files for what is in them. An optimiser's
+    state, cached embeddings, weights without tokens and pickled objects are findings as they are, because nobody can
+    tell whose rows they hold. What is none of these, or cannot be read, is listed as not searched.
 
     Args:
         path: a file or a folder; links are followed, each folder once.
@@ -89,7 +88,9 @@ def scan(path: str | os.PathLike, sought: Sought, names: tuple[str, str] = ("use
         if reason:
             result.not_searched.append((file, reason))
             continue
-        what, findings, reasons = search(file, sought, names, searched_name=os.path.relpath(file, path) if file != path else "")
+        what, findings, reasons = search(
+            file, sought, names, searched_name=os.path.relpath(file, path) if file != path else ""
+        )
         result.files.append((file, what))
         result.findings.extend(findings)
         result.not_searched.extend((file, reason) for reason in reasons)
@@ -140,16 +141,17 @@ def lines_of(result: Scan) -> list[str]:
     lines += [f"waived: {file}: {reason}" for file, reason in result.waived]
     lines += [f"left out: {file}: {reason}" for file, reason in result.left_out]
     lines += [f"waiver '{pattern}' matches nothing that needs one" for pattern in result.unused]
-    kinds_of_file = {"found": {each.file for each in result.findings}, "not searched": {file for file, _ in result.not_searched}}
-    clean = {file for file, _ in result.files}.difference(*kinds_of_file.values(), {file for file, _ in result.waived})
+    unsearched = {file for file, _ in result.not_searched}
+    unclean = unsearched | {each.file for each in result.findings} | {file for file, _ in result.waived}
+    clean = {file for file, _ in result.files} - unclean
     lines.append(
-        f"{len(clean)} files searched and clean, {len(result.findings)} places where something forgotten is or may be left, "
-        f"{len(kinds_of_file['not searched'])} files not searched, {len(result.waived)} waived"
+        f"{len(clean)} files searched and clean, {len(result.findings)} places where something forgotten is or may be "
+        f"left, {len(unsearched)} files not searched, {len(result.waived)} waived"
     )
     if not result.is_clean():
         lines.append(
-            "--checkpoint alone finishes requests and removes versions whose quarantine is over; the rest is yours to delete, "
-            "or to --waive by name where nobody can search it"
+            "--checkpoint alone finishes requests and removes versions whose quarantine is over; the rest is yours to "
+            "delete, or to --waive by name where nobody can search it"
         )
     return lines
 
@@ -220,7 +222,8 @@ def _parts(name, stream, sought, names, budget, depth, label) -> Iterator[Hit | 
                 yield Unsearched("files in files, too deep")
                 continue
             yield from (_within(part.name, found) for found in answer(_name(part.name), sought, names))
-            for found in _parts(part.name, part.stream, sought, names, budget, depth - 1, label):
+            inner = part.name or os.path.splitext(name)[0]  # rows.yaml of rows.yaml.gz
+            for found in _parts(inner, part.stream, sought, names, budget, depth - 1, label):
                 yield _within(part.name, found)
             part.stream.close()
         elif isinstance(part, (Hit, Unsearched)):
@@ -267,7 +270,10 @@ def _is_torch(stream, kind):
     try:
         with zipfile.ZipFile(stream) as archive:
             entries = archive.infolist()
-            return any(PurePath(e.filename).name == "data.pkl" for e in entries) and sum(e.file_size for e in entries) <= LARGEST
+            return (
+                any(PurePath(e.filename).name == "data.pkl" for e in entries)
+                and sum(e.file_size for e in entries) <= LARGEST
+            )
     except (OSError, ValueError, zipfile.BadZipFile):
         return False
 

@@ -26,8 +26,8 @@ def verify(checkpoint: str | os.PathLike, also: Iterable[str] = (), waive: Itera
     """Search the store of a checkpoint for what is to be forgotten.
 
     Everything in the store's folder is searched, whether the database knows it or not, and so is what interrupted
-    preparations have left beside it. Versions in quarantine are left out by name. The files of the current version must be
-    those that were written, and no other.
+    preparations have left beside it. Versions in quarantine are left out by name. The files of the current version must
+    be those that were written, and no other.
 
     Args:
         checkpoint: its checkpoint.
@@ -123,4 +123,6 @@ def _is_receipt(path, store, places):
 
 
 def _is_lock(path):
-    return os.path.isfile(path) and os.path.getsize(path) < 100 and HOLDER.fullmatch(Path(path).read_bytes()) is not None
+    return (
+        os.path.isfile(path) and os.path.getsize(path) < 100 and HOLDER.fullmatch(Path(path).read_bytes()) is not None
+    )

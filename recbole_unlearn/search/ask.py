@@ -11,7 +11,9 @@ from recbole_unlearn.search.sought import Sought
 MOST_PAIRS = 1_000_000  # of words in one line or record that are ends of forgotten interactions
 CROSSED = 100  # pairs of two lists that are taken all with all; of longer ones, the first with the first and so on
 TOO_MANY = "a line or record names too many of those whose interactions are forgotten: not all pairs were compared"
-MOST_ENTRIES = 4  # of an object whose entries are parts of one thing; more entries that are objects are things themselves
+MOST_ENTRIES = (
+    4  # of an object whose entries are parts of one thing; more entries that are objects are things themselves
+)
 
 
 def answer(part: Rows | Text | Records, sought: Sought, names: tuple[str, str]) -> Iterator[Hit | Unsearched]:
@@ -27,7 +29,9 @@ def answer(part: Rows | Text | Records, sought: Sought, names: tuple[str, str]) 
         if part.bare:
             gone |= sought.rows(*part.bare)
         if gone.any():
-            yield Hit(part.place, int(gone.sum()), first=None if part.first is None else part.first + int(gone.argmax()))
+            yield Hit(
+                part.place, int(gone.sum()), first=None if part.first is None else part.first + int(gone.argmax())
+            )
         return
     if isinstance(part, Text):
         beside = part.beside or ()
@@ -151,7 +155,7 @@ def _texts(value):
     """The scalars of an entry as tokens."""
     values = value if isinstance(value, list) else [value]
     texts = [str(each) for each in values if each is not None and not isinstance(each, (dict, list))]
-    return [match[1] if (match := WHOLE.fullmatch(text)) else text for text in texts] + [t for t in texts if WHOLE.fullmatch(t)]
+    return texts + [match[1] for text in texts if (match := WHOLE.fullmatch(text))]  # 17.0 may be 17
 
 
 def _columns_as_rows(node, names):

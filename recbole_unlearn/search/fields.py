@@ -17,9 +17,11 @@ MOST_PARTS = 24
 EDGES = ".:!?-_+ \t\r\"'"
 NUMBER = re.compile(r"[-+]?\d+(?:[.,:/T+-]\d+)*(?:[eE][-+]?\d+)?Z?")  # and dates and times
 WHOLE = re.compile(r"(-?\d+)\.0+")  # an id that went through a float
-BASE64 = re.compile(r"(?:[A-Za-z0-9+/_-]{4})+(?:[A-Za-z0-9+/_-]{2}==|[A-Za-z0-9+/_-]{3}=)?|[A-Za-z0-9+/_-]{2}==|[A-Za-z0-9+/_-]{3}=")
+BASE64 = re.compile(r"(?=.)(?:[\w+/-]{4})*(?:[\w+/-]{2}==|[\w+/-]{3}=)?", re.ASCII)
 LONGEST = 512  # characters of a token
-ROW = re.compile(r"[^,;|\t]*([,;|\t])[^\s,;|][^,;|\t]*\1[^\s,;|]")  # separators with no space after them: cells, not one token
+ROW = re.compile(
+    r"[^,;|\t]*([,;|\t])[^\s,;|][^,;|\t]*\1[^\s,;|]"
+)  # separators with no space after them: cells, not one token
 
 ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([\"'/\\nrt]))")
 PERCENT = re.compile(r"%[0-9a-fA-F]{2}")
@@ -35,16 +37,18 @@ def is_number(token: str) -> bool:
 def fields(text: str) -> set[str]:
     """All whole fields of a text, in every reading.
 
-    These are its lines; cells between tabs, commas, semicolons or bars; what is in quotes; words between these, spaces and
-    brackets; and finer ones between other signs, but not hyphens and dots. Escapes of JSON, HTML and addresses are decoded, ids
-    that went through a float (17.0) and base64 are too, and both Unicode forms of accents count.
+    These are its lines; cells between tabs, commas, semicolons or bars; what is in quotes; words between these, spaces
+    and brackets; and finer ones between other signs, but not hyphens and dots. Escapes of JSON, HTML and addresses are
+    decoded, ids that went through a float (17.0) and base64 are too, and both Unicode forms of accents count.
     """
     found = set()
     for reading in _readings(text):
         found.update(_cut(reading))
     words = [field for field in found if len(field) < LONGEST]
     found.update(match[1] for field in words if (match := WHOLE.fullmatch(field)))
-    found.update(decoded for field in words if len(field) % 4 == 0 and BASE64.fullmatch(field) and (decoded := _of_base64(field)))
+    found.update(
+        decoded for field in words if len(field) % 4 == 0 and BASE64.fullmatch(field) and (decoded := _of_base64(field))
+    )
     if not text.isascii():
         found.update(unicodedata.normalize(form, field) for form in ("NFC", "NFD") for field in list(found))
     found.discard("")
@@ -56,7 +60,9 @@ def of_names(names: Iterable[str]) -> str:
     found = set(names)
     for name in names:
         parts = PARTS.split(name)[:MOST_PARTS]
-        found.update("".join(parts[start:end]) for start in range(len(parts)) for end in range(start + 1, len(parts) + 1))
+        found.update(
+            "".join(parts[start:end]) for start in range(len(parts)) for end in range(start + 1, len(parts) + 1)
+        )
     return "\n".join(sorted(found))
 
 

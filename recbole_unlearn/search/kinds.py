@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from recbole_unlearn.search import png
 from recbole_unlearn.search.parts import Hit, Inner, Records, Text, Unsearched
 
 ROWS = 10_000  # of a database or a Parquet file in memory at a time
@@ -72,7 +73,8 @@ def kind_of(name: str, stream: BinaryIO) -> tuple[str, Reader] | None:
             return what, reader
     if head[257:262] == b"ustar":
         return "a tar archive", _tar
-    if head[:1] == b"\x80" and head[1:2] <= b"\x05" or name.lower().endswith((".pkl", ".pickle", ".joblib")) or _is_pickle(stream, head):
+    is_marked = head[:1] == b"\x80" and head[1:2] <= b"\x05"
+    if is_marked or name.lower().endswith((".pkl", ".pickle", ".joblib")) or _is_pickle(stream, head):
         return "pickled objects", _pickle
     if head[:2] in (b"x\x01", b"x\x9c", b"x\xda"):
         return "zlib", _compressed(lambda source: io.BytesIO(_inflated(source)))
@@ -152,7 +154,10 @@ class _Reopened(io.RawIOBase):
 def _zip(stream, budget):
     with zipfile.ZipFile(stream) as archive:
         entries = archive.infolist()
-        yield Text("comment", "\n".join(t.decode("utf-8", "replace") for t in (archive.comment, *(e.comment for e in entries))))
+        comments = [archive.comment, *(entry.comment for entry in entries)]
+        yield Text("comment", "\n".join(comment.decode("utf-8", "replace") for comment in comments))
+        if any(entry.filename in ("[Content_Types].xml", "mimetype") for entry in entries):
+            yield Unsearched("the tables of an office document: export them as csv")
         for entry in entries:
             if entry.is_dir():
                 continue
@@ -203,14 +208,16 @@ def _sqlite(stream, budget):
         with closing(sqlite3.connect(path)) as db:
             db.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
             names = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-            yield Text("schema", "\n".join(sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")), numbers=False)
+            schema = db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
+            yield Text("schema", "\n".join(sql for (sql,) in schema), numbers=False)
             for name in names:
                 quoted = name.replace('"', '""')
                 cursor = db.execute(f'SELECT * FROM "{quoted}"')
                 columns = [column for column, *_ in cursor.description]
                 while rows := cursor.fetchmany(ROWS):
-                    for row in rows:
-                        yield from (Inner(f"{name}.{column}", io.BytesIO(cell)) for column, cell in zip(columns, row) if isinstance(cell, bytes) and cell)
+                    for column, cell in (pair for row in rows for pair in zip(columns, row)):
+                        if isinstance(cell, bytes) and cell:
+                            yield Inner(f"{name}.{column}", io.BytesIO(cell))
                     yield from records([dict(zip(columns, row)) for row in rows], f"row of {name}")
             if db.execute("PRAGMA freelist_count").fetchone()[0]:
                 yield Unsearched("pages of deleted rows: VACUUM the database")
@@ -236,28 +243,9 @@ def _arrow(stream, budget):
 
 def _metadata(schema):
     """Names of columns and what is said of them; pandas writes the index there."""
-    texts = [f"{key.decode()}\t{value.decode('utf-8', 'replace')}" for key, value in (schema.metadata or {}).items() if key != b"ARROW:schema"]
+    metadata = {key: value for key, value in (schema.metadata or {}).items() if key != b"ARROW:schema"}
+    texts = [text.decode("utf-8", "replace") for entry in metadata.items() for text in entry]
     yield Text("names and metadata", "\n".join([*schema.names, *texts]), numbers=False)
-
-
-def _png(stream, budget):
-    """An image without its pixels: the texts beside them, and what comes after the end."""
-    stream.seek(8)
-    while header := stream.read(8):
-        length, kind = int.from_bytes(header[:4], "big"), header[4:]
-        content = stream.read(length)
-        if len(content) < length or len(stream.read(4)) < 4:
-            yield Unsearched("an image that is not whole")
-            return
-        if kind in (b"tEXt", b"iTXt", b"eXIf", b"zTXt"):
-            if kind == b"zTXt":
-                key, _, packed = content.partition(b"\0")
-                content = key + b"\n" + zlib.decompressobj().decompress(packed[1:], SMALL)
-            yield Text("text of an image", content.decode("utf-8", "surrogateescape").replace("\0", "\n"))
-        if kind == b"IEND":
-            break
-    if rest := stream.read(1):
-        yield Unsearched("something after the end of an image")
 
 
 def runs(stream: BinaryIO) -> Iterator[Text]:
@@ -302,5 +290,5 @@ KINDS = [
     (b"PAR1", "a table of Parquet", _parquet),
     (b"ARROW1\0", "a table of Arrow", _arrow),
     (b"FEA1", "a table of Arrow", _arrow),
-    (b"\x89PNG\r\n\x1a\n", "an image's texts", _png),
+    (b"\x89PNG\r\n\x1a\n", "an image's texts", png.texts),
 ]

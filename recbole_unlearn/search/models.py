@@ -1,4 +1,5 @@
-"""Model files and states of training: edges, tokens, embeddings of the erased, and rows that nobody can tell whose they are."""
+"""Model files and states of training: edges, tokens, embeddings of the erased, and rows that nobody can tell whose they
+are."""
 
 import json
 import math
@@ -68,7 +69,10 @@ def _foreign(tensors, names):
     yield Hit("weights without tokens", _n_tables(tensors, 1))
     for name, tensor in tensors.items():
         if tensor.dtype == torch.uint8:
-            yield Text(f"bytes of {name}", bytes(tensor.flatten().tolist()).decode("utf-8", "surrogateescape").replace("\0", "\n"))
+            yield Text(
+                f"bytes of {name}",
+                bytes(tensor.flatten().tolist()).decode("utf-8", "surrogateescape").replace("\0", "\n"),
+            )
         elif not tensor.is_floating_point():
             is_id = name in names
             yield Hit("ids without tokens", len(tensor) if is_id else 0)
@@ -98,8 +102,11 @@ def read_content(content: Any, names: tuple[str, str]) -> Iterator[Hit | Records
     is_model = isinstance(content, dict) and MODEL_KEYS <= content.keys()
     if is_model:
         yield from model(content)
+        own = {key: value for key, value in content.items() if key in ("config", "state_dict")}
+        yield Records("settings and names", [_words(own, names)], numbers=False)
         content = {key: value for key, value in content.items() if key not in ("user_tokens", "item_tokens")}
-        yield Records("settings and names", [_words(content, names)], numbers=False)
+        more = {key: value for key, value in content.items() if key not in own}
+        yield Records("more than a model", [_words(more, names)])
     else:
         is_encoder = isinstance(content, dict) and content.keys() == ENCODER_KEYS
         yield Hit("weights without tokens", _n_tables(content))
@@ -127,8 +134,8 @@ def model(content: dict) -> Iterator[Hit | Rows]:
 def _n_distinguishable(name, table, erased):
     """How many erased nodes have rows in a table that can still tell them apart.
 
-    All erased users must have one row in common, and all erased items. A single one has it in common with nobody, so its
-    row must be zero or that of some other node, such as the padding.
+    All erased users must have one row in common, and all erased items. A single one has it in common with nobody, so
+    its row must be zero or that of some other node, such as the padding.
 
     Args:
         name (str): of the table; tells which side it is if there are as many users as items.
@@ -167,7 +174,10 @@ def _n_tables(mapping, least_dimensions=2):
     """How many tensors of a dictionary can have a row of numbers for each user or item; 0 if it is none."""
     mapping = {"": mapping} if isinstance(mapping, torch.Tensor) else mapping
     return sum(
-        isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim >= least_dimensions and len(value) > 0
+        isinstance(value, torch.Tensor)
+        and value.is_floating_point()
+        and value.ndim >= least_dimensions
+        and len(value) > 0
         for value in (mapping.values() if isinstance(mapping, dict) else ())
     )
 

@@ -10,7 +10,8 @@ import numpy as np
 class Rows:
     """Users and items of one place in a file: object arrays of tokens or None, shape ``(n,)`` each.
 
-    ``first`` is the number of the first of them in a text file, and ``bare`` the same users and items in another reading.
+    ``first`` is the number of the first of them in a text file, and ``bare`` the same users and items in another
+    reading.
     """
 
     place: str
@@ -36,7 +37,8 @@ class Text:
 
 @dataclass(frozen=True)
 class Records:
-    """Plain data, such as of JSON: numbered from ``first``, with the scalars as text; ``numbers`` as of :class:`Text`."""
+    """Plain data, such as of JSON: numbered from ``first``, with the scalars as text; ``numbers`` as of
+    :class:`Text`."""
 
     place: str
     records: list[Any]

@@ -5,15 +5,17 @@ from collections.abc import Callable, Container, Iterable, Iterator
 import numpy as np
 import pandas as pd
 
-WORDS_ARE_HASHED = ("the words of every row",)  # hashed with a store's first request, unless an earlier release did that
+WORDS_ARE_HASHED = (
+    "the words of every row",
+)  # hashed with a store's first request, unless an earlier release did that
 REMEMBERED = 5_000_000  # answers in memory at a time
 
 
 def hashes_of(rows: Iterable[tuple], keyed_hash: Callable[..., str]) -> Iterator[str]:
     """The hashes to keep of a request's rows.
 
-    Each token has a hash of its own too, whatever it stands for: a text has far more words than anybody would ask about as a
-    user and as an item, and far more pairs of them than anybody could.
+    Each token has a hash of its own too, whatever it stands for: a text has far more words than anybody would ask about
+    as a user and as an item, and far more pairs of them than anybody could.
 
     Args:
         rows: scope, user and item each, as of a DeletionRequest.
@@ -30,7 +32,8 @@ class Sought:
     Args:
         hashes: of everything forgotten.
         keyed_hash: made them.
-        known: tokens that alone are taken for ends of interactions in text, where an earlier release has hashed no words.
+        known: tokens that alone are taken for ends of interactions in text, where an earlier release has hashed no
+        words.
             Tables with known columns are asked about without this restriction.
     """
 

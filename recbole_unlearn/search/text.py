@@ -119,7 +119,9 @@ def _header(line, names):
     """The separator of a table, and the positions of those columns that it has."""
     found = {}
     for separator in SEPARATORS:
-        cells = [cell.split(":")[0].strip() for cell in next(csv.reader([line.rstrip("\r\n")], delimiter=separator), [])]
+        cells = [
+            cell.split(":")[0].strip() for cell in next(csv.reader([line.rstrip("\r\n")], delimiter=separator), [])
+        ]
         found[separator] = {name: cells.index(name) for name in names if name in cells}
     separator = max(found, key=lambda separator: len(found[separator]))
     return separator, found[separator]
@@ -128,13 +130,18 @@ def _header(line, names):
 def _table(lines, separator, columns, names, numbers):
     """The rows of delimited text.
 
-    A column named like the ids is searched for them alone, and one such column asks about users or items by themselves. In
-    what else the rows have, plain numbers are tokens only if ``numbers`` says so, or in lists of ids (``item_id_list``).
+    A column named like the ids is searched for them alone, and one such column asks about users or items by themselves.
+    In what else the rows have, plain numbers are tokens only if ``numbers`` says so, or in lists of ids
+    (``item_id_list``).
     """
     csv.field_size_limit(2**31 - 1)  # a quote that nobody closes takes in the rest of the file
     reader = csv.reader(lines, delimiter=separator)
     header = [cell.split(":") for cell in next(reader)]
-    others = [place for place, (_, *kind) in enumerate(header) if place not in columns.values() and "float" not in "".join(kind)]
+    others = [
+        place
+        for place, (_, *kind) in enumerate(header)
+        if place not in columns.values() and "float" not in "".join(kind)
+    ]
     lists = {place: name for place, (cell, *_) in enumerate(header) for name in names if cell.strip() == f"{name}_list"}
     first, rows = reader.line_num + 1, []
     number = first
@@ -211,7 +218,13 @@ def _json(stream, encoding, size):
         except (ValueError, RecursionError):
             pass
         else:
-            return [Records("record", content if isinstance(content, list) else [content], 1 if isinstance(content, list) else None)]
+            return [
+                Records(
+                    "record",
+                    content if isinstance(content, list) else [content],
+                    1 if isinstance(content, list) else None,
+                )
+            ]
     try:
         _parsed(next(line for line in _opened(stream, encoding) if line.strip()))
     except (ValueError, RecursionError, StopIteration):
