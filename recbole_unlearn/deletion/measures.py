@@ -1,7 +1,6 @@
 """What a receipt says of a model before and after: its use on validation data, and how forgotten pairs look in it."""
 
 import numpy as np
-import torch
 from scipy.special import expit
 
 from recbole_unlearn.evaluator.evaluator import draw_negatives
