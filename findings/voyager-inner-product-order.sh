@@ -67,7 +67,8 @@ drawn, sorted_by_norm = with_voyager(np.arange(ITEMS)), with_voyager(np.argsort(
 raw = with_hnswlib("ip", items, users)
 reduced = with_hnswlib("l2", filled, np.c_[users, np.zeros(len(users), np.float32)])
 print(f"voyager {version('voyager')}, hnswlib {version('hnswlib')}: recall@{TOP}: as drawn: "
-      f"voyager {drawn:.3f}, hnswlib ip {raw:.3f}, hnswlib l2 with the extra coordinate {reduced:.3f}; longest first: voyager {sorted_by_norm:.3f}")
+      f"voyager {drawn:.3f}, hnswlib ip {raw:.3f}, hnswlib l2 with the extra coordinate {reduced:.3f}; "
+      f"longest first: voyager {sorted_by_norm:.3f}")
 assert drawn < 0.3 and reduced < 0.3
 assert raw > 0.9 and sorted_by_norm > 0.9
 PY
