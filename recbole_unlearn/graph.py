@@ -36,8 +36,10 @@ class Graph:
         Args:
             users, items (torch.LongTensor): the edges' ends, shape ``(E,)`` each, any order.
         """
-        pairs = torch.unique(users * n_items + items)
-        users, items = pairs // n_items, pairs % n_items
+        pairs = users * n_items + items
+        if not (pairs[1:] > pairs[:-1]).all():  # those of a file of ours are sorted already
+            pairs = torch.unique(pairs)
+            users, items = pairs // n_items, pairs % n_items
         return cls(users, items, torch.argsort(items, stable=True), n_users, n_items)
 
     @classmethod

@@ -257,7 +257,8 @@ def _settings(model, config):
 def _stored(config, users, items, n_users, n_items):
     """As much of a RecBole dataset as a model's constructor asks for."""
     uid, iid = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
-    matrix = sp.coo_matrix((np.ones(len(users)), (users.numpy(), items.numpy())), shape=(n_users, n_items))
+    ones = np.ones(len(users), dtype=np.float32)  # as RecBole wants them: another type would have it sort the pairs
+    matrix = sp.coo_matrix((ones, (users.numpy(), items.numpy())), shape=(n_users, n_items))
     return SimpleNamespace(
         uid_field=uid,
         iid_field=iid,
