@@ -200,11 +200,19 @@ def instead(file):
     file.touch() if is_folder else file.mkdir()
 
 
+def as_pipe(file):
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+
+
 DAMAGED = {
     "key missing": (lambda store: (store / "key").unlink(), "No such file or directory"),
     "key of another store": (lambda store: (store / "key").write_bytes(bytes(32)), "is another store's"),
     "versions missing": (lambda store: shutil.rmtree(store / "versions"), "is missing or has changed|No such file"),
     "version missing": (lambda store: shutil.rmtree(store / "versions" / "0001"), "is missing or has changed|does not exist"),
+    "key a pipe": (lambda store: as_pipe(store / "key"), "key' is no file"),
+    "lock a pipe": (lambda store: as_pipe(store / "lock"), "lock' is no file"),
+    "store.db empty": (lambda store: (store / "store.db").write_bytes(b""), "store.db is damaged .* Restore the store"),
     **{
         f"{name} of another kind": (lambda store, name=name: instead(store / name), "is damaged|is missing or has changed|is no store|is a folder")
         for name in ("key", "store.db", "versions", "versions/0001", "versions/0001/model.safetensors", "receipts", "current")
@@ -373,11 +381,16 @@ def test_killed_at_any_time(path):
     assert service.verify(path).findings == []
 
 
-def test_a_half_written_receipt_is_removed(path):
+def test_a_half_written_receipt_is_removed_and_a_missing_one_written(path):
     left = Path(service.prepare(path).folder, "receipts", ".123-r0.json")
     left.write_text('{"request', encoding="utf-8")
     service.unlearn(path, [REQUEST])
-    assert sorted(file.name for file in left.parent.iterdir()) == [f"{REQUEST.request_id}.{ending}" for ending in ("html", "json")]
+    written = contents(left.parent)
+    assert sorted(written) == [f"{REQUEST.request_id}.{ending}" for ending in ("html", "json")]
+    for name in written:
+        Path(left.parent, name).unlink()
+        service.unlearn(path)
+        assert contents(left.parent).keys() == written.keys()
 
 
 @pytest.mark.parametrize("exact", [False, True])

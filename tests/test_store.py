@@ -781,7 +781,7 @@ def test_keyed_hash(store, tmp_path):
 KEYS = {
     "empty": (lambda key: key.write_bytes(b""), "key' has 0 bytes instead of 32"),
     "missing": (Path.unlink, "is damaged: No such file or directory .*key"),
-    "a folder": (lambda key: (key.unlink(), key.mkdir()), "is damaged: Is a directory .*key"),
+    "a folder": (lambda key: (key.unlink(), key.mkdir()), "is damaged: '.*key' is no file"),
     "another store's": (lambda key: key.write_bytes(b"k" * 32), "its file 'key' is another store's"),
 }
 
@@ -810,8 +810,11 @@ def test_a_store_of_an_earlier_release_is_read_and_learns_its_key(locked):
     as_of_an_earlier_release(locked)
     old = Store(locked.folder)
     assert kept(old) == before and old.batches() == {None: ["r1", "r2"]} and old.receipt("r1") == {"request": "r1"}
+    page = Path(locked.folder, "receipts", "r1.html")
+    page.write_text("in the words of that release")
     locked._lock.release()
     with old.locked(0):
+        assert not page.exists(), "to be written anew"
         assert kept(old) == before and publish(old, "r3").number == 3
         assert old.batches() == {None: ["r1", "r2"], 1: ["r3"]} and old.receipt("r3") == {"request": "r3", "version": 3}
     Path(old.folder, "key").write_bytes(b"k" * 32)

@@ -52,6 +52,8 @@ def test_nothing_is_left(path):
     result = service.verify(path)
     names = {os.path.relpath(file, current(path)) for file, _ in result.files if file.startswith(str(current(path)))}
     assert result.is_clean() and names == set(service.prepare(path).current().files)
+    beside = service.verify(path, also=[path.parent])
+    assert {finding.file for finding in beside.findings} == {str(path)} and not beside.not_searched, "the store is not searched twice"
 
 
 def test_numbers_of_a_store_are_not_taken_for_tokens(tmp_path, monkeypatch):
@@ -73,8 +75,16 @@ def test_requests_that_are_not_done_are_left(path):
     with store.locked(0):
         store.submit([user("r9", "u18")])
         store.fail(["r9"], "no luck")
+        store.submit([user("r10", "u19")])
     code, out, _ = as_typed(f"--checkpoint={path}", "--verify")
-    assert code == 1 and "store.db: 1 unfinished requests" in out and "u18" not in out
+    assert code == 1 and "store.db: 1 unfinished requests\n" in out and "u18" not in out
+    assert "store.db: 1 failed requests: submit them again, or use --force or --exact\n" in out
+
+
+def test_no_store(path):
+    shutil.rmtree(service.store_folder(path))
+    code, out, err = as_typed(f"--checkpoint={path}", "--verify")
+    assert (code, out, err.count("\n")) == (2, "", 1) and "has no store yet" in err and "--prepare" in err
 
 
 def row(part, *row):
@@ -147,8 +157,8 @@ IN_STORE = {  # how to plant something in the store, the file that is named, and
     "own row": (state(own_row), MODEL, "rows of"),
     "setting": (state(setting), MODEL, "settings"),
     "older model": (lambda folder: shutil.copy(folder / f"../0001/{MODEL}", folder / "old.pth"), "old.pth", "tokens"),
-    "flipped bit of rows": (flip(TRAIN), TRAIN, "not what was written"),
-    "flipped bit of the encoder": (flip("encoder.safetensors"), "encoder.safetensors", "not what was written"),
+    "flipped bit of rows": (flip(TRAIN), TRAIN, "missing or changed"),
+    "flipped bit of the encoder": (flip("encoder.safetensors"), "encoder.safetensors", "missing or changed"),
     "missing encoder": (lambda folder: (folder / "encoder.safetensors").unlink(), "encoder.safetensors", "missing"),
     "missing rows": (lambda folder: (folder / "data/tiny/tiny.valid.inter").unlink(), "tiny.valid.inter", "missing"),
     "missing model": (lambda folder: (folder / MODEL).unlink(), MODEL, "missing"),

@@ -160,11 +160,17 @@ def create(folder, fingerprint):
 
 
 def upgrade(db, fingerprint):
-    """Give the database of an earlier release, in a transaction, what this one keeps besides; nothing if it has that."""
-    if _version(db) == OLD_SCHEMA_VERSION:
+    """Give the database of an earlier release, in a transaction, what this one keeps besides; nothing if it has that.
+
+    Returns:
+        bool: whether it is of an earlier release.
+    """
+    is_old = _version(db) == OLD_SCHEMA_VERSION
+    if is_old:
         for statement in UPGRADE:
             db.execute(statement)
         _keep(db, "key", fingerprint)
+    return is_old
 
 
 def check(folder, fingerprint):
@@ -181,6 +187,8 @@ def check(folder, fingerprint):
     with connected(folder) as db:
         db.execute("BEGIN")  # so that all of it is read as it was at one time
         version = _version(db)
+        if version == 0:  # an empty file is a database without tables
+            raise sqlite3.DatabaseError("it has no tables")
         if version not in (OLD_SCHEMA_VERSION, SCHEMA_VERSION):
             raise UsageError(
                 f"Store '{folder}' has schema version {version}, and this release reads {SCHEMA_VERSION}. "

@@ -53,7 +53,10 @@ class Lock:
         Raises:
             UsageError: another process holds the lock all the time.
         """
-        descriptor = os.open(os.path.join(self.folder, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        path = os.path.join(self.folder, "lock")
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise UsageError(f"Store '{self.folder}' is damaged: '{path}' is no file. Remove it and try again.")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             self._wait(descriptor, wait_seconds, on_wait)
             os.ftruncate(descriptor, 0)

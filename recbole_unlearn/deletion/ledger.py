@@ -6,6 +6,7 @@ import json
 import os
 from contextlib import contextmanager
 from json.encoder import encode_basestring_ascii
+from pathlib import Path
 
 from recbole_unlearn.deletion import database, records
 from recbole_unlearn.deletion.database import RESTORE, explained
@@ -194,8 +195,10 @@ class Ledger:
     @functools.cached_property
     def _key(self):
         path = os.path.join(self.folder, "key")
-        with explained(self.folder), open(path, "rb") as file:
-            key = file.read()
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+            raise UsageError(f"Store '{self.folder}' is damaged: '{path}' is no file. {RESTORE}")
+        with explained(self.folder):
+            key = Path(path).read_bytes()
         if len(key) != KEY_BYTES:
             raise UsageError(f"'{path}' has {len(key)} bytes instead of {KEY_BYTES}. {RESTORE}")
         return key

@@ -63,7 +63,12 @@ class Scan:
         return not self.findings and not self.not_searched
 
 
-def scan(path: str | os.PathLike, sought: Sought, names: tuple[str, str] = ("user_id", "item_id")) -> Scan:
+def scan(
+    path: str | os.PathLike,
+    sought: Sought,
+    names: tuple[str, str] = ("user_id", "item_id"),
+    searched: Iterable[str] = (),
+) -> Scan:
     """Search a file, or all files below a folder, for what is to be gone.
 
     The content of a file decides how it is read, not its name. Tables with known columns, Parquet files, databases and
@@ -76,6 +81,7 @@ def scan(path: str | os.PathLike, sought: Sought, names: tuple[str, str] = ("use
         path: a file or a folder; links are followed, each folder once.
         sought: knows what is to be gone.
         names: of the user and the item column.
+        searched: folders that are left out, because they were searched before.
 
     Raises:
         UsageError: the path does not exist.
@@ -84,7 +90,7 @@ def scan(path: str | os.PathLike, sought: Sought, names: tuple[str, str] = ("use
     if not os.path.lexists(path):
         raise UsageError(f"There is nothing to scan at '{path}': it does not exist.")
     result = Scan()
-    for file, reason in _files(path):
+    for file, reason in _files(path, searched):
         if reason:
             result.not_searched.append((file, reason))
             continue
@@ -150,7 +156,7 @@ def lines_of(result: Scan) -> list[str]:
     )
     if not result.is_clean():
         lines.append(
-            "--checkpoint alone finishes requests and removes versions whose quarantine is over; the rest is yours to "
+            "--checkpoint alone finishes requests that have not failed, and removes versions whose quarantine is over; the rest is yours to "
             "delete, or to --waive by name where nobody can search it"
         )
     return lines
@@ -193,9 +199,9 @@ def search(
     return label[0], findings, list(dict.fromkeys(told(part.reason) for part in reasons))
 
 
-def _files(path) -> Iterator[tuple[str, str | None]]:
+def _files(path, searched) -> Iterator[tuple[str, str | None]]:
     """The files below a path in alphabetical order, each folder once, with a reason where one cannot be searched."""
-    pending, seen = [path], set()
+    pending, seen = [path], set(map(os.path.realpath, searched))
     while pending:
         path = pending.pop()
         try:

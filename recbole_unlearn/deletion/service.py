@@ -200,7 +200,7 @@ def _write_receipts(store):
                     os.remove(paths[name])
             there.update(os.path.relpath(path, folder) for path in paths.values())
         for place, ids in receipt.places(store.batches()).items():
-            if f"{place}.json" not in there:
+            if not {f"{place}.html", f"{place}.json"} <= there:
                 receipt.write_receipts([*store.receipts(ids).values()], os.path.join(folder, place))
 
 

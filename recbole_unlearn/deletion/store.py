@@ -10,6 +10,7 @@ import secrets
 import sqlite3
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from recbole_unlearn.deletion import database, records
 from recbole_unlearn.deletion.database import explained
@@ -88,7 +89,9 @@ class Store(Ledger):
                 self._lock.acquire(wait_seconds, on_wait)
             try:
                 with self._transaction() as db:
-                    database.upgrade(db, fingerprint(self._key))
+                    if database.upgrade(db, fingerprint(self._key)):
+                        for page in Path(self.folder, "receipts").glob("*.html"):  # whoever writes them writes this release's
+                            remove(page)
                     db.execute(
                         "UPDATE requests SET status = 'pending', reason = COALESCE(reason, ?) WHERE status = 'running'",
                         (INTERRUPTED,),

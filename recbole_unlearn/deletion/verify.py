@@ -19,6 +19,7 @@ from recbole_unlearn.search.parts import Hit, Text
 from recbole_unlearn.search.sought import Sought
 
 HOLDER = re.compile(rb"\0?\d{0,20}")  # what a lock file holds: the process that has the lock
+RETRY = "submit them again, or use --force or --exact"
 NAMES = ("user_id", "item_id")  # of the columns, where the model's settings cannot be read
 
 
@@ -31,7 +32,7 @@ def verify(checkpoint: str | os.PathLike, also: Iterable[str] = (), waive: Itera
 
     Args:
         checkpoint: its checkpoint.
-        also: other files and folders to search, such as those of the first training.
+        also: other files and folders to search, such as those of the first training; not the store again, if it is in one.
         waive: names of files that need not be searched, see :func:`~recbole_unlearn.deletion.scan.waived`.
 
     Returns:
@@ -40,7 +41,10 @@ def verify(checkpoint: str | os.PathLike, also: Iterable[str] = (), waive: Itera
     Raises:
         UsageError: there is no store, it is damaged, or a place in ``also`` does not exist.
     """
-    store = Store(store_folder(checkpoint))
+    folder = store_folder(checkpoint)
+    if not os.path.lexists(folder):
+        raise UsageError(f"'{checkpoint}' has no store yet: there is nothing at '{folder}'. Make it with --prepare.")
+    store = Store(folder)
     current = store.current()
     try:
         content = read_content(file_of(current.folder, MODEL))
@@ -51,15 +55,15 @@ def verify(checkpoint: str | os.PathLike, also: Iterable[str] = (), waive: Itera
     sought = Sought(store.forgotten(), store.keyed_hash, known)
     scans = [_requests(store, sought), _files_of(current)]
     scans += [each if isinstance(each, Scan) else scan(each, sought, names) for each in _places(store, current)]
-    scans += [scan(place, sought, names) for place in also]
+    scans += [scan(place, sought, names, searched=[store.folder]) for place in also]
     return waived(joined(scans), waive)
 
 
 def _requests(store, sought):
     """Requests that are not done, of which the database still has what they ask for, and ids that name somebody."""
     database, counts = os.path.join(store.folder, DATABASE), store.counts()
-    number = sum(counts[status] for status in ("pending", "running", "failed"))
-    found = [Finding(database, f"{number} unfinished requests", number)] if number else []
+    unfinished = {"unfinished requests": counts["pending"] + counts["running"], f"failed requests: {RETRY}": counts["failed"]}
+    found = [Finding(database, f"{number} {what}", number) for what, number in unfinished.items() if number]
     ids = Text("request ids", "\n".join(request["request_id"] for request in store.requests()), numbers=False)
     found += [Finding(database, hit.place, hit.count) for hit in answer(ids, sought, NAMES) if isinstance(hit, Hit)]
     return Scan(files=[(database, "unfinished requests, request ids")], findings=found)
@@ -67,15 +71,11 @@ def _requests(store, sought):
 
 def _files_of(version: Version) -> Scan:
     """The files of a version against what was written."""
-    found, there = [], set()
-    for folder, _, files in os.walk(version.folder):
-        there.update(os.path.relpath(os.path.join(folder, name), version.folder) for name in files)
-    for path in version.changed_files():
-        reason = "not what was written: changed since" if os.path.isfile(path) else "missing since"
-        found.append(Finding(path, f"{reason} version {version.number} was made", 1))
-    more = sorted(there - version.files.keys())
-    found += [Finding(os.path.join(version.folder, name), f"no file of version {version.number}", 1) for name in more]
-    return Scan(findings=found)
+    written = {os.path.join(version.folder, name) for name in version.files}
+    there = {os.path.join(folder, name) for folder, _, names in os.walk(version.folder) for name in names}
+    reasons = {path: f"missing or changed since version {version.number} was made" for path in version.changed_files()}
+    reasons |= {path: f"no file of version {version.number}" for path in sorted(there - written)}
+    return Scan(findings=[Finding(path, reason, 1) for path, reason in reasons.items()])
 
 
 def _places(store: Store, current: Version) -> Iterator[str | Scan]:
