@@ -885,7 +885,7 @@ DAMAGED_FOLDERS = {
 @pytest.mark.parametrize("what", DAMAGED_FOLDERS)
 def test_a_damaged_folder(store, what):
     DAMAGED_FOLDERS[what](Path(store.folder))
-    with pytest.raises(UsageError, match=f"^Store '{store.folder}' is damaged: .*backup.$"):
+    with pytest.raises(UsageError, match=f"^Store '{store.folder}' is damaged: .*(backup|Remove it and try again).$"):
         with store.locked(0):
             pass
 
