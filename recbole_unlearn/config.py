@@ -11,7 +11,16 @@ from recbole.utils import EvaluatorType, general_arguments, training_arguments
 
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.evaluator import register_metrics
-from recbole_unlearn.known_settings import NAMED, PREFIXES, check_names, check_nested, contradictions, properties_folder
+from recbole_unlearn.known_settings import (
+    ARGUMENTS,
+    NAMED,
+    PREFIXES,
+    RECBOLE_READS,
+    check_names,
+    check_nested,
+    contradictions,
+    properties_folder,
+)
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.registry import own_yaml
@@ -104,6 +113,8 @@ class Config(RecBoleConfig):
     def as_dict(self):
         """All settings as plain data (numbers, strings, lists, dicts), fit for JSON and for ``config_dict``."""
         settings = {key: _plain(value) for key, value in sorted(self.final_config_dict.items()) if key not in DERIVED}
+        if settings["train_neg_sample_args"]["distribution"] == "none":  # RecBole writes so what it reads as None alone
+            settings["train_neg_sample_args"] = None
         return {**settings, "data_path": os.path.dirname(settings["data_path"])}  # RecBole appended the dataset's name
 
     def training_settings(self):
@@ -117,6 +128,12 @@ class Config(RecBoleConfig):
     def results_settings(self):
         """The settings that a run's rows depend on; see :func:`results_settings`."""
         return results_settings(self.as_dict())
+
+    def unread(self):
+        """The settings that the user gives but that neither this model nor these methods have, a list."""
+        given = {**self.file_config_dict, **self.variable_config_dict}
+        known = {*self.internal_config_dict, *RECBOLE_READS, *ARGUMENTS}
+        return sorted(name for name in given if name not in known)
 
     def _build_yaml_loader(self):
         return Loader
@@ -157,11 +174,23 @@ class Config(RecBoleConfig):
         self._update_if_there(folder / "overall.yaml")
         self._update_if_there(own_yaml(model_class) or folder / "model" / f"{model}.yaml")
         for method in self._chosen_methods():
+            if method not in METHODS:
+                continue
             file = method_yaml(method)
             self._update_if_there(file)
             self._update_if_there(file.with_stem(f"{method}-{model}"))
         self._update_if_there(folder / "dataset" / f"{dataset}.yaml")
         self._update_if_there(folder / "dataset" / f"{dataset}-{model}.yaml")
+
+    def _set_default_parameters(self):
+        """As in RecBole, which takes its own ml-100k for a user's and loads no ids of other names."""
+        final, given = self.final_config_dict, self.external_config_dict
+        own = os.path.join(str(given.get("data_path") or ""), self.dataset)
+        super()._set_default_parameters()
+        if given.get("data_path") and os.path.isfile(os.path.join(own, f"{self.dataset}.inter")):
+            final["data_path"] = own
+        if "load_col" not in given and final["load_col"] == {"inter": ["user_id", "item_id"]}:  # RecBole's default
+            final["load_col"] = {"inter": [final["USER_ID_FIELD"], final["ITEM_ID_FIELD"]]}
 
     def _update_if_there(self, file):
         if file.is_file():
@@ -175,6 +204,8 @@ class Config(RecBoleConfig):
             chosen = [name.strip() for name in chosen.split(",") if name.strip()]
         if not isinstance(chosen, (list, tuple)) or not chosen:
             raise UsageError(f"Setting 'unlearn_methods' must name methods or be `all`, not {chosen!r}.")
+        if "unlearn_methods" in self._stored and "unlearn_methods" not in self.variable_config_dict:
+            return list(chosen)  # a user's own method is not there where its run's models are served
         return [METHODS[name].__name__ for name in chosen]
 
     def _get_final_config_dict(self):
@@ -185,7 +216,7 @@ class Config(RecBoleConfig):
             if metric_types.get(str(metric).lower()) != EvaluatorType.RANKING:
                 ranking = [name for name, kind in metric_types.items() if kind == EvaluatorType.RANKING]
                 raise unknown("metric", metric, ranking)
-        if final["use_gpu"] is False:  # RecBole has the setting and does not look at it
+        if final["use_gpu"] == 0:  # RecBole has the setting and does not look at it
             final["gpu_id"] = ""
         check_nested({**self.file_config_dict, **self.variable_config_dict})
         check_values(final)

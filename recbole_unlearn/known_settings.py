@@ -20,18 +20,27 @@ RECBOLE_READS = {  # without having them in a yaml or a list of arguments
     *("eta", "norm", "sim", "contrast", "cin", "has_residual", "use_filter", "token_num_threshold"),
     "xgb_early_stopping_rounds",
 }
+ARGUMENTS = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
 UNREAD = {"config_file"}  # in RecBole's lists of arguments, but nothing looks at them
 MEANT = {  # names that other tools, other commands and earlier versions of RecBole have for a setting
     "batch_size": "train_batch_size",
     "config": "config_files",
     "config_file": "config_files",
     "device": "gpu_id",
+    "eps": "simgcl_eps",
+    "eval_setting": "eval_args",
     "file": "forget_file",
+    "group_by_user": "eval_args",
+    "highest_val": "val_interval",
+    "lambda": "simgcl_lambda",
+    "leave_one_num": "eval_args",
+    "lowest_val": "val_interval",
     "lr": "learning_rate",
     "neg_sampling": "train_neg_sample_args",
     "requests": "forget_file",
     "request_file": "forget_file",
     "requests_file": "forget_file",
+    "split_ratio": "eval_args",
     "training_neg_sample_num": "train_neg_sample_args",
 }
 NESTED = {  # the keys that a dict may have
@@ -113,9 +122,8 @@ def _shipped():
     """Of RecBole and the plugin."""
     properties = Path(recbole.__file__).parent / "properties"
     recboles = [file for file in properties.rglob("*.yaml") if file.stem not in ("url", "kg_url")]
-    arguments = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
     names = {name for file in [*recboles, *properties_folder().rglob("*.yaml")] for name in read_yaml(file)}
-    return frozenset((names | arguments | RECBOLE_READS) - UNREAD)
+    return frozenset((names | ARGUMENTS | RECBOLE_READS) - UNREAD)
 
 
 def _unknown(name, known, dashes, options):
@@ -123,8 +131,6 @@ def _unknown(name, known, dashes, options):
     plain = name.replace("-", "_")
     if plain in choices:
         return UsageError(f"Unknown setting '{dashes}{name}': names have underscores, use {dashes}{plain}.")
-    if name.startswith(PREFIXES) and not dashes:
-        return unknown("setting", name, [choice for choice in choices if choice.startswith(PREFIXES)])
     by_lower = {choice.lower(): choice for choice in choices}
     close = [by_lower[match] for match in difflib.get_close_matches(plain.lower(), by_lower, n=1, cutoff=0.6)]
     close = [MEANT[plain]] if MEANT.get(plain) in choices else close

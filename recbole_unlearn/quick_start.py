@@ -51,6 +51,9 @@ def run_unlearn(model=None, dataset=None, config_file_list=None, config_dict=Non
     init_logger(config)
     logger = getLogger()
     logger.info(config)
+    if config.unread():
+        unread = ", ".join(config.unread())
+        logger.warning(f"Not used, because {config['model']} and the methods have no such settings: {unread}")
 
     data = prepare_data(config)
     logger.info(data.train)

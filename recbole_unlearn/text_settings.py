@@ -20,11 +20,11 @@ TEXT = {
     *("HEAD_ENTITY_ID_FIELD", "TAIL_ENTITY_ID_FIELD", "RELATION_ID_FIELD", "ENTITY_ID_FIELD"),
     *("ITEM_LIST_LENGTH_FIELD", "POSITION_FIELD"),
 }
-NAMES = {  # lists and dicts of names of fields and files
-    *("load_col", "unload_col", "unused_col", "additional_feat_suffix", "benchmark_filename", "preload_weight"),
+LISTS = {  # of names of fields and files
+    *("additional_feat_suffix", "benchmark_filename", "normalize_field", "numerical_features"),
     *("alias_of_user_id", "alias_of_item_id", "alias_of_entity_id", "alias_of_relation_id"),
-    *("normalize_field", "numerical_features"),
 }
+NAMES = {*LISTS, "load_col", "unload_col", "unused_col", "preload_weight"}  # those and dicts of names
 QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 TOKEN = re.compile(rf"\s*({QUOTED}|[^,]*?)\s*(,|$)", re.DOTALL)  # what is quoted may have commas
 
@@ -41,7 +41,9 @@ def read_value(key: str, value):
         return identifiers(key, value)
     if key in TEXT:
         return _text(key, value)
-    return literal(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return _names(value) if key in {*LISTS, "metrics"} else literal(value)
+    return _plain(value)
 
 
 def identifiers(key: str, value) -> list | None:
@@ -88,6 +90,19 @@ def literal(text: str):
             return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
+
+
+def _plain(value):
+    """numpy's numbers and arrays, e.g. of a loop over ``np.arange``, as Python's."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    return [_plain(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _names(text):
+    """A list of names, which a shell leaves without its quotes: ``[a,b]`` or ``a,b``."""
+    value = literal(text)
+    return _split(text) if isinstance(value, str) else value
 
 
 def _text(key, value):

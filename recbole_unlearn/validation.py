@@ -76,6 +76,27 @@ def _fraction(value):
     return _number(value) and 0 <= value < 1
 
 
+def _flag(value):
+    """RecBole takes any other text, `no` and `off` too, for yes."""
+    return value is None or value in (True, False)
+
+
+def _learner(value):
+    return isinstance(value, str) and value.lower() in LEARNERS
+
+
+def _state(value):
+    return value is None or (isinstance(value, str) and value.lower() in STATES)
+
+
+def _clip(value):
+    return value is None or (isinstance(value, dict) and _number(value.get("max_norm")))
+
+
+LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")  # RecBole takes any other name for Adam
+STATES = ("debug", "info", "warning", "error", "critical")  # and for INFO
+
+
 RULES = {  # the check and its name: the keys it holds for
     (_share, "a share in (0, 1]"): ["forget_ratio", "unlearn_least_utility", "unlearn_retrain_share"],
     (_fraction, "a share in [0, 1)"): [
@@ -104,6 +125,7 @@ RULES = {  # the check and its name: the keys it holds for
         "unlearn_gif_damping",
         "unlearn_grapheraser_penalty",
         "unlearn_ifru_damping",
+        "weight_decay",
     ],
     (_days, f"a number of days from 0 to {MOST_DAYS}"): ["unlearn_quarantine_days"],
     (_grace, f"a number of seconds from 0 to {MOST_DAYS * SECONDS_OF_A_DAY}"): ["unlearn_grace_seconds"],
@@ -153,11 +175,33 @@ RULES = {  # the check and its name: the keys it holds for
         "unlearn_sisa_shards",
         "unlearn_sisa_slices",
     ],
-    (_count_or_zero, "a whole number >= 0"): ["unlearn_finetune_epochs", "unlearn_quarantine_versions", "seed", "stopping_step"],
+    (_count_or_zero, "a whole number >= 0"): [
+        "loss_decimal_place",
+        "metric_decimal_place",
+        "seed",
+        "stopping_step",
+        "unlearn_finetune_epochs",
+        "unlearn_quarantine_versions",
+        "worker",
+    ],
     (_seed, "a whole number >= 0 or empty"): ["forget_seed"],
     (_count_or_empty, "a whole number >= 1 or empty"): ["unlearn_shard_batch_size", "unlearn_shard_workers"],
     (_scale, "a number > 0 or auto"): ["unlearn_gif_scale"],
     (_switch, "True or False"): ["forget_strict", "simgcl_sum"],
+    (_flag, "True or False"): [
+        "enable_amp",
+        "enable_scaler",
+        "filter_inter_by_user_or_item",
+        "log_wandb",
+        "normalize_all",
+        "reproducibility",
+        "show_progress",
+        "shuffle",
+        "use_gpu",
+    ],
+    (_learner, f"one of {', '.join(LEARNERS)}"): ["learner"],
+    (_state, f"one of {', '.join(STATES)}"): ["state"],
+    (_clip, "empty or a dict, e.g. {'max_norm': 5}"): ["clip_grad_norm"],
 }
 
 
@@ -178,8 +222,6 @@ def check_values(settings):
             if key in settings and not holds(settings[key]):
                 raise UsageError(f"Setting '{key}' must be {meaning}, not {settings[key]!r}.")
     check_data_settings(settings)
-    if (settings["train_neg_sample_args"] or {}).get("dynamic"):
-        raise UsageError("Dynamic negative sampling (`train_neg_sample_args: dynamic`) is not supported.")
     for key in ("nproc", "world_size"):
         if (settings.get(key) or 1) not in (1, -1):
             raise UsageError(

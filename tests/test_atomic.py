@@ -54,6 +54,7 @@ FAULTS = {
     HEADER + ROWS.replace("\n", "\tx\n"): "has 3 cell.s. in line 2, not 2",
     HEADER + ROWS + "u1\n": "has 1 cell.s. in line 402, not 2",
     HEADER + 'u1\t"i2\n' + ROWS: "mine.inter'",
+    HEADER + 'u1\t"i\n2"\n' + ROWS + "u1\n": "has 1 cell.s. in line 404, not 2",
     TIMED + TIMED_ROWS + "u1\ti2\t3\n": "has 3 cell.s. in line 402, not 4",
     TIMED + TIMED_ROWS + "u1\ti2\tgood\t3\n": "has 'good' in row 401 of 'rating', whose type is float",
     TIMED + TIMED_ROWS.replace(".1\t", "_1\t"): "has '1_1' in row 1 of 'rating', whose type is float",
@@ -85,9 +86,11 @@ def test_faults_of_a_file_are_one_line_that_names_it(read, content):
         ({"eval_args": {"order": "TO"}, **ALL, "TIME_FIELD": "user_id"}, "no column 'user_id' of type float"),
         (
             {"val_interval": {"ratin": "[4,inf)"}},
-            r"RecBole cannot use dataset 'mine' in .*mine.*Field \[ratin\] not defined",
+            "'val_interval' names 'ratin', which is not loaded; loaded are user_id, item_id.*--load_col=",
         ),
         ({"user_inter_num_interval": "[99,inf)"}, "RecBole cannot use dataset 'mine'.*filtering"),
+        ({**ALL, "unused_col": {"inter": ["user_id"]}}, "`unused_col` leaves out column 'user_id' of"),
+        ({"benchmark_filename": ["a", "b", "c"]}, "`benchmark_filename` names mine.a.inter, which is not in"),
         ({"alias_of_user_id": ["nobody"]}, "RecBole cannot use dataset 'mine'.*KeyError"),
         ({"additional_feat_suffix": ["link"]}, "RecBole cannot use dataset 'mine'.*mine.link. not found"),
         ({"encoding": "utf-99"}, "not text in the encoding utf-99"),
@@ -123,14 +126,16 @@ def test_a_fault_ends_with_exit_code_2(settings, tmp_path):
         ((HEADER + ROWS).encode("utf-16"), {"encoding": "utf-16"}),
         ((HEADER + ROWS).replace("\t", ","), {"field_separator": ","}),
         ((HEADER + ROWS).replace("\t", "::"), {"field_separator": "::"}),
+        ((HEADER + ROWS).replace("\t", "||"), {"field_separator": "||"}),
+        ((HEADER + ROWS).replace("user_id", "u").replace("item_id", "i"), {"USER_ID_FIELD": "u", "ITEM_ID_FIELD": "i"}),
         ('"user_id:token"\t"item_id:token"\n' + ROWS.replace("u1\t", '"u1"\t'), {}),
     ],
 )
 def test_other_forms_of_the_same_file(read, content, changes):
     plain, other = read({"inter": HEADER + ROWS})[1], read({"inter": content}, **changes)[1]
-    for field in ("user_id", "item_id"):
-        assert torch.equal(plain.inter_feat[field], other.inter_feat[field])
-        assert list(plain.field2id_token[field]) == list(other.field2id_token[field])
+    for mine, theirs in ((plain.uid_field, other.uid_field), (plain.iid_field, other.iid_field)):
+        assert torch.equal(plain.inter_feat[mine], other.inter_feat[theirs])
+        assert list(plain.field2id_token[mine]) == list(other.field2id_token[theirs])
 
 
 def interactions(*datasets):

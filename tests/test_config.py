@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import recbole
 
+from recbole_unlearn import run_unlearn
 from recbole_unlearn.config import DERIVED, Config
 from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import UsageError
@@ -29,9 +30,6 @@ from recbole_unlearn.method import METHODS
         ({"metrics": "NDGC"}, "metric 'NDGC'", "ndcg"),
         ({"metrics": ["NDCG", "MI_BF"]}, "metric 'MI_BF'", "mi-bf"),
         ({"metrics": ["NDCG", "Hits"]}, "metric 'Hits'", "hit"),
-        ({"forget_ration": 0.1}, "setting 'forget_ration'", "forget_ratio"),
-        ({"unlearn_method": "Retrain"}, "setting 'unlearn_method'", "unlearn_methods"),
-        ({"ie_epoch": 3}, "setting 'ie_epoch'", "ie_epochs"),
     ],
 )
 def test_unknown_names_are_refused_with_the_closest_first(configure, changes, wrong, closest):
@@ -58,6 +56,11 @@ def test_name_like_no_other_lists_what_there_is(configure):
         ("learning_rat", "Did you mean 'learning_rate'?"),
         ("Learning_Rate", "Did you mean 'learning_rate'?"),
         ("embedding_dim", "Did you mean 'embedding_size'?"),
+        ("forget_ration", "Did you mean 'forget_ratio'?"),
+        ("unlearn_method", "Did you mean 'unlearn_methods'?"),
+        ("ie_epoch", "Did you mean 'ie_epochs'?"),
+        ("lambda", "Did you mean 'simgcl_lambda'?"),
+        ("leave_one_num", "Did you mean 'eval_args'?"),
         ("forget-ratio", "names have underscores, use forget_ratio"),
         ("batch_size", "Did you mean 'train_batch_size'?"),
         ("device", "Did you mean 'gpu_id'?"),
@@ -118,6 +121,19 @@ def test_stored_settings_are_taken_as_they_are_and_lose_to_the_dict(settings):
         Config(config_dict={"epsilon": 3}, stored=stored)
 
 
+def test_settings_of_other_models_and_methods_are_named(yaml_file):
+    given = {"temperature": 0.1, "unlearn_gif_damping": 0.5, "wandb_project": "x", "offset": 0, "n_layers": 1}
+    assert Config("LightGCN", "tiny", config_dict=given).unread() == ["temperature", "unlearn_gif_damping"]
+    shared = yaml_file("mlp_hidden_size: [64]\nssl_tau: 0.5\nload_col: ~\ntrain_neg_sample_args: ~")
+    assert Config("SGL", "tiny", [shared]).unread() == ["mlp_hidden_size"]
+
+
+def test_what_a_run_does_not_use_is_logged(settings, caplog):
+    changes = {"unlearn_methods": "DropEdges", "epochs": 1, "temperature": 0.1}
+    run_unlearn("BPR", "tiny", config_dict={**settings, **changes}, saved=False)
+    assert re.search("Not used, because BPR and the methods have no such settings: .*temperature", caplog.text)
+
+
 @pytest.mark.parametrize("name, kind", [("forget_users", "user"), ("forget_items", "item"), ("forget_file", "file")])
 def test_what_to_forget_fits_the_forget_type(configure, settings, yaml_file, caplog, name, kind):
     assert configure(**{name: None, "forget_type": "random"})[name] is None
@@ -130,6 +146,52 @@ def test_what_to_forget_fits_the_forget_type(configure, settings, yaml_file, cap
         Config("BPR", "tiny", [file], without)
     Config("BPR", "tiny", [yaml_file(f"{name}: x\nforget_type: {kind}")], settings)
     assert f"'{name}' of a config file is not used: forget_type is 'random'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shuffle": "no"},
+        {"enable_amp": "off"},
+        {"use_gpu": "no"},
+        {"show_progress": "x"},
+        {"learner": "adan"},
+        {"state": "verbose"},
+        {"worker": "x"},
+        {"weight_decay": -1},
+        {"clip_grad_norm": 5},
+        {"metric_decimal_place": "x"},
+    ],
+)
+def test_values_that_recbole_takes_for_others_are_refused(configure, changes):
+    with pytest.raises(UsageError, match=f"Setting '{next(iter(changes))}' must be"):
+        configure(**changes)
+
+
+def test_numbers_of_numpy_are_numbers(configure):
+    config = configure(epochs=np.int64(3), topk=[np.int64(5)], learning_rate=np.float32(0.5), metrics=np.array(["NDCG"]))
+    assert (config["epochs"], config["topk"], config["learning_rate"], config["metrics"]) == (3, [5], 0.5, ["NDCG"])
+    json.dumps(config.as_dict())
+
+
+@pytest.mark.parametrize("text", ["[train,valid,test]", "train, valid,test", "['train','valid','test']"])
+def test_lists_of_names_as_a_shell_gives_them(configure, text):
+    assert configure(benchmark_filename=text)["benchmark_filename"] == ["train", "valid", "test"]
+    assert configure(metrics="[Recall,NDCG]", benchmark_filename="None")["metrics"] == ["Recall", "NDCG"]
+
+
+def test_a_users_own_ml_100k_is_read(tmp_path, data_path):
+    assert "dataset_example" in Config("BPR", "ml-100k", config_dict={"data_path": data_path})["data_path"]
+    (tmp_path / "ml-100k").mkdir()
+    (tmp_path / "ml-100k" / "ml-100k.inter").touch()
+    config = Config("BPR", "ml-100k", config_dict={"data_path": str(tmp_path)})
+    assert config["data_path"] == str(tmp_path / "ml-100k")
+    assert Config(stored=config.as_dict())["data_path"] == config["data_path"]
+
+
+def test_no_negative_items_survive_rebuilding(configure):
+    config = configure(train_neg_sample_args=None)
+    assert Config(stored=config.as_dict())["train_neg_sample_args"] == config["train_neg_sample_args"]
 
 
 def test_use_gpu_false_is_the_cpu(configure):

@@ -41,6 +41,11 @@ SPLIT, EVAL = "`split` RS of `eval_args` must be three numbers", "of `eval_args`
         ({"encoding": ["utf-8"]}, "'encoding' must be a text"),
         ({"transform": "mask_itemseq"}, "'transform'.*sequential models"),
         ({"train_neg_sample_args": {"sample_num": 0}}, "'train_neg_sample_args' must have a `sample_num` >= 1"),
+        ({"train_neg_sample_args": "uniform"}, "'train_neg_sample_args' must be empty or a dict"),
+        ({"val_interval": "[4,inf)"}, "'val_interval' must be a dict"),
+        ({"load_col": {"inter": None}}, "'load_col' must name the columns"),
+        ({"benchmark_filename": ["train", "test"]}, "'benchmark_filename' must be three names"),
+        ({"benchmark_filename": []}, "'benchmark_filename' must be three names"),
     ],
 )
 def test_what_would_mislead_or_fail_late_is_refused(configure, monkeypatch, changes, message):

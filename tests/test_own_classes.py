@@ -2,10 +2,11 @@
 
 import importlib
 import sys
+from pathlib import Path
 
 import pytest
 
-from recbole_unlearn import run_unlearn
+from recbole_unlearn import DeletionRequest, load_data_and_model, run_unlearn, unlearn
 from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.method import METHODS
@@ -106,6 +107,15 @@ def test_its_settings_for_one_backbone_win(own, tmp_path, configure):
     (tmp_path / "OwnMethod-SGL.yaml").write_text("unlearn_own_factor: 0.75\n")
     factors = {model: configure(model, unlearn_methods="OwnMethod")["unlearn_own_factor"] for model in ("LightGCN", "SGL")}
     assert factors == {"LightGCN": 0.5, "SGL": 0.75}
+
+
+def test_models_of_a_run_of_an_own_method_are_served_without_it(own, settings):
+    run_unlearn("LightGCN", "tiny", config_dict={**settings, "epochs": 1, "unlearn_methods": ["OwnMethod", "DropEdges"]})
+    unregister()
+    (file,) = Path(settings["checkpoint_dir"]).glob("original-*.safetensors")
+    assert load_data_and_model(str(file))[0]["unlearn_own_factor"] == 0.5
+    result = unlearn(str(file), [DeletionRequest("r", [("user", "u1", None)])])
+    assert result["version"] == 2 and not result["failed_checks"]
 
 
 def test_its_settings_can_be_swept(own, tmp_path):

@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import re
 
 import pandas as pd
 from recbole.utils import FeatureType
@@ -72,12 +73,12 @@ def read_columns(
         UsageError: not readable, a row with too few or too many cells, or text in the place of a number.
     """
     numbers = [place for place, kind in enumerate(header.values()) if kind == FeatureType.FLOAT]
-    fast = len(separator) == 1  # pandas' parser in C; another separator is a regular expression
+    fast = len(separator) == 1  # pandas' parser in C; it takes a longer separator for a regular expression
     options = {"engine": "c", "low_memory": False, **EXACT} if fast else {"engine": "python"}
     try:
         table = pd.read_csv(
             path,
-            sep=separator,
+            sep=separator if fast else re.escape(separator),
             header=None,
             skiprows=1,
             dtype={place: str for place in range(len(header)) if place not in numbers},
@@ -120,13 +121,13 @@ def _as_float64(column, path):
 def _check_cells(path, separator, encoding, n_columns):
     """Refuse the first row that has another number of cells than the first line."""
     with open(path, encoding=with_mark(encoding), newline="") as file:
-        rows = (
-            csv.reader(file, delimiter=separator)
-            if len(separator) == 1
-            else (_cells(line.rstrip("\r\n"), separator) for line in file)
-        )
+        if len(separator) == 1:
+            reader = csv.reader(file, delimiter=separator)
+            rows = ((reader.line_num, row) for row in reader)  # a row in quotes may have several lines
+        else:
+            rows = enumerate((_cells(line.rstrip("\r\n"), separator) for line in file), start=1)
         try:
-            for number, row in enumerate(rows, start=1):
+            for number, row in rows:
                 blank = not row or (len(row) == 1 and not row[0].strip())
                 if len(row) != n_columns and not blank:
                     raise UsageError(

@@ -70,6 +70,8 @@ class Dataset(RecBoleDataset):
         names = [token] if self.benchmark_filename_list is None else [f"{token}.{n}" for n in self.benchmark_filename_list]
         for name in names:
             if not os.path.isfile(os.path.join(dataset_path, f"{name}.inter")):
+                if self.benchmark_filename_list is not None:
+                    raise UsageError(f"`benchmark_filename` names {name}.inter, which is not in {dataset_path}.")
                 raise UsageError(self._where_to_put_it(f"has no file {name}.inter in {dataset_path}"))
         if self.benchmark_filename_list is not None:
             self._say_what_is_off()
@@ -123,6 +125,8 @@ class Dataset(RecBoleDataset):
                 raise UsageError(f"'{filepath}' gives column '{field}' the type {kind}; ids are of type token.")
             if field not in fields:
                 raise UsageError(f"`load_col` or `unload_col` leave out column '{field}' of '{filepath}', the ids.")
+            if field in ((self.config["unused_col"] or {}).get(suffix) or ()):
+                raise UsageError(f"`unused_col` leaves out column '{field}' of '{filepath}', the ids.")
         if suffix == "inter" and self.benchmark_filename_list is not None:
             columns = {field: header[field] for field in fields}
             self._columns = self._columns or columns
@@ -197,6 +201,16 @@ class Dataset(RecBoleDataset):
 
     def _is_by_time(self):
         return self.config["eval_args"]["order"] == "TO"
+
+    def _filter_by_field_value(self):
+        for field in self.config["val_interval"] or {}:
+            if field not in self.field2type:
+                loaded = ", ".join(self.field2type)
+                raise UsageError(
+                    f"Setting 'val_interval' names '{field}', which is not loaded; loaded are {loaded}. See `load_col`, "
+                    f"e.g. --load_col=\"{{'inter': ['{self.uid_field}', '{self.iid_field}', '{field}']}}\"."
+                )
+        super()._filter_by_field_value()
 
     def _remove_duplication(self):
         keep = self.config["rm_dup_inter"]

@@ -36,10 +36,7 @@ def check_data_settings(settings: dict[str, Any]) -> None:
         raise UsageError(
             f"Setting 'transform' ({settings['transform']!r}) is of RecBole's sequential models alone: leave it out."
         )
-    negatives = settings["train_neg_sample_args"]
-    drawn = negatives.get("sample_num", 1) if isinstance(negatives, dict) else 1
-    if not isinstance(drawn, int) or drawn < 1:
-        raise UsageError(f"Setting 'train_neg_sample_args' must have a `sample_num` >= 1, not {drawn!r}.")
+    _check_negatives(settings["train_neg_sample_args"])
     tail = settings.get("tail_ratio")
     if tail is not None and not _is_tail(tail):
         raise UsageError(
@@ -49,10 +46,13 @@ def check_data_settings(settings: dict[str, Any]) -> None:
         _check_columns(key, settings.get(key))
     for key in ("user_inter_num_interval", "item_inter_num_interval"):
         _check_interval(key, settings.get(key))
-    if isinstance(settings.get("val_interval"), dict):
-        for field, interval in settings["val_interval"].items():
-            if not isinstance(interval, (list, tuple)):  # of tokens
-                _check_interval(f"val_interval of {field}", interval)
+    intervals = settings.get("val_interval") or {}
+    if not isinstance(intervals, dict):
+        raise UsageError(f"Setting 'val_interval' must be a dict, e.g. {{'rating': '[4,inf)'}}, not {intervals!r}.")
+    for field, interval in intervals.items():
+        if not isinstance(interval, (list, tuple)):  # of tokens
+            _check_interval(f"val_interval of {field}", interval)
+    _check_benchmark_files(settings.get("benchmark_filename"))
     if settings.get("rm_dup_inter") not in (None, "first", "last"):
         raise UsageError(
             "Setting 'rm_dup_inter' must be first, last or empty, which keeps repeated interactions, "
@@ -64,6 +64,26 @@ def check_data_settings(settings: dict[str, Any]) -> None:
             raise UsageError(f"Setting '{key}' must be a text, not {value!r}.")
     if isinstance(settings["eval_args"], dict):  # RecBole refuses all else
         _check_evaluation(settings["eval_args"])
+
+
+def _check_negatives(negatives):
+    if negatives is None:
+        return
+    if not isinstance(negatives, dict):
+        raise UsageError(
+            "Setting 'train_neg_sample_args' must be empty or a dict, e.g. {'distribution': 'uniform', 'sample_num': 1}, "
+            f"not {negatives!r}."
+        )
+    if negatives.get("dynamic"):
+        raise UsageError("Dynamic negative sampling (`train_neg_sample_args: dynamic`) is not supported.")
+    drawn = negatives.get("sample_num", 1)
+    if not isinstance(drawn, int) or drawn < 1:
+        raise UsageError(f"Setting 'train_neg_sample_args' must have a `sample_num` >= 1, not {drawn!r}.")
+
+
+def _check_benchmark_files(names):
+    if names is not None and (not isinstance(names, (list, tuple)) or len(names) != 3):
+        raise UsageError(f"Setting 'benchmark_filename' must be three names, e.g. [train, valid, test], not {names!r}.")
 
 
 def _check_evaluation(eval_args):
@@ -117,7 +137,7 @@ def _check_columns(key, value):
     if value is None:
         return
     if not isinstance(value, dict) or not all(
-        names == "*" or names is None or isinstance(names, (list, tuple)) for names in value.values()
+        names == "*" or isinstance(names, (list, tuple)) for names in value.values()
     ):
         raise UsageError(
             f"Setting '{key}' must name the columns of each kind of file, e.g. {{inter: [user_id, item_id]}}, "
