@@ -99,7 +99,7 @@ def parse(arguments):
     deletion.add_argument("--verify", action="store_true", help="search the store for what is forgotten")
     deletion.add_argument("--also", type=_words, help="with --verify: other files and folders to search, separated by spaces")
     deletion.add_argument("--waive", type=_words, help="with --verify: names of files that need not be searched, e.g. 'a.bin logs/*.gz'")
-    deletion.add_argument("--wait_seconds", type=float, help="how long to wait for another process (default 600)")
+    deletion.add_argument("--wait_seconds", type=_seconds, help="how long to wait for another process (default 600)")
     known, others = parser.parse_known_args(arguments)
     for name, value in vars(known).items():
         if value in ("", []):  # of a shell's variable that is not set: the option would vanish
@@ -229,6 +229,12 @@ def _count(text, least=1):
 
 def _count_or_zero(text):
     return _count(text, least=0)
+
+
+def _seconds(text):
+    if not re.fullmatch(r"\d+(\.\d*)?", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds")
+    return float(text)
 
 
 def _resources(text):

@@ -234,7 +234,8 @@ def check_values(settings):
     metrics = settings["metrics"] if isinstance(settings["metrics"], (list, tuple)) else [settings["metrics"]]
     name, _, k = str(settings["valid_metric"]).partition("@")
     computed = {str(metric).lower() for metric in metrics} - {"mi-bf", "mi-ng"}  # no request is known in training
-    if name.lower() not in computed or k not in map(str, topk):
+    has_no_k = name.lower() == "gauc" and not k
+    if name.lower() not in computed or not (has_no_k or k in map(str, topk)):
         raise UsageError(
             f"Setting 'valid_metric' must be METRIC@K of a ranking metric in {metrics} and a K in {topk}, "
             f"not {settings['valid_metric']!r}."

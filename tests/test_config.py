@@ -476,6 +476,10 @@ def test_valid_metric_must_be_one_that_is_computed(configure, changes):
         configure(**changes)
 
 
+def test_valid_metric_may_be_one_of_whole_rankings(configure):
+    assert configure(metrics=["GAUC", "NDCG"], valid_metric="GAUC")["valid_metric"] == "GAUC"
+
+
 def test_empty_gpu_id_is_the_cpu(configure):
     assert configure()["device"].type == "cpu"
 

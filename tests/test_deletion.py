@@ -654,12 +654,13 @@ def test_a_training_on_another_split_is_refused_by_its_final_embeddings(stock, t
 
 
 @pytest.mark.parametrize("model_class", [BPR, RecBoleLightGCN])
-def test_a_split_is_proved_by_what_the_model_remembers(stock, model_class):
+def test_a_split_is_proved_by_what_the_model_remembers(stock, model_class, tmp_path):
     learned_by_heart = {"epochs": 100, "eval_step": 100, "embedding_size": 32, "learning_rate": 0.05}
     path, _, _ = stock(model_class, **learned_by_heart)
     forget_final_embeddings(path)
     assert service.prepare(path).current().number == 1
-    path, _, _ = stock(model_class, seeded=False, **learned_by_heart)
+    unseeded = {"seeded": False, "checkpoint_dir": str(tmp_path / "unseeded")}  # RecBole's file names are of seconds
+    path, _, _ = stock(model_class, **unseeded, **learned_by_heart)
     forget_final_embeddings(path)
     no_store(path, "name its training rows with --train_file=FILE")
 

@@ -83,8 +83,14 @@ ARGUMENTS = [
     (["--verify", "--data_path=elsewhere"], "--verify takes no settings"),
     (["--unlearn_quarantine_days=4000000", f"--forget_file={GOOD}"], "'unlearn_quarantine_days' must be a number of days from 0 to 36500"),
     (["--unlearn_grace_seconds=-1", f"--forget_file={GOOD}"], "'unlearn_grace_seconds' must be a number of seconds from 0"),
-    (["--wait_seconds=long", f"--forget_file={GOOD}"], "wait_seconds"),
+    *(([f"--wait_seconds={wait}", f"--forget_file={GOOD}"], "no number of seconds") for wait in ("long", "nan", "-1")),
 ]
+
+
+@pytest.mark.parametrize("requests", [None, 5, ["r.csv"], [("user", "u1", None)]])
+def test_requests_of_another_type_are_refused(path, requests):
+    with pytest.raises(UsageError, match="a request file or a list of DeletionRequest"):
+        service.unlearn(path, requests)
 
 
 def write_request_files(folder):

@@ -11,7 +11,7 @@ from recbole_unlearn.deletion.exact import check_retrainable
 from recbole_unlearn.deletion.files import digest_of, remove
 from recbole_unlearn.deletion.importing import import_checkpoint
 from recbole_unlearn.deletion.records import WORK, store_folder
-from recbole_unlearn.deletion.request_file import read_requests
+from recbole_unlearn.deletion.request_file import DeletionRequest, read_requests
 from recbole_unlearn.deletion.resolve import resolve
 from recbole_unlearn.deletion.revision import apply, trained
 from recbole_unlearn.deletion.state import MODEL, State, file_of
@@ -42,6 +42,8 @@ def prepare(checkpoint, config_dict=None, force=False):
     if "negative" == (config_dict or {}).get("ie_target"):
         raise UsageError("A store revises with `ie_target: unseen`; the paper's encoder is for run_unlearn's comparisons.")
     if os.path.isdir(folder):
+        if (config_dict or {}).get("train_file"):
+            getLogger().warning(f"{folder} has its rows already: --train_file is not read again")
         return _opened(folder, checkpoint)
     getLogger().info(f"Preparing {folder}, once: {checkpoint} with its data, and the encoder")
     imported = import_checkpoint(checkpoint, config_dict)
@@ -207,6 +209,8 @@ def _write_receipts(store):
 def _requests(requests, config):
     if isinstance(requests, (str, os.PathLike)):
         return read_requests(os.fspath(requests), config["USER_ID_FIELD"], config["ITEM_ID_FIELD"])
+    if not isinstance(requests, (list, tuple)) or not all(isinstance(each, DeletionRequest) for each in requests):
+        raise UsageError("`requests` must be the path of a request file or a list of DeletionRequest.")
     return list(requests)
 
 
