@@ -68,7 +68,7 @@ def drift_of(details, counts, measures, config):
     ratio = last["utility"] * (after / before if before > 0 and after == after else 1)  # as it was, if nothing tells
     limits = {
         f"{requests} requests": requests >= config["unlearn_retrain_requests"],
-        f"{share:.1%} of the interactions": share >= config["unlearn_retrain_share"],
+        f"at least {100 * config['unlearn_retrain_share']:g} % of the interactions": share >= config["unlearn_retrain_share"],
         f"NDCG@{K} {ratio:.3f} of the last training's": ratio < config["unlearn_least_utility"],
     }
     reasons = [reason for reason, reached in limits.items() if reached]
@@ -82,6 +82,6 @@ def drift_of(details, counts, measures, config):
     }
 
 
-def drift_told(drift):
-    """What receipts tell of it: of two that follow each other, exact numbers would tell those of one request."""
+def coarsened(drift):
+    """What receipts say of it: the difference of exact numbers in two of them would be one request's."""
     return {**drift, "interactions": size_class(drift["interactions"]), "share": round(drift["share"], 2)}

@@ -4,7 +4,7 @@ A receipt outlives what it is about, so that it holds keyed hashes in place of u
 in place of scores. It says what was done and measured, and no more than that. Requests that were applied together have
 one page and one JSON file, with a line a request.
 
-Numbers of interactions are told by their power of ten: 113 of the 943 users of ml-100k are the only one with as many
+It gives numbers of interactions by their power of ten: 113 of the 943 users of ml-100k are the only one with as many
 interactions in each part of the data, so that exact ones would name them to whoever has seen the data. The class leaves
 hundreds of users to choose from, and still says whether little or much was there.
 """

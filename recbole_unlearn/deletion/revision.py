@@ -103,7 +103,7 @@ def _publish(store, before, requests, resolution, exact, force, seconds):
             "scores": scores,
             "artefacts": artefacts,
             "checks": checked,
-            "drift": evidence.drift_told(details["drift"]),
+            "drift": evidence.coarsened(details["drift"]),
             "seconds": seconds,
             "quarantined": [{"version": number, "until": until} for number, until in kept.items() if until > iso(now())],
         }

@@ -186,17 +186,17 @@ def search(
     except OSError as error:
         reasons.append(Unsearched(f"cannot be read: {error.strerror or type(error).__name__}"))
 
-    def told(words):
+    def without_name(words):
         return "where its name says whose it is" if any(answer(Text("", of_names([words])), sought, names)) else words
 
     together = {}
     for hit in hits:
         if hit.count:
-            known = together.get((hit.place, hit.sure), Hit(told(hit.place), 0, hit.sure, hit.first))
+            known = together.get((hit.place, hit.sure), Hit(without_name(hit.place), 0, hit.sure, hit.first))
             first = hit.first if known.first is None else known.first
             together[hit.place, hit.sure] = Hit(known.place, known.count + hit.count, hit.sure, first)
     findings = [Finding(file, _in_words(hit), hit.count, hit.sure) for hit in together.values()]
-    return label[0], findings, list(dict.fromkeys(told(part.reason) for part in reasons))
+    return label[0], findings, list(dict.fromkeys(without_name(part.reason) for part in reasons))
 
 
 def _files(path, searched) -> Iterator[tuple[str, str | None]]:

@@ -20,7 +20,7 @@ from recbole_unlearn.deletion.verify import verify  # noqa: F401  (for callers o
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.known_settings import check_deletion_settings
 
-TOLD = 20  # requests that are told one by one
+REPORTED = 20  # requests that the command reports one by one
 
 
 def prepare(checkpoint, config_dict=None, force=False):
@@ -81,10 +81,10 @@ def dry_run(checkpoint, requests, config_dict=None):
     requests = _requests(requests, there.config)
     found = resolve(requests, there.tokens, there.graphs(), rows).found
     counts = {request.request_id: evidence.counts_of(request, found[request.request_id]) for request in requests}
-    for request_id in list(counts)[:TOLD]:
+    for request_id in list(counts)[:REPORTED]:
         would = "was done before; what is there now:" if request_id in done else "would forget"
         getLogger().info(f"{request_id} {would} {_in_words(counts[request_id])}")
-    _tell_all(counts.values())
+    _report_sums(counts.values())
     return counts
 
 
@@ -131,6 +131,8 @@ def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds
         pending = [store.pending(tried=False), store.pending(tried=True)]
         if exact:
             pending = [sum(pending, [])]
+            if requests and not pending[0]:
+                getLogger().warning("All these requests were done before: nothing is trained. Leave out --forget_file to train anew")
         config, errors = before.config, []
         for batch in pending:
             if not batch and (requests or not exact):
@@ -154,7 +156,7 @@ def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds
         "failed_checks": _failed_checks(receipts, pending),
         "waiting": store.counts()["failed"],
     }
-    _tell(result, current)
+    _report(result, current)
     for error in errors[1:]:
         getLogger().error(str(error))
     if errors:
@@ -220,12 +222,12 @@ def _failed_checks(receipts, batches):
     return list(dict.fromkeys(name for each in of_call for name in failed(each["checks"] or [])))
 
 
-def _tell(result, current):
+def _report(result, current):
     logger, receipts = getLogger(), result["receipts"]
-    for request_id, of_request in list(receipts.items())[:TOLD]:
+    for request_id, of_request in list(receipts.items())[:REPORTED]:
         again = "was done before and changes nothing" if result["status"].get(request_id) == "done" else of_request["outcome"]
         logger.info(f"{request_id}: {again}; {_in_words(of_request['counts'])}")
-    _tell_all([of_request["counts"] for of_request in receipts.values()])
+    _report_sums([of_request["counts"] for of_request in receipts.values()])
     if result["waiting"]:
         logger.warning(f"{result['waiting']} requests have failed and wait: submit them again, or use --force or --exact")
     drift = current.details["drift"]
@@ -234,9 +236,9 @@ def _tell(result, current):
         logger.warning(f"Retraining is due ({drift['reason']} since the last training): use --exact, without --forget_file")
 
 
-def _tell_all(counts):
-    """One line of sums, if there are more requests than are told one by one."""
-    if len(counts) > TOLD:
+def _report_sums(counts):
+    """One line of sums, if there are more requests than it reports one by one."""
+    if len(counts) > REPORTED:
         found, rows = (sum(each[key] for each in counts) for key in ("found", "rows"))
         getLogger().info(f"All {len(counts)} requests: {found} of {rows} rows found")
 
