@@ -130,7 +130,12 @@ class Config(RecBoleConfig):
         return results_settings(self.as_dict())
 
     def unread(self):
-        """The settings that the user gives but that neither this model nor these methods have, a list."""
+        """The settings that the user gives but that neither this model nor these methods have, a list.
+
+        Of a user's own class nobody knows what it reads: the list is empty then.
+        """
+        if MODELS.own([self["model"]]) or METHODS.own(self["unlearn_methods"]):
+            return []
         given = {**self.file_config_dict, **self.variable_config_dict}
         known = {*self.internal_config_dict, *RECBOLE_READS, *ARGUMENTS}
         return sorted(name for name in given if name not in known)

@@ -99,6 +99,7 @@ def test_their_settings_are_known_and_others_still_refused(own, configure):
     with pytest.raises(UsageError, match="Did you mean 'unlearn_own_factor'"):
         configure(unlearn_methods="OwnMethod", unlearn_own_factr=0.25)
     assert configure("OwnModel", own_hop_weight=0.25).for_model("LightGCN")["own_hop_weight"] == 0.25
+    assert configure("OwnModel", temperature=1).unread() == [], "nobody knows what it reads"
     with pytest.raises(UsageError, match="Did you mean 'own_hop_weight'"):
         configure("OwnModel", own_hop_wieght=0.25)
 
@@ -107,6 +108,17 @@ def test_its_settings_for_one_backbone_win(own, tmp_path, configure):
     (tmp_path / "OwnMethod-SGL.yaml").write_text("unlearn_own_factor: 0.75\n")
     factors = {model: configure(model, unlearn_methods="OwnMethod")["unlearn_own_factor"] for model in ("LightGCN", "SGL")}
     assert factors == {"LightGCN": 0.5, "SGL": 0.75}
+
+
+def test_a_model_without_negative_items_is_not_fine_tuned(own, settings):
+    loss = "    def model_loss(self, interaction, ego, final, views):\n        return final.square().mean()\n\n"
+    forward = "    def forward(self, ego, adjacency):\n"
+    own(SOURCE.replace("PAIRWISE", "POINTWISE").replace(forward, loss + forward))
+    settings |= {"epochs": 1, "forget_type": "random", "unlearn_methods": "UnlearnRec", "train_neg_sample_args": None}
+    with pytest.raises(UsageError, match="UnlearnRec trains on pairs with a negative item, which OwnModel does without"):
+        run_unlearn("OwnModel", "tiny", config_dict=settings, saved=False)
+    report = run_unlearn("OwnModel", "tiny", config_dict={**settings, "unlearn_finetune_epochs": 0}, saved=False)
+    assert [row["stage"] for row in report["results"]] == ["", "zero-shot"]
 
 
 def test_models_of_a_run_of_an_own_method_are_served_without_it(own, settings):

@@ -38,9 +38,8 @@ class EdgeSampler(Sampler):
         graph = self.graph
         full = torch.nonzero(_has_all_items(graph)).flatten()
         if len(full):
-            token = self.datasets[0].id2token(self.uid_field, full[0].item())
             raise UsageError(
-                f"{len(full)} user(s), e.g. '{token}', interacted with every item that anybody has, so no negative item "
+                f"{len(full)} user(s) interacted with every item that anybody has, so no negative item "
                 "can be drawn; leave them out with `user_inter_num_interval`."
             )
         return (graph.users * graph.n_items + graph.items).numpy()

@@ -3,6 +3,7 @@
 from functools import cached_property
 
 import torch
+from recbole.utils import InputType
 
 from recbole_unlearn.data.dataset import with_edges
 from recbole_unlearn.data.sampler import train_loader
@@ -54,7 +55,17 @@ class Episode:
 
     @cached_property
     def loader(self):
-        """RecBole's training loader over the remaining interactions."""
+        """RecBole's training loader over the remaining interactions.
+
+        Raises:
+            UsageError: its batches have no negative items, which the losses need.
+        """
+        kind, negatives = self.config["MODEL_INPUT_TYPE"], self.config["train_neg_sample_args"]
+        if kind != InputType.PAIRWISE or negatives["distribution"] == "none":
+            raise UsageError(
+                f"UnlearnRec trains on pairs with a negative item, which {self.config['model']} does without: give its class "
+                "`input_type = InputType.PAIRWISE` and leave `train_neg_sample_args` out, or set `unlearn_finetune_epochs: 0`."
+            )
         users, items = self.train.inter_feat[self.train.uid_field], self.train.inter_feat[self.train.iid_field]
         remaining = with_edges(self.train, ~self.forget_graph.contains(users, items))
         return train_loader(self.config, remaining, self.remaining_graph)
