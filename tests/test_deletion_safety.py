@@ -72,8 +72,8 @@ ARGUMENTS = [
     (["--prepare", f"--forget_file={GOOD}"], "--prepare applies no requests"),
     (["--seeds=1,2", f"--forget_file={GOOD}"], "leave out --config_files, --seeds and --params_file"),
     (["--model=BPR", f"--forget_file={GOOD}"], "holds LightGCN on tiny, not model 'BPR'"),
-    (["--dataset=other", f"--forget_file={GOOD}"], "other.valid.inter' cannot be read"),
-    (["--embedding_size=16", f"--forget_file={GOOD}"], "or does not fit its settings"),
+    (["--dataset=other", f"--forget_file={GOOD}"], "was trained with dataset tiny"),
+    (["--embedding_size=16", f"--forget_file={GOOD}"], "was trained with embedding_size 8"),
     (["--unlearn_retrain_share=2", f"--forget_file={GOOD}"], "'unlearn_retrain_share' must be a share"),
     *(([f"--{typed}={GOOD}"], "--forget_file") for typed in ("forget-file", "forgetfile", "forget_fil", "file", "requests")),
     ([f"--forget-file={GOOD}", "--exact"], "names have underscores, use --forget_file"),
@@ -112,6 +112,14 @@ def check_refused(path, arguments, message, tmp_path):
 def test_wrong_usage_is_one_line_and_changes_nothing(path, tmp_path, arguments, message):
     write_request_files(tmp_path)
     check_refused(path, arguments, message, tmp_path)
+
+
+@pytest.mark.parametrize("name, value", [("n_layers", 1), ("embedding_size", 4), ("dataset", "other"), ("USER_ID_FIELD", "item_id")])
+def test_settings_that_make_another_model_are_refused(path, name, value):
+    service.prepare(path)
+    with pytest.raises(UsageError, match=f"was trained with {name} .*: leave out '{name}'"):
+        service.unlearn(path, [REQUEST], {name: value})
+    assert service.unlearn(path, [REQUEST], {"n_layers": "2"})["version"] == 2
 
 
 @pytest.mark.parametrize("name", ["learning_rat", "forget_users"])

@@ -19,7 +19,9 @@ from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.verify import verify  # noqa: F401  (for callers of this module)
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.known_settings import check_deletion_settings
+from recbole_unlearn.saved_model import read_content
 
+MAKE_THE_MODEL = ("dataset", "embedding_size", "n_layers", "USER_ID_FIELD", "ITEM_ID_FIELD")  # another value is another model
 REPORTED = 20  # requests that the command reports one by one
 
 
@@ -177,6 +179,11 @@ def _load(store, config_dict):
     changed = store.current().changed_files()
     if changed:
         raise UsageError(f"'{changed[0]}' is missing or has changed since version {store.current().number} was made. Restore it.")
+    path = file_of(store.current().folder, MODEL)
+    trained = read_content(path)["config"]
+    for name, value in (config_dict or {}).items():
+        if name in MAKE_THE_MODEL and str(value) != str(trained.get(name)):
+            raise UsageError(f"'{path}' was trained with {name} {trained.get(name)}: leave out '{name}', or train another checkpoint.")
     return State.load(store.current().folder, config_dict)
 
 
