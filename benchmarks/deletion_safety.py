@@ -30,6 +30,7 @@ from recbole_unlearn.errors import UsageError
 KILLS = {"publication": 140, "prepare": 50, "exact": 50, "clean-up": 60}
 FLIPS = 100
 EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "shutil.rmtree"}
+UNNOTICED = "not noticed, served as before"
 NOW = {"unlearn_quarantine_days": 0, "unlearn_quarantine_versions": 0}  # older versions go at once
 
 
@@ -167,7 +168,7 @@ def exact(master: str, folder: Path, count: int) -> str:
     """Retrainings that the same command takes up again."""
     path = fresh(master, folder)
     trial = fresh(master, folder / "trial")
-    before, requests = size_of(path), requests_of(path, count, seed=3)
+    before, requests = size_of(path), requests_of(path, 2 * count, seed=3)
     short = {"epochs": 3, "unlearn_least_utility": 0.01}
     killed = given = 0
 
@@ -229,7 +230,11 @@ def flips(master: str, folder: Path, count: int) -> str:
         content = bytearray(file.read_bytes())
         content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
         file.write_bytes(content)
-        outcomes[_outcome(path, before)] += 1
+        outcome = _outcome(path, before)
+        area = "" if outcome != UNNOTICED else f", in {some.relative_to(store_of(kept)).parts[0]}"
+        if area == ", in versions":
+            area = ", in a version in quarantine"
+        outcomes[outcome + area] += 1
     return ", ".join(f"{outcome} {number}" for outcome, number in sorted(outcomes.items()))
 
 
@@ -243,7 +248,7 @@ def _outcome(path: str, before: int) -> str:
         return "refused in one line" if "\n" not in str(error) else "REFUSED IN SEVERAL LINES"
     except Exception as error:
         return f"TRACEBACK {type(error).__name__}"
-    return "served as before" if size_of(path) == before - 1 else "WRONG"
+    return UNNOTICED if size_of(path) == before - 1 else "WRONG"
 
 
 def main() -> None:

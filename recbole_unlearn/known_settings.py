@@ -48,6 +48,9 @@ NESTED = {  # the keys that a dict may have
     "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
 }
 SUFFIXES = ("inter", "user", "item", "kg", "link", "net")  # of a dataset's files
+READ_OF_A_STORE = {"model", "dataset", "embedding_size", "n_layers", "USER_ID_FIELD", "ITEM_ID_FIELD"}  # checked
+READ_OF_A_STORE |= {"seed", "gpu_id", "use_gpu", "checkpoint_dir", "show_progress", "state"}
+OF_SOURCES = {"data_path", "train_file", "benchmark_filename", "eval_args", *dataset_arguments} - READ_OF_A_STORE
 NAMED = {"forget_users": "user", "forget_items": "item", "forget_file": "file"}  # read by this forget_type alone
 
 
@@ -110,6 +113,13 @@ def check_deletion_settings(settings: dict | None):
     for name in settings or {}:
         if name.startswith("forget_"):
             raise UsageError(f"Setting '{name}' says nothing to a saved model: its requests name what to forget.")
+
+
+def is_read_of_a_store(name: str, exact: bool) -> bool:
+    """Whether a call on a store that is there already reads a setting; with ``exact``, also those of a training."""
+    if name in OF_SOURCES:
+        return False
+    return exact or name.startswith(("ie_", "unlearn_")) or name in READ_OF_A_STORE
 
 
 def contradictions(settings: dict, forget_type: str) -> list:

@@ -504,6 +504,24 @@ def test_a_dry_run_changes_no_file(path, tmp_path, has_store):
     assert counts["r2"]["interactions"] == "10-99" and counts["r3"]["found"] == (not has_store and ("u3", "i4") in tiny_rows())
 
 
+def test_a_dry_run_of_what_was_done_before_says_so(store, path, tmp_path):
+    write_atomic(tmp_path / "requests.inter", [("r1", "u3")], ("request_id", "user_id"))
+    receipt = service.unlearn(path, "requests.inter")["receipts"]["r1"]
+    assert service.dry_run(path, "requests.inter") == {"r1": receipt["counts"]}
+    code, out, _ = as_typed(f"--checkpoint={path}", "--forget_file=requests.inter", "--dry_run")
+    assert code == 0 and "r1 was done before and changes nothing" in out
+
+
+def test_what_a_revision_does_not_read_is_reported_and_kept_out(store, path, caplog):
+    trained = load_model(str(current(path) / "model.safetensors"))[0]
+    changes = {"reg_weight": 0.5, "data_path": "/nowhere", "ie_change_weight": 0.7}
+    service.unlearn(path, [user("r1", "u3")], changes)
+    assert "reg_weight, data_path not read. Only --exact trains." in caplog.text
+    config = load_model(str(current(path) / "model.safetensors"))[0]
+    assert config["reg_weight"] == trained["reg_weight"] != 0.5 and config["ie_change_weight"] == 0.7
+    assert config.as_dict()["data_path"] == trained.as_dict()["data_path"]
+
+
 # Training anew
 
 

@@ -70,6 +70,19 @@ def test_numbers_of_a_store_are_not_taken_for_tokens(tmp_path, monkeypatch):
     assert [finding.sure for finding in service.verify(path).findings] == [False], "in a text it may be one"
 
 
+@pytest.mark.parametrize("ending", ["json", "html"])
+def test_a_receipt_that_somebody_changed_is_reported(path, ending):
+    """It names nobody, but it is not what the database says; without it, the next call writes it anew."""
+    service.unlearn(path, [user("alone", "u29")])
+    file = Path(service.store_folder(path), "receipts", f"alone.{ending}")
+    file.write_text(file.read_text().replace("forgotten", "forgiven"))
+    findings = service.verify(path).findings
+    assert [(finding.file, finding.sure) for finding in findings] == [(str(file), False)] and "not what was written" in findings[0].place
+    file.unlink()
+    service.unlearn(path)
+    assert service.verify(path).is_clean() and "forgotten" in file.read_text()
+
+
 def test_requests_that_are_not_done_are_left(path):
     store = service.prepare(path)
     with store.locked(0):

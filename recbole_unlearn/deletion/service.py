@@ -18,20 +18,21 @@ from recbole_unlearn.deletion.state import MODEL, State, file_of
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.verify import verify  # noqa: F401  (for callers of this module)
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.known_settings import check_deletion_settings
+from recbole_unlearn.known_settings import check_deletion_settings, is_read_of_a_store
 from recbole_unlearn.saved_model import read_content
 
 MAKE_THE_MODEL = ("dataset", "embedding_size", "n_layers", "USER_ID_FIELD", "ITEM_ID_FIELD")  # another value is another model
 REPORTED = 20  # requests that the command reports one by one
 
 
-def prepare(checkpoint, config_dict=None, force=False):
+def prepare(checkpoint, config_dict=None, force=False, exact=False):
     """Make the store of a trained checkpoint, with the encoder that serves its requests; once.
 
     Args:
         checkpoint (str): written by this package, or by RecBole's own Trainer.
         config_dict (dict): settings to change, e.g. ``data_path``.
         force (bool): whether to take a model whose table looks damaged.
+        exact (bool): whether settings of a training will be read.
 
     Returns:
         Store: what is there already, if it is.
@@ -44,8 +45,7 @@ def prepare(checkpoint, config_dict=None, force=False):
     if "negative" == (config_dict or {}).get("ie_target"):
         raise UsageError("A store revises with `ie_target: unseen`; the paper's encoder is for run_unlearn's comparisons.")
     if os.path.isdir(folder):
-        if (config_dict or {}).get("train_file"):
-            getLogger().warning(f"{folder} has its rows already: --train_file is not read again")
+        _report_unread(folder, config_dict, exact)
         return _opened(folder, checkpoint)
     getLogger().info(f"Preparing {folder}, once: {checkpoint} with its data, and the encoder")
     imported = import_checkpoint(checkpoint, config_dict)
@@ -68,14 +68,14 @@ def dry_run(checkpoint, requests, config_dict=None):
         checkpoint, requests, config_dict: see :func:`unlearn`.
 
     Returns:
-        dict: request id to the counts that its receipt would have.
+        dict: request id to the counts that its receipt would have, or has if it was done before.
     """
-    folder, done = store_folder(checkpoint), set()
+    folder, done = store_folder(checkpoint), {}
     check_deletion_settings(config_dict)
     if os.path.isdir(folder):
         store = _opened(folder, checkpoint)
-        done = {request["request_id"] for request in store.requests() if request["status"] == "done"}
-        there = _load(store, config_dict)
+        _report_unread(folder, config_dict, exact=False)
+        there = _load(store, config_dict, exact=False)
         rows = there.counts
     else:
         there = import_checkpoint(checkpoint, config_dict)
@@ -83,8 +83,12 @@ def dry_run(checkpoint, requests, config_dict=None):
     requests = _requests(requests, there.config)
     found = resolve(requests, there.tokens, there.graphs(), rows).found
     counts = {request.request_id: evidence.counts_of(request, found[request.request_id]) for request in requests}
+    if os.path.isdir(folder):
+        ids = {request["request_id"] for request in store.requests() if request["status"] == "done"} & counts.keys()
+        done = {request_id: each["counts"] for request_id, each in store.receipts(ids).items()}
+    counts |= done
     for request_id in list(counts)[:REPORTED]:
-        would = "was done before; what is there now:" if request_id in done else "would forget"
+        would = "was done before and changes nothing; it forgot" if request_id in done else "would forget"
         getLogger().info(f"{request_id} {would} {_in_words(counts[request_id])}")
     _report_sums(counts.values())
     return counts
@@ -117,12 +121,12 @@ def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds
         FailedChecks: a new version fails its checks; its files are kept aside, and its requests have failed.
         UsageError: a bad request, another process holds the store, or nothing could be changed; nothing is then.
     """
-    store = prepare(checkpoint, config_dict, force)
+    store = prepare(checkpoint, config_dict, force, exact)
     waiting = lambda holder: getLogger().info(f"Waiting for process {holder}, which holds the store")  # noqa: E731
     with explained(store.folder), store.locked(wait_seconds, waiting):
         _write_receipts(store)
         loading = perf_counter()
-        before = _load(store, config_dict)
+        before = _load(store, config_dict, exact)
         seconds = {"load": perf_counter() - loading}
         if exact:
             check_retrainable(before.config)
@@ -140,7 +144,7 @@ def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds
             if not batch and (requests or not exact):
                 continue
             try:
-                apply(store, before or _load(store, config_dict), batch, exact, force, seconds)
+                apply(store, before or _load(store, config_dict, exact), batch, exact, force, seconds)
                 before = None  # no longer the current one
             except UsageError as error:
                 errors.append(error)
@@ -174,17 +178,27 @@ def _opened(folder, checkpoint):
     return store
 
 
-def _load(store, config_dict):
-    """The state of the current version, whose files are what was written."""
+def _load(store, config_dict, exact):
+    """The state of the current version, whose files are what was written, with the settings that a call on it reads."""
     changed = store.current().changed_files()
     if changed:
         raise UsageError(f"'{changed[0]}' is missing or has changed since version {store.current().number} was made. Restore it.")
     path = file_of(store.current().folder, MODEL)
-    trained = read_content(path)["config"]
-    for name, value in (config_dict or {}).items():
-        if name in MAKE_THE_MODEL and str(value) != str(trained.get(name)):
+    given = {name: value for name, value in (config_dict or {}).items() if name in MAKE_THE_MODEL}
+    trained = read_content(path)["config"] if given else {}
+    for name, value in given.items():
+        if str(value) != str(trained.get(name)):
             raise UsageError(f"'{path}' was trained with {name} {trained.get(name)}: leave out '{name}', or train another checkpoint.")
-    return State.load(store.current().folder, config_dict)
+    read = {name: value for name, value in (config_dict or {}).items() if is_read_of_a_store(name, exact)}
+    return State.load(store.current().folder, read)
+
+
+def _report_unread(folder, config_dict, exact):
+    """Log the settings that a call on a store which is there already does not read."""
+    unread = [name for name in config_dict or {} if not is_read_of_a_store(name, exact)]
+    if unread:
+        hint = "" if exact else " Only --exact trains."
+        getLogger().warning(f"{folder} has its model and its rows already: {', '.join(unread)} not read.{hint}")
 
 
 def _clean_up(store, config, errors):

@@ -20,6 +20,7 @@ from recbole_unlearn.search.sought import Sought
 
 HOLDER = re.compile(rb"\0?\d{0,20}")  # what a lock file holds: the process that has the lock
 RETRY = "submit them again, or use --force or --exact"
+ALTERED = "not what was written: delete it, and the next call writes it anew"
 NAMES = ("user_id", "item_id")  # of the columns, where the model's settings cannot be read
 
 
@@ -92,8 +93,12 @@ def _places(store: Store, current: Version) -> Iterator[str | Scan]:
             yield Scan(files=[(place, "nothing, as it is the store's key")])
         elif name == "lock" and _is_lock(place):
             yield Scan(files=[(place, "nothing, as it names a process at most")])
-        elif name.startswith(receipt.FOLDER + os.sep) and _is_receipt(place, store, receipts):
-            yield Scan(files=[(place, "anything but what the database has")])
+        elif (ids := receipts.get(_receipt_at(place, store))) is not None:
+            if receipt.is_written(place, [*store.receipts(ids).values()]):
+                yield Scan(files=[(place, "anything but what the database has")])
+            else:  # changed, or of another release
+                yield Scan(findings=[Finding(place, ALTERED, 1, sure=False)])
+                yield place
         elif os.path.lexists(place):  # still: another process may be at work
             yield place
     parent, name = os.path.split(store.folder)
@@ -116,10 +121,9 @@ def _below(folder):
         yield from inner
 
 
-def _is_receipt(path, store, places):
-    """Whether a file says what the database has of a batch; what another release wrote is searched as text."""
-    place = os.path.splitext(os.path.relpath(path, os.path.join(store.folder, receipt.FOLDER)))[0]
-    return place in places and receipt.is_written(path, [*store.receipts(places[place]).values()])
+def _receipt_at(path, store):
+    """The place of a receipt's file, as of :func:`~recbole_unlearn.deletion.receipt.places`."""
+    return os.path.splitext(os.path.relpath(path, os.path.join(store.folder, receipt.FOLDER)))[0]
 
 
 def _is_lock(path):
