@@ -15,14 +15,15 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from recbole_unlearn.checkpoint import write_aside
 from recbole_unlearn.command_line import INTERRUPTED, parse
 from recbole_unlearn.config import Config
-from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.files.checkpoint import write_aside
+from recbole_unlearn.model_file import load_model
 from recbole_unlearn.quick_start import run_unlearn
-from recbole_unlearn.report import beside, label, model_file, report_path, save_json
-from recbole_unlearn.saved_model import load_model
+from recbole_unlearn.report.files import beside, model_file, report_path, save_json
+from recbole_unlearn.report.tables import label
+from recbole_unlearn.task import prepare_data
 
 N_USERS = 100  # of each case
 FORGOTTEN = {"one interaction": 1, "ten alike": 10}  # interactions a user of a case forgets
@@ -103,7 +104,10 @@ def draw_cases(data, seed):
     for (case, n_forgotten), users in zip(FORGOTTEN.items(), chosen):
         drawn = [groups_of(user, matrix, observed, n_forgotten, generator) for user in users]
         cases[case] = {
-            name: (np.repeat(users, [len(groups[name]) for groups in drawn]), np.concatenate([groups[name] for groups in drawn]))
+            name: (
+                np.repeat(users, [len(groups[name]) for groups in drawn]),
+                np.concatenate([groups[name] for groups in drawn]),
+            )
             for name in drawn[0]
         }
     return cases
@@ -144,9 +148,13 @@ def study(arguments):
     for method, stage in MODELS:
         file = model_file(config, method, stage)
         trained, model, _ = load_model(file)
-        settings = {key: value for key, value in trained.as_dict().items() if not key.startswith("forget_")}  # of no saved model
+        settings = {
+            key: value for key, value in trained.as_dict().items() if not key.startswith("forget_")
+        }  # of no saved model
         if not config.same_results(settings):
-            raise UsageError(f"'{file}' is of another run, started meanwhile: give one of them a --checkpoint_dir of its own.")
+            raise UsageError(
+                f"'{file}' is of another run, started meanwhile: give one of them a --checkpoint_dir of its own."
+            )
         for case, groups in cases.items():
             for group, pairs in groups.items():
                 row = label({"method": method, "stage": stage})

@@ -21,8 +21,8 @@ from recbole_unlearn.deletion import service
 from recbole_unlearn.deletion.request_file import DeletionRequest
 from recbole_unlearn.deletion.state import State
 from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.encoder.target import propagated_layers
 from recbole_unlearn.evaluator.ranking import ranking_metrics
-from recbole_unlearn.unseen import propagated_layers
 
 SIZES, REPETITIONS = (1, 10, 100), 20
 SEQUENCE, KILLS = 100, 200
@@ -105,10 +105,18 @@ def sequence(checkpoint, folder):
             service.unlearn(copy, batch)
         states.append(State.load(Store(service.store_folder(copy)).current().folder))
     one, other = (state.graphs() for state in states)
-    same = all(torch.equal(one[part].users, other[part].users) and torch.equal(one[part].items, other[part].items) for part in one)
-    ndcg = [ranking_metrics(s.model.final_embeddings(), s.model.graph, s.held_out["valid"], 20)["ndcg@20"] for s in states]
-    print(f"  {SEQUENCE} requests of 10 interactions against their union: same remaining data {same}, "
-          f"NDCG@20 {ndcg[0]:.5f} and {ndcg[1]:.5f}, difference {ndcg[0] - ndcg[1]:+.5f}", flush=True)
+    same = all(
+        torch.equal(one[part].users, other[part].users) and torch.equal(one[part].items, other[part].items)
+        for part in one
+    )
+    ndcg = [
+        ranking_metrics(s.model.final_embeddings(), s.model.graph, s.held_out["valid"], 20)["ndcg@20"] for s in states
+    ]
+    print(
+        f"  {SEQUENCE} requests of 10 interactions against their union: same remaining data {same}, "
+        f"NDCG@20 {ndcg[0]:.5f} and {ndcg[1]:.5f}, difference {ndcg[0] - ndcg[1]:+.5f}",
+        flush=True,
+    )
 
 
 def checkpoint_with_store(checkpoint):
@@ -120,7 +128,9 @@ def kills(checkpoint, folder):
     """Processes that apply requests, killed at random moments; then everything is checked."""
     copy = fresh_store(checkpoint, folder)
     pairs = interactions(copy, 4 * KILLS, seed=3)
-    requests = [request_of(f"k{k}", pairs[2 * k : 2 * k + 2]) for k in range(2 * KILLS)]  # some end before they are killed
+    requests = [
+        request_of(f"k{k}", pairs[2 * k : 2 * k + 2]) for k in range(2 * KILLS)
+    ]  # some end before they are killed
     randomness = random.Random(4)
     start = time.perf_counter()
     service.unlearn(copy, [request_of("timing", interactions(copy, 1, seed=5))])
@@ -147,8 +157,11 @@ def kills(checkpoint, folder):
     remaining = State.load(store.current().folder)
     left = sum(len(graph) for graph in remaining.graphs().values())
     expected = sum(len(graph) for graph in State.load(service.prepare(checkpoint).current().folder).graphs().values())
-    print(f"  {killed} processes killed, {finished} had ended before; each request done once {once}; all rows found "
-          f"{set(found) == {2}}; remaining interactions {left}, expected {expected - len(pairs) - 1}", flush=True)
+    print(
+        f"  {killed} processes killed, {finished} had ended before; each request done once {once}; all rows found "
+        f"{set(found) == {2}}; remaining interactions {left}, expected {expected - len(pairs) - 1}",
+        flush=True,
+    )
 
 
 def main():

@@ -71,7 +71,9 @@ def fresh(master: str, folder: Path) -> str:
 
 
 def _is_event(event: str, arguments: tuple) -> bool:
-    return event in EVENTS or (event == "open" and isinstance(arguments[1], str) and arguments[1] != "r" and "b" in arguments[1])
+    return event in EVENTS or (
+        event == "open" and isinstance(arguments[1], str) and arguments[1] != "r" and "b" in arguments[1]
+    )
 
 
 def in_child(work: Callable[[], object], kill_at: int | None = None, seconds: float | None = None) -> tuple[bool, int]:
@@ -127,7 +129,9 @@ def publication(master: str, folder: Path, count: int) -> str:
     trial = fresh(master, folder / "trial")
     before, requests = size_of(path), requests_of(path, 3 * count, seed=1)
     killed = given = 0
-    for request, moment in zip(requests, moments(lambda: service.unlearn(trial, requests_of(trial, 1, seed=9)), count, seed=1)):
+    for request, moment in zip(
+        requests, moments(lambda: service.unlearn(trial, requests_of(trial, 1, seed=9)), count, seed=1)
+    ):
         killed += in_child(lambda: service.unlearn(path, [request]), **moment)[0]
         given += 1
         state_of(path)
@@ -161,7 +165,9 @@ def prepare(master: str, folder: Path, count: int) -> str:
         if killed == count:
             break
     left = [entry for entry in os.listdir(folder) if "building" in entry]
-    return f"{killed} killed of {tried}; the next call made it whole {whole}; left beside it {len(left)}; {verified(path)}"
+    return (
+        f"{killed} killed of {tried}; the next call made it whole {whole}; left beside it {len(left)}; {verified(path)}"
+    )
 
 
 def exact(master: str, folder: Path, count: int) -> str:

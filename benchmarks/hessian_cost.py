@@ -14,9 +14,9 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_unlearn.config import Config
-from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
+from recbole_unlearn.task import prepare_data
 
 REPETITIONS = 5
 

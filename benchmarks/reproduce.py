@@ -16,15 +16,15 @@ import sys
 from pathlib import Path
 
 import yaml
+from reproduction.cells import ROOT, SEEDS, load
+from reproduction.document import render
+from reproduction.experiments import EXPERIMENTS, REQUESTS, SHIPPED, all_cells, bases
+from reproduction.processes import run_here, run_on_ray
 
 from recbole_unlearn.command_line import INTERRUPTED, Parser
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
-from reproduction.cells import ROOT, SEEDS, load
-from reproduction.document import render
-from reproduction.experiments import EXPERIMENTS, REQUESTS, SHIPPED, all_cells, bases
-from reproduction.processes import run_here, run_on_ray
 
 
 def parse(arguments):
@@ -43,12 +43,23 @@ def parse(arguments):
     of.add_argument("--seed", type=_list, help="only the cells of these seeds, e.g. 2021")
     of.add_argument("--setting", type=_list, help="d64 (default), d128 (the paper's), or a yaml file")
     where = parser.add_argument_group("where")
-    where.add_argument("--results", default=str(ROOT / "benchmarks" / "results"), help="folder of the cells and the page")
+    where.add_argument(
+        "--results", default=str(ROOT / "benchmarks" / "results"), help="folder of the cells and the page"
+    )
     where.add_argument("--checkpoint_dir", default="saved", help="folder of trainings, shared by cells (default saved)")
     where.add_argument("--data_path", help="folder of the datasets (default: RecBole's download)")
     where.add_argument("--gpu_id", help="as in run_unlearn.py; empty: the CPU; on Ray it is the cluster's to say")
-    where.add_argument("--eval_batch_size", type=int, help="as in run_unlearn.py: changes seconds and memory alone; 100000000 suits a GPU")
-    where.add_argument("--workers", type=int, default=1, help="cells at a time here (default 1); not for Table 4 and Figures 4 and scaling")
+    where.add_argument(
+        "--eval_batch_size",
+        type=int,
+        help="as in run_unlearn.py: changes seconds and memory alone; 100000000 suits a GPU",
+    )
+    where.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help="cells at a time here (default 1); not for Table 4 and Figures 4 and scaling",
+    )
     where.add_argument("--ray_address", help="running Ray cluster, e.g. auto: one cell a task")
     return parser.parse_args(arguments)
 
@@ -145,7 +156,9 @@ def _check(asked):
     if asked.workers < 1:
         raise UsageError(f"--workers must be at least 1, not {asked.workers}.")
     if asked.ray_address and asked.workers > 1:
-        raise UsageError("On Ray a cell is a task, as many at a time as the cluster has place for: leave out --workers.")
+        raise UsageError(
+            "On Ray a cell is a task, as many at a time as the cluster has place for: leave out --workers."
+        )
     for kind, given, known in (
         ("model", asked.model, MODELS),
         ("method", asked.method, METHODS),

@@ -35,7 +35,10 @@ def serve(checkpoint: str) -> None:
     print("ready", flush=True)
     for number, line in enumerate(sys.stdin):
         edges = [next(order) for _ in range(int(line))]
-        users, items = state.tokens["user"][graph.users[edges].numpy()], state.tokens["item"][graph.items[edges].numpy()]
+        users, items = (
+            state.tokens["user"][graph.users[edges].numpy()],
+            state.tokens["item"][graph.items[edges].numpy()],
+        )
         request = DeletionRequest(f"r{number}", [("interaction", *pair) for pair in zip(users, items)])
         start = time.perf_counter()
         service.unlearn(checkpoint, [request])
@@ -77,7 +80,10 @@ def compare(checkpoint: str) -> None:
         git = ["git", "-C", str(here), "worktree"]
         subprocess.run([*git, "add", "--quiet", "--detach", str(earlier), EARLIER], check=True)
         try:
-            builds = [Build(earlier, checkpoint, Path(folder, "before")), Build(here, checkpoint, Path(folder, "after"))]
+            builds = [
+                Build(earlier, checkpoint, Path(folder, "before")),
+                Build(here, checkpoint, Path(folder, "after")),
+            ]
             for size in SIZES:
                 for build in builds:
                     build.seconds(size)  # warm

@@ -22,7 +22,14 @@ from recbole_unlearn.graph import Graph
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.trainer import ResumableTrainer
 
-SETTINGS = {"gpu_id": "", "train_batch_size": 2048, "embedding_size": 64, "n_layers": 3, "show_progress": False, "epochs": 1}
+SETTINGS = {
+    "gpu_id": "",
+    "train_batch_size": 2048,
+    "embedding_size": 64,
+    "n_layers": 3,
+    "show_progress": False,
+    "epochs": 1,
+}
 BATCHES_COMPARED = 3
 
 
@@ -72,7 +79,10 @@ def compare(name, config, train):
     seconds = epoch_seconds(ResumableTrainer(config, ours, f"benchmark-{name}"), loader)
     stock_seconds = epoch_seconds(Trainer(config, stock), stock_loader)
     print(f"  building: stock {stock_build:.2f} s, ours {build:.2f} s, ratio {stock_build / build:.1f}")
-    print(f"  an epoch: stock {stock_seconds:.1f} s, ours {seconds:.1f} s, ratio {stock_seconds / seconds:.1f}", flush=True)
+    print(
+        f"  an epoch: stock {stock_seconds:.1f} s, ours {seconds:.1f} s, ratio {stock_seconds / seconds:.1f}",
+        flush=True,
+    )
 
 
 def main():

@@ -1,9 +1,33 @@
 """Recommendation unlearning for RecBole."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from recbole_unlearn import compat  # noqa: F401  (first: RecBole's own import needs it)
-from recbole_unlearn.deletion.request_file import DeletionRequest
-from recbole_unlearn.deletion.service import unlearn
-from recbole_unlearn.quick_start import load_data_and_model, run_seeds, run_sweep, run_unlearn
+
+if TYPE_CHECKING:
+    from recbole_unlearn.deletion.request_file import DeletionRequest
+    from recbole_unlearn.deletion.service import unlearn
+    from recbole_unlearn.quick_start import load_data_and_model, run_seeds, run_sweep, run_unlearn
 
 __version__ = "0.1.0"
 __all__ = ["DeletionRequest", "load_data_and_model", "run_seeds", "run_sweep", "run_unlearn", "unlearn"]
+
+_HOME = {  # what is imported when it is asked for: a server that loads a model needs no trees, no figures and no sweeps
+    "DeletionRequest": "recbole_unlearn.deletion.request_file",
+    "load_data_and_model": "recbole_unlearn.quick_start",
+    "run_seeds": "recbole_unlearn.quick_start",
+    "run_sweep": "recbole_unlearn.quick_start",
+    "run_unlearn": "recbole_unlearn.quick_start",
+    "unlearn": "recbole_unlearn.deletion.service",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,7 +8,7 @@ import shlex
 import sys
 
 from recbole_unlearn.deletion import service
-from recbole_unlearn.deletion.scan import lines_of
+from recbole_unlearn.deletion.findings import lines_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.known_settings import check_deletion_settings, check_names
 from recbole_unlearn.quick_start import run_seeds, run_sweep, run_unlearn
@@ -56,12 +56,22 @@ def _sweep_parser():
     sweep.add_argument("--scheduler", choices=SCHEDULERS, help="asha (default) stops the worse trials early")
     sweep.add_argument("--tune_metric", help="what is searched for (default objective; less is better)")
     sweep.add_argument("--tune_mode", choices=["min", "max"], help="which end of another metric is better")
-    sweep.add_argument("--simulated", type=lambda text: text.split(","), help="kinds of simulated requests, e.g. adversarial,random")
-    sweep.add_argument("--held_back", type=_count_or_zero, help="rounds of other requests to compare the best with the given settings on (default 1)")
-    sweep.add_argument("--resume", action="store_const", const=True, help="go on with the same sweep, or add samples to it")
+    sweep.add_argument(
+        "--simulated", type=lambda text: text.split(","), help="kinds of simulated requests, e.g. adversarial,random"
+    )
+    sweep.add_argument(
+        "--held_back",
+        type=_count_or_zero,
+        help="rounds of other requests to compare the best with the given settings on (default 1)",
+    )
+    sweep.add_argument(
+        "--resume", action="store_const", const=True, help="go on with the same sweep, or add samples to it"
+    )
     sweep.add_argument("--storage_path", help="folder of all sweeps (default CHECKPOINT_DIR/sweep)")
     sweep.add_argument("--ray_address", help="running Ray cluster, e.g. auto or 10.0.0.1:6379 (default: this machine)")
-    sweep.add_argument("--resources_per_trial", type=_resources, help="e.g. cpu:2,gpu:0.5 (default cpu:1, and a GPU if there is one)")
+    sweep.add_argument(
+        "--resources_per_trial", type=_resources, help="e.g. cpu:2,gpu:0.5 (default cpu:1, and a GPU if there is one)"
+    )
     return parser
 
 
@@ -89,7 +99,9 @@ def parse(arguments):
     parser.add_argument("--model", "-m", help="backbone: BPR, LightGCN, SGL or SimGCL")
     parser.add_argument("--dataset", "-d", help="dataset, e.g. ml-100k (comes with RecBole)")
     parser.add_argument("--config_files", help="yaml files, separated by spaces")
-    parser.add_argument("--seeds", type=_seeds, help="e.g. 1,2,3: repeat everything, report mean and standard deviation")
+    parser.add_argument(
+        "--seeds", type=_seeds, help="e.g. 1,2,3: repeat everything, report mean and standard deviation"
+    )
     deletion = parser.add_argument_group("deletion requests against a saved model")
     deletion.add_argument("--checkpoint", help="trained model: forget the requests of --forget_file in its store")
     deletion.add_argument("--prepare", action="store_true", help="make the checkpoint's store, and nothing else")
@@ -97,8 +109,12 @@ def parse(arguments):
     deletion.add_argument("--exact", action="store_true", help="train anew on what remains instead of revising")
     deletion.add_argument("--force", action="store_true", help="publish a version that fails its checks")
     deletion.add_argument("--verify", action="store_true", help="search the store for what is forgotten")
-    deletion.add_argument("--also", type=_words, help="with --verify: other files and folders to search, separated by spaces")
-    deletion.add_argument("--waive", type=_words, help="with --verify: names of files that need not be searched, e.g. 'a.bin logs/*.gz'")
+    deletion.add_argument(
+        "--also", type=_words, help="with --verify: other files and folders to search, separated by spaces"
+    )
+    deletion.add_argument(
+        "--waive", type=_words, help="with --verify: names of files that need not be searched, e.g. 'a.bin logs/*.gz'"
+    )
     deletion.add_argument("--wait_seconds", type=_seconds, help="how long to wait for another process (default 600)")
     known, others = parser.parse_known_args(arguments)
     for name, value in vars(known).items():
@@ -172,7 +188,9 @@ def _deletion(known, settings):
 
 def _serve(mode, checkpoint, requests, config_dict, exact, force, also, waive, wait_seconds):
     """One command on the store of a checkpoint; exit codes as in ``EXIT_CODES``."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)  # errors alone go to standard error
+    logging.basicConfig(
+        level=logging.INFO, format="%(message)s", stream=sys.stdout
+    )  # errors alone go to standard error
     if mode == "prepare":
         logging.info(f"Store: {service.prepare(checkpoint, config_dict, force).folder}")
     elif mode == "dry_run":
@@ -183,7 +201,9 @@ def _serve(mode, checkpoint, requests, config_dict, exact, force, also, waive, w
         sys.exit(0 if found.is_clean() else 1)
     else:
         result = service.unlearn(checkpoint, requests, config_dict, exact, wait_seconds, force)
-        sys.exit(_code_of([result["receipts"][request_id]["counts"] for request_id in result["status"]], result["waiting"]))
+        sys.exit(
+            _code_of([result["receipts"][request_id]["counts"] for request_id in result["status"]], result["waiting"])
+        )
 
 
 def _code_of(counts, waiting):

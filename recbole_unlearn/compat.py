@@ -153,7 +153,9 @@ def _ensure_dir(folder):
     try:
         os.makedirs(folder, exist_ok=True)
     except FileExistsError:
-        raise UsageError(f"RecBole writes to a folder '{folder}', and a file of that name is there: move it away.") from None
+        raise UsageError(
+            f"RecBole writes to a folder '{folder}', and a file of that name is there: move it away."
+        ) from None
 
 
 for _name, _value in _NUMPY_ALIASES.items():
@@ -178,7 +180,7 @@ import torch  # noqa: E402
 from recbole.config import Config  # noqa: E402
 from recbole.data.dataset import Dataset, KnowledgeBasedDataset, SequentialDataset  # noqa: E402
 
-from recbole_unlearn import recbole_checkpoint  # noqa: E402
+from recbole_unlearn.files import recbole_checkpoint  # noqa: E402
 
 recbole.trainer.trainer.torch = _TorchOfTrainer()
 if _MendOnImport.name in sys.modules:

@@ -11,6 +11,7 @@ from recbole.utils import EvaluatorType, general_arguments, training_arguments
 
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.evaluator import register_metrics
+from recbole_unlearn.files.yaml_file import Loader, read_yaml
 from recbole_unlearn.known_settings import (
     ARGUMENTS,
     NAMED,
@@ -26,9 +27,12 @@ from recbole_unlearn.model import MODELS
 from recbole_unlearn.registry import own_yaml
 from recbole_unlearn.text_settings import IDENTIFIERS, identifiers, read_value
 from recbole_unlearn.validation import check_values
-from recbole_unlearn.yaml_file import Loader, read_yaml
 
-STORE_PREFIXES = ("unlearn_quarantine_", "unlearn_retrain_", "unlearn_grace_")  # of deletion requests against a saved model alone
+STORE_PREFIXES = (
+    "unlearn_quarantine_",
+    "unlearn_retrain_",
+    "unlearn_grace_",
+)  # of deletion requests against a saved model alone
 DERIVED = {  # what RecBole adds to the settings by itself
     "MODEL_TYPE",
     "MODEL_INPUT_TYPE",
@@ -54,7 +58,9 @@ def results_settings(settings):
     Args:
         settings (dict): of :meth:`Config.as_dict`.
     """
-    of_the_machine = set(general_arguments) - {"seed"} | {"eval_batch_size"}  # what suits its memory: scores are the same
+    of_the_machine = set(general_arguments) - {"seed"} | {
+        "eval_batch_size"
+    }  # what suits its memory: scores are the same
     ignored = of_the_machine | {"config_files", "report_file", "train_file"}
     return {key: value for key, value in settings.items() if key not in ignored and not key.startswith(STORE_PREFIXES)}
 
@@ -233,7 +239,9 @@ class Config(RecBoleConfig):
         overruled = "forget_type" in {**self._stored, **self.variable_config_dict}
         for name in contradictions({**self.file_config_dict, **self.variable_config_dict}, forget_type):
             if not overruled or name in self.variable_config_dict:
-                raise UsageError(f"Setting '{name}' needs forget_type '{NAMED[name]}', not '{forget_type}': change one.")
+                raise UsageError(
+                    f"Setting '{name}' needs forget_type '{NAMED[name]}', not '{forget_type}': change one."
+                )
             getLogger().warning(f"Setting '{name}' of a config file is not used: forget_type is '{forget_type}'.")
 
 

@@ -210,3 +210,13 @@ def mean_propagation(adjacencies, x):
     """
     with torch.autocast(x.device.type, enabled=False):
         return _MeanPropagation.apply(adjacencies, x.to(adjacencies[0].dtype) if adjacencies else x)
+
+
+def dataset_graph(dataset):
+    """The graph of a RecBole dataset's interactions.
+
+    Args:
+        dataset (recbole.data.dataset.Dataset): after ``build()``.
+    """
+    users, items = dataset.inter_feat[dataset.uid_field], dataset.inter_feat[dataset.iid_field]
+    return Graph.from_edges(users, items, dataset.user_num, dataset.item_num)

@@ -9,10 +9,10 @@ import recbole
 from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
 
 from recbole_unlearn.errors import UsageError, unknown
+from recbole_unlearn.files.yaml_file import read_yaml
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.registry import own_yaml
-from recbole_unlearn.yaml_file import read_yaml
 
 PREFIXES = ("forget_", "unlearn_", "ie_")
 RECBOLE_READS = {  # without having them in a yaml or a list of arguments

@@ -50,7 +50,9 @@ class _InfoNCE(torch.autograd.Function):
     def backward(ctx, gradient):
         *inputs, grad_anchors, grad_candidates = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody will differentiate the gradient
-            grad_anchors, grad_candidates = _InfoNCEGradient.apply(*inputs, ctx.temperature, grad_anchors, grad_candidates)
+            grad_anchors, grad_candidates = _InfoNCEGradient.apply(
+                *inputs, ctx.temperature, grad_anchors, grad_candidates
+            )
         return gradient * grad_anchors, gradient * grad_candidates, None, None, None
 
 

@@ -5,17 +5,19 @@ from logging import getLogger
 
 from recbole.utils import init_logger, set_color
 
-from recbole_unlearn.comparison import summarise
 from recbole_unlearn.config import Config
-from recbole_unlearn.cost import Cost, costed_stages, measured
-from recbole_unlearn.data.split import prepare_data, restore_data
+from recbole_unlearn.data.split import restore_data
 from recbole_unlearn.errors import Diverged, UsageError
+from recbole_unlearn.evaluator.comparison import summarise
+from recbole_unlearn.evaluator.cost import Cost, costed_stages, measured
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
+from recbole_unlearn.files.recbole_checkpoint import is_recboles
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import UnlearnableRecommender
-from recbole_unlearn.recbole_checkpoint import is_recboles
-from recbole_unlearn.report import Report, beside, label, model_file, report_path, save_json, summary_table
-from recbole_unlearn.saved_model import load_model, save_model
+from recbole_unlearn.model_file import load_model, save_model
+from recbole_unlearn.report.files import beside, model_file, report_path, save_json
+from recbole_unlearn.report.report import Report
+from recbole_unlearn.report.tables import label, summary_table
 from recbole_unlearn.sweep.report import SweepReport
 from recbole_unlearn.sweep.simulation import (
     PARTS,
@@ -28,6 +30,7 @@ from recbole_unlearn.sweep.simulation import (
 )
 from recbole_unlearn.sweep.space import check_search, check_space, read_space, swept_method, with_whole_numbers
 from recbole_unlearn.sweep.trials import AS_GIVEN, Goal, Trials, sweep_folder
+from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import train_backbone
 
 
@@ -42,7 +45,7 @@ def run_unlearn(model=None, dataset=None, config_file_list=None, config_dict=Non
         saved (bool): whether the unlearned models, the report and its figure are written.
 
     Returns:
-        dict: the report; see :meth:`recbole_unlearn.report.Report.result`.
+        dict: the report; see :meth:`recbole_unlearn.report.report.Report.result`.
 
     Raises:
         UsageError: wrong settings, request or data, in one line.
@@ -103,7 +106,7 @@ def run_seeds(seeds, model=None, dataset=None, config_file_list=None, config_dic
             seed before its ending.
 
     Returns:
-        dict: see :func:`recbole_unlearn.comparison.summarise`.
+        dict: see :func:`recbole_unlearn.evaluator.comparison.summarise`.
 
     Raises:
         UsageError: as for :func:`run_unlearn`.

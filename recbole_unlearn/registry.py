@@ -45,7 +45,6 @@ class Registry:
     def __iter__(self):
         return iter(sorted(self._classes))
 
-
     def own(self, names):
         """Those of the named classes that a user wrote, a list."""
         return [self[name] for name in names if _is_own(self[name])]

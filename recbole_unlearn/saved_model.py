@@ -1,130 +1,17 @@
-"""Saving an unlearned model so that it can be served and loaded again, with nothing of what was forgotten."""
+"""Models as files, to save and to serve: of a run, and of a store."""
 
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
-import scipy.sparse as sp
-import torch
-from recbole.data.dataset import Dataset
-from recbole.data.interaction import Interaction
 
-from recbole_unlearn import tensor_file, torch_file
 from recbole_unlearn.config import Config
-from recbole_unlearn.errors import Diverged, UsageError
-from recbole_unlearn.model import MODELS, UnlearnableRecommender
+from recbole_unlearn.deletion.state import MODEL, file_of, read_data
+from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.model import UnlearnableRecommender
+from recbole_unlearn.model_file import load_model, save_model
 
-KIND = "model"
-KEYS = {"config", "state_dict", "edges", "user_tokens", "item_tokens"}
-MOST_LAYERS = 100  # of a graph's propagation: settings of a file may ask for any number
-
-
-def save_model(path: str, model: UnlearnableRecommender, config: Config, dataset: Dataset) -> None:
-    """Write a model with its graph, its configuration as plain data, and the tokens behind its ids.
-
-    Users and items whose last edge was forgotten lose their token too: the file does not tell that they were there.
-
-    Args:
-        path: file to write, by custom ending in ``.safetensors``.
-        model: on the remaining graph.
-        config: of the run.
-        dataset: built; gives fields and tokens.
-
-    Raises:
-        Diverged: the model's table has values that are not finite; nothing is written.
-    """
-    had_edges = _present(dataset)
-    has_edges = model.graph.degrees().cpu().numpy() > 0
-    users, items = np.split(had_edges & ~has_edges, [model.n_users])
-    tokens = {"user": _tokens(dataset, dataset.uid_field, users), "item": _tokens(dataset, dataset.iid_field, items)}
-    write_model(path, model, config, tokens)
-
-
-def write_model(path: str, model: UnlearnableRecommender, config: Config, tokens: dict[str, Any]) -> None:
-    """Write a model with the tokens behind its ids; see :func:`save_model`.
-
-    Args:
-        tokens: external tokens of ``user`` and ``item``, lists in the order of internal ids, None where erased.
-
-    Raises:
-        Diverged: the model's table has values that are not finite; nothing is written.
-    """
-    if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise Diverged(f"The model for '{path}' has values that are not finite, so it was not saved.")
-    write_content(
-        path,
-        {
-            "config": _settings(model, config),
-            "state_dict": model.state_dict(),
-            "edges": torch.stack([model.graph.users, model.graph.items]).int(),
-            "user_tokens": tokens["user"],
-            "item_tokens": tokens["item"],
-        },
-    )
-
-
-def write_content(path: str, content: dict[str, Any]) -> None:
-    """Write what a model file holds, as :func:`read_content` returns it."""
-    tensors = {f"state_dict.{name}": weight for name, weight in content["state_dict"].items()}
-    tensors |= {"edges": content["edges"], **_packed("user_tokens", content["user_tokens"])}
-    tensor_file.write(path, KIND, tensors | _packed("item_tokens", content["item_tokens"]), content["config"])
-
-
-def read_content(path: str) -> dict[str, Any]:
-    """Read a model file, checked in itself, without building the model. Nothing in it is executed.
-
-    Args:
-        path: what :func:`save_model` wrote, of this release or, as ``.pth``, of an earlier one.
-
-    Returns:
-        dict: ``config`` (dict of plain data), ``state_dict`` (names to finite tensors), ``edges`` (int32 ids of users and
-        items, shape ``(2, E)``), and ``user_tokens`` and ``item_tokens`` (lists by id, None where erased).
-
-    Raises:
-        UsageError: no such file, another kind of file, or a damaged one.
-    """
-    try:
-        content = _unpacked(*tensor_file.read(path, KIND)) if tensor_file.is_tensor_file(path) else torch_file.read(path)
-        _check(content)
-    except FileNotFoundError:
-        raise UsageError(f"Model file '{path}' does not exist.") from None
-    except Exception as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else (str(error) or type(error).__name__).splitlines()[0]
-        raise UsageError(f"'{path}' is no model saved by recbole_unlearn: {reason}") from None
-    return content
-
-
-def load_model(path: str, config_dict: dict[str, Any] | None = None) -> tuple[Config, UnlearnableRecommender, dict[str, list]]:
-    """Rebuild a saved model without its dataset.
-
-    Args:
-        path: what :func:`save_model` wrote.
-        config_dict: settings to change.
-
-    Returns:
-        tuple: ``config``, ``model`` (in evaluation mode) and ``tokens``: a dict from ``user`` and ``item`` to the list
-        of external tokens, in the order of internal ids.
-
-    Raises:
-        UsageError: no such file, or another kind of file.
-    """
-    content = read_content(path)
-    trained = content["config"]
-    settings = {**trained, **(config_dict or {})}
-    if settings.get("model") != trained.get("model"):
-        raise UsageError(f"'{path}' holds {trained.get('model')} on {trained.get('dataset')}, not model '{settings.get('model')}'.")
-    config = Config(settings.get("model"), settings.get("dataset"), config_dict=config_dict, stored=trained)
-    try:
-        tokens = {"user": content["user_tokens"], "item": content["item_tokens"]}
-        n_users, n_items = map(len, tokens.values())
-        check_sizes(config, content["state_dict"], n_users + n_items)
-        users, items = content["edges"].long()
-        model = MODELS[config["model"]](config, _stored(config, users, items, n_users, n_items)).to(config["device"])
-        model.load_state_dict(content["state_dict"])
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise UsageError(f"'{path}' is damaged or does not fit its settings: {' '.join(str(error).split())}") from None
-    return config, model.eval(), tokens
+__all__ = ["Current", "load_current", "load_model", "save_model"]
 
 
 class Current(NamedTuple):
@@ -159,125 +46,17 @@ def load_current(store: str, data: bool = False, config_dict: dict[str, Any] | N
     Raises:
         UsageError: no store, or a damaged one.
     """
-    from recbole_unlearn.deletion.state import MODEL, file_of, read_data  # which imports this module
-    from recbole_unlearn.deletion.store import Store
-
     while True:
         version = Store(store).current()
         try:
             changed = version.changed_files()
             if changed:
-                raise UsageError(f"'{changed[0]}' is missing or has changed since version {version.number} was made. Restore it.")
+                raise UsageError(
+                    f"'{changed[0]}' is missing or has changed since version {version.number} was made. Restore it."
+                )
             config, model, tokens = load_model(file_of(version.folder, MODEL), config_dict)
             tables = read_data(version.folder, config["dataset"]) if data else None
             return Current(config, model, tokens, version.number, tables)
         except (OSError, UsageError):
             if Store(store).current().number == version.number:  # else it may have been removed meanwhile
                 raise
-
-
-def check_sizes(config: Config, weights: dict[str, torch.Tensor], n_nodes: int) -> None:
-    """Refuse settings for which a model would be larger than its weights, before it is built.
-
-    Raises:
-        ValueError: they do not fit.
-    """
-    there = sum(weight.numel() for weight in weights.values())
-    size, layers = config["embedding_size"], config["n_layers"]
-    if not isinstance(size, int) or not 0 < size * n_nodes <= there:
-        raise ValueError(f"`embedding_size` {size} of {n_nodes} users and items is more than its {there} weights")
-    if layers is not None and not (isinstance(layers, int) and 0 <= layers <= MOST_LAYERS):
-        raise ValueError(f"`n_layers` {layers} is no whole number from 0 to {MOST_LAYERS}")
-
-
-def _packed(side, tokens):
-    """Tokens as three tensors: their bytes one after the other, where each ends, and which are erased."""
-    texts = [(token or "").encode("utf-8", "surrogatepass") for token in tokens]
-    return {
-        f"{side}.bytes": torch.from_numpy(np.frombuffer(b"".join(texts), dtype=np.uint8).copy()),
-        f"{side}.ends": torch.from_numpy(np.cumsum([len(text) for text in texts], dtype=np.int64)),
-        f"{side}.erased": torch.tensor([token is None for token in tokens], dtype=torch.bool),
-    }
-
-
-def _unpacked(tensors, config):
-    """The content of a model file from what is in its safetensors file."""
-    prefix = "state_dict."
-    return {
-        "config": config,
-        "state_dict": {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)},
-        "edges": tensors["edges"],
-        "user_tokens": _texts(tensors, "user_tokens"),
-        "item_tokens": _texts(tensors, "item_tokens"),
-    }
-
-
-def _texts(tensors, side):
-    text, ends, erased = (tensors[f"{side}.{part}"].numpy() for part in ("bytes", "ends", "erased"))
-    lengths = np.diff(ends, prepend=0)
-    if (text.dtype, ends.dtype, erased.dtype) != (np.uint8, np.int64, bool) or ends.shape != erased.shape or ends.ndim != 1:
-        raise ValueError(f"its {side} are of another type or shape")
-    if (lengths < 0).any() or lengths.sum() != len(text) or lengths[erased].any():
-        raise ValueError(f"its {side} do not end where they should")
-    text, starts = text.tobytes(), ends - lengths
-    decoded = (text[start:end].decode("utf-8", "surrogatepass") for start, end in zip(starts.tolist(), ends.tolist()))
-    return [None if is_gone else token for token, is_gone in zip(decoded, erased.tolist())]
-
-
-def _check(content):
-    """Raise ValueError, KeyError or TypeError for a file's content that no model can be made of."""
-    if not isinstance(content, dict):
-        raise ValueError("it holds no dictionary")
-    missing = next((key for key in sorted(KEYS) if key not in content), None)
-    if missing:
-        raise KeyError(missing)
-    if not isinstance(content["config"], dict):
-        raise ValueError("its config is no dictionary")
-    sides = [content["user_tokens"], content["item_tokens"]]
-    if not all(isinstance(side, list) and all(token is None or isinstance(token, str) for token in side) for side in sides):
-        raise ValueError("its tokens are no texts")
-    weights, edges = content["state_dict"], content["edges"]
-    if not isinstance(weights, dict) or not all(isinstance(weight, torch.Tensor) for weight in (*weights.values(), edges)):
-        raise ValueError("its state_dict or edges are no tensors")
-    if edges.dtype != torch.int32 or edges.ndim != 2 or len(edges) != 2:
-        raise ValueError(f"its edges are {edges.dtype} of shape {tuple(edges.shape)}")
-    for ends, side in zip(edges, sides):
-        if len(ends) and not 0 <= int(ends.min()) <= int(ends.max()) < len(side):
-            raise ValueError("its edges are of users or items that it does not have")
-    if not all(weight.isfinite().all() for weight in weights.values()):
-        raise ValueError("it has weights that are not finite")
-
-
-def _settings(model, config):
-    """What rebuilds this model, which may be another than the run's; settings of the request name what was forgotten."""
-    settings = {key: value for key, value in config.as_dict().items() if not key.startswith("forget_")}
-    return {**settings, "model": type(model).__name__, "embedding_size": model.ego_embeddings().shape[1]}
-
-
-def _stored(config, users, items, n_users, n_items):
-    """As much of a RecBole dataset as a model's constructor asks for."""
-    uid, iid = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
-    ones = np.ones(len(users), dtype=np.float32)  # as RecBole wants them: another type would have it sort the pairs
-    matrix = sp.coo_matrix((ones, (users.numpy(), items.numpy())), shape=(n_users, n_items))
-    return SimpleNamespace(
-        uid_field=uid,
-        iid_field=iid,
-        user_num=n_users,
-        item_num=n_items,
-        num={uid: n_users, iid: n_items}.get,
-        inter_feat=Interaction({uid: users, iid: items}),
-        inter_matrix=lambda form="coo": matrix,
-    )
-
-
-def _present(dataset):
-    """Whether each node has an interaction in the dataset, shape ``(N,)``."""
-    present = np.zeros(dataset.user_num + dataset.item_num, dtype=bool)
-    present[dataset.inter_feat[dataset.uid_field].numpy()] = True
-    present[dataset.inter_feat[dataset.iid_field].numpy() + dataset.user_num] = True
-    return present
-
-
-def _tokens(dataset, field, gone):
-    tokens = np.asarray(dataset.field2id_token[field], dtype=object)
-    return [None if is_gone else str(token) for token, is_gone in zip(tokens, gone)]

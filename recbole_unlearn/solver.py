@@ -29,7 +29,9 @@ def spectral_radius(product, like, tolerance=1e-2):
     start = np.random.default_rng(0).standard_normal(like.numel()).astype(np.float32)
     size = min(12, like.numel())
     try:
-        return abs(float(eigsh(operator, k=1, which="LM", v0=start, ncv=size, tol=tolerance, return_eigenvectors=False)[0]))
+        return abs(
+            float(eigsh(operator, k=1, which="LM", v0=start, ncv=size, tol=tolerance, return_eigenvectors=False)[0])
+        )
     except ArpackError as error:
         raise Diverged(f"the spectral radius of the Hessian was not found ({error})") from None
 
@@ -59,7 +61,9 @@ def neumann(product, v, scale, damping, iterations):
         further_residual = residual_of(further)
         _check_finite(further_residual)
         if step == 0 and further_residual.norm() > 2.001 * v.norm():
-            raise Diverged(f"the Neumann series explodes: a scale of {scale:.3g} is below the Hessian's spectral radius")
+            raise Diverged(
+                f"the Neumann series explodes: a scale of {scale:.3g} is below the Hessian's spectral radius"
+            )
         if not further_residual.norm() < residual.norm():
             return h / scale, step, _ratio(residual, v)
         h, residual = further, further_residual

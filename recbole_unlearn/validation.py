@@ -69,7 +69,12 @@ def _scale(value):
 
 
 def _range_of_shares(value):
-    return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_number, value)) and 0 < value[0] <= value[1] < 1
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(map(_number, value))
+        and 0 < value[0] <= value[1] < 1
+    )
 
 
 def _fraction(value):

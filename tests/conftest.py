@@ -8,14 +8,18 @@ import sys
 import time
 from types import SimpleNamespace
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch is there: a forked child has none of its parent's threads, and waits for them
-os.environ["RAY_AUTH_MODE"] = "disabled"  # else a machine with a token starts clusters that want it, and drivers that bring none
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # before torch is there: a forked child has none of its parent's threads, and waits for them
+)
+os.environ["RAY_AUTH_MODE"] = (
+    "disabled"  # else a machine with a token starts clusters that want it, and drivers that bring none
+)
 
 import numpy as np
 import pytest
 
 from recbole_unlearn.config import Config
-from recbole_unlearn.data.split import prepare_data
+from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import train_backbone
 
 N_USERS, N_ITEMS, N_TASTES = 40, 30, 3
@@ -24,6 +28,11 @@ N_USERS, N_ITEMS, N_TASTES = 40, 30, 3
 def pytest_configure(config):
     for warning in (r":::recbole\.", ":Sparse CSR tensor support", ":Sparse invariant checks", ":__array_wrap__ must"):
         config.addinivalue_line("filterwarnings", f"ignore{warning}")  # of RecBole's own code and its libraries
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that no process ends long after the others."""
+    items.sort(key=lambda item: item.path.stem not in ("test_sweep", "test_reproduce", "test_cli"))
 
 
 def tiny_rows():
@@ -134,7 +143,14 @@ def ray_cluster():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    start = ["--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--block"]
+    start = [
+        "--head",
+        f"--port={port}",
+        "--num-cpus=2",
+        "--include-dashboard=false",
+        "--disable-usage-stats",
+        "--block",
+    ]
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", *start, "--node-ip-address=127.0.0.1"]
     head = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:

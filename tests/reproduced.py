@@ -4,11 +4,11 @@ import zlib
 from dataclasses import replace
 
 import numpy as np
-
-from recbole_unlearn.report import label
 from reproduction import figures
 from reproduction.cells import SEEDS, Cell, histogram
 from reproduction.experiments import EXPERIMENTS, STAGES, all_cells, bases
+
+from recbole_unlearn.report.tables import label
 
 SIZES = {"ml-100k": 80_000, "ml-1m": 800_000, "gowalla": 820_000, "yelp2018": 1_240_000}
 
@@ -28,13 +28,24 @@ def usual_cells():
 
 def row(method, stage="", **changes):
     metrics = {"recall@20": 0.2, "ndcg@20": 0.3, "MI-BF": 2.0, "MI-NG": 1.5, "AUC_FN": 0.6, "AUC_FT": 0.4}
-    return {"method": method, "stage": stage, **metrics, "offline_seconds": 3.0, "online_seconds": 2.0, "peak_memory_mb": 512.0, **changes}
+    return {
+        "method": method,
+        "stage": stage,
+        **metrics,
+        "offline_seconds": 3.0,
+        "online_seconds": 2.0,
+        "peak_memory_mb": 512.0,
+        **changes,
+    }
 
 
 def report_of(cell, *rows):
     """What a run might report, but for its settings: these rows, or the original's and one for each stage, better with each seed."""
     stages = STAGES.get(cell.method, ("",))
-    rows = rows or (row("original", **{"MI-BF": 1.0}), *(row(cell.method, stage, **{"ndcg@20": 0.3 + (cell.seed - SEEDS[0]) / 100}) for stage in stages))
+    rows = rows or (
+        row("original", **{"MI-BF": 1.0}),
+        *(row(cell.method, stage, **{"ndcg@20": 0.3 + (cell.seed - SEEDS[0]) / 100}) for stage in stages),
+    )
     report = {
         "model": cell.model,
         "dataset": cell.dataset,
@@ -47,7 +58,9 @@ def report_of(cell, *rows):
     }
     if cell.request == "case-study":
         groups = ("forgotten", "kept, alike")
-        report["cases"] = {case: {group: {model: 0.5 for model in figures.MODELS} for group in groups} for case in ("one", "ten")}
+        report["cases"] = {
+            case: {group: {model: 0.5 for model in figures.MODELS} for group in groups} for case in ("one", "ten")
+        }
     return report
 
 
@@ -55,7 +68,10 @@ def left_by(cell, *rows):
     """What is kept of such a run, with today's settings."""
     report = report_of(cell, *rows)
     generator = np.random.default_rng(zlib.crc32(str(cell).encode()))
-    scores = {label(each): {pairs: histogram(generator.normal(size=50)) for pairs in ("forget", "negative", "test")} for each in report["results"]}
+    scores = {
+        label(each): {pairs: histogram(generator.normal(size=50)) for pairs in ("forget", "negative", "test")}
+        for each in report["results"]
+    }
     return {**report, "settings": cell.settings, "scores": scores}
 
 
@@ -68,5 +84,7 @@ def tables_of(page):
             section = title[3:].partition(":")[0]
         if block.startswith("|"):
             headings, _, *lines = [line[2:-2].split(" | ") for line in block.splitlines()]
-            found[section, title.strip("*:")] = {name: dict(zip(headings[1:], texts, strict=True)) for name, *texts in lines}
+            found[section, title.strip("*:")] = {
+                name: dict(zip(headings[1:], texts, strict=True)) for name, *texts in lines
+            }
     return found

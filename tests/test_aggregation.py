@@ -5,7 +5,12 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from recbole_unlearn.aggregation import AttentionAggregator, learned_weights, table_model, weighted_concatenation
+from recbole_unlearn.method.sharded.aggregation import (
+    AttentionAggregator,
+    learned_weights,
+    table_model,
+    weighted_concatenation,
+)
 
 
 def tables(n_shards=3, n_nodes=72, dimension=8):

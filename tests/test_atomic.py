@@ -9,11 +9,12 @@ from served import as_typed
 
 from recbole_unlearn import load_data_and_model
 from recbole_unlearn.config import Config
-from recbole_unlearn.data.split import prepare_data, split
+from recbole_unlearn.data.split import split
 from recbole_unlearn.deletion.rows import write_dataset
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.model import MODELS
-from recbole_unlearn.saved_model import save_model
+from recbole_unlearn.model_file import save_model
+from recbole_unlearn.task import prepare_data
 
 HEADER = "user_id:token\titem_id:token\n"
 ROWS = "".join(f"{user}\t{item}\n" for user, item in tiny_rows())
@@ -302,8 +303,13 @@ def test_repeated_interactions_are_rows_of_the_training_and_one_edge(read):
 
 def test_data_of_a_model_that_was_trained_by_recbole_are_as_recbole_reads_them(read):
     """The same rows in the same parts, with times rounded and without ids called NA, but written as the source has them."""
-    rows = [*tiny_rows(), *NAMED[: 10 * len(NAMES)]]  # of users: RecBole drops others than it says if items lack one too
-    content = TIMED + "".join(f"{user}\t{item}\t3\t{1_600_000_000 + n * 7919 % 200}\n" for n, (user, item) in enumerate(rows))
+    rows = [
+        *tiny_rows(),
+        *NAMED[: 10 * len(NAMES)],
+    ]  # of users: RecBole drops others than it says if items lack one too
+    content = TIMED + "".join(
+        f"{user}\t{item}\t3\t{1_600_000_000 + n * 7919 % 200}\n" for n, (user, item) in enumerate(rows)
+    )
     dataset, *_ = read({"inter": content}, eval_args={"order": "TO", "split": {"LS": "valid_and_test"}}, **ALL)
     ours = split(dataset.config, as_recbole=True)[1:]
     for part, theirs in zip(ours, RecBoleDataset(dataset.config).build()):
@@ -314,7 +320,9 @@ def test_data_of_a_model_that_was_trained_by_recbole_are_as_recbole_reads_them(r
 
 
 def test_a_model_of_an_earlier_release_gets_the_split_it_was_trained_on(read, tmp_path):
-    content = TIMED + "".join(f"{user}\t{item}\t3\t{1_600_000_000 + n * 7919 % 200}\n" for n, (user, item) in enumerate(tiny_rows()))
+    content = TIMED + "".join(
+        f"{user}\t{item}\t3\t{1_600_000_000 + n * 7919 % 200}\n" for n, (user, item) in enumerate(tiny_rows())
+    )
     dataset, exact, *_ = read({"inter": content}, eval_args={"order": "TO"}, **ALL)
     train = split(dataset.config, as_recbole=True)[1]
     assert interactions(train) != interactions(exact)

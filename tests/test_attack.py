@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_unlearn.data.attack import attack_config, least_likely_edges
+from recbole_unlearn.data.attack import least_likely_edges
 from recbole_unlearn.graph import Graph
+from recbole_unlearn.task import attack_config
 
 N_USERS, N_ITEMS = 25, 18
 
@@ -57,7 +58,9 @@ def test_edges_are_among_the_least_likely_of_a_node(observed, pool):
 def test_a_node_drawn_again_gets_its_next_partner(observed):
     scores, expected = free_scores(observed), set()
     for _ in range(3):
-        drawn = {(u, int(scores[u].argmin())) for u in range(1, N_USERS)} | {(int(scores[:, i].argmin()), i) for i in range(1, N_ITEMS)}
+        drawn = {(u, int(scores[u].argmin())) for u in range(1, N_USERS)} | {
+            (int(scores[:, i].argmin()), i) for i in range(1, N_ITEMS)
+        }
         scores[tuple(np.transpose(list(drawn)))] = np.inf
         expected |= drawn
     assert pairs(draw(observed, n_edges=3 * (N_USERS + N_ITEMS - 2), pool=0.0)) == sorted(expected)

@@ -9,14 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_unlearn import checkpoint
 from recbole_unlearn.config import Config
-from recbole_unlearn.data.dataset import with_edges_of
+from recbole_unlearn.data.copies import with_edges_of
 from recbole_unlearn.data.request import Request, edges_of
-from recbole_unlearn.graph import Graph
-from recbole_unlearn.method import METHODS
-from recbole_unlearn.model import calibrated_encoder
-from recbole_unlearn.model.calibrated_encoder import (
+from recbole_unlearn.encoder import calibrated as calibrated_encoder
+from recbole_unlearn.encoder.calibrated import (
     SPREAD,
     CalibratedEncoder,
     CalibratedTable,
@@ -26,7 +23,11 @@ from recbole_unlearn.model.calibrated_encoder import (
     response,
     second_moment,
 )
-from recbole_unlearn.unseen import inductive_features, never_seen_rows, propagated_layers
+from recbole_unlearn.encoder.rows import never_seen_rows
+from recbole_unlearn.encoder.target import inductive_features, propagated_layers
+from recbole_unlearn.files import checkpoint
+from recbole_unlearn.graph import Graph
+from recbole_unlearn.method import METHODS
 
 BACKBONES = ["BPR", "LightGCN", "SGL", "SimGCL"]
 N_USERS, N_ITEMS, DIMENSION = 7, 6, 3
@@ -85,7 +86,10 @@ class Problem:
 
     def objective(self, change, weight):
         flat = np.asarray(change, dtype=float).ravel()
-        return np.square(self.gaps.double().numpy() + self.jacobian() @ flat).sum() + flat @ self.cost_matrix(weight) @ flat
+        return (
+            np.square(self.gaps.double().numpy() + self.jacobian() @ flat).sum()
+            + flat @ self.cost_matrix(weight) @ flat
+        )
 
 
 def sides(final, degrees):
@@ -168,7 +172,9 @@ def test_response_is_that_of_the_readout(prepared, monkeypatch, backbone):
     readout = np.mean(of_layers if backbone == "LightGCN" else of_layers[1:], axis=0)
     gain, cost = response(model, seeded())
     squares, n_users = np.square(readout), model.n_users
-    sides = np.stack([squares[:, :n_users].sum(axis=1), squares[:, n_users:].sum(axis=1)])  # of the users' signs, of the items'
+    sides = np.stack(
+        [squares[:, :n_users].sum(axis=1), squares[:, n_users:].sum(axis=1)]
+    )  # of the users' signs, of the items'
     own = np.where(np.arange(len(readout)) < n_users, *sides)
     gain_error = np.sqrt((own - np.diag(squares)) / n_probes)
     cost_error = np.sqrt(2 * ((sides**2).sum(axis=0) - (squares**2).sum(axis=1)) / n_probes)
@@ -185,7 +191,12 @@ def test_the_shipped_number_of_signs_is_enough_where_degrees_are_high(with_own_r
     matrix = dense.graph_adjacency(graph)
     readout = np.mean([np.linalg.matrix_power(matrix, layer) for layer in range(0 if with_own_rows else 1, 4)], axis=0)
     weights = torch.from_numpy(readout).float()
-    model = SimpleNamespace(ego_embeddings=lambda: torch.zeros(len(readout), 64), forward=lambda ego, _: weights @ ego, adjacency=None, n_users=n_users)
+    model = SimpleNamespace(
+        ego_embeddings=lambda: torch.zeros(len(readout), 64),
+        forward=lambda ego, _: weights @ ego,
+        adjacency=None,
+        n_users=n_users,
+    )
     gain, truth = response(model, seeded())[0].double().numpy(), np.diag(readout)
     assert (gain > 0).mean() > 0.95 and np.median(np.abs(gain / truth - 1)) < 0.2
 
@@ -202,7 +213,9 @@ def fitted(prepared):
 
     def fit(backbone="LightGCN", weight=0.3, passes=2, target_passes=5, **changes):
         run = prepared(backbone, unlearn_methods="UnlearnRec", **{"epochs": 8, "forget_ratio": 0.1, **changes})
-        run.encoder = CalibratedEncoder.fit(run.original, run.data.valid, seeded(), weight=weight, passes=passes, target_passes=target_passes)
+        run.encoder = CalibratedEncoder.fit(
+            run.original, run.data.valid, seeded(), weight=weight, passes=passes, target_passes=target_passes
+        )
         run.n_users, run.request, run.remaining = run.original.n_users, run.data.request, run.data.remaining_graph
         return run
 
@@ -268,11 +281,15 @@ def test_targets_are_what_the_last_table_asked_expects_of_pairs_never_seen(fitte
     assert np.allclose(targets, unseen_scores_of(run), atol=1e-5) == asked_once
 
 
-@pytest.mark.parametrize(("model", "dataset", "target_passes"), [("LightGCN", "ml-1m", 2), ("SGL", "ml-1m", 1), ("SGL", "gowalla", 2)])
+@pytest.mark.parametrize(
+    ("model", "dataset", "target_passes"), [("LightGCN", "ml-1m", 2), ("SGL", "ml-1m", 1), ("SGL", "gowalla", 2)]
+)
 def test_gaps_are_closed_as_the_settings_say(model, dataset, target_passes):
     shipped = Config(model, dataset, config_dict={"gpu_id": ""})
     assert closing_of(shipped) == {"weight": 0.3, "passes": 2, "target_passes": target_passes}
-    given = Config(model, dataset, config_dict={"gpu_id": "", "ie_change_weight": 0.5, "ie_passes": 4, "ie_target_passes": 3})
+    given = Config(
+        model, dataset, config_dict={"gpu_id": "", "ie_change_weight": 0.5, "ie_passes": 4, "ie_target_passes": 3}
+    )
     assert closing_of(given) == {"weight": 0.5, "passes": 4, "target_passes": 3}
 
 
@@ -324,7 +341,9 @@ def test_pairs_with_an_end_that_leaves_do_not_matter_and_it_stays(fitted):
 def test_whatever_is_kept_in_a_file_revises_alike(fitted, tmp_path):
     run = fitted()
     checkpoint.save(tmp_path / "encoder.pth", run.encoder.to_plain())
-    again = CalibratedEncoder.from_plain(checkpoint.load(tmp_path / "encoder.pth"), weight=0.3, passes=2, target_passes=5)
+    again = CalibratedEncoder.from_plain(
+        checkpoint.load(tmp_path / "encoder.pth"), weight=0.3, passes=2, target_passes=5
+    )
     first, second = (encoder(run.original, run.remaining, run.request) for encoder in (run.encoder, again))
     for name in ("ego", "targets", "matters"):
         assert torch.equal(getattr(first, name), getattr(second, name)), name

@@ -7,15 +7,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import case_study
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
 
-import case_study
-from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
+from recbole_unlearn.task import prepare_data
 
 GROUPS = ("forgotten", "kept, alike", "kept, others", "unseen, alike", "unseen, others")
 MODELS = ("original", "Retrain", "UnlearnRec zero-shot", "UnlearnRec fine-tuned")
@@ -67,7 +67,9 @@ def draw(data, user, n_forgotten, seed):
     """A user's groups, and the item that was drawn to be forgotten."""
     train, observed = matrices(data)
     generator = Listening(seed)
-    groups = case_study.groups_of(user, sp.csc_matrix(train.astype(float)), sp.csr_matrix(observed.astype(float)), n_forgotten, generator)
+    groups = case_study.groups_of(
+        user, sp.csc_matrix(train.astype(float)), sp.csr_matrix(observed.astype(float)), n_forgotten, generator
+    )
     return groups, generator.drawn[0]
 
 
@@ -86,7 +88,10 @@ def test_groups_are_what_their_names_say(small, configure, n_forgotten):
     train, observed = matrices(data)
     for user in range(1, 41):
         groups, drawn = draw(data, user, n_forgotten, user)
-        assert {name: len(items) for name, items in groups.items()} == {**dict.fromkeys(GROUPS, 2), "forgotten": n_forgotten}
+        assert {name: len(items) for name, items in groups.items()} == {
+            **dict.fromkeys(GROUPS, 2),
+            "forgotten": n_forgotten,
+        }
         forgotten, kept = groups["forgotten"], np.concatenate([groups["kept, alike"], groups["kept, others"]])
         assert drawn in forgotten and train[user, forgotten].all() and train[user, kept].all()
         assert len(set(forgotten) | set(kept)) == n_forgotten + 4, "disjoint"
@@ -94,7 +99,12 @@ def test_groups_are_what_their_names_say(small, configure, n_forgotten):
         assert not observed[user, unseen].any() and unseen.min() > 0
 
         alike = case_study.likeness(sp.csc_matrix(train.astype(float)), drawn)
-        assert alike[forgotten].min() >= alike[groups["kept, alike"]].max() >= alike[groups["kept, alike"]].min() >= alike[groups["kept, others"]].max()
+        assert (
+            alike[forgotten].min()
+            >= alike[groups["kept, alike"]].max()
+            >= alike[groups["kept, alike"]].min()
+            >= alike[groups["kept, others"]].max()
+        )
         free = np.setdiff1d(np.flatnonzero(~observed[user]), [0, *groups["unseen, alike"]])
         assert alike[groups["unseen, alike"]].min() >= alike[free].max()
 
@@ -123,14 +133,18 @@ def test_cases_are_of_different_users(small, configure):
         assert list(groups) == list(GROUPS) and len(groups["forgotten"][0]) == 4 * CASES[case]
         assert all(set(side.tolist()) == users[case] for side, _ in groups.values())
     again = case_study.draw_cases(data, 7)
-    assert all(np.array_equal(again[case][group], pairs) for case, groups in cases.items() for group, pairs in groups.items())
+    assert all(
+        np.array_equal(again[case][group], pairs) for case, groups in cases.items() for group, pairs in groups.items()
+    )
     assert {*case_study.draw_cases(data, 8)["one"]["forgotten"][0].tolist()} != users["one"]
 
 
 def test_users_without_enough_unseen_items_have_no_case(small, configure):
     data = prepare_data(configure())
     n_users, n_items = data.graph.n_users, data.graph.n_items
-    pairs = torch.cartesian_prod(torch.arange(2, n_users), torch.arange(1, n_items))  # all but the first have everything
+    pairs = torch.cartesian_prod(
+        torch.arange(2, n_users), torch.arange(1, n_items)
+    )  # all but the first have everything
     data = replace(data, test=Graph.from_edges(*pairs.t(), n_users, n_items))
     with pytest.raises(UsageError, match="needs 2 users .* there are 1"):
         case_study.draw_cases(data, 7)
@@ -140,7 +154,11 @@ def test_a_study_from_end_to_end(study, configure):
     report = study("saved")
     cases = report["cases"]
     assert list(cases) == list(CASES) and all(list(groups) == list(GROUPS) for groups in cases.values())
-    assert all(list(means) == list(MODELS) and np.isfinite(list(means.values())).all() for groups in cases.values() for means in groups.values())
+    assert all(
+        list(means) == list(MODELS) and np.isfinite(list(means.values())).all()
+        for groups in cases.values()
+        for means in groups.values()
+    )
 
     data = prepare_data(configure())
     drawn = case_study.draw_cases(data, 7)
@@ -150,9 +168,17 @@ def test_a_study_from_end_to_end(study, configure):
     with open("saved/report.inter", newline="") as file:
         header, *rows = csv.reader(file, delimiter="\t")
     assert header == ["user_id:token", "item_id:token"] and sorted(map(tuple, rows)) == sorted(expected)
-    assert report["forget"] == {"type": "file", "n_interactions": 16, "n_users": 8, "n_items": len({item for _, item in ids}), "n_skipped": 0}
+    assert report["forget"] == {
+        "type": "file",
+        "n_interactions": 16,
+        "n_users": 8,
+        "n_items": len({item for _, item in ids}),
+        "n_skipped": 0,
+    }
 
-    with np.load("saved/report.npz") as scores:  # of all that is forgotten, 4 pairs of the first case and 12 of the second
+    with np.load(
+        "saved/report.npz"
+    ) as scores:  # of all that is forgotten, 4 pairs of the first case and 12 of the second
         for model in MODELS:
             mean = (4 * cases["one"]["forgotten"][model] + 12 * cases["three"]["forgotten"][model]) / 16
             assert mean == pytest.approx(scores[f"{model}/forget"].mean(), rel=1e-4)
@@ -168,9 +194,14 @@ def test_models_of_another_run_are_refused(study, settings, monkeypatch, capsys)
         case_study_runs(model, dataset, files, {**given, "epochs": 2})
 
     case_study_runs = case_study.run_unlearn
-    monkeypatch.setattr(case_study, "run_unlearn", run_unlearn)  # as one started meanwhile does, which writes the same files
+    monkeypatch.setattr(
+        case_study, "run_unlearn", run_unlearn
+    )  # as one started meanwhile does, which writes the same files
     with pytest.raises(SystemExit) as end:
         study("saved")
     assert end.value.code == 2
-    assert re.match("case_study: 'saved/original-LightGCN-tiny-file-7.safetensors' is of another run, .*\n$", capsys.readouterr().err)
+    assert re.match(
+        "case_study: 'saved/original-LightGCN-tiny-file-7.safetensors' is of another run, .*\n$",
+        capsys.readouterr().err,
+    )
     assert "cases" not in json.loads(Path("saved/report.json").read_text())

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from recbole_unlearn import checkpoint
+from recbole_unlearn.files import checkpoint
 
 
 class Touch:

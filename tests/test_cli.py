@@ -11,8 +11,8 @@ from conftest import write_atomic
 
 from recbole_unlearn import command_line
 from recbole_unlearn.config import Config
-from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.task import prepare_data
 
 SCRIPT = Path(__file__).parent.parent / "run_unlearn.py"
 QUICK = (
@@ -30,7 +30,9 @@ COSTS = ("offline_seconds", "online_seconds", "peak_memory_mb")
 
 def run(folder, *arguments):
     folder.mkdir(exist_ok=True)
-    return subprocess.run([sys.executable, str(SCRIPT), *arguments], cwd=folder, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments], cwd=folder, capture_output=True, text=True, timeout=300
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,9 @@ def two_runs(tmp_path_factory):
 
 
 def reports(two_runs):
-    return [json.loads((folder / "saved" / "LightGCN-ml-100k-adversarial-5.json").read_text()) for folder, _ in two_runs]
+    return [
+        json.loads((folder / "saved" / "LightGCN-ml-100k-adversarial-5.json").read_text()) for folder, _ in two_runs
+    ]
 
 
 def test_a_run_succeeds_and_leaves_its_files(two_runs):
@@ -155,9 +159,13 @@ def test_download_that_breaks_off_leaves_no_folder_behind(tmp_path, monkeypatch,
 def test_a_file_in_the_place_of_recboles_folder(settings, capsys):
     Path("log").touch()
     with pytest.raises(SystemExit) as end:
-        command_line.main(["--model=LightGCN", "--dataset=tiny", *(f"--{key}={value}" for key, value in settings.items())])
+        command_line.main(
+            ["--model=LightGCN", "--dataset=tiny", *(f"--{key}={value}" for key, value in settings.items())]
+        )
     error = capsys.readouterr().err
-    assert end.value.code == 2 and error.count("\n") == 1 and "a folder './log', and a file of that name is there" in error
+    assert (
+        end.value.code == 2 and error.count("\n") == 1 and "a folder './log', and a file of that name is there" in error
+    )
 
 
 def test_dataset_folder_without_its_file(tmp_path, monkeypatch, capsys):
@@ -206,7 +214,14 @@ def test_seeds_and_a_sweep_are_not_combined():
 
 def test_a_sweep():
     parsed = command_line.parse(
-        ["--model=BPR", "--params_file=hyper.test", "--num_samples=8", "--held_back=0", "--resume", "--resources_per_trial=cpu:2,gpu:0.5"]
+        [
+            "--model=BPR",
+            "--params_file=hyper.test",
+            "--num_samples=8",
+            "--held_back=0",
+            "--resume",
+            "--resources_per_trial=cpu:2,gpu:0.5",
+        ]
     )
     assert parsed == {
         "model": "BPR",
@@ -289,10 +304,14 @@ def test_nothing_given_vanishes(wrong, message):
 
 def test_a_users_token_is_what_was_typed(settings, tmp_path):
     """Not user 123, whom a reader of numbers makes of it."""
-    rows = [(user, f"i{first + item}") for first, user in enumerate(("12_3", "123", "1.10", "1.1")) for item in range(10)]
+    rows = [
+        (user, f"i{first + item}") for first, user in enumerate(("12_3", "123", "1.10", "1.1")) for item in range(10)
+    ]
     write_atomic(tmp_path / "7_1" / "7_1.inter", rows)
     settings = {**settings, "data_path": ".", "forget_type": "user", "forget_users": "12_3,1.10"}
-    parsed = command_line.parse(["--model=BPR", "--dataset=7_1", *(f"--{key}={value}" for key, value in settings.items())])
+    parsed = command_line.parse(
+        ["--model=BPR", "--dataset=7_1", *(f"--{key}={value}" for key, value in settings.items())]
+    )
     data = prepare_data(Config(**parsed))
     gone = {str(data.train.field2id_token["user_id"][user]) for user in data.request.users}
     assert gone == {"12_3", "1.10"}

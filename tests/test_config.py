@@ -13,10 +13,10 @@ import recbole
 
 from recbole_unlearn import run_unlearn
 from recbole_unlearn.config import DERIVED, Config
-from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.known_settings import known_settings
 from recbole_unlearn.method import METHODS
+from recbole_unlearn.task import prepare_data
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,9 @@ def test_values_that_recbole_takes_for_others_are_refused(configure, changes):
 
 
 def test_numbers_of_numpy_are_numbers(configure):
-    config = configure(epochs=np.int64(3), topk=[np.int64(5)], learning_rate=np.float32(0.5), metrics=np.array(["NDCG"]))
+    config = configure(
+        epochs=np.int64(3), topk=[np.int64(5)], learning_rate=np.float32(0.5), metrics=np.array(["NDCG"])
+    )
     assert (config["epochs"], config["topk"], config["learning_rate"], config["metrics"]) == (3, [5], 0.5, ["NDCG"])
     json.dumps(config.as_dict())
 
@@ -201,7 +203,9 @@ def test_use_gpu_false_is_the_cpu(configure):
 
 def test_unknown_dataset_says_where_its_file_goes(configure, data_path):
     config = Config("BPR", "tinny", config_dict={"data_path": data_path, "gpu_id": "", "seed": 1})
-    with pytest.raises(UsageError, match=r"Dataset 'tinny'.*tinny/tinny\.inter.*user_id:token<TAB>item_id:token") as error:
+    with pytest.raises(
+        UsageError, match=r"Dataset 'tinny'.*tinny/tinny\.inter.*user_id:token<TAB>item_id:token"
+    ) as error:
         prepare_data(config)
     assert "Did you mean 'tiny'?" in str(error.value)
 
@@ -334,7 +338,9 @@ def test_identifiers_that_yaml_would_change_are_to_be_quoted(settings, yaml_file
     assert quoted["forget_users"] == [text]
 
 
-@pytest.mark.parametrize("key", ["data_path", "checkpoint_dir", "report_file", "USER_ID_FIELD", "TIME_FIELD", "field_separator"])
+@pytest.mark.parametrize(
+    "key", ["data_path", "checkpoint_dir", "report_file", "USER_ID_FIELD", "TIME_FIELD", "field_separator"]
+)
 def test_names_and_paths_stay_text(configure, settings, yaml_file, key):
     del settings["data_path"], settings["checkpoint_dir"]
     for text in ("2020_1", "1.10", "007", "True", "[1"):
@@ -507,7 +513,14 @@ def test_settings_survive_json_and_rebuilding(configure):
 
 def test_training_settings_are_those_that_change_a_training(configure):
     base = configure().training_settings()
-    irrelevant = dict(checkpoint_dir="elsewhere", show_progress=True, ie_epochs=9, forget_ratio=0.5, report_file="x.json", eval_batch_size=9)
+    irrelevant = dict(
+        checkpoint_dir="elsewhere",
+        show_progress=True,
+        ie_epochs=9,
+        forget_ratio=0.5,
+        report_file="x.json",
+        eval_batch_size=9,
+    )
     assert configure(**irrelevant).training_settings() == base
     for changes in ({"seed": 1}, {"learning_rate": 1.0}, {"embedding_size": 4}, {"noise_scale": 1}):
         assert configure(**changes).training_settings() != base

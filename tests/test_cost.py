@@ -7,7 +7,7 @@ import psutil
 import pytest
 import torch
 
-from recbole_unlearn.cost import measured
+from recbole_unlearn.evaluator.cost import measured
 
 CPU = torch.device("cpu")
 

@@ -6,9 +6,9 @@ from conftest import tiny_rows, write_atomic
 
 from recbole_unlearn import run_unlearn
 from recbole_unlearn.config import Config
-from recbole_unlearn.data.dataset import with_edges, with_extra_edges, with_nodes
-from recbole_unlearn.data.split import prepare_data
+from recbole_unlearn.data.copies import with_edges, with_extra_edges, with_nodes
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.task import prepare_data
 
 
 def pairs(source):
@@ -42,7 +42,9 @@ def test_copies_keep_the_ids_and_leave_the_dataset_alone(configure):
 
 def tokens(dataset):
     feat = dataset.inter_feat
-    return [tuple(dataset.id2token(f, id_) for f, id_ in zip(feat, row)) for row in zip(*(feat[f].tolist() for f in feat))]
+    return [
+        tuple(dataset.id2token(f, id_) for f, id_ in zip(feat, row)) for row in zip(*(feat[f].tolist() for f in feat))
+    ]
 
 
 def test_fewer_nodes_keep_their_tokens_and_what_is_between_them(configure):
@@ -53,7 +55,9 @@ def test_fewer_nodes_keep_their_tokens_and_what_is_between_them(configure):
     few = with_nodes(train, users, items)
     assert tokens(few) == [(u, i) for u, i in whole if u in names[0] and i in names[1]]
     assert (few.user_num, few.item_num) == (4, 16) and (train.user_num, train.item_num) == (41, 31)
-    assert few.token2id("user_id", train.id2token("user_id", 2)) == 2 and few.id2token("user_id", 1) == train.id2token("user_id", 30)
+    assert few.token2id("user_id", train.id2token("user_id", 2)) == 2 and few.id2token("user_id", 1) == train.id2token(
+        "user_id", 30
+    )
     assert tokens(train) == whole
 
 
@@ -62,7 +66,9 @@ def test_features_of_fewer_nodes_are_theirs(settings, tmp_path):
     ages = tmp_path / "other" / "old" / "old.user"
     ages.write_text("user_id:token\tage:float\n" + "".join(f"u{n}\t{n}\n" for n in range(40)))
     columns = {"inter": ["user_id", "item_id"], "user": ["user_id", "age"]}
-    train = prepare_data(Config("LightGCN", "old", config_dict={**settings, "data_path": str(tmp_path / "other"), "load_col": columns})).train
+    train = prepare_data(
+        Config("LightGCN", "old", config_dict={**settings, "data_path": str(tmp_path / "other"), "load_col": columns})
+    ).train
     few = with_nodes(train, torch.tensor([30, 2]), torch.arange(1, 31))
     assert few.user_feat["age"][1:].tolist() == [float(train.id2token("user_id", n)[1:]) for n in (30, 2)]
     assert few[torch.arange(len(few))]["age"].tolist() == [float(u[1:]) for u, _ in tokens(few)]

@@ -14,11 +14,25 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import tiny_rows, write_atomic
-from recbole.model.general_recommender import BPR, SGL as RecBoleSGL
+from recbole.model.general_recommender import BPR
+from recbole.model.general_recommender import SGL as RecBoleSGL
 from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
-from served import PARTS, as_typed, check_version, contents, data_of, edges_of, item, pairs, scores_of, train, user, without
+from served import (
+    PARTS,
+    as_typed,
+    check_version,
+    contents,
+    data_of,
+    edges_of,
+    item,
+    pairs,
+    scores_of,
+    train,
+    user,
+    without,
+)
 from test_cli import SCRIPT
-from test_stock_checkpoint import GNN, SimGCL, gnn_class, installed, trained as stock, unknown_class  # noqa: F401  (fixtures)
+from test_stock_checkpoint import GNN, SimGCL, gnn_class, installed, unknown_class  # noqa: F401  (fixtures)
 from test_store import everything, fork, forking
 
 import recbole_unlearn
@@ -33,7 +47,8 @@ from recbole_unlearn.deletion.request_file import DeletionRequest, read_requests
 from recbole_unlearn.deletion.state import State
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.errors import FailedChecks, UsageError
-from recbole_unlearn.saved_model import load_current, load_model, read_content, save_model, write_content
+from recbole_unlearn.model_file import load_model, read_content, save_model, write_content
+from recbole_unlearn.saved_model import load_current
 from recbole_unlearn.trainer import train_backbone
 
 
@@ -76,7 +91,9 @@ REQUESTS = {
         "r1", [("user", "u17", None), ("item", None, "i23"), ("interaction", *data["train"][0]), ("user", "u999", None)]
     ),
     **{what: lambda data, part=part: pairs("r1", data[part][-1]) for part, what in IN_PART.items()},
-    "all of a user's pairs": lambda data: pairs("r1", *(row for rows in data.values() for row in rows if row[0] == "u17")),
+    "all of a user's pairs": lambda data: pairs(
+        "r1", *(row for rows in data.values() for row in rows if row[0] == "u17")
+    ),
     "half of the users": lambda data: DeletionRequest("r1", [("user", f"u{i}", None) for i in range(20)]),
 }
 
@@ -210,7 +227,13 @@ def test_a_version_that_fails_its_checks_is_kept_aside(store, path):
     write_atomic(Path("requests.inter").absolute(), [(f"u{i}", "") for i in range(1, 15)])
     before = contents(current(path).resolve())
     code, out, err = as_typed(f"--checkpoint={path}", "--forget_file=requests.inter", "--unlearn_least_utility=1")
-    assert code == 1 and err.count("\n") == 1 and str(aside) in err and "fails a check: NDCG@20" in err and "u14" not in out + err
+    assert (
+        code == 1
+        and err.count("\n") == 1
+        and str(aside) in err
+        and "fails a check: NDCG@20" in err
+        and "u14" not in out + err
+    )
     assert contents(current(path).resolve()) == before and version_numbers(path) == [1]
     assert "model.safetensors" in contents(aside) and [r["status"] for r in store.requests()] == ["failed"]
     assert "NDCG@20" in store.requests()[0]["reason"]
@@ -226,7 +249,9 @@ def test_a_version_that_fails_its_checks_is_kept_aside(store, path):
     assert error.value.folder == str(aside.with_name("0003.failed"))
     result = service.unlearn(path, [], rest, force=True)
     assert (result["version"], result["waiting"]) == (3, 0) and result["failed_checks"] == error.value.checks
-    assert sorted(os.listdir(Path(store.folder, "versions"))) == ["0001", "0002", "0003"] and store.counts()["failed"] == 0
+    assert (
+        sorted(os.listdir(Path(store.folder, "versions"))) == ["0001", "0002", "0003"] and store.counts()["failed"] == 0
+    )
     gone = {f"u{i}" for i in range(1, 15)}
     assert not any(user in gone for rows in data_of(current(path)).values() for user, _ in rows)
     assert service.unlearn(path)["failed_checks"] == [], "told once"
@@ -251,7 +276,9 @@ def awkward(tmp_path_factory):
     file = folder / "data" / "tiny" / "tiny.inter"
     file.parent.mkdir(parents=True)
     rows = [(AWKWARD_USER.format(user), f"ü {item}", "3.5") for user, item in tiny_rows()]
-    rows += rows[::9] + rows[::18] + [(rows[0][0], "too rare", "3.5"), (*rows[1][:2], "0.5")]  # the last two are left out
+    rows += (
+        rows[::9] + rows[::18] + [(rows[0][0], "too rare", "3.5"), (*rows[1][:2], "0.5")]
+    )  # the last two are left out
     with open(file, "w", encoding="latin-1", newline="") as stream:
         stream.write("user:token,thing:token,rating:float\n")
         csv.writer(stream).writerows(rows)
@@ -291,7 +318,9 @@ def test_a_store_does_not_depend_on_how_its_source_is_read(awkward, tmp_path, mo
     check_version(current(path), remaining)
     n_gone = sum(rows.count(twice) for rows in first.values())
     assert n_gone > 1 and result["receipts"]["r2"]["counts"]["interactions"] == size_class(n_gone)
-    assert store.current().details["drift"]["interactions"] == sum(map(len, first.values())) - sum(map(len, remaining.values()))
+    assert store.current().details["drift"]["interactions"] == sum(map(len, first.values())) - sum(
+        map(len, remaining.values())
+    )
 
     gone.append(item("r3", "ü i23"))
     assert service.unlearn(path, gone, exact=True)["receipts"]["r3"]["method"] == "Retrain"
@@ -302,10 +331,14 @@ def test_a_store_does_not_depend_on_how_its_source_is_read(awkward, tmp_path, mo
     busy = model.graph.degrees() > 0
     assert len(model.ego_embeddings()[busy].unique(dim=0)) == busy.sum() > 60
 
-    erased = service.unlearn(path, [pairs("r4", remaining["train"][0])])["receipts"]["r4"]  # though the encoder is another one
+    erased = service.unlearn(path, [pairs("r4", remaining["train"][0])])["receipts"][
+        "r4"
+    ]  # though the encoder is another one
     assert [entry["leftovers"] for entry in erased["artefacts"]] == [0] * 5 and service.verify(path).findings == []
     counts = Path(store.current().folder, "counts.safetensors")
-    assert counts.exists() and {*map(len, map(set, data_of(current(path)).values()))} != {*map(len, data_of(current(path)).values())}
+    assert counts.exists() and {*map(len, map(set, data_of(current(path)).values()))} != {
+        *map(len, data_of(current(path)).values())
+    }
 
 
 def read_for_ever(folder, pipe):
@@ -326,7 +359,9 @@ def test_a_reader_never_sees_parts_of_two_versions(store, path):
     data, (pipe, other_end) = data_of(current(path)), forking.Pipe()
     process = fork(read_for_ever, store.folder, other_end)
     for number in range(12):
-        service.unlearn(path, [pairs(f"r{number}", data["train"][number])], {"unlearn_quarantine_versions": 0, **AT_ONCE})
+        service.unlearn(
+            path, [pairs(f"r{number}", data["train"][number])], {"unlearn_quarantine_versions": 0, **AT_ONCE}
+        )
     pipe.send("stop")
     seen, mixed = pipe.recv()
     process.join()
@@ -435,7 +470,11 @@ def test_the_same_file_twice_changes_nothing(store, path, caplog):
     before = contents(store.folder)
     caplog.set_level("INFO")
     result = service.unlearn(path, file)
-    assert result["status"] == {name: "done"} and result["version"] == 2 and result["receipts"][name]["counts"]["found"] == 1
+    assert (
+        result["status"] == {name: "done"}
+        and result["version"] == 2
+        and result["receipts"][name]["counts"]["found"] == 1
+    )
     assert contents(store.folder) == before and version_numbers(path) == [1, 2]
     assert f"{name}: was done before and changes nothing" in caplog.text and "nothing is trained" not in caplog.text
     assert service.unlearn(path, file, exact=True)["version"] == 2
@@ -469,7 +508,9 @@ def test_what_is_gone_already_is_not_found(store, path):
 
 def test_one_by_one_or_together(store, path, tmp_path):
     data = data_of(current(path))
-    rows = [row for part in PARTS for row in data[part] if row[0] not in ("u3", "u4", "u5") and row[1] not in ("i1", "i2")]
+    rows = [
+        row for part in PARTS for row in data[part] if row[0] not in ("u3", "u4", "u5") and row[1] not in ("i1", "i2")
+    ]
     requests = [user("r0", "u3"), item("r1", "i1"), user("r2", "u4"), item("r3", "i2"), user("r4", "u5")]
     requests += [pairs(f"r{5 + n}", rows[n * 60], rows[n * 60 + 7]) for n in range(5)]
     together = shutil.copytree(tmp_path / "saved", tmp_path / "together", symlinks=True) / "X.safetensors"
@@ -501,7 +542,9 @@ def test_a_dry_run_changes_no_file(path, tmp_path, has_store):
     assert code == 0 and err == "" and "r2 would forget" in out
     receipts = service.unlearn(path, "requests.inter")["receipts"]
     assert counts == {name: receipt["counts"] for name, receipt in receipts.items()}
-    assert counts["r2"]["interactions"] == "10-99" and counts["r3"]["found"] == (not has_store and ("u3", "i4") in tiny_rows())
+    assert counts["r2"]["interactions"] == "10-99" and counts["r3"]["found"] == (
+        not has_store and ("u3", "i4") in tiny_rows()
+    )
 
 
 def test_a_dry_run_of_what_was_done_before_says_so(store, path, tmp_path):
@@ -574,9 +617,14 @@ def test_drift_recommends_retraining(store, path, caplog):
         limits = {**limits, "unlearn_retrain_share": share}
         drift = service.unlearn(path, [pairs(f"s{share}", next(pair))], limits)["receipts"][f"s{share}"]["drift"]
         assert drift["recommend_retraining"] == due
-    assert store.current().details["drift"]["share"] == pytest.approx(2 / 397) and drift["reason"] == "at least 0.3 % of the interactions"
+    assert (
+        store.current().details["drift"]["share"] == pytest.approx(2 / 397)
+        and drift["reason"] == "at least 0.3 % of the interactions"
+    )
     limits = {**limits, "unlearn_retrain_share": 1, "unlearn_least_utility": 1}
-    drift = service.unlearn(path, [user(f"l{i}", f"u{i}") for i in range(1, 30)], limits, force=True)["receipts"]["l1"]["drift"]
+    drift = service.unlearn(path, [user(f"l{i}", f"u{i}") for i in range(1, 30)], limits, force=True)["receipts"]["l1"][
+        "drift"
+    ]
     assert drift["utility"] < 1 and "of the last training's" in drift["reason"]
 
 
@@ -601,7 +649,9 @@ def test_a_model_that_has_forgotten_before_remembers_nobody(path):
     assert [name for name, content in before.items() if b"u17" in content] == []
     data = data_of(current(path))
     check_version(current(path), data)
-    assert sorted(row for rows in data.values() for row in rows) == sorted(row for row in tiny_rows() if row[0] != "u17")
+    assert sorted(row for rows in data.values() for row in rows) == sorted(
+        row for row in tiny_rows() if row[0] != "u17"
+    )
     assert service.unlearn(path, [user("r1", "u17")])["receipts"]["r1"]["outcome"] == "not found"
 
 
@@ -623,7 +673,9 @@ def test_a_stock_checkpoint_is_served(stock, settings):
 
 def no_store(path, message, **settings):
     before = contents(Path(path).parent)
-    code, out, err = as_typed(f"--checkpoint={path}", "--prepare", *(f"--{key}={value}" for key, value in settings.items()))
+    code, out, err = as_typed(
+        f"--checkpoint={path}", "--prepare", *(f"--{key}={value}" for key, value in settings.items())
+    )
     assert (code, err.count("\n")) == (2, 1) and message in err, err
     assert contents(Path(path).parent) == before
 
@@ -631,12 +683,16 @@ def no_store(path, message, **settings):
 @pytest.mark.parametrize("kind", ["stock", "ours"])
 def test_another_dataset_is_refused(stock, path, tmp_path, kind):
     checkpoint_path = stock(RecBoleLightGCN, epochs=20)[0] if kind == "stock" else path
-    write_atomic(tmp_path / "data" / "tiny" / "tiny.inter", [*tiny_rows(), *(("u40", f"i{item}") for item in range(10))])
+    write_atomic(
+        tmp_path / "data" / "tiny" / "tiny.inter", [*tiny_rows(), *(("u40", f"i{item}") for item in range(10))]
+    )
     write_atomic(tmp_path / "data" / "other" / "other.inter", tiny_rows())
     other_names = "are not those that the model was trained"
     message = "does not fit dataset 'tiny', which has 41 users" if kind == "stock" else other_names
     no_store(checkpoint_path, message, data_path=tmp_path / "data")
-    no_store(checkpoint_path, "holds LightGCN on tiny, not dataset 'other'", dataset="other", data_path=tmp_path / "data")
+    no_store(
+        checkpoint_path, "holds LightGCN on tiny, not dataset 'other'", dataset="other", data_path=tmp_path / "data"
+    )
     no_store(checkpoint_path, "holds LightGCN on tiny, not model 'BPR'", model="BPR")
 
 
@@ -663,9 +719,15 @@ def test_a_training_on_another_split_is_refused_by_its_final_embeddings(stock, t
     """RecBole draws the split from torch's global generator, which a script may not have seeded."""
     path, model, _ = stock(model_class, epochs=1, seeded=False)
     no_store(path, "final embeddings are not those of the split that its settings give: it was trained on other rows")
-    no_store(path, "final embeddings are not those of the rows in --train_file: it was trained on others", train_file=rows_file(model.trained_on, tmp_path, 1))
+    no_store(
+        path,
+        "final embeddings are not those of the rows in --train_file: it was trained on others",
+        train_file=rows_file(model.trained_on, tmp_path, 1),
+    )
     pairs_of_training = rows_of(model.trained_on)
-    served = recbole_unlearn.unlearn(path, [pairs("r1", pairs_of_training[0])], {"train_file": rows_file(model.trained_on, tmp_path)})
+    served = recbole_unlearn.unlearn(
+        path, [pairs("r1", pairs_of_training[0])], {"train_file": rows_file(model.trained_on, tmp_path)}
+    )
     assert served["receipts"]["r1"]["outcome"] == "forgotten"
     assert set(edges_of(current(path))) == set(pairs_of_training[1:])
     data = data_of(current(path))
@@ -705,7 +767,15 @@ def with_repeats(tmp_path):
 @pytest.mark.parametrize("repeats", [False, True])
 def test_every_stock_model_ranks_as_it_did(stock, gnn_class, tmp_path, model_class, repeats):
     data = {"data_path": with_repeats(tmp_path)} if repeats else {}
-    path, model, _ = stock(model_class, epochs=60, eval_step=60, embedding_size=32, learning_rate=0.05, **(GNN if model_class is SimGCL else {}), **data)
+    path, model, _ = stock(
+        model_class,
+        epochs=60,
+        eval_step=60,
+        embedding_size=32,
+        learning_rate=0.05,
+        **(GNN if model_class is SimGCL else {}),
+        **data,
+    )
     if repeats and model_class in (RecBoleSGL, SimGCL):
         no_store(path, "repeated training interactions, which it adds up in its graph")
         return
@@ -723,7 +793,9 @@ def test_exact_trains_recbole_gnns_simgcl_with_its_own_settings(stock, gnn_class
 
 def test_exact_is_refused_for_an_unknown_class(stock, unknown_class):
     path, _, _ = stock(unknown_class)
-    with pytest.raises(UsageError, match="^--exact cannot train this model again: its class their.models.LightGCN is not RecBole's"):
+    with pytest.raises(
+        UsageError, match="^--exact cannot train this model again: its class their.models.LightGCN is not RecBole's"
+    ):
         service.unlearn(path, [user("r1", "u17")], exact=True)
     assert Store(service.store_folder(path)).requests() == []
     assert service.unlearn(path, [user("r1", "u17")], force=True)["receipts"]["r1"]["outcome"] == "forgotten"
@@ -733,8 +805,12 @@ BAD_TRAIN_FILES = {
     "user_id\titem_id\nu1\ti1\n": "has no column user_id:token: name the training rows in tab-separated columns",
     "user_id:token\titem_id:token\nu1\tnothing\n": "1 of the 1 rows of 'train.inter' name users or items that 'tiny' does not have",
     "user_id:token\titem_id:token\n": "0 of the 0 rows",
-    "".join(["user_id:token\titem_id:token\n", *(f"u{n}\ti{m}\n" for n in range(2) for m in range(30))]): "40 of the 60 rows of",
-    "".join(["user_id:token\titem_id:token\n", *("\t".join(row) + "\n" for row in tiny_rows())]): "names all of dataset 'tiny'",
+    "".join(
+        ["user_id:token\titem_id:token\n", *(f"u{n}\ti{m}\n" for n in range(2) for m in range(30))]
+    ): "40 of the 60 rows of",
+    "".join(
+        ["user_id:token\titem_id:token\n", *("\t".join(row) + "\n" for row in tiny_rows())]
+    ): "names all of dataset 'tiny'",
 }
 
 

@@ -6,14 +6,35 @@ import pytest
 import torch
 
 from recbole_unlearn.data.dataset import Dataset
-from recbole_unlearn.deletion.rows import copy_rows, counts_of, id_of, known_ids, of_rows, read_ids, row_degrees, write_dataset
+from recbole_unlearn.deletion.rows import (
+    copy_rows,
+    counts_of,
+    id_of,
+    known_ids,
+    of_rows,
+    read_ids,
+    row_degrees,
+    write_dataset,
+)
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model import dataset_graph
 
 HEADER = "user_id:token\titem_id:token\trating:float\tshop:token\twhere:float_seq\n"
 FIELDS = ["user_id", "item_id", "rating", "shop", "where"]
-AWKWARD = ["007", "7", "a,b", "a b", "ä", "'", 'say ""hi""', "1e5", "true", 'new\nline', 'carriage\rreturn']  # the doubled quotes are one each, in quotes
+AWKWARD = [
+    "007",
+    "7",
+    "a,b",
+    "a b",
+    "ä",
+    "'",
+    'say ""hi""',
+    "1e5",
+    "true",
+    "new\nline",
+    "carriage\rreturn",
+]  # the doubled quotes are one each, in quotes
 
 
 def rated_rows():
@@ -53,7 +74,9 @@ def test_ids_are_read_in_the_order_of_the_graphs_edges_each_as_often_as_it_is_th
     assert 50 < len(graph) < len(train.inter_feat)  # there are repeated pairs
     users, items = read_ids(written(rated, tmp_path), config, tokens_of(train))
     counts = counts_of(graph, users, items)
-    assert counts.tolist() == [int(((ids[0] == user) & (ids[1] == item)).sum()) for user, item in zip(graph.users, graph.items)]
+    assert counts.tolist() == [
+        int(((ids[0] == user) & (ids[1] == item)).sum()) for user, item in zip(graph.users, graph.items)
+    ]
     assert torch.equal(users, of_rows(graph.users, counts)) and torch.equal(items, of_rows(graph.items, counts))
     assert torch.equal(row_degrees(graph, counts)[: graph.n_users], torch.bincount(ids[0], minlength=graph.n_users))
     assert counts_of(graph, graph.users, graph.items) is None and torch.equal(row_degrees(graph, None), graph.degrees())
@@ -97,7 +120,9 @@ def test_exactly_the_masked_rows_are_copied(rated, tmp_path, share):
     copy_rows(source, target, keep)
     tables = [pd.read_csv(file, sep="\t", dtype=str) for file in (source, target)]
     pd.testing.assert_frame_equal(tables[1], tables[0][keep].reset_index(drop=True))
-    assert all(map(torch.equal, read_ids(target, config, tokens_of(train)), (ids[torch.from_numpy(keep)] for ids in there)))
+    assert all(
+        map(torch.equal, read_ids(target, config, tokens_of(train)), (ids[torch.from_numpy(keep)] for ids in there))
+    )
 
 
 @pytest.mark.parametrize("content", [b"h\na\nb\n", b"h\na\nb\nc\nd\n", b"h\na\nb\nc", b"h\na\nb\nc\nd", b"h\n", b""])

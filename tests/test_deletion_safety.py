@@ -19,10 +19,11 @@ from served import as_typed, check_version, contents, data_of, edges_of, item, p
 from test_checkpoint import Touch
 from test_store import NOBODY, fork, forking, unprivileged
 
-from recbole_unlearn import checkpoint, tensor_file
-from recbole_unlearn.deletion import receipt, revision, service, state as states
+from recbole_unlearn.deletion import receipt, revision, service
+from recbole_unlearn.deletion import state as states
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.files import checkpoint, tensor_file
 
 REQUEST = user("r1", "u17")
 
@@ -75,14 +76,23 @@ ARGUMENTS = [
     (["--dataset=other", f"--forget_file={GOOD}"], "was trained with dataset tiny"),
     (["--embedding_size=16", f"--forget_file={GOOD}"], "was trained with embedding_size 8"),
     (["--unlearn_retrain_share=2", f"--forget_file={GOOD}"], "'unlearn_retrain_share' must be a share"),
-    *(([f"--{typed}={GOOD}"], "--forget_file") for typed in ("forget-file", "forgetfile", "forget_fil", "file", "requests")),
+    *(
+        ([f"--{typed}={GOOD}"], "--forget_file")
+        for typed in ("forget-file", "forgetfile", "forget_fil", "file", "requests")
+    ),
     ([f"--forget-file={GOOD}", "--exact"], "names have underscores, use --forget_file"),
     (["--learning_rat=1", f"--forget_file={GOOD}"], "Did you mean '--learning_rate'?"),
     (["--forget_users=u17"], "Setting 'forget_users' says nothing to a saved model"),
     (["--forget_strict=False", f"--forget_file={GOOD}"], "Setting 'forget_strict' says nothing to a saved model"),
     (["--verify", "--data_path=elsewhere"], "--verify takes no settings"),
-    (["--unlearn_quarantine_days=4000000", f"--forget_file={GOOD}"], "'unlearn_quarantine_days' must be a number of days from 0 to 36500"),
-    (["--unlearn_grace_seconds=-1", f"--forget_file={GOOD}"], "'unlearn_grace_seconds' must be a number of seconds from 0"),
+    (
+        ["--unlearn_quarantine_days=4000000", f"--forget_file={GOOD}"],
+        "'unlearn_quarantine_days' must be a number of days from 0 to 36500",
+    ),
+    (
+        ["--unlearn_grace_seconds=-1", f"--forget_file={GOOD}"],
+        "'unlearn_grace_seconds' must be a number of seconds from 0",
+    ),
     *(([f"--wait_seconds={wait}", f"--forget_file={GOOD}"], "no number of seconds") for wait in ("long", "nan", "-1")),
 ]
 
@@ -95,7 +105,11 @@ def test_requests_of_another_type_are_refused(path, requests):
 
 def write_request_files(folder):
     files = {GOOD: "user_id:token\nu17\n", "empty.inter": "", "header.inter": "user_id:token\titem_id:token\n"}
-    files |= {"malformed.inter": "who\nu17\n", "short.inter": "user_id:token\titem_id:token\nu17\n", "requests.txt": "u17\n"}
+    files |= {
+        "malformed.inter": "who\nu17\n",
+        "short.inter": "user_id:token\titem_id:token\nu17\n",
+        "requests.txt": "u17\n",
+    }
     for name, text in files.items():
         Path(folder, name).write_text(text)
 
@@ -114,7 +128,9 @@ def test_wrong_usage_is_one_line_and_changes_nothing(path, tmp_path, arguments, 
     check_refused(path, arguments, message, tmp_path)
 
 
-@pytest.mark.parametrize("name, value", [("n_layers", 1), ("embedding_size", 4), ("dataset", "other"), ("USER_ID_FIELD", "item_id")])
+@pytest.mark.parametrize(
+    "name, value", [("n_layers", 1), ("embedding_size", 4), ("dataset", "other"), ("USER_ID_FIELD", "item_id")]
+)
 def test_settings_that_make_another_model_are_refused(path, name, value):
     service.prepare(path)
     with pytest.raises(UsageError, match=f"was trained with {name} .*: leave out '{name}'"):
@@ -161,13 +177,31 @@ BAD_CHECKPOINTS = {
     "bomb": (lambda path: torch.save({"user_tokens": Touch(), "config": Touch()}, path), "no checkpoint of RecBole's"),
     "other": (lambda path: checkpoint.save(path, {"state_dict": {}}), "no checkpoint of RecBole's"),
     "no edges": (change(lambda tensors, _: tensors.pop("edges")), "it has no 'edges'"),
-    "other edges": (change(lambda tensors, _: tensors["edges"].add_(100)), "edges are of users or items that it does not have"),
+    "other edges": (
+        change(lambda tensors, _: tensors["edges"].add_(100)),
+        "edges are of users or items that it does not have",
+    ),
     "no settings": (change(lambda _, settings: settings.clear()), "No model"),
-    "nan": (change(lambda tensors, _: tensors["state_dict.user_embedding.weight"][3].fill_(float("nan"))), "not finite"),
-    "infinite": (change(lambda tensors, _: tensors["state_dict.item_embedding.weight"][3].fill_(float("inf"))), "not finite"),
-    "other shape": (change(lambda tensors, _: tensors.update({"state_dict.user_embedding.weight": torch.ones(4, 8)})), "not fit"),
-    "other users' rows": (change(lambda tensors, _: mix(tensors["state_dict.user_embedding.weight"])), "does not know the training"),
-    "other items' rows": (change(lambda tensors, _: mix(tensors["state_dict.item_embedding.weight"])), "does not know the training"),
+    "nan": (
+        change(lambda tensors, _: tensors["state_dict.user_embedding.weight"][3].fill_(float("nan"))),
+        "not finite",
+    ),
+    "infinite": (
+        change(lambda tensors, _: tensors["state_dict.item_embedding.weight"][3].fill_(float("inf"))),
+        "not finite",
+    ),
+    "other shape": (
+        change(lambda tensors, _: tensors.update({"state_dict.user_embedding.weight": torch.ones(4, 8)})),
+        "not fit",
+    ),
+    "other users' rows": (
+        change(lambda tensors, _: mix(tensors["state_dict.user_embedding.weight"])),
+        "does not know the training",
+    ),
+    "other items' rows": (
+        change(lambda tensors, _: mix(tensors["state_dict.item_embedding.weight"])),
+        "does not know the training",
+    ),
 }
 
 
@@ -197,7 +231,9 @@ def test_damaged_bytes_are_refused_or_harmless(alone):
     assert "refused" in outcomes
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "encoder.safetensors", "data/tiny/tiny.train.inter", "data/tiny/tiny.test.inter"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "encoder.safetensors", "data/tiny/tiny.train.inter", "data/tiny/tiny.test.inter"]
+)
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:-1] + b"x")])
 def test_a_damaged_version_is_refused(path, tmp_path, name, spoil):
     spoil(Path(os.path.realpath(current(path)), name))
@@ -223,13 +259,27 @@ DAMAGED = {
     "key missing": (lambda store: (store / "key").unlink(), "No such file or directory"),
     "key of another store": (lambda store: (store / "key").write_bytes(bytes(32)), "is another store's"),
     "versions missing": (lambda store: shutil.rmtree(store / "versions"), "is missing or has changed|No such file"),
-    "version missing": (lambda store: shutil.rmtree(store / "versions" / "0001"), "is missing or has changed|does not exist"),
+    "version missing": (
+        lambda store: shutil.rmtree(store / "versions" / "0001"),
+        "is missing or has changed|does not exist",
+    ),
     "key a pipe": (lambda store: as_pipe(store / "key"), "key' is no file"),
     "lock a pipe": (lambda store: as_pipe(store / "lock"), "lock' is no file"),
     "store.db empty": (lambda store: (store / "store.db").write_bytes(b""), "store.db is damaged .* Restore the store"),
     **{
-        f"{name} of another kind": (lambda store, name=name: instead(store / name), "is damaged|is missing or has changed|is no store|is a folder")
-        for name in ("key", "store.db", "versions", "versions/0001", "versions/0001/model.safetensors", "receipts", "current")
+        f"{name} of another kind": (
+            lambda store, name=name: instead(store / name),
+            "is damaged|is missing or has changed|is no store|is a folder",
+        )
+        for name in (
+            "key",
+            "store.db",
+            "versions",
+            "versions/0001",
+            "versions/0001/model.safetensors",
+            "receipts",
+            "current",
+        )
     },
 }
 
@@ -278,7 +328,9 @@ def limited(function):
     return call
 
 
-@pytest.mark.parametrize("module, name", [(revision, "copy_rows"), (states, "write_model"), (receipt, "write_receipts")])
+@pytest.mark.parametrize(
+    "module, name", [(revision, "copy_rows"), (states, "write_model"), (receipt, "write_receipts")]
+)
 def test_a_disk_that_is_full(path, module, name, monkeypatch):
     before, store = data_of(current(path)), Store(service.store_folder(path))
     with monkeypatch.context() as patch:
@@ -288,7 +340,11 @@ def test_a_disk_that_is_full(path, module, name, monkeypatch):
     is_done = name == "write_receipts"
     check_version(current(path), without(before, REQUEST) if is_done else before)
     assert [request["status"] for request in store.requests()] == ["done" if is_done else "pending"]
-    assert is_done or "Free some disk" in store.requests()[0]["reason"] and os.listdir(Path(store.folder, "versions")) == ["0001"]
+    assert (
+        is_done
+        or "Free some disk" in store.requests()[0]["reason"]
+        and os.listdir(Path(store.folder, "versions")) == ["0001"]
+    )
     service.unlearn(path)  # which is all that it takes
     result = service.unlearn(path, [REQUEST])
     assert result["version"] == 2 and result["receipts"]["r1"]["outcome"] == "forgotten"
@@ -301,7 +357,7 @@ def test_a_disk_that_is_full_when_a_retraining_is_saved(path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("recbole_unlearn.checkpoint.save", save)
+        patch.setattr("recbole_unlearn.files.checkpoint.save", save)
         with pytest.raises(UsageError, match="No space left"):
             service.unlearn(path, [REQUEST], exact=True)
     assert len(Store(service.store_folder(path)).versions()) == 1
@@ -362,9 +418,13 @@ def check_after_a_kill(path, data, requests):
     """Each request is done once or not at all; the current version and those in quarantine are whole."""
     store = Store(service.store_folder(path))
     done = {request["request_id"] for request in store.requests() if request["status"] == "done"}
-    check_version(store.current().folder, without(data, *(request for request in requests if request.request_id in done)))
+    check_version(
+        store.current().folder, without(data, *(request for request in requests if request.request_id in done))
+    )
     counts = [store.receipt(name)["counts"] for name in done]
-    assert all((count["found"], count["not_found"]) == (count["rows"], 0) for count in counts)  # a second time it is not found
+    assert all(
+        (count["found"], count["not_found"]) == (count["rows"], 0) for count in counts
+    )  # a second time it is not found
     return done
 
 

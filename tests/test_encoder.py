@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_unlearn.encoder.paper import InfluenceEncoder
 from recbole_unlearn.graph import Graph
-from recbole_unlearn.model.influence_encoder import InfluenceEncoder
 from recbole_unlearn.trainer import Episode, InfluenceEncoderTrainer
 
 N_USERS, N_ITEMS, DIMENSION = 6, 5, 4

@@ -30,7 +30,9 @@ def test_metrics_of_lists_are_about_the_remaining_interactions(prepared):
     lists = top(run.original, run.data)
     counts = np.bincount(run.data.remaining.inter_feat["item_id"].numpy(), minlength=31)
     assert metrics["averagepopularity@5"] == pytest.approx(counts[lists].mean(), abs=1e-4)
-    assert metrics["itemcoverage@5"] == pytest.approx(len(np.unique(lists)) / 31, abs=1e-4)  # RecBole counts the padding
+    assert metrics["itemcoverage@5"] == pytest.approx(
+        len(np.unique(lists)) / 31, abs=1e-4
+    )  # RecBole counts the padding
     tail = sorted((count, item) for item, count in enumerate(counts) if count)[: int(0.2 * (counts > 0).sum())]
     assert metrics["tailpercentage@5"] == pytest.approx(np.isin(lists, [item for _, item in tail]).mean(), abs=1e-4)
     listed = np.sort(np.bincount(lists.ravel(), minlength=31))
@@ -42,7 +44,13 @@ def test_metrics_of_lists_are_about_the_remaining_interactions(prepared):
 
 def test_a_valid_metric_of_which_less_is_better(configure, prepared):
     """Training keeps the epoch of the least value, and no sweep takes it for a quality."""
-    changes = {"metrics": ["NDCG", "GiniIndex"], "valid_metric": "GiniIndex@5", "epochs": 8, "eval_step": 1, "stopping_step": 9}
+    changes = {
+        "metrics": ["NDCG", "GiniIndex"],
+        "valid_metric": "GiniIndex@5",
+        "epochs": 8,
+        "eval_step": 1,
+        "stopping_step": 9,
+    }
     run = prepared(**changes)
     trained = train_backbone(run.config, run.data.train, "original", run.data.valid_data)
     seen = []

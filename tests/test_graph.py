@@ -144,7 +144,9 @@ def test_mean_propagation_and_its_gradient(seeds):
 
 
 @pytest.mark.parametrize("width", [1, COLUMNS, COLUMNS + 1, 3 * COLUMNS])
-@pytest.mark.parametrize("function", [lambda layers, x: propagate(layers[0], x), mean_propagation], ids=["one layer", "mean of layers"])
+@pytest.mark.parametrize(
+    "function", [lambda layers, x: propagate(layers[0], x), mean_propagation], ids=["one layer", "mean of layers"]
+)
 def test_a_wide_table_is_propagated_as_its_columns_are(function, width):
     layers, generator = [random_graph(seed=seed).adjacency for seed in range(2)], torch.Generator().manual_seed(0)
     x, upstream = torch.randn(2, N_NODES, width, generator=generator)

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from recbole_unlearn.errors import Diverged, UsageError
-from recbole_unlearn.influence import FrozenLoss, Triples, bpr_sum
 from recbole_unlearn.method import METHODS
-from recbole_unlearn.method.ceu import perturbed
+from recbole_unlearn.method.influence.ceu import perturbed
+from recbole_unlearn.method.influence.frozen_loss import Triples, bpr_sum
 from recbole_unlearn.model import MODELS
-from recbole_unlearn.solver import conjugate_gradient, spectral_radius, neumann
+from recbole_unlearn.solver import conjugate_gradient, neumann, spectral_radius
 
 BACKBONES = ["BPR", "LightGCN", "SGL", "SimGCL"]
 
@@ -32,7 +32,9 @@ def test_triples_matrix_and_differences():
     triples, left, right = random_triples(), random_table(11), random_table(11, seed=1)
     values = torch.randn(30, dtype=torch.double)
     matrix, differences = np.zeros((11, 11)), []
-    for value, user, item, negative in zip(values.tolist(), *(side.tolist() for side in (triples.users, triples.items, triples.negatives))):
+    for value, user, item, negative in zip(
+        values.tolist(), *(side.tolist() for side in (triples.users, triples.items, triples.negatives))
+    ):
         for node, sign in ((item + 6, 1), (negative + 6, -1)):
             matrix[user, node] += sign * value
             matrix[node, user] += sign * value
@@ -115,7 +117,9 @@ class _Double:
 
 @pytest.fixture
 def case(prepared):
-    return lambda backbone: Case(prepared(backbone, unlearn_methods="GIF", ssl_weight=0.3, simgcl_lambda=0.3, reg_weight=0.1))
+    return lambda backbone: Case(
+        prepared(backbone, unlearn_methods="GIF", ssl_weight=0.3, simgcl_lambda=0.3, reg_weight=0.1)
+    )
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -129,7 +133,9 @@ def test_gradient_and_hessian_product_are_those_of_autograd(case, backbone):
     assert float(case.loss(case.ego)) == pytest.approx(float(loss(case.ego)), rel=1e-8)
     leaf = case.ego.clone().requires_grad_()
     (expected,) = torch.autograd.grad(loss(leaf), leaf)
-    torch.testing.assert_close(case.loss.gradient(case.ego), expected, rtol=1e-6, atol=1e-6)  # the adjacency came from float32
+    torch.testing.assert_close(
+        case.loss.gradient(case.ego), expected, rtol=1e-6, atol=1e-6
+    )  # the adjacency came from float32
     _, expected = torch.autograd.functional.vhp(loss, case.ego, x)
     product = case.loss.hessian(case.ego)
     torch.testing.assert_close(product(x), expected, rtol=1e-6, atol=1e-6)
@@ -178,7 +184,9 @@ def test_ceu_trains_with_the_noise_shared_among_the_batches(prepared, backbone):
     occurrences = random_triples(60, model.n_users, model.n_items).occurrences().float()
     plain = super(type(model), model).regulariser(ego, occurrences)
     extra = 0.25 * ego.square().sum() + (noise * ego).sum()
-    torch.testing.assert_close(60 * (model.regulariser(ego, occurrences) - plain), extra * 60 / 300, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(
+        60 * (model.regulariser(ego, occurrences) - plain), extra * 60 / 300, rtol=1e-3, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", ["CEU", "GIF", "IFRU"])
@@ -213,7 +221,9 @@ def test_solvers_invert_a_positive_matrix():
     torch.testing.assert_close(neumann(product, v, 12.0, 0.3, 2000)[0], damped, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("solve", [lambda p, v, n: neumann(p, v, 12.0, 0.0, n), lambda p, v, n: conjugate_gradient(p, v, 1e-8, n)])
+@pytest.mark.parametrize(
+    "solve", [lambda p, v, n: neumann(p, v, 12.0, 0.0, n), lambda p, v, n: conjugate_gradient(p, v, 1e-8, n)]
+)
 @pytest.mark.parametrize("negative", [-0.2, -2.0, -9.0])
 def test_more_steps_never_leave_a_larger_residual(solve, negative):
     product, _ = symmetric([negative, *POSITIVE[1:]])

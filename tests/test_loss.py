@@ -7,10 +7,10 @@ import torch
 from scipy.special import log_softmax
 
 from recbole_unlearn import loss
-from recbole_unlearn.trainer import influence_encoder as trainer
 from recbole_unlearn.data.sampler import train_loader
+from recbole_unlearn.encoder.paper import InfluenceEncoder
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.model.influence_encoder import InfluenceEncoder
+from recbole_unlearn.trainer import influence_encoder as trainer
 
 N_USERS, N_ITEMS = 5, 6
 

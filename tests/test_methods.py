@@ -16,7 +16,7 @@ from recbole_unlearn.config import properties_folder
 from recbole_unlearn.data.request import Request
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.method import METHODS, Unlearner
-from recbole_unlearn.saved_model import load_model, save_model
+from recbole_unlearn.model_file import load_model, save_model
 from recbole_unlearn.trainer import train_backbone
 
 BACKBONES = ["BPR", "LightGCN", "SGL", "SimGCL"]
@@ -41,7 +41,9 @@ def content(run):
     graphs = [data.graph, data.remaining_graph, data.valid, data.test, run.original.graph]
     tensors = [tensor for graph in graphs for tensor in (graph.users, graph.items, graph.item_order)]
     tensors += [data.request.users, data.request.items, run.original.adjacency.values()]
-    tensors += [dataset.inter_feat[field] for dataset in (data.train, data.remaining) for field in ("user_id", "item_id")]
+    tensors += [
+        dataset.inter_feat[field] for dataset in (data.train, data.remaining) for field in ("user_id", "item_id")
+    ]
     return copy.deepcopy([*tensors, *run.original.state_dict().values()])
 
 

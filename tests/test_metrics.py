@@ -9,9 +9,10 @@ import torch
 from recbole.trainer import Trainer
 
 from recbole_unlearn import run_unlearn
-from recbole_unlearn.data.split import prepare_data
+from recbole_unlearn.data.sampler import draw_negatives
 from recbole_unlearn.evaluator import auc, matching_weights, metrics, mi_bf, mi_ng
-from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator, draw_negatives
+from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
+from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import train_backbone
 
 NONE = np.empty(0)

@@ -11,11 +11,11 @@ from recbole.utils import InputType
 
 from recbole_unlearn import run_unlearn
 from recbole_unlearn.data.sampler import train_loader
-from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph, propagate
 from recbole_unlearn.model import MODELS, UnlearnableRecommender, dataset_graph, simgcl
-from recbole_unlearn.saved_model import load_model
+from recbole_unlearn.model_file import load_model
+from recbole_unlearn.task import prepare_data
 
 SHIPPED = ["BPR", "LightGCN", "SGL", "SimGCL"]
 
@@ -205,7 +205,9 @@ def test_simgcl_may_sum_over_the_rows_of_a_batch_as_recbole_gnn_does(built):
         logits = unit @ unit.t() / 0.2
         expected += 0.7 * (logits.logsumexp(dim=1) - logits.diag()).sum()
     assert len(batch["item_id"].unique()) < len(batch["item_id"])
-    contrast = model.calculate_loss(batch) - built("SimGCL", **{**settings, "simgcl_lambda": 0})[2].calculate_loss(batch)
+    contrast = model.calculate_loss(batch) - built("SimGCL", **{**settings, "simgcl_lambda": 0})[2].calculate_loss(
+        batch
+    )
     assert contrast.item() == pytest.approx(expected.item(), rel=1e-4)
 
 

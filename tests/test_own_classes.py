@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from recbole_unlearn import DeletionRequest, load_data_and_model, run_unlearn, unlearn
-from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.registry import own_sources
-from recbole_unlearn.report import software_versions
+from recbole_unlearn.report.software import software_versions
 from recbole_unlearn.sweep import tune
 from recbole_unlearn.sweep.space import method_defaults, with_whole_numbers
+from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import train_backbone
 
-SOURCE = '''
+SOURCE = """
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
@@ -53,7 +53,7 @@ class OwnDeepModel(OwnModel):
 class OwnMethod(Unlearner):
     def unlearn(self):
         yield Stage("", self.revised(self.original, self.original.ego_embeddings() * self.config["unlearn_own_factor"]))
-'''
+"""
 NAMES = ("OwnModel", "OwnDeepModel", "OwnMethod")
 
 
@@ -89,7 +89,11 @@ def own(tmp_path, monkeypatch):
 
 
 def test_a_run_of_both_with_their_yaml_beside_the_module(own, settings):
-    report = run_unlearn(model="OwnModel", dataset="tiny", config_dict={**settings, "forget_type": "random", "unlearn_methods": ["OwnMethod", "UnlearnRec"]})
+    report = run_unlearn(
+        model="OwnModel",
+        dataset="tiny",
+        config_dict={**settings, "forget_type": "random", "unlearn_methods": ["OwnMethod", "UnlearnRec"]},
+    )
     assert [row["method"] for row in report["results"]] == ["original", "OwnMethod", "UnlearnRec", "UnlearnRec"]
     assert (report["config"]["own_hop_weight"], report["config"]["unlearn_own_factor"]) == (0.5, 0.5)
 
@@ -106,7 +110,9 @@ def test_their_settings_are_known_and_others_still_refused(own, configure):
 
 def test_its_settings_for_one_backbone_win(own, tmp_path, configure):
     (tmp_path / "OwnMethod-SGL.yaml").write_text("unlearn_own_factor: 0.75\n")
-    factors = {model: configure(model, unlearn_methods="OwnMethod")["unlearn_own_factor"] for model in ("LightGCN", "SGL")}
+    factors = {
+        model: configure(model, unlearn_methods="OwnMethod")["unlearn_own_factor"] for model in ("LightGCN", "SGL")
+    }
     assert factors == {"LightGCN": 0.5, "SGL": 0.75}
 
 
@@ -115,14 +121,18 @@ def test_a_model_without_negative_items_is_not_fine_tuned(own, settings):
     forward = "    def forward(self, ego, adjacency):\n"
     own(SOURCE.replace("PAIRWISE", "POINTWISE").replace(forward, loss + forward))
     settings |= {"epochs": 1, "forget_type": "random", "unlearn_methods": "UnlearnRec", "train_neg_sample_args": None}
-    with pytest.raises(UsageError, match="UnlearnRec trains on pairs with a negative item, which OwnModel does without"):
+    with pytest.raises(
+        UsageError, match="UnlearnRec trains on pairs with a negative item, which OwnModel does without"
+    ):
         run_unlearn("OwnModel", "tiny", config_dict=settings, saved=False)
     report = run_unlearn("OwnModel", "tiny", config_dict={**settings, "unlearn_finetune_epochs": 0}, saved=False)
     assert [row["stage"] for row in report["results"]] == ["", "zero-shot"]
 
 
 def test_models_of_a_run_of_an_own_method_are_served_without_it(own, settings):
-    run_unlearn("LightGCN", "tiny", config_dict={**settings, "epochs": 1, "unlearn_methods": ["OwnMethod", "DropEdges"]})
+    run_unlearn(
+        "LightGCN", "tiny", config_dict={**settings, "epochs": 1, "unlearn_methods": ["OwnMethod", "DropEdges"]}
+    )
     unregister()
     (file,) = Path(settings["checkpoint_dir"]).glob("original-*.safetensors")
     assert load_data_and_model(str(file))[0]["unlearn_own_factor"] == 0.5
@@ -132,7 +142,10 @@ def test_models_of_a_run_of_an_own_method_are_served_without_it(own, settings):
 
 def test_its_settings_can_be_swept(own, tmp_path):
     assert method_defaults("OwnMethod") == {"unlearn_own_factor": 0.5, "unlearn_own_rounds": 3}
-    assert with_whole_numbers({"unlearn_own_rounds": 4.0, "unlearn_own_factor": 1.0}) == {"unlearn_own_rounds": 4, "unlearn_own_factor": 1.0}
+    assert with_whole_numbers({"unlearn_own_rounds": 4.0, "unlearn_own_factor": 1.0}) == {
+        "unlearn_own_rounds": 4,
+        "unlearn_own_factor": 1.0,
+    }
     (tmp_path / "OwnMethod.yaml").unlink()
     assert method_defaults("OwnMethod") == {}
 
@@ -153,7 +166,9 @@ def test_shipped_classes_have_no_source_of_the_users(own):
 
 
 def test_what_trains_more_than_a_table_is_refused(own, settings):
-    with pytest.raises(UsageError, match="OwnDeepModel cannot be unlearned: it trains transform.weight, transform.bias besides"):
+    with pytest.raises(
+        UsageError, match="OwnDeepModel cannot be unlearned: it trains transform.weight, transform.bias besides"
+    ):
         run_unlearn(model="OwnDeepModel", dataset="tiny", config_dict=settings)
 
 

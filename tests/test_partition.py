@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from recbole_unlearn.graph import Graph
-from recbole_unlearn.partition import balanced_assignment, edge_shards, first_centres, node_shards, propagated_labels, random_shards
+from recbole_unlearn.method.sharded.partition import (
+    balanced_assignment,
+    edge_shards,
+    first_centres,
+    node_shards,
+    propagated_labels,
+    random_shards,
+)
 
 
 def generator():
@@ -24,7 +31,9 @@ def greedy(distances, cap):
     return shard
 
 
-@pytest.mark.parametrize("n, n_shards, cap", [(60, 4, 15), (60, 4, 16), (61, 7, 12), (50, 1, 50), (5, 5, 1), (40, 3, 40)])
+@pytest.mark.parametrize(
+    "n, n_shards, cap", [(60, 4, 15), (60, 4, 16), (61, 7, 12), (50, 1, 50), (5, 5, 1), (40, 3, 40)]
+)
 @pytest.mark.parametrize("skew", [1.0, 5.0])
 def test_balanced_assignment_is_the_greedy_one(n, n_shards, cap, skew):
     distances = np.random.default_rng(n).random((n, n_shards))

@@ -104,7 +104,9 @@ def test_blocks_do_not_matter(monkeypatch, block):
 def test_seen_items_are_not_ranked():
     final, _, held_out = example()
     nothing, everything_else = Graph.from_edges(NONE, NONE, N_USERS, N_ITEMS), random_graph(2000, 3, exclude=held_out)
-    assert ranking_metrics(final, nothing, held_out, 2) == pytest.approx(reference(final, nothing, held_out, 2), rel=1e-5)
+    assert ranking_metrics(final, nothing, held_out, 2) == pytest.approx(
+        reference(final, nothing, held_out, 2), rel=1e-5
+    )
     assert ranking_metrics(final, everything_else, held_out, N_ITEMS)["ndcg@9"] == pytest.approx(1)
 
 

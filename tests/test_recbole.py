@@ -9,8 +9,9 @@ import pytest
 import torch
 from test_checkpoint import Touch
 
-from recbole_unlearn import load_data_and_model, recbole_checkpoint, run_unlearn
+from recbole_unlearn import load_data_and_model, run_unlearn
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.files import recbole_checkpoint
 
 RUN = """
 import sys
@@ -25,7 +26,7 @@ assert result["test_result"]["ndcg@5"] > 0, result
 (file,) = __import__("glob").glob("saved/LightGCN-*.pth")
 config, model, dataset, train, valid, test = load_data_and_model(file)
 assert type(model).__module__ == "recbole.model.general_recommender.lightgcn" and len(dataset) == 400
-saved = recbole_unlearn.recbole_checkpoint.load(file)
+saved = recbole_unlearn.files.recbole_checkpoint.load(file)
 assert torch.equal(model.user_embedding.weight, saved["state_dict"]["user_embedding.weight"])
 assert objective_function({{**settings, "model": "LightGCN", "dataset": "tiny"}}, saved=False)["best_valid_score"] > 0
 for ours in sys.argv[1:]:
@@ -41,7 +42,14 @@ print("FILE", file)
 def ran(tmp_path_factory, data_path):
     """RecBole's quick start in a process of its own, after a run of ours: the files and what it printed."""
     folder = tmp_path_factory.mktemp("recbole")
-    settings = {"data_path": data_path, "gpu_id": "", "seed": 7, "show_progress": False, "epochs": 1, "embedding_size": 8}
+    settings = {
+        "data_path": data_path,
+        "gpu_id": "",
+        "seed": 7,
+        "show_progress": False,
+        "epochs": 1,
+        "embedding_size": 8,
+    }
     settings |= {"metrics": ["NDCG"], "topk": [5], "valid_metric": "NDCG@5", "checkpoint_dir": "saved"}
     own = {**settings, "checkpoint_dir": str(folder / "own"), "forget_type": "random", "unlearn_methods": "DropEdges"}
     with pytest.MonkeyPatch.context() as patch:
@@ -49,11 +57,18 @@ def ran(tmp_path_factory, data_path):
         run_unlearn("LightGCN", "tiny", config_dict=own)
     ours = sorted(str(path) for path in (folder / "own").glob("DropEdges-*") if path.suffix in (".pth", ".safetensors"))
     earlier = str(folder / "own" / "earlier.pth")
-    torch.save({"config": {}, "state_dict": {}, "edges": torch.zeros(2, 0), "user_tokens": [], "item_tokens": []}, earlier)
+    torch.save(
+        {"config": {}, "state_dict": {}, "edges": torch.zeros(2, 0), "user_tokens": [], "item_tokens": []}, earlier
+    )
     (folder / "run.py").write_text(textwrap.dedent(RUN.format(settings=settings)))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore"}
     result = subprocess.run(
-        [sys.executable, "run.py", *ours, earlier], cwd=folder, env=environment, capture_output=True, text=True, timeout=240
+        [sys.executable, "run.py", *ours, earlier],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert result.returncode == 0, result.stderr[-3000:]
     return folder, [*ours, earlier], result.stdout
@@ -68,7 +83,8 @@ def test_recboles_loader_says_who_loads_our_files(ran):
     _, ours, printed = ran
     refused = [line for line in printed.splitlines() if line.startswith("REFUSED")]
     assert len(ours) == 2 and refused == [
-        f"REFUSED '{path}' is a model of recbole_unlearn: load it with recbole_unlearn.load_data_and_model." for path in ours
+        f"REFUSED '{path}' is a model of recbole_unlearn: load it with recbole_unlearn.load_data_and_model."
+        for path in ours
     ]
 
 
@@ -76,7 +92,9 @@ def test_our_loader_says_who_loads_recboles(ran):
     folder, _, printed = ran
     path = str(folder / printed.rpartition("FILE ")[2].strip())
     assert recbole_checkpoint.is_recboles(path)
-    with pytest.raises(UsageError, match="recbole.quick_start.load_data_and_model loads it, and run_unlearn.py --checkpoint"):
+    with pytest.raises(
+        UsageError, match="recbole.quick_start.load_data_and_model loads it, and run_unlearn.py --checkpoint"
+    ):
         load_data_and_model(path)
 
 

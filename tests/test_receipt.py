@@ -15,8 +15,9 @@ import torch
 
 from recbole_unlearn.deletion import receipt as receipts
 from recbole_unlearn.deletion.evidence import counts_of, rows_of
+from recbole_unlearn.deletion.histograms import score_histograms
 from recbole_unlearn.deletion.measures import Measures
-from recbole_unlearn.deletion.receipt import place_of, score_histograms, size_class, write_receipts
+from recbole_unlearn.deletion.receipt import place_of, size_class, write_receipts
 from recbole_unlearn.deletion.request_file import DeletionRequest
 from recbole_unlearn.graph import Graph
 
@@ -72,7 +73,14 @@ def receipt():
 def bare(receipt):
     """A request of which nothing was in the data: next to nothing was measured."""
     unmeasured = "received_at method child measures scores drift seconds versions batch".split()
-    return {**receipt, **dict.fromkeys(unmeasured), "outcome": "not found", "artefacts": [], "quarantined": [], "checks": []}
+    return {
+        **receipt,
+        **dict.fromkeys(unmeasured),
+        "outcome": "not found",
+        "artefacts": [],
+        "quarantined": [],
+        "checks": [],
+    }
 
 
 def write_receipt(receipt, folder):
@@ -259,7 +267,10 @@ def test_a_batch_is_one_page_and_one_file_with_a_line_a_request(receipt, tmp_pat
     batch = [{**receipt, "request_id": f"r{number}", "outcome": "forgotten"} for number in range(5)]
     batch[3] |= {"outcome": "not found", "counts": {**receipt["counts"], "found": 0, "interactions": "0"}}
     path, html = write_receipts(batch, str(tmp_path / place_of([each["request_id"] for each in batch], 7)))
-    assert os.listdir(tmp_path) == ["batches"] and sorted(os.listdir(tmp_path / "batches")) == ["0007.html", "0007.json"]
+    assert os.listdir(tmp_path) == ["batches"] and sorted(os.listdir(tmp_path / "batches")) == [
+        "0007.html",
+        "0007.json",
+    ]
     text = Path(path).read_text()
     whole = json.loads(text)
     assert [{**whole, **own} for own in whole.pop("requests")] == batch
@@ -300,7 +311,9 @@ def test_an_incomplete_receipt_is_not_written(receipt, tmp_path):
 
 def test_forgotten_pairs_are_compared_with_pairs_that_the_encoder_was_not_fitted_on():
     """One user, six items: the encoder knows the validation pair, which scores highest; the test pair scores lowest."""
-    graphs = [Graph.from_edges(torch.tensor([1] * len(items)), torch.tensor(items), 2, 7) for items in ([1, 2], [3], [4])]
+    graphs = [
+        Graph.from_edges(torch.tensor([1] * len(items)), torch.tensor(items), 2, 7) for items in ([1, 2], [3], [4])
+    ]
     train, valid, test = graphs
     final = torch.tensor([0.0, 1.0, 0.0, 5.0, 5.0, 9.0, -9.0, 1.0, 2.0])[:, None]
     equally_popular = Graph.union(train, valid, test)

@@ -43,7 +43,9 @@ def test_unknown_name():
     registry = Registry("animal")
     for name in ("Cat", "Dog", "Horse"):
         registry.register(named(name))
-    with pytest.raises(UsageError, match=r"Unknown animal 'hors'\. Did you mean 'Horse'\? Available: Horse, Cat, Dog\."):
+    with pytest.raises(
+        UsageError, match=r"Unknown animal 'hors'\. Did you mean 'Horse'\? Available: Horse, Cat, Dog\."
+    ):
         registry["hors"]
 
 

@@ -6,15 +6,28 @@ import math
 import numpy as np
 import pytest
 
-from recbole_unlearn.comparison import gaps_to_retrain, summarise
-from recbole_unlearn.cost import Cost
-from recbole_unlearn.data.split import prepare_data
-from recbole_unlearn.figure import score_distributions
-from recbole_unlearn.report import Report, model_file, summary_table, table
+from recbole_unlearn.evaluator.comparison import gaps_to_retrain, summarise
+from recbole_unlearn.evaluator.cost import Cost
+from recbole_unlearn.report.figure import score_distributions
+from recbole_unlearn.report.files import model_file
+from recbole_unlearn.report.report import Report
+from recbole_unlearn.report.tables import summary_table, table
+from recbole_unlearn.task import prepare_data
 
 KEYS = {"model", "dataset", "seed", "config", "data", "forget", "interactions", "versions", "results", "gaps"}
 FORGET_KEYS = {"type", "n_interactions", "n_users", "n_items", "n_skipped"}
-ROW_KEYS = {"method", "stage", "ndcg@5", "MI-BF", "MI-NG", "AUC_FN", "AUC_FT", "offline_seconds", "online_seconds", "peak_memory_mb"}
+ROW_KEYS = {
+    "method",
+    "stage",
+    "ndcg@5",
+    "MI-BF",
+    "MI-NG",
+    "AUC_FN",
+    "AUC_FT",
+    "offline_seconds",
+    "online_seconds",
+    "peak_memory_mb",
+}
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -54,7 +67,9 @@ def test_keys(filled):
     assert result["config"] == report.config.as_dict()
     assert result["forget"]["type"] == "user"
     assert (result["forget"]["n_interactions"], result["forget"]["n_users"], result["forget"]["n_items"]) == (8, 1, 8)
-    assert set(result["interactions"]) == {"training", "validation", "test"} and min(result["interactions"].values()) > 0
+    assert (
+        set(result["interactions"]) == {"training", "validation", "test"} and min(result["interactions"].values()) > 0
+    )
     assert {"python", "recbole", "torch", "numpy", "code"} <= set(result["versions"])
 
 
@@ -192,7 +207,12 @@ def test_mean_and_standard_deviation_of_seeds(filled):
     second["results"] = [{**row, "offline_seconds": row["offline_seconds"] + 2} for row in second["results"]]
     second["results"][1] = {**second["results"][1], "ndcg@5": 0.2}
     summary = summarise([first, second])
-    assert summary["seeds"] == [7, 8] and [row["method"] for row in summary["results"]] == ["original", "Retrain", "UnlearnRec", "GIF"]
+    assert summary["seeds"] == [7, 8] and [row["method"] for row in summary["results"]] == [
+        "original",
+        "Retrain",
+        "UnlearnRec",
+        "GIF",
+    ]
     retrain = summary["results"][1]
     assert retrain["ndcg@5"] == {"mean": pytest.approx(0.3), "sd": pytest.approx(0.2 / math.sqrt(2))}
     assert retrain["n"] == 2 and retrain["speed_up"]["mean"] is None
@@ -211,7 +231,9 @@ def test_figure_is_a_png(tmp_path, n_models):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("change", [{"negative": np.empty(0)}, dict.fromkeys(("forget", "negative", "test"), np.zeros(5))])
+@pytest.mark.parametrize(
+    "change", [{"negative": np.empty(0)}, dict.fromkeys(("forget", "negative", "test"), np.zeros(5))]
+)
 def test_figure_of_empty_or_equal_scores(tmp_path, change):
     score_distributions({"model": {**scores(), **change}}, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(PNG)

@@ -11,17 +11,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import reproduce
 import yaml
 from reproduced import left_by, report_of, tables_of, usual_cells
-from test_report import PNG
-
-import reproduce
-from recbole_unlearn import command_line
-from recbole_unlearn.config import Config
-from recbole_unlearn.report import label, save_json
 from reproduction import experiments
 from reproduction.cells import ROOT, Cell, load, save
 from reproduction.experiments import PAPERS_ENCODER
+from test_report import PNG
+
+from recbole_unlearn import command_line
+from recbole_unlearn.config import Config
+from recbole_unlearn.report.files import save_json
+from recbole_unlearn.report.tables import label
 
 TABLE_2 = ("--table=2", "--dataset=tiny", "--model=LightGCN", "--request=random")
 
@@ -65,7 +66,9 @@ def here(command, cwd):
 def pretended(command, cwd):
     """``subprocess.run`` that leaves a report of no training."""
     given = command_line.parse(command[2:])
-    config = Config(given["model"], given["dataset"], [cwd / file for file in given["config_file_list"]], given["config_dict"])
+    config = Config(
+        given["model"], given["dataset"], [cwd / file for file in given["config_file_list"]], given["config_dict"]
+    )
     (method,) = config["unlearn_methods"]
     cell = Cell(config["dataset"], config["model"], method, config["forget_type"], config["seed"])
     save_json(config["report_file"], {**report_of(cell), "config": config.as_dict(), "gaps": []})
@@ -78,7 +81,9 @@ def commands(monkeypatch):
 
     def listen(run):
         told = []
-        monkeypatch.setattr("reproduction.processes.subprocess.run", lambda command, cwd: (told.append(command), run(command, cwd))[1])
+        monkeypatch.setattr(
+            "reproduction.processes.subprocess.run", lambda command, cwd: (told.append(command), run(command, cwd))[1]
+        )
         return told
 
     return listen
@@ -97,10 +102,23 @@ def test_a_table_from_end_to_end(start, commands, setting, tmp_path, data_path, 
         result = json.loads(text)
         python, script, *arguments = shlex.split(result["command"])
         method, _, change = name.removesuffix("-2021").partition("-")
-        expected = ["--model=LightGCN", "--dataset=tiny", "--seed=2021", f"--config_files={relative}", "--forget_type=random", f"--unlearn_methods={method}"]
-        assert (python, script, arguments) == ("python", "run_unlearn.py", expected + ([f"--{change}"] if change else []))
+        expected = [
+            "--model=LightGCN",
+            "--dataset=tiny",
+            "--seed=2021",
+            f"--config_files={relative}",
+            "--forget_type=random",
+            f"--unlearn_methods={method}",
+        ]
+        assert (python, script, arguments) == (
+            "python",
+            "run_unlearn.py",
+            expected + ([f"--{change}"] if change else []),
+        )
         text = text.replace(relative, "")
-        assert not any(path in text for path in (str(tmp_path), data_path, str(ROOT), sys.prefix, '"/')), "nothing of this machine"
+        assert not any(path in text for path in (str(tmp_path), data_path, str(ROOT), sys.prefix, '"/')), (
+            "nothing of this machine"
+        )
         assert "config" not in result and result["forget"]["n_interactions"] == 3 and result["settings"]["epochs"] == 4
 
         sizes = {"forget": 3, "negative": 200, "test": result["interactions"]["test"]}
@@ -113,9 +131,15 @@ def test_a_table_from_end_to_end(start, commands, setting, tmp_path, data_path, 
     retrain, unlearned = (json.loads((folder / f"{name}.json").read_text())["results"][-1] for name in names[:2])
     assert (unlearned["method"], unlearned["stage"]) == ("UnlearnRec", "fine-tuned")
     for line, numbers in (("Retrain", retrain), ("UnlearnRec fine-tuned", unlearned)):
-        assert shown[line]["Recall@20"] == f"{numbers['recall@20']:.4f}" and shown[line]["MI-NG"] == f"{numbers['MI-NG']:.2f}"
+        assert (
+            shown[line]["Recall@20"] == f"{numbers['recall@20']:.4f}"
+            and shown[line]["MI-NG"] == f"{numbers['MI-NG']:.2f}"
+        )
     assert shown["UnlearnRec fine-tuned"]["gap MI-BF"] == f"{abs(math.log(unlearned['MI-BF'] / retrain['MI-BF'])):.2f}"
-    assert shown[f"{PAPERS_ENCODER} zero-shot"]["seeds"] == "1" and shown["GIF"] == {**dict.fromkeys(shown["GIF"], "not run"), "seeds": ""}
+    assert shown[f"{PAPERS_ENCODER} zero-shot"]["seeds"] == "1" and shown["GIF"] == {
+        **dict.fromkeys(shown["GIF"], "not run"),
+        "seeds": "",
+    }
 
     content = page.read_bytes()
     commands(lambda command, cwd: pytest.fail("a cell that is there is run again"))
@@ -141,7 +165,9 @@ def test_a_deleted_cell_is_run_again_by_the_same_command(start, commands, tmp_pa
     (tmp_path / "results" / "settings/tiny/LightGCN/random/CEU-2021.json").unlink()
 
     def anew(command, cwd):
-        (report_file,) = (argument.partition("=")[2] for argument in command[2:] if argument.startswith("--report_file="))
+        (report_file,) = (
+            argument.partition("=")[2] for argument in command[2:] if argument.startswith("--report_file=")
+        )
         assert not os.path.exists(report_file), "whose rows would be taken over"
         return pretended(command, cwd)
 
@@ -152,10 +178,14 @@ def test_a_deleted_cell_is_run_again_by_the_same_command(start, commands, tmp_pa
 
 
 def test_a_failed_cell_is_told_and_the_others_go_on(start, commands, tmp_path, capsys):
-    commands(lambda command, cwd: SimpleNamespace(returncode=2) if "--dataset=absent" in command else pretended(command, cwd))
+    commands(
+        lambda command, cwd: SimpleNamespace(returncode=2) if "--dataset=absent" in command else pretended(command, cwd)
+    )
     assert start("--table=2", "--dataset=absent,tiny", "--model=LightGCN", "--request=random", "--method=Retrain") == 1
     assert capsys.readouterr().err == "reproduce: settings/absent/LightGCN/random/Retrain-2021 failed: exit code 2\n"
-    assert [path.parts[-4] for path in (tmp_path / "results").rglob("*.json")] == ["tiny"], "the other one, later, is there"
+    assert [path.parts[-4] for path in (tmp_path / "results").rglob("*.json")] == ["tiny"], (
+        "the other one, later, is there"
+    )
     shown = tables_of(tmp_path / "results" / "README.md")
     assert ("Table 2", "LightGCN on tiny, random interactions, settings") in shown
 
@@ -164,7 +194,11 @@ def interrupted(command, cwd):
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("interrupt", [interrupted, lambda command, cwd: SimpleNamespace(returncode=130)], ids=["of this process", "of the cell's"])
+@pytest.mark.parametrize(
+    "interrupt",
+    [interrupted, lambda command, cwd: SimpleNamespace(returncode=130)],
+    ids=["of this process", "of the cell's"],
+)
 def test_an_interruption_keeps_what_is_done(start, commands, tmp_path, capsys, interrupt):
     told = commands(lambda command, cwd: (pretended if len(told) == 1 else interrupt)(command, cwd))
     assert start(*TABLE_2) == 130
@@ -178,32 +212,59 @@ def test_an_interruption_keeps_what_is_done(start, commands, tmp_path, capsys, i
 
 
 def test_the_case_study_runs_in_a_process_of_its_own(start, settings, tmp_path, data_path):
-    rows = [f"u{user}\ti{(user * 7 + step) % 60}" for user in range(30) for step in range(30)]  # more than tiny's, for ten to forget
+    rows = [
+        f"u{user}\ti{(user * 7 + step) % 60}" for user in range(30) for step in range(30)
+    ]  # more than tiny's, for ten to forget
     (tmp_path / "broad").mkdir()
     (tmp_path / "broad" / "broad.inter").write_text("\n".join(["user_id:token\titem_id:token", *rows]) + "\n")
     assert start("--figure=6", "--dataset=broad", f"--data_path={tmp_path}") == 0
-    result = load("results", Cell("broad", "LightGCN", "UnlearnRec", "case-study", setting=os.path.relpath("settings.yaml", ROOT)))
+    result = load(
+        "results", Cell("broad", "LightGCN", "UnlearnRec", "case-study", setting=os.path.relpath("settings.yaml", ROOT))
+    )
     assert result["command"].startswith("python benchmarks/case_study.py --model=LightGCN --dataset=broad --seed=2021 ")
-    assert result["forget"]["n_interactions"] == 15 * 1 + 15 * 10 and set(result["cases"]) == {"one interaction", "ten alike"}
+    assert result["forget"]["n_interactions"] == 15 * 1 + 15 * 10 and set(result["cases"]) == {
+        "one interaction",
+        "ten alike",
+    }
     picture = "figures/figure-6-settings-broad-LightGCN.png"
-    assert f"![Figure 6: case study, settings, broad, LightGCN]({picture})" in (tmp_path / "results" / "README.md").read_text()
+    assert (
+        f"![Figure 6: case study, settings, broad, LightGCN]({picture})"
+        in (tmp_path / "results" / "README.md").read_text()
+    )
     assert (tmp_path / "results" / picture).read_bytes().startswith(PNG)
 
 
 def test_on_a_running_cluster(places, ray_cluster):
-    asked = ["--table=2", "--dataset=absent,tiny", "--model=LightGCN", "--request=random", "--method=Retrain,DropEdges", f"--ray_address={ray_cluster}"]
+    asked = [
+        "--table=2",
+        "--dataset=absent,tiny",
+        "--model=LightGCN",
+        "--request=random",
+        "--method=Retrain,DropEdges",
+        f"--ray_address={ray_cluster}",
+    ]
     command = [sys.executable, reproduce.__file__, *places, *asked]
     process = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert process.returncode == 1, process.stderr
     errors = [line for line in process.stderr.splitlines() if line.startswith("reproduce: ")]
-    failed = [f"reproduce: settings/absent/LightGCN/random/{method}-2021 failed: exit code 2" for method in ("Retrain", "DropEdges")]
+    failed = [
+        f"reproduce: settings/absent/LightGCN/random/{method}-2021 failed: exit code 2"
+        for method in ("Retrain", "DropEdges")
+    ]
     assert errors == failed, "the second is run though it waited for the first"
     for method in ("Retrain", "DropEdges"):
-        done = load("results", Cell("tiny", "LightGCN", method, "random", setting=os.path.relpath("settings.yaml", ROOT)))
-        assert done["forget"]["n_interactions"] == 3 and done["results"][-1]["recall@20"] > 0 and method in done["scores"]
+        done = load(
+            "results", Cell("tiny", "LightGCN", method, "random", setting=os.path.relpath("settings.yaml", ROOT))
+        )
+        assert (
+            done["forget"]["n_interactions"] == 3 and done["results"][-1]["recall@20"] > 0 and method in done["scores"]
+        )
     lines = process.stdout.splitlines()
     ended = [line.partition("] ")[2] for line in lines if re.match(r"\[\d/4\] ", line)]
-    assert len(ended) == 4 and [name.rpartition("/")[2] for name in ended if "/tiny/" in name] == ["Retrain-2021", "DropEdges-2021"]
+    assert len(ended) == 4 and [name.rpartition("/")[2] for name in ended if "/tiny/" in name] == [
+        "Retrain-2021",
+        "DropEdges-2021",
+    ]
     assert "Page: results/README.md" in lines
 
 
@@ -230,7 +291,10 @@ def test_no_cluster_is_told_in_one_line(start, capsys):
         ([], "Say what: --table=2, --figure=5, --all or --render; see --help"),
         (["--dataset=ml-1m"], "Say what: "),
         (["--render", "--list"], "Say what: "),
-        (["--all", "--table=9"], "--all is all tables, figures and requests: leave out --table, --figure and --request"),
+        (
+            ["--all", "--table=9"],
+            "--all is all tables, figures and requests: leave out --table, --figure and --request",
+        ),
         (["--all", "--figure=5"], "--all is all tables, figures and requests"),
         (["--all", "--request=user"], "--all is all tables, figures and requests"),
         (["--tabel=2"], "Unrecognized arguments: --tabel=2"),
@@ -253,14 +317,26 @@ def test_list_runs_nothing_and_tells_what_is_there(start, commands, tmp_path, ca
     cell = Cell("tiny", "LightGCN", "GIF", "random", setting=os.path.relpath("settings.yaml", ROOT))
     save("results", cell, left_by(cell))
     assert start(*TABLE_2, "--method=GIF,CEU", "--list") == 0
-    assert capsys.readouterr().out.splitlines() == ["missing settings/tiny/LightGCN/random/CEU-2021", "there   settings/tiny/LightGCN/random/GIF-2021"]
+    assert capsys.readouterr().out.splitlines() == [
+        "missing settings/tiny/LightGCN/random/CEU-2021",
+        "there   settings/tiny/LightGCN/random/GIF-2021",
+    ]
     assert not (tmp_path / "results" / "README.md").exists()
 
 
 def test_some_cells_can_be_asked_for(settings, capsys):
-    asked = ["--table=2", "--dataset=tiny", "--model=SGL,SimGCL", "--request=adversarial", "--method=Retrain,GIF", "--seed=2022,2023"]
+    asked = [
+        "--table=2",
+        "--dataset=tiny",
+        "--model=SGL,SimGCL",
+        "--request=adversarial",
+        "--method=Retrain,GIF",
+        "--seed=2022,2023",
+    ]
     assert reproduce.main([*asked, "--list", "--results=results"]) == 0
-    expected = [f"missing d64/tiny/{model}/adversarial/Retrain-{seed}" for seed in (2022, 2023) for model in ("SGL", "SimGCL")]
+    expected = [
+        f"missing d64/tiny/{model}/adversarial/Retrain-{seed}" for seed in (2022, 2023) for model in ("SGL", "SimGCL")
+    ]
     assert capsys.readouterr().out.splitlines() == expected, "GIF has one seed, another"
 
 
@@ -288,9 +364,15 @@ def test_what_a_killed_process_has_half_written_is_not_drawn(settings, capsys):
     [
         ({"d64.yaml": "epochs: 1"}, "Setting 'd64.yaml' has the name of a shipped one"),
         ({"my own.yaml": "epochs: 1"}, "Setting 'my own.yaml': RecBole takes no blanks in the path"),
-        ({"mine.yaml": "epochs: 1\nie_epochs: 2\nforget_ratio: 0.1"}, "Setting 'mine.yaml' sets forget_ratio, ie_epochs, which the tables vary"),
+        (
+            {"mine.yaml": "epochs: 1\nie_epochs: 2\nforget_ratio: 0.1"},
+            "Setting 'mine.yaml' sets forget_ratio, ie_epochs, which the tables vary",
+        ),
         ({"mine.yaml": "ie_target: negative"}, "Setting 'mine.yaml' sets ie_target, which the tables vary"),
-        ({"mine.yaml": "epochs: 1", "mine-SGL.yaml": "ie_target: negative"}, "Setting 'mine-SGL.yaml' sets ie_target, which the tables vary"),
+        (
+            {"mine.yaml": "epochs: 1", "mine-SGL.yaml": "ie_target: negative"},
+            "Setting 'mine-SGL.yaml' sets ie_target, which the tables vary",
+        ),
         ({"mine.yaml": "epochs: [1"}, "Setting 'mine.yaml' is not valid yaml: "),
         ({"mine.yaml": "epochs: 1", "mine-SGL.yaml": "epochs: [1"}, "Setting 'mine-SGL.yaml' is not valid yaml: "),
     ],

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import yaml
 from reproduced import base_of, cell_of, left_by, usual_cells
+from reproduction import cells, experiments
+from reproduction.cells import OF_THE_CELL, ROOT, SEEDS, Cell, cells_there, distil, histogram, load, save, values_of
+from reproduction.document import bases
+from reproduction.experiments import EXPERIMENTS, PAPERS_ENCODER, all_cells
 
 from recbole_unlearn import command_line
 from recbole_unlearn.config import Config, properties_folder
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.method import METHODS
-from recbole_unlearn.report import save_json
-from reproduction import cells, experiments
-from reproduction.cells import OF_THE_CELL, ROOT, SEEDS, Cell, cells_there, distil, histogram, load, save, values_of
-from reproduction.document import bases
-from reproduction.experiments import EXPERIMENTS, PAPERS_ENCODER, all_cells
+from recbole_unlearn.report.files import save_json
 
 
 def test_shipped_settings_are_those_of_properties():
@@ -27,18 +27,26 @@ def test_shipped_settings_are_those_of_properties():
     for file in properties_folder().rglob("*.yaml"):
         for key, value in (yaml.safe_load(file.read_text()) or {}).items():
             found.setdefault(key, set()).add(str(value))
-    assert {key: found[key] for key in experiments.SHIPPED} == {key: {str(value)} for key, value in experiments.SHIPPED.items()}
+    assert {key: found[key] for key in experiments.SHIPPED} == {
+        key: {str(value)} for key, value in experiments.SHIPPED.items()
+    }
 
 
 def test_the_same_run_is_one_cell_wherever_it_is_used():
     table_2 = experiments.table_2(base_of("table 2"))
     shipped, papers = cell_of(), cell_of("UnlearnRec", ("ie_target", "negative"))
     assert table_2["UnlearnRec"][0] == shipped and table_2[PAPERS_ENCODER][0] == papers
-    assert experiments.table_5(base_of("table 5"))[0.01] == {"Retrain": [cell_of("Retrain")], PAPERS_ENCODER: [papers], "UnlearnRec": [shipped]}
+    assert experiments.table_5(base_of("table 5"))[0.01] == {
+        "Retrain": [cell_of("Retrain")],
+        PAPERS_ENCODER: [papers],
+        "UnlearnRec": [shipped],
+    }
     table_4 = experiments.table_4(base_of("table 4"))
     assert table_4["UnlearnRec"][1] == [shipped] and table_4[PAPERS_ENCODER][1] == [papers]
     figure_5 = experiments.figure_5(base_of("figure 5"))
-    assert figure_5["pre-training"][10] == figure_5[PAPERS_ENCODER][1] == papers and figure_5["UnlearnRec"][1] == shipped
+    assert (
+        figure_5["pre-training"][10] == figure_5[PAPERS_ENCODER][1] == papers and figure_5["UnlearnRec"][1] == shipped
+    )
     assert figure_5["Retrain"][0] == cell_of("Retrain")
     assert experiments.table_3(base_of("table 3"))["nothing"] == [replace(papers, model="SimGCL")]
 
@@ -62,7 +70,9 @@ def test_several_seeds_are_of_the_papers_request():
 @cache
 def accept(*arguments):
     parsed = command_line.parse(arguments)
-    return Config(parsed["model"], parsed["dataset"], parsed["config_file_list"], {**parsed["config_dict"], "gpu_id": ""})
+    return Config(
+        parsed["model"], parsed["dataset"], parsed["config_file_list"], {**parsed["config_dict"], "gpu_id": ""}
+    )
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -77,7 +87,9 @@ def test_every_command_is_accepted_and_has_the_settings_of_its_cell(name, monkey
         assert {key: config[key] for key, _ in cell.changes} == dict(cell.changes)
         if cell.request != "case-study":
             assert config["forget_type"] == cell.request and config["unlearn_methods"] == [cell.method]
-            assert cell.settings == {key: value for key, value in config.results_settings().items() if key not in OF_THE_CELL}
+            assert cell.settings == {
+                key: value for key, value in config.results_settings().items() if key not in OF_THE_CELL
+            }
 
 
 def test_the_papers_setting_is_chosen_by_name():
@@ -89,24 +101,35 @@ def test_what_suits_a_backbone_follows_its_setting(tmp_path):
     for name in ("mine", "mine-SGL", "mine-BPR"):
         (tmp_path / f"{name}.yaml").write_text("epochs: 1\n")
     folder = os.path.relpath(tmp_path, ROOT)
-    shared, both = (replace(cell_of(setting=f"{folder}/mine.yaml"), model=model).command for model in ("LightGCN", "SGL"))
-    assert f"--config_files={folder}/mine.yaml" in shared and f"--config_files={folder}/mine.yaml {folder}/mine-SGL.yaml" in both
+    shared, both = (
+        replace(cell_of(setting=f"{folder}/mine.yaml"), model=model).command for model in ("LightGCN", "SGL")
+    )
+    assert (
+        f"--config_files={folder}/mine.yaml" in shared
+        and f"--config_files={folder}/mine.yaml {folder}/mine-SGL.yaml" in both
+    )
 
 
 @pytest.mark.parametrize("setting, size", [("d64", 64), ("d128", 128)])
 @pytest.mark.parametrize("model", experiments.MODELS)
 def test_the_papers_sizes_and_split(settings, monkeypatch, setting, size, model):
     cell = Cell("ml-1m", model, "Retrain", setting=setting)
-    files = next(argument for argument in cell.command if argument.startswith("--config_files=")).partition("=")[2].split()
+    files = (
+        next(argument for argument in cell.command if argument.startswith("--config_files=")).partition("=")[2].split()
+    )
     monkeypatch.chdir(ROOT)
     config = Config(model, "ml-1m", files, {"gpu_id": ""})
-    assert (config["embedding_size"], config["n_layers"]) == (size, 3) and config["eval_args"]["split"] == {"RS": [0.79, 0.01, 0.2]}
+    assert (config["embedding_size"], config["n_layers"]) == (size, 3) and config["eval_args"]["split"] == {
+        "RS": [0.79, 0.01, 0.2]
+    }
     assert len(files) == (2 if setting == "d64" else 1) and (config["train_batch_size"] > 8192) == (setting == "d64")
 
 
 def test_settings_are_of_all_files_and_of_the_cell():
     found = cell_of("UnlearnRec", ("ie_target", "negative"), seed=2022).settings
-    assert {key: found[key] for key in ("reg_weight", "epochs", "embedding_size", "load_col", "ie_rho", "ie_target", "seed")} == {
+    assert {
+        key: found[key] for key in ("reg_weight", "epochs", "embedding_size", "load_col", "ie_rho", "ie_target", "seed")
+    } == {
         "reg_weight": 1e-04,  # of properties/model
         "epochs": 200,  # d64-LightGCN
         "embedding_size": 64,  # d64
@@ -200,7 +223,15 @@ def test_half_written_cells_are_not_there(tmp_path):
     assert cells_there(tmp_path) == [gif, retrain]
 
 
-@pytest.mark.parametrize(("text", "problem"), [("{", "is no JSON"), ("[]", "is no cell"), ('{"cell": {}}', "is no cell"), ('{"cell": {"changes": [], "colour": 1}, "settings": {}}', "is no cell")])
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "is no JSON"),
+        ("[]", "is no cell"),
+        ('{"cell": {}}', "is no cell"),
+        ('{"cell": {"changes": [], "colour": 1}, "settings": {}}', "is no cell"),
+    ],
+)
 def test_a_damaged_file_is_told(tmp_path, text, problem):
     gif = cell_of("GIF")
     save(tmp_path, gif, left_by(gif))

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 from reproduced import SIZES, base_of, cell_of, left_by, row, tables_of, usual_cells
-from test_report import PNG
-
-from recbole_unlearn.errors import UsageError
 from reproduction import experiments, figures, paper
 from reproduction.cells import ROOT, SEEDS, Cell, save
 from reproduction.document import render
 from reproduction.experiments import PAPERS_ENCODER, all_cells
 from reproduction.summary import summary
+from test_report import PNG
+
+from recbole_unlearn.errors import UsageError
 
 
 @pytest.mark.parametrize("model, gaps", [("LightGCN", (0.41, 0.38)), ("SimGCL", (0.67, 0.52)), ("SGL", (0.40, 0.19))])
@@ -25,10 +25,17 @@ def test_the_papers_own_gaps_on_ml_1m(model, gaps):
 
 
 def test_the_paper_has_no_number_of_other_rows():
-    assert paper.table_2("ml-1m", "LightGCN", "IFRU") == paper.table_2("ml-100k", "LightGCN", "GIF") == paper.table_2("ml-1m", "BPR", "GIF") == {}
+    assert (
+        paper.table_2("ml-1m", "LightGCN", "IFRU")
+        == paper.table_2("ml-100k", "LightGCN", "GIF")
+        == paper.table_2("ml-1m", "BPR", "GIF")
+        == {}
+    )
     assert paper.table_3("ml-1m", "SimGCL", "L_S") == paper.table_3("ml-1m", "SGL", "L_U") == paper.table_5(0.04) == {}
     assert paper.table_4("ml-1m", "DropEdges") is None and paper.table_4("ml-100k", "GIF") is None
-    assert paper.table_3("ml-1m", "SimGCL", "nothing") == paper.table_2("ml-1m", "SimGCL", "UnlearnRec"), "the same row, printed twice"
+    assert paper.table_3("ml-1m", "SimGCL", "nothing") == paper.table_2("ml-1m", "SimGCL", "UnlearnRec"), (
+        "the same row, printed twice"
+    )
 
 
 def metrics(mi_bf, ndcg=0.3, online=2.0):
@@ -39,13 +46,23 @@ def test_gaps_are_to_retrain_of_the_same_seed(tmp_path):
     pairs = {2021: (4.0, 8.0), 2022: (20.0, 10.0)}  # UnlearnRec's, Retrain's
     for seed, (unlearned, retrained) in pairs.items():
         ours, retrain = cell_of(seed=seed), cell_of("Retrain", seed=seed)
-        save(tmp_path, ours, left_by(ours, row("original", ndcg=0), row("UnlearnRec", "zero-shot", **metrics(unlearned))))
+        save(
+            tmp_path, ours, left_by(ours, row("original", ndcg=0), row("UnlearnRec", "zero-shot", **metrics(unlearned)))
+        )
         save(tmp_path, retrain, left_by(retrain, row("original"), row("Retrain", **metrics(retrained, online=seed))))
-    rows = summary(tmp_path, {name: [cell_of(method, seed=seed) for seed in SEEDS] for name, method in (("ours", "UnlearnRec"), ("Retrain", "Retrain"))})
+    rows = summary(
+        tmp_path,
+        {
+            name: [cell_of(method, seed=seed) for seed in SEEDS]
+            for name, method in (("ours", "UnlearnRec"), ("Retrain", "Retrain"))
+        },
+    )
     assert set(rows) == {("original", ""), ("ours", "zero-shot"), ("Retrain", "")} and rows["original", ""]["n"] == 2
     ours = rows["ours", "zero-shot"]
     assert ours["n"] == 2 and ours["MI-BF"] == {"mean": 12, "sd": pytest.approx(16 / math.sqrt(2))}
-    assert ours["MI-BF_gap"] == {"mean": pytest.approx(math.log(2)), "sd": pytest.approx(0, abs=1e-9)}, "8 / 4 and 20 / 10, not 15 / 12"
+    assert ours["MI-BF_gap"] == {"mean": pytest.approx(math.log(2)), "sd": pytest.approx(0, abs=1e-9)}, (
+        "8 / 4 and 20 / 10, not 15 / 12"
+    )
     assert ours["speed_up"]["mean"] == pytest.approx((2021 + 2022) / 2 / 2)
     assert summary(tmp_path, {"GIF": [cell_of("GIF")]}) == {}
 
@@ -71,7 +88,9 @@ def test_figure_4_has_no_bar_of_another_machine_than_retrains(tmp_path, monkeypa
     monkeypatch.setattr(figures, "_write", lambda drawing, path: drawn.append(drawing))
     assert figures.figure_4(tmp_path, [base_of("figure 4")], "unused.png")
     (panel,) = drawn[0].axes
-    assert panel.get_title() == "LightGCN on ml-1m\na CPU" and [label.get_text() for label in panel.get_yticklabels()] == ["Retrain", "CEU"]
+    assert panel.get_title() == "LightGCN on ml-1m\na CPU" and [
+        label.get_text() for label in panel.get_yticklabels()
+    ] == ["Retrain", "CEU"]
 
 
 @pytest.fixture
@@ -85,7 +104,14 @@ def kept(tmp_path):
     return keep
 
 
-NO_RESULT = {"method": "GIF", "stage": "", "offline_seconds": 0.0, "online_seconds": None, "peak_memory_mb": None, "details": {"no result": "it exploded"}}
+NO_RESULT = {
+    "method": "GIF",
+    "stage": "",
+    "offline_seconds": 0.0,
+    "online_seconds": None,
+    "peak_memory_mb": None,
+    "details": {"no result": "it exploded"},
+}
 
 
 def test_no_result_and_not_run_are_told_apart(kept):
@@ -113,7 +139,9 @@ def test_unlearnrec_without_a_result_leaves_the_page_whole(kept, stages):
 def test_an_undefined_number_is_shown_empty(kept):
     kept("Retrain")
     shown = kept("GIF", row("GIF", **{"MI-BF": None}))
-    assert (shown["GIF"]["MI-BF"], shown["GIF"]["gap MI-BF"]) == ("(1.04)", "(2.24)") and shown["GIF"]["MI-NG"] == "1.50 (0.94)"
+    assert (shown["GIF"]["MI-BF"], shown["GIF"]["gap MI-BF"]) == ("(1.04)", "(2.24)") and shown["GIF"][
+        "MI-NG"
+    ] == "1.50 (0.94)"
 
 
 def test_retrain_has_no_gaps_to_itself(kept):
@@ -136,7 +164,9 @@ def test_the_page_shows_all_that_was_run(everything):
     expected = [f"LightGCN, SGL, SimGCL on {dataset}, adversarial edges, d128" for dataset in experiments.DATASETS]
     assert not_run.split("; ") == expected
     shown = tables_of(everything)
-    assert len(shown) == 3 * 9 + 2 + 3 + 1 and not any("not run" in cell for table in shown.values() for line in table.values() for cell in line.values())
+    assert len(shown) == 3 * 9 + 2 + 3 + 1 and not any(
+        "not run" in cell for table in shown.values() for line in table.values() for cell in line.values()
+    )
 
 
 def test_every_picture_of_the_page_is_there(everything):
@@ -150,24 +180,44 @@ def test_every_picture_of_the_page_is_there(everything):
 @pytest.mark.parametrize("model", experiments.MODELS)
 def test_table_2_has_the_papers_number_behind_ours(everything, model, dataset):
     shown = tables_of(everything)["Table 2", f"{model} on {dataset}, adversarial edges, d64"]
-    for name, several in (("GIF", False), ("Retrain", True), ("UnlearnRec fine-tuned", True), (f"{PAPERS_ENCODER} fine-tuned", True)):
+    for name, several in (
+        ("GIF", False),
+        ("Retrain", True),
+        ("UnlearnRec fine-tuned", True),
+        (f"{PAPERS_ENCODER} fine-tuned", True),
+    ):
         printed = paper.table_2(dataset, model, "UnlearnRec" if "UnlearnRec" in name else name)
         ours = "0.3100 ± 0.0100" if several else "0.3000"
-        assert shown[name]["NDCG@20"] == f"{ours} ({printed['ndcg@20']:.4f})" and shown[name]["MI-BF"].endswith(f" ({printed['MI-BF']:.2f})")
+        assert shown[name]["NDCG@20"] == f"{ours} ({printed['ndcg@20']:.4f})" and shown[name]["MI-BF"].endswith(
+            f" ({printed['MI-BF']:.2f})"
+        )
         assert shown[name]["seeds"] == ("3" if several else "1")
-    assert not any("(" in cell for name in ("IFRU", "DropEdges", "UnlearnRec zero-shot", "original") for cell in shown[name].values())
+    assert not any(
+        "(" in cell
+        for name in ("IFRU", "DropEdges", "UnlearnRec zero-shot", "original")
+        for cell in shown[name].values()
+    )
     other = tables_of(everything)["Table 2", f"{model} on {dataset}, users, d64"]
     assert not any("(" in cell for line in other.values() for cell in line.values()), "the paper has one request"
 
 
 def test_the_other_tables_have_the_papers_number_behind_ours(everything):
     shown = tables_of(everything)
-    assert shown["Table 2", "SimGCL on ml-1m, adversarial edges, d64"]["UnlearnRec fine-tuned"]["gap MI-BF"].endswith(" (0.67)")
+    assert shown["Table 2", "SimGCL on ml-1m, adversarial edges, d64"]["UnlearnRec fine-tuned"]["gap MI-BF"].endswith(
+        " (0.67)"
+    )
     table_3 = shown["Table 3", "SimGCL on gowalla, adversarial edges, d64"]
-    assert table_3["without L_P and L_S"]["Recall@20"] == "0.2000 (0.1711)" and table_3["without L_P"]["Recall@20"] == "0.2000" and table_3["without fine-tuning"]["MI-BF"] == "2.00 (3.32)"
+    assert (
+        table_3["without L_P and L_S"]["Recall@20"] == "0.2000 (0.1711)"
+        and table_3["without L_P"]["Recall@20"] == "0.2000"
+        and table_3["without fine-tuning"]["MI-BF"] == "2.00 (3.32)"
+    )
     assert table_3["without L_S"]["Recall@20"] == "0.2000" and table_3["Retrain"]["MI-BF"] == "2.00 (15.43)"
     table_4 = shown["Table 4", "LightGCN on ml-1m, adversarial edges, d64"]
-    assert table_4["UnlearnRec, 2 epochs"]["online s"] == "2 (14.2)" and table_4["UnlearnRec, 1 epoch"]["times faster than Retrain"] == "1 (172)"
+    assert (
+        table_4["UnlearnRec, 2 epochs"]["online s"] == "2 (14.2)"
+        and table_4["UnlearnRec, 1 epoch"]["times faster than Retrain"] == "1 (172)"
+    )
     assert list(table_4["IFRU"])[-3:] == ["break-even (requests)", "peak MB", "machine"]
     assert table_4["UnlearnRec zero-shot"]["online s"] == "2 (0.312)" and table_4["IFRU"]["offline s"] == "3"
     assert {line["machine"] for line in table_4.values()} == {"some machine"}
@@ -184,10 +234,13 @@ def test_exponent_and_factor_of_a_power_law():
 
 
 def test_costs_come_by_size_of_what_was_run(everything):
-    costs = figures.costs_by_size(everything.parent, [Cell(dataset, "LightGCN", "") for dataset in ("gowalla", "absent", "ml-100k")])
+    costs = figures.costs_by_size(
+        everything.parent, [Cell(dataset, "LightGCN", "") for dataset in ("gowalla", "absent", "ml-100k")]
+    )
     assert list(costs) == ["zero-shot", "fine-tuned"]
     assert costs["fine-tuned"] == [
-        {"dataset": dataset, "interactions": SIZES[dataset], "online_seconds": 2.0, "peak_memory_mb": 512.0} for dataset in ("ml-100k", "gowalla")
+        {"dataset": dataset, "interactions": SIZES[dataset], "online_seconds": 2.0, "peak_memory_mb": 512.0}
+        for dataset in ("ml-100k", "gowalla")
     ]
 
 
@@ -195,9 +248,15 @@ def test_costs_of_two_machines_are_on_no_line(tmp_path):
     bases = [Cell(dataset, "LightGCN", "") for dataset in ("ml-100k", "gowalla", "ml-1m")]
     for base in bases:
         (cell,) = experiments.scaling(base)
-        save(tmp_path, cell, {**left_by(cell), "versions": {"machine": "a GPU" if base.dataset == "gowalla" else "a CPU"}})
+        save(
+            tmp_path,
+            cell,
+            {**left_by(cell), "versions": {"machine": "a GPU" if base.dataset == "gowalla" else "a CPU"}},
+        )
     costs = figures.costs_by_size(tmp_path, bases)
-    assert {stage: [point["dataset"] for point in points] for stage, points in costs.items()} == dict.fromkeys(("zero-shot", "fine-tuned"), ["ml-100k", "ml-1m"])
+    assert {stage: [point["dataset"] for point in points] for stage, points in costs.items()} == dict.fromkeys(
+        ("zero-shot", "fine-tuned"), ["ml-100k", "ml-1m"]
+    )
 
 
 def test_what_was_not_run_is_named(tmp_path):
@@ -205,14 +264,24 @@ def test_what_was_not_run_is_named(tmp_path):
     sections = render(tmp_path).read_text(encoding="utf-8").split("\n## ")
     (figure_2,) = [section for section in sections if section.startswith("Figure 2")]
     *_, picture, cells, others = figure_2.strip().split("\n\n")
-    assert picture.startswith("![Figure 2") and cells.startswith("Not run: `d64/ml-1m/LightGCN/adversarial/Retrain-2021`; ") and cells.count("`") == 2 * 4
-    assert others.startswith("Not run: SGL, SimGCL on ml-1m, adversarial edges, d64; LightGCN, SGL, SimGCL on gowalla, ")
+    assert (
+        picture.startswith("![Figure 2")
+        and cells.startswith("Not run: `d64/ml-1m/LightGCN/adversarial/Retrain-2021`; ")
+        and cells.count("`") == 2 * 4
+    )
+    assert others.startswith(
+        "Not run: SGL, SimGCL on ml-1m, adversarial edges, d64; LightGCN, SGL, SimGCL on gowalla, "
+    )
     assert others.count("ml-1m") == 1 and "LightGCN on ml-1m" not in others
 
 
 def test_break_even_is_offline_seconds_over_those_a_request_saves(tmp_path):
     for method, online in (("Retrain", 5.0), ("GIF", 2.0), ("CEU", 6.0)):
-        save(tmp_path, cell_of(method), left_by(cell_of(method), row("original"), row(method, offline_seconds=6.0, online_seconds=online)))
+        save(
+            tmp_path,
+            cell_of(method),
+            left_by(cell_of(method), row("original"), row(method, offline_seconds=6.0, online_seconds=online)),
+        )
     shown = tables_of(render(tmp_path))["Table 4", "LightGCN on ml-1m, adversarial edges, d64"]
     assert [shown[method]["break-even (requests)"] for method in ("Retrain", "GIF", "CEU")] == ["", "2", ""]
 
@@ -228,7 +297,10 @@ def test_a_table_of_another_dataset_is_shown_with_its_first_own_cell(tmp_path):
     assert ("Table 2", title) in shown and ("Table 3", title) not in shown, "Table 2 has all of them"
     save(tmp_path, *rows["L_U"], left_by(*rows["L_U"]))
     shown = tables_of(render(tmp_path))["Table 3", title]
-    assert shown["without L_U"]["Recall@20"] == shown["Retrain"]["Recall@20"] == "0.2000" and shown["without L_C"]["Recall@20"] == "not run"
+    assert (
+        shown["without L_U"]["Recall@20"] == shown["Retrain"]["Recall@20"] == "0.2000"
+        and shown["without L_C"]["Recall@20"] == "not run"
+    )
 
 
 def test_a_table_2_of_another_dataset_is_shown_with_retrain(tmp_path):
@@ -256,13 +328,18 @@ def test_a_deleted_setting_with_its_part_for_a_backbone_is_still_shown(tmp_path,
     cell = cell_of("Retrain", setting=os.path.relpath("mine.yaml", ROOT))
     save(tmp_path, cell, left_by(cell))
     Path("mine.yaml").unlink()
-    assert tables_of(render(tmp_path))["Table 2", "LightGCN on ml-1m, adversarial edges, mine"]["Retrain"]["seeds"] == "1"
+    assert (
+        tables_of(render(tmp_path))["Table 2", "LightGCN on ml-1m, adversarial edges, mine"]["Retrain"]["seeds"] == "1"
+    )
 
 
 def test_one_size_has_no_exponent(tmp_path):
     cell = cell_of("UnlearnRec")
     save(tmp_path, cell, left_by(cell))
-    assert not figures.figure_scaling(tmp_path, [cell], str(tmp_path / "picture.png")) and not (tmp_path / "picture.png").exists()
+    assert (
+        not figures.figure_scaling(tmp_path, [cell], str(tmp_path / "picture.png"))
+        and not (tmp_path / "picture.png").exists()
+    )
 
 
 def test_gowalla_is_no_part_of_the_line(tmp_path):
@@ -277,12 +354,21 @@ def test_curves_of_figure_5(tmp_path, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: (drawn.append(self), open(path, "w").close()))
     base = base_of("figure 5")
     for cell in all_cells(experiments.figure_5(base)):
-        pretrained, finetuned = (dict(cell.changes).get(key, experiments.SHIPPED[key]) for key in ("ie_epochs", "unlearn_finetune_epochs"))
-        stages = [row("UnlearnRec", "zero-shot", **{"MI-BF": pretrained}), row("UnlearnRec", "fine-tuned", **{"MI-BF": 100 + finetuned})]
+        pretrained, finetuned = (
+            dict(cell.changes).get(key, experiments.SHIPPED[key]) for key in ("ie_epochs", "unlearn_finetune_epochs")
+        )
+        stages = [
+            row("UnlearnRec", "zero-shot", **{"MI-BF": pretrained}),
+            row("UnlearnRec", "fine-tuned", **{"MI-BF": 100 + finetuned}),
+        ]
         save(tmp_path, cell, left_by(cell, *([row("Retrain")] if cell.method == "Retrain" else stages)))
     assert figures.figure_5(tmp_path, [base], str(tmp_path / "figure.png"))
     panels = drawn[0].axes
-    curves = [{line.get_label(): line.get_xydata().tolist() for line in panel.get_lines()} for panel in panels if panel.get_ylabel() == "MI-BF"]
+    curves = [
+        {line.get_label(): line.get_xydata().tolist() for line in panel.get_lines()}
+        for panel in panels
+        if panel.get_ylabel() == "MI-BF"
+    ]
     finetuning = [[0, 10], *([epochs, 100 + epochs] for epochs in experiments.FINETUNING_EPOCHS)]
     assert curves[0].pop(PAPERS_ENCODER) == [[epochs, epochs] for epochs in experiments.PRETRAINING_EPOCHS]
     assert curves[1].pop(PAPERS_ENCODER) == curves[1].pop("UnlearnRec") == finetuning

@@ -8,7 +8,6 @@ from time import sleep
 import pytest
 import ray
 from reproduced import cell_of, left_by
-
 from reproduction.cells import load
 from reproduction.processes import CellFailed, original_of, run_here, run_on_ray
 
@@ -50,7 +49,12 @@ def tasks(monkeypatch):
         return task.result
 
     monkeypatch.setattr("recbole_unlearn.sweep.tune.Cluster", lambda address, resources: nullcontext())
-    functions = {"remote": remote, "get": get, "wait": lambda waiting, num_returns: (waiting[:1], waiting[1:]), "cluster_resources": dict}
+    functions = {
+        "remote": remote,
+        "get": get,
+        "wait": lambda waiting, num_returns: (waiting[:1], waiting[1:]),
+        "cluster_resources": dict,
+    }
     for name, function in functions.items():
         monkeypatch.setattr(ray, name, function)
     return submitted
@@ -59,7 +63,14 @@ def tasks(monkeypatch):
 def of_other_runs():
     """Cells of three original models."""
     more = ("forget_ratio", 0.02)
-    return [cell_of("Retrain"), cell_of("Retrain", seed=2022), cell_of("GIF"), cell_of("GIF", more), cell_of("UnlearnRec", more), cell_of("CEU")]
+    return [
+        cell_of("Retrain"),
+        cell_of("Retrain", seed=2022),
+        cell_of("GIF"),
+        cell_of("GIF", more),
+        cell_of("UnlearnRec", more),
+        cell_of("CEU"),
+    ]
 
 
 def test_the_first_cell_of_an_original_goes_ahead_of_the_others(tasks, tmp_path, monkeypatch):
@@ -144,5 +155,10 @@ def test_cells_have_one_original_unless_its_training_differs(other, same):
 
 
 def test_requests_of_real_interactions_share_the_original():
-    cells = [cell_of(request="random"), cell_of("GIF", request="user"), cell_of("GIF", ("forget_ratio", 0.02), request="random"), cell_of(request="case-study")]
+    cells = [
+        cell_of(request="random"),
+        cell_of("GIF", request="user"),
+        cell_of("GIF", ("forget_ratio", 0.02), request="random"),
+        cell_of(request="case-study"),
+    ]
     assert len(set(map(original_of, cells))) == 1

@@ -10,9 +10,9 @@ from conftest import write_atomic
 from recbole_unlearn import run_unlearn
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.request import generator_for, item_request, random_request
-from recbole_unlearn.data.split import prepare_data
+from recbole_unlearn.encoder.paper import InfluenceEncoder
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.model.influence_encoder import InfluenceEncoder
+from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import Episode
 
 KINDS = ["adversarial", "random", "user", "item"]
@@ -205,9 +205,7 @@ def test_rows_shorter_than_the_header(from_file, some_edges):
         from_file([some_edges[0], ("u3",)])
 
 
-@pytest.mark.parametrize(
-    "separator, seen", [(",", "commas"), (";", "semicolons"), (" ", "spaces"), ("|", "bars")]
-)
+@pytest.mark.parametrize("separator, seen", [(",", "commas"), (";", "semicolons"), (" ", "spaces"), ("|", "bars")])
 @pytest.mark.parametrize("kind", [":token", ""])
 def test_file_with_another_separator(configure, tmp_path, separator, seen, kind):
     """Read as one column, its rows would be nobody's."""
@@ -217,7 +215,9 @@ def test_file_with_another_separator(configure, tmp_path, separator, seen, kind)
         prepare_data(configure(forget_type="file", forget_file=str(path)))
 
 
-@pytest.mark.parametrize("separator, encoding, mark", [(",", "latin-1", ""), ("::", "latin-1", ""), ("\t", "utf-8", "\ufeff")])
+@pytest.mark.parametrize(
+    "separator, encoding, mark", [(",", "latin-1", ""), ("::", "latin-1", ""), ("\t", "utf-8", "\ufeff")]
+)
 def test_file_with_the_datasets_separator_and_encoding(settings, tmp_path, some_edges, separator, encoding, mark):
     users = {f"é{user}" for user, _ in some_edges}
     lines = [f"user_id:token{separator}item_id:token", *(f"é{user}{separator}{item}" for user, item in some_edges)]

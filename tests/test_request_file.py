@@ -86,7 +86,10 @@ class TestEveryFormat:
 
     def test_unknown_columns_and_no_id_column(self, refused, ending):
         message = refused(f"r{ending}", table(ending, ("user_id", "colour"), [("u1", "red")]))
-        assert "1 of 2 columns that are unknown" in message and "name user_id or item_id or both, and optionally request_id" in message
+        assert (
+            "1 of 2 columns that are unknown" in message
+            and "name user_id or item_id or both, and optionally request_id" in message
+        )
         assert "colour" not in message, "without a header, a column's name is somebody's"
         assert "name user_id" in refused(f"s{ending}", table(ending, ("scope",), [("user",)]))
 
@@ -100,7 +103,12 @@ class TestEveryFormat:
         line = 1 if ending == ".jsonl" else 2
         message = refused(f"r{ending}", table(ending, FULL, [("u1", "", "a", "", "usr")]))
         assert f"1 of 1 rows have a scope that is none of interaction, user, item, e.g. line {line}." in message
-        for user, item, scope in [("u1", "i1", "user"), ("u1", "i1", "item"), ("u1", "", "interaction"), ("", "i1", "user")]:
+        for user, item, scope in [
+            ("u1", "i1", "user"),
+            ("u1", "i1", "item"),
+            ("u1", "", "interaction"),
+            ("", "i1", "user"),
+        ]:
             message = refused(f"s{ending}", table(ending, FULL, [(user, item, "a", "", scope)]))
             assert f"1 of 1 rows have a scope that their ids contradict, e.g. line {line}." in message
 
@@ -122,10 +130,14 @@ class TestEveryFormat:
         ),
     ])  # fmt: skip
     def test_times_at_which_no_request_can_have_come(self, refused, ending, time, problem):
-        message = refused(f"r{ending}", table(ending, FULL, [("u1", "", "a", "1763632800", ""), ("u1", "", "a", time, "")]))
+        message = refused(
+            f"r{ending}", table(ending, FULL, [("u1", "", "a", "1763632800", ""), ("u1", "", "a", time, "")])
+        )
         assert f"1 of 2 rows have a received_at that is {problem}" in message and "e.g. line" in message
 
-    @pytest.mark.parametrize("time", ["yesterday", "20.11.2026", "2026-13-01", "12", "1e9", "0001-01-01T00:00:00+23:00"])
+    @pytest.mark.parametrize(
+        "time", ["yesterday", "20.11.2026", "2026-13-01", "12", "1e9", "0001-01-01T00:00:00+23:00"]
+    )
     def test_times_that_are_none(self, refused, ending, time):
         message = refused(f"r{ending}", table(ending, FULL, [("u1", "", "a", time, "")]))
         assert "1 of 1 rows have a received_at that is neither ISO 8601 nor seconds since 1970, e.g. line" in message
@@ -147,7 +159,11 @@ def test_many_rows_of_many_requests(read):
 
 def test_paths_that_are_no_request_file(tmp_path):
     (tmp_path / "folder.csv").mkdir()
-    problems = {"gone.csv": "not exist", "folder.csv": "cannot be read", "r.xlsx": "should end in .inter, .csv or .jsonl"}
+    problems = {
+        "gone.csv": "not exist",
+        "folder.csv": "cannot be read",
+        "r.xlsx": "should end in .inter, .csv or .jsonl",
+    }
     for name, message in problems.items():
         with pytest.raises(UsageError, match=message):
             read_requests(tmp_path / name, "user_id", "item_id")
@@ -170,7 +186,9 @@ def test_json_numbers_are_their_text(read):
     assert request.received_at == "2025-11-20T10:00:00+00:00"
 
 
-@pytest.mark.parametrize("value", ['"u1', '["u1"]', "true", "NaN", '"\\ud800"', '"u1", "user_id": "u2"', '{"user_id": "u1"}'])
+@pytest.mark.parametrize(
+    "value", ['"u1', '["u1"]', "true", "NaN", '"\\ud800"', '"u1", "user_id": "u2"', '{"user_id": "u1"}']
+)
 def test_json_values_that_are_no_ids(refused, value):
     message = refused("r.jsonl", f'{{"user_id": {value}}}')
     assert "1 of 1 rows are no JSON objects of texts and numbers, e.g. line 1 (" in message
@@ -191,7 +209,9 @@ def test_rows_longer_or_shorter_than_the_header(refused, row, cells):
 
 @pytest.mark.parametrize("separator", SEPARATORS)
 @pytest.mark.parametrize("ending, own", [(".csv", ","), (".inter", "\t")])
-@pytest.mark.parametrize("header", [["user_id:token", "item_id:token"], ["user_id", "item_id"], ["item_id:token", "scope:token"]])
+@pytest.mark.parametrize(
+    "header", [["user_id:token", "item_id:token"], ["user_id", "item_id"], ["item_id:token", "scope:token"]]
+)
 def test_another_separator(refused, separator, ending, own, header):
     """Read as one column, a file of pairs would be one of strange users, whom nobody finds."""
     if separator != own:
@@ -212,7 +232,11 @@ def test_a_column_twice(refused, header):
 
 
 def test_messages_do_not_name_users_or_items(refused):
-    for content in ("user_id,item_id,scope\nsecret,,item\n", "user_id,item_id\nsecret\n", "user_id,request_id\nsecret,/\n"):
+    for content in (
+        "user_id,item_id,scope\nsecret,,item\n",
+        "user_id,item_id\nsecret\n",
+        "user_id,request_id\nsecret,/\n",
+    ):
         assert "secret" not in refused("r.csv", content)
 
 
@@ -237,7 +261,9 @@ def test_an_id_is_a_text(token, place):
         assert "secret" not in message and "30" not in message, "it names nobody"
 
 
-@pytest.mark.parametrize("rows", [["user"], [("user", "u1")], ["abc"], [("user", "u1", None, None)], [None], [{"user": "u1"}]])
+@pytest.mark.parametrize(
+    "rows", [["user"], [("user", "u1")], ["abc"], [("user", "u1", None, None)], [None], [{"user": "u1"}]]
+)
 def test_a_row_is_a_triple(rows):
     with pytest.raises(UsageError, match="Request 'r' has a row that is not \\(scope, user, item\\)"):
         DeletionRequest("r", rows)
@@ -266,7 +292,9 @@ def test_a_requests_time_is_kept_as_in_files(time, kept):
     assert DeletionRequest("r", [("user", "u1", None)], time).received_at == kept
 
 
-@pytest.mark.parametrize("time", [1763632800, 1763632800.0, datetime(2026, 11, 20), "1763632800000", "soon", "1790-01-01", ""])
+@pytest.mark.parametrize(
+    "time", [1763632800, 1763632800.0, datetime(2026, 11, 20), "1763632800000", "soon", "1790-01-01", ""]
+)
 def test_a_requests_time_is_one(time):
     with pytest.raises(UsageError, match="Request 'r' has a received_at that is "):
         DeletionRequest("r", [("user", "u1", None)], time)

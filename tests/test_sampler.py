@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_unlearn.data.dataset import with_edges, with_extra_edges
+from recbole_unlearn.data.copies import with_edges, with_extra_edges
 from recbole_unlearn.data.sampler import EdgeSampler, rankable, train_loader
-from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.model import dataset_graph
+from recbole_unlearn.task import prepare_data
 
 
 @pytest.fixture
@@ -79,7 +79,9 @@ def test_rankable_leaves_out_users_whom_others_leave_without_a_negative(train, c
     three = with_extra_edges(nothing, torch.tensor([1, 1, 2]), torch.tensor([1, 2, 1]))
     assert len(rankable(three)) == 0
     more = with_extra_edges(three, torch.tensor([3, 4]), torch.tensor([1, 3]))
-    batches = train_loader(configure(train_neg_sample_args={"distribution": distribution, "sample_num": 1, "alpha": 1.0}), rankable(more))
+    batches = train_loader(
+        configure(train_neg_sample_args={"distribution": distribution, "sample_num": 1, "alpha": 1.0}), rankable(more)
+    )
     assert sum(map(len, batches)) == len(rankable(more)) == 5
 
 

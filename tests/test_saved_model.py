@@ -13,10 +13,11 @@ from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 from test_checkpoint import Touch
 
-from recbole_unlearn import checkpoint, load_data_and_model, run_unlearn, tensor_file
+from recbole_unlearn import load_data_and_model, run_unlearn
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.files import checkpoint, tensor_file
 from recbole_unlearn.method import METHODS
-from recbole_unlearn.saved_model import load_model, read_content, save_model, write_content
+from recbole_unlearn.model_file import load_model, read_content, save_model, write_content
 
 MODELS = ["BPR", "LightGCN", "SGL", "SimGCL"]
 
@@ -127,7 +128,9 @@ def test_run_saves_what_load_data_and_model_returns(settings, tmp_path):
 def test_adversarial_model_comes_back_with_its_clean_data(settings, tmp_path):
     changes = {**settings, "forget_type": "adversarial", "unlearn_methods": "DropEdges"}
     run_unlearn("LightGCN", "tiny", config_dict=changes)
-    _, model, _, train_data, _, _ = load_data_and_model(str(tmp_path / "saved" / "DropEdges-LightGCN-tiny-adversarial-7.safetensors"))
+    _, model, _, train_data, _, _ = load_data_and_model(
+        str(tmp_path / "saved" / "DropEdges-LightGCN-tiny-adversarial-7.safetensors")
+    )
     assert sum(len(batch) for batch in train_data) == len(model.graph) == 320
 
 
@@ -220,28 +223,64 @@ DAMAGES = {
     "a weight's bit": (flip(-9), "some of its bytes have changed"),
     "a token's bit": (flip(-2500), "some of its bytes have changed"),
     "cut off": (cut, "no whole safetensors file"),
-    "other tensors": (lambda path: safetensors.torch.save_file({"a": torch.zeros(3)}, path), "safetensors file of something else"),
+    "other tensors": (
+        lambda path: safetensors.torch.save_file({"a": torch.zeros(3)}, path),
+        "safetensors file of something else",
+    ),
     "an encoder": (lambda path: tensor_file.write(path, "encoder", {}, {}), "of something else than a model"),
     "later": (of_a_later_release, "format 2 of a later release"),
     "long header": (with_a_long_header, "header is longer than 1048576 bytes"),
     "no edges": (changed(lambda tensors, _: tensors.pop("edges")), "it has no 'edges'"),
-    "one side of edges": (changed(lambda tensors, _: tensors.update(edges=tensors["edges"][:1])), "edges are torch.int32 of shape"),
-    "edges of nobody": (changed(lambda tensors, _: tensors["edges"][0].fill_(41)), "edges are of users or items that it does not"),
-    "negative edges": (changed(lambda tensors, _: tensors["edges"][1].fill_(-1)), "edges are of users or items that it does not"),
+    "one side of edges": (
+        changed(lambda tensors, _: tensors.update(edges=tensors["edges"][:1])),
+        "edges are torch.int32 of shape",
+    ),
+    "edges of nobody": (
+        changed(lambda tensors, _: tensors["edges"][0].fill_(41)),
+        "edges are of users or items that it does not",
+    ),
+    "negative edges": (
+        changed(lambda tensors, _: tensors["edges"][1].fill_(-1)),
+        "edges are of users or items that it does not",
+    ),
     "ends": (changed(lambda tensors, _: tensors["user_tokens.ends"][-1].add_(10**9)), "user_tokens do not end where"),
-    "erased tokens": (changed(lambda tensors, _: tensors["item_tokens.erased"][3].fill_(True)), "item_tokens do not end where"),
-    "mask": (changed(lambda tensors, _: tensors.update({"item_tokens.erased": torch.zeros(3, dtype=torch.bool)})), "type or shape"),
+    "erased tokens": (
+        changed(lambda tensors, _: tensors["item_tokens.erased"][3].fill_(True)),
+        "item_tokens do not end where",
+    ),
+    "mask": (
+        changed(lambda tensors, _: tensors.update({"item_tokens.erased": torch.zeros(3, dtype=torch.bool)})),
+        "type or shape",
+    ),
     "no utf-8": (changed(lambda tensors, _: tensors["user_tokens.bytes"].fill_(255)), "utf-8"),
-    "nan": (changed(lambda tensors, _: tensors["state_dict.user_embedding.weight"][3].fill_(float("nan"))), "not finite"),
-    "embedding_size": (changed(lambda _, settings: settings.update(embedding_size=10**6)), "`embedding_size` 1000000 of 72 users"),
-    "n_layers": (changed(lambda _, settings: settings.update(n_layers=10**4)), "`n_layers` 10000 is no whole number from 0 to 100"),
+    "nan": (
+        changed(lambda tensors, _: tensors["state_dict.user_embedding.weight"][3].fill_(float("nan"))),
+        "not finite",
+    ),
+    "embedding_size": (
+        changed(lambda _, settings: settings.update(embedding_size=10**6)),
+        "`embedding_size` 1000000 of 72 users",
+    ),
+    "n_layers": (
+        changed(lambda _, settings: settings.update(n_layers=10**4)),
+        "`n_layers` 10000 is no whole number from 0 to 100",
+    ),
     "more users": (
-        changed(lambda tensors, _: tensors.update({f"user_tokens.{part}": torch.zeros(10**4, dtype=kind) for part, kind in
-                                                   (("ends", torch.int64), ("erased", torch.bool))},
-                                                  **{"user_tokens.bytes": torch.zeros(0, dtype=torch.uint8)})),
+        changed(
+            lambda tensors, _: tensors.update(
+                {
+                    f"user_tokens.{part}": torch.zeros(10**4, dtype=kind)
+                    for part, kind in (("ends", torch.int64), ("erased", torch.bool))
+                },
+                **{"user_tokens.bytes": torch.zeros(0, dtype=torch.uint8)},
+            )
+        ),
         "`embedding_size` 8 of 10031 users and items is more than its 576 weights",
     ),
-    "other table": (changed(lambda tensors, _: tensors.update({"state_dict.item_embedding.weight": torch.ones(99, 8)})), "does not fit"),
+    "other table": (
+        changed(lambda tensors, _: tensors.update({"state_dict.item_embedding.weight": torch.ones(99, 8)})),
+        "does not fit",
+    ),
 }
 
 

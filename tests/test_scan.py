@@ -22,19 +22,25 @@ from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
 from recbole.trainer import Trainer
 from test_checkpoint import Touch
 
-from recbole_unlearn import checkpoint
-from recbole_unlearn.data.split import prepare_data
-from recbole_unlearn.deletion.scan import Finding, scan, waived
+from recbole_unlearn.deletion.findings import Finding, waived
+from recbole_unlearn.deletion.scan import scan
+from recbole_unlearn.deletion.search.sought import WORDS_ARE_HASHED, Sought, hashes_of
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.files import checkpoint
 from recbole_unlearn.model import MODELS
-from recbole_unlearn.saved_model import read_content, save_model, write_content
-from recbole_unlearn.search.sought import WORDS_ARE_HASHED, Sought, hashes_of
+from recbole_unlearn.model_file import read_content, save_model, write_content
+from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import ResumableTrainer
 
 ROWS = list(tiny_rows())
 PAIR = next(row for row in ROWS if row[0] == "u2")
 PRECISE = {"rows.inter", "swapped.inter", "known.jsonl", "rows.parquet", "rows.db", "columns.json"}
-BY_PARTS = {f"export-{leftovers.USER}.csv", "named.zip", "tensor-name.safetensors", "words-utf-16.bin"}  # names, and runs of bytes
+BY_PARTS = {
+    f"export-{leftovers.USER}.csv",
+    "named.zip",
+    "tensor-name.safetensors",
+    "words-utf-16.bin",
+}  # names, and runs of bytes
 OF_U1 = [row for row in ROWS if row[0] == "u1"]
 
 
@@ -153,13 +159,15 @@ def test_tokens_that_pandas_takes_for_something_else(write):
 
 
 def test_rows_of_several_chunks(write, monkeypatch):
-    monkeypatch.setattr("recbole_unlearn.search.text.ROWS", 7)
-    monkeypatch.setattr("recbole_unlearn.search.text.CHARACTERS", 50)
+    monkeypatch.setattr("recbole_unlearn.deletion.search.text.ROWS", 7)
+    monkeypatch.setattr("recbole_unlearn.deletion.search.text.CHARACTERS", 50)
     rows = "\n".join(f"u{user}\ti{user}" for user in range(50))
     sought = forgets(users={"u20", "u30"}, items={"i49"})
-    assert found(write("a.inter", f"user_id:token\titem_id:token\n{rows}"), sought) == [("a.inter", "row 22 and 2 more", 3)]
+    assert found(write("a.inter", f"user_id:token\titem_id:token\n{rows}"), sought) == [
+        ("a.inter", "row 22 and 2 more", 3)
+    ]
     assert found(write("a.txt", rows), sought) == [("a.txt", "line 21 and 2 more", 3)]
-    monkeypatch.setattr("recbole_unlearn.search.text.OVERLAP", 10)
+    monkeypatch.setattr("recbole_unlearn.deletion.search.text.OVERLAP", 10)
     ((_, place, count),) = found(write("a.txt", rows.replace("\n", " ")), sought)
     assert place.startswith("line 1 and") and count >= 3
 
@@ -179,7 +187,9 @@ def test_what_cannot_be_read_is_not_searched(write, name, content, reason):
     assert found(write(name, content), NOTHING) == [(name, reason, 0)]
 
 
-@pytest.mark.parametrize("name", ["README.md", "run.log", "config.yaml", "nameless", "a.csv", "figure.png", "page.html", "lock", "key"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "run.log", "config.yaml", "nameless", "a.csv", "figure.png", "page.html", "lock", "key"]
+)
 def test_no_name_gets_a_free_pass(write, name):
     assert {count for _, _, count in found(write(name, "x\nu1,i1\n"), U1)} == {1}
 
@@ -196,7 +206,9 @@ def test_what_is_no_file_is_not_searched(tmp_path):
         assert found(tmp_path, NOTHING) == [*links, ("socket", special, 0)]
 
 
-@pytest.mark.parametrize("function, name", [("os.scandir", "here"), ("builtins.open", "nameless"), ("builtins.open", "a.pth")])
+@pytest.mark.parametrize(
+    "function, name", [("os.scandir", "here"), ("builtins.open", "nameless"), ("builtins.open", "a.pth")]
+)
 def test_what_may_not_be_read_is_not_searched(write, tmp_path, monkeypatch, function, name):
     path = str(tmp_path / "here") if name == "here" else write(name, pickle.dumps(1))
 
@@ -214,7 +226,9 @@ def test_bombs_are_not_unpacked(write, monkeypatch):
     monkeypatch.setattr("recbole_unlearn.deletion.scan.LARGEST", 2**16)
     packed = gzip.compress(b" " * 2**20)
     assert found(write("a.gz", packed), NOTHING) == [("a.gz", "larger than 65,536 bytes when it is unpacked", 0)]
-    members = leftovers.zipped(*((f"{number}.txt", " " * 2**14) for number in range(5)), compression=zipfile.ZIP_DEFLATED)
+    members = leftovers.zipped(
+        *((f"{number}.txt", " " * 2**14) for number in range(5)), compression=zipfile.ZIP_DEFLATED
+    )
     assert found(write("a.zip", members), NOTHING) == [("a.zip", "larger than 65,536 bytes when it is unpacked", 0)]
     deep = b"u1"
     for _ in range(12):
@@ -440,7 +454,9 @@ def test_pairs_are_found_in_any_format(tmp_path, name):
     for sought in (pair, user):
         result = scan(str(tmp_path), sought)
         assert result.findings and all(finding.sure for finding in result.findings), places(result)
-    crossed = forgets(pairs={(leftovers.USER, "disc.4"), ("bo-1", leftovers.ITEM)}, users={"disc.23"}, items={leftovers.USER})
+    crossed = forgets(
+        pairs={(leftovers.USER, "disc.4"), ("bo-1", leftovers.ITEM)}, users={"disc.23"}, items={leftovers.USER}
+    )
     if name in PRECISE:
         assert scan(str(tmp_path), crossed).is_clean()
 
@@ -450,7 +466,9 @@ def test_users_are_found_in_any_text(tmp_path, name):
     planted(tmp_path, name, leftovers.USERS[name])
     assert scan(str(tmp_path), forgets(users={leftovers.USER})).findings
     if name not in BY_PARTS:
-        assert scan(str(tmp_path), forgets(users={"ana", "17", "na-17"})).findings == [], "part of a token is another token"
+        assert scan(str(tmp_path), forgets(users={"ana", "17", "na-17"})).findings == [], (
+            "part of a token is another token"
+        )
 
 
 @pytest.mark.parametrize("name", leftovers.OPAQUE)

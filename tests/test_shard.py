@@ -4,11 +4,11 @@ import pytest
 import torch
 from test_sharded import scores
 
-from recbole_unlearn.data.dataset import with_edges_of
-from recbole_unlearn.data.shard import ShardData, in_all_data, nodes_of
-from recbole_unlearn.data.split import prepare_data
+from recbole_unlearn.data.copies import with_edges_of
 from recbole_unlearn.method import METHODS
+from recbole_unlearn.method.sharded.shard import ShardData, in_all_data, nodes_of
 from recbole_unlearn.model import dataset_graph
+from recbole_unlearn.task import prepare_data
 
 
 @pytest.fixture
@@ -52,7 +52,9 @@ def test_a_table_of_a_shard_in_all_data_is_zero_elsewhere(run):
     users, items = nodes_of(graph)
     table = torch.randn(len(users) + len(items) + 2, 3)
     whole = in_all_data(table, graph)
-    assert torch.equal(whole[users], table[1 : 1 + len(users)]) and torch.equal(whole[items + graph.n_users], table[2 + len(users) :])
+    assert torch.equal(whole[users], table[1 : 1 + len(users)]) and torch.equal(
+        whole[items + graph.n_users], table[2 + len(users) :]
+    )
     assert whole.shape == (graph.n_nodes, 3) and int(whole.any(dim=1).sum()) == len(users) + len(items)
 
 
@@ -88,7 +90,9 @@ def test_a_shard_is_the_same_whatever_other_shards_hold(run):
     inside = data.graph.users % 4 == 1
     graph = data.graph.subgraph(inside)
     elsewhere = with_edges_of(data.train, data.graph.subgraph(inside | (data.graph.items % 3 == 1)))
-    one, other = (ShardData.of(config, train, data.valid_data._dataset, graph, [graph]) for train in (data.train, elsewhere))
+    one, other = (
+        ShardData.of(config, train, data.valid_data._dataset, graph, [graph]) for train in (data.train, elsewhere)
+    )
     assert pairs(dataset_graph(one.parts[0])) == pairs(dataset_graph(other.parts[0]))
     histories = [[h.tolist() for h in shard.valid_data.uid2history_item if h is not None] for shard in (one, other)]
     assert histories[0] == histories[1] and any(histories[0])
@@ -104,7 +108,9 @@ def test_shards_stop_early_on_sampled_items_too(prepared, mode):
 
 def test_one_shard_of_everything_is_the_original_model(prepared):
     prepared_run = prepared(unlearn_methods="SISA", unlearn_sisa_shards=1)
-    assert (prepared_run.data.graph.degrees() > 0).sum() == prepared_run.data.graph.n_nodes - 2  # no node but the paddings is left out
+    assert (
+        prepared_run.data.graph.degrees() > 0
+    ).sum() == prepared_run.data.graph.n_nodes - 2  # no node but the paddings is left out
     method = METHODS["SISA"](prepared_run.config, prepared_run.data, prepared_run.original)
     method.prepare()
     ours, originals = scores(method.model), scores(prepared_run.original)
@@ -118,5 +124,7 @@ def test_a_forgotten_node_keeps_nothing_in_its_shards(prepared, name, slices):
     method.prepare()
     (stage,) = method.unlearn()
     gone = torch.unique(prepared_run.data.request.users)
-    assert len(gone) and all(not torch.equal(*(model.final_embeddings()[u] for model in (method.model, stage.model))) for u in gone)
+    assert len(gone) and all(
+        not torch.equal(*(model.final_embeddings()[u] for model in (method.model, stage.model))) for u in gone
+    )
     assert not stage.model.final_embeddings()[gone].any()

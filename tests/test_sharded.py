@@ -5,7 +5,8 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 
-from recbole_unlearn.method import METHODS, sharded
+from recbole_unlearn.method import METHODS
+from recbole_unlearn.method.sharded import base as sharded
 
 SHARDED = ["GraphEraser", "RecEraser", "SISA"]
 
@@ -123,7 +124,9 @@ def test_grapheraser_scores_pairs_of_different_shards_zero(prepared):
 def test_workers_give_what_one_process_gives(prepared, tmp_path):
     results = []
     for workers in (1, 2):
-        run = prepared(unlearn_methods="SISA", unlearn_shard_workers=workers, checkpoint_dir=str(tmp_path / str(workers)))
+        run = prepared(
+            unlearn_methods="SISA", unlearn_shard_workers=workers, checkpoint_dir=str(tmp_path / str(workers))
+        )
         method = method_of(run, "SISA")
         (stage,) = method.unlearn()
         results.append((scores(method.model), scores(stage.model)))

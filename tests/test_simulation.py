@@ -8,7 +8,6 @@ import torch
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.data import attack
-from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.errors import Diverged, UsageError
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.quick_start import objective_function, run_unlearn
@@ -23,6 +22,7 @@ from recbole_unlearn.sweep.simulation import (
     simulated_requests,
     train_part,
 )
+from recbole_unlearn.task import prepare_data
 
 
 @pytest.fixture
@@ -65,7 +65,11 @@ def test_a_kind_that_is_none(configure):
 def test_a_simulated_attack_does_not_look_at_test_pairs(configure, monkeypatch):
     seen = []
     draw = attack.least_likely_edges
-    monkeypatch.setattr(attack, "least_likely_edges", lambda final, observed, *others: seen.append(observed) or draw(final, observed, *others))
+    monkeypatch.setattr(
+        attack,
+        "least_likely_edges",
+        lambda final, observed, *others: seen.append(observed) or draw(final, observed, *others),
+    )
     actual = prepare_data(configure(forget_type="adversarial"))
     simulated = prepare_data(configure(forget_type="adversarial", unlearn_measure_on="valid"))
     assert pairs(actual.test) <= pairs(seen[0])
@@ -130,8 +134,17 @@ def test_every_epoch_of_the_preparation_is_reported(simulate):
 def test_watching_changes_nothing(simulate, settings):
     config, simulation = simulate(ie_target="negative", ie_epochs=3)
     watched = measure(simulation, {}, lambda report: None)
-    alone = {**settings, "checkpoint_dir": settings["checkpoint_dir"] + "-alone", "ie_target": "negative", "ie_epochs": 3}
-    report = run_unlearn("LightGCN", "tiny", config_dict={**alone, **simulated_requests(config.replace(forget_seed=None), ['random'], 1)[0]})
+    alone = {
+        **settings,
+        "checkpoint_dir": settings["checkpoint_dir"] + "-alone",
+        "ie_target": "negative",
+        "ie_epochs": 3,
+    }
+    report = run_unlearn(
+        "LightGCN",
+        "tiny",
+        config_dict={**alone, **simulated_requests(config.replace(forget_seed=None), ["random"], 1)[0]},
+    )
     (row,) = [row for row in report["results"] if row["stage"] == "fine-tuned"]
     for name in ("recall@5", "ndcg@5", "MI-BF", "MI-NG", "AUC_FN", "AUC_FT"):
         assert row[name] == pytest.approx(watched[name], rel=1e-5), "an ordinary run with these settings says the same"
@@ -173,10 +186,14 @@ def test_recboles_own_tuning_takes_the_objective(settings, tmp_path, monkeypatch
 
     monkeypatch.setattr("sys.argv", ["run_hyper.py"])
     base = tmp_path / "base.yaml"
-    base.write_text("\n".join(f"{key}: {value!r}" for key, value in {**settings, "model": "LightGCN", "dataset": "tiny"}.items()))
+    base.write_text(
+        "\n".join(f"{key}: {value!r}" for key, value in {**settings, "model": "LightGCN", "dataset": "tiny"}.items())
+    )
     space = tmp_path / "hyper.test"
     space.write_text("ie_change_weight choice [0.1,1.0]  # nu\nunlearn_finetune_epochs quniform 0,2,1\n")
-    tuning = HyperTuning(objective_function, params_file=space, fixed_config_file_list=[str(base)], algo="random", max_evals=3)
+    tuning = HyperTuning(
+        objective_function, params_file=space, fixed_config_file_list=[str(base)], algo="random", max_evals=3
+    )
     tuning.run()
     tuning.export_result(tmp_path / "out.txt")
     assert len(tuning.params2result) >= 1 and math.isfinite(tuning.best_score)

@@ -16,13 +16,13 @@ from recbole.trainer import Trainer
 from recbole.utils import init_seed
 from test_checkpoint import Touch
 
-from recbole_unlearn import checkpoint
 from recbole_unlearn.config import Config
-from recbole_unlearn.data.split import prepare_data
 from recbole_unlearn.deletion.importing import import_checkpoint
+from recbole_unlearn.deletion.stock_checkpoint import read_stock
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.files import checkpoint
 from recbole_unlearn.model import MODELS
-from recbole_unlearn.stock_checkpoint import read_stock
+from recbole_unlearn.task import prepare_data
 
 PLAIN = (bool, int, float, str, type(None))
 

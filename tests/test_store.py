@@ -630,7 +630,9 @@ def test_a_disk_that_refuses(locked, tmp_path, number, advice):
     locked.submit([request("r1")])
     before, number = kept(locked), getattr(errno, number)
     error = OSError(number, os.strerror(number), "model.pth")
-    with pytest.raises(UsageError, match=f"^Store '{locked.folder}': {os.strerror(number)} [(]'model.pth'[)].*{advice}"):
+    with pytest.raises(
+        UsageError, match=f"^Store '{locked.folder}': {os.strerror(number)} [(]'model.pth'[)].*{advice}"
+    ):
         publish(locked, "r1", **half_written(error))
     assert kept(locked) == before and folders(locked) == ["0001"]
     with pytest.raises(UsageError, match=f"^Store '{tmp_path / 'new'}': {os.strerror(number)}.*{advice}"):
@@ -770,7 +772,19 @@ def test_purge_killed_before_the_folders_are_gone(five):
 
 
 def test_keyed_hash(store, tmp_path):
-    parts = [("ab", "c"), ("a", "bc"), ("abc",), (None,), ("None",), ("null",), (), ("",), ("", ""), ('a", "b',), ("a", "b")]
+    parts = [
+        ("ab", "c"),
+        ("a", "bc"),
+        ("abc",),
+        (None,),
+        ("None",),
+        ("null",),
+        (),
+        ("",),
+        ("", ""),
+        ('a", "b',),
+        ("a", "b"),
+    ]
     hashed = {store.keyed_hash(*each) for each in parts}
     assert len(hashed) == len(parts) and all(len(bytes.fromhex(each)) == 16 for each in hashed)
     assert {Store(store.folder).keyed_hash(*each) for each in parts} == hashed
@@ -798,7 +812,12 @@ def test_damaged_key(store, what):
 def as_of_an_earlier_release(store):
     """Take away what schema 2 has besides."""
     with closing(sqlite3.connect(os.path.join(store.folder, "store.db"))) as db:
-        for statement in ("DROP TABLE integrity", "ALTER TABLE requests DROP COLUMN batch", "DROP TABLE batches", "PRAGMA user_version = 1"):
+        for statement in (
+            "DROP TABLE integrity",
+            "ALTER TABLE requests DROP COLUMN batch",
+            "DROP TABLE batches",
+            "PRAGMA user_version = 1",
+        ):
             db.execute(statement)
         db.commit()
 
@@ -852,7 +871,7 @@ def test_flipped_bits_of_a_database_are_noticed_or_harmless(store):
 CHANGED = {  # by somebody with SQLite: what the database says instead
     "no version": "DELETE FROM versions",
     "no JSON": "UPDATE versions SET files = '{'",
-    "other rows": "UPDATE payloads SET rows = '[[\"user\", \"u2\", null]]'",
+    "other rows": 'UPDATE payloads SET rows = \'[["user", "u2", null]]\'',
     "a hash less": "DELETE FROM forgotten",
     "another hash": "UPDATE forgotten SET hash = '0'",
 }
@@ -878,7 +897,11 @@ def test_a_database_that_says_something_else_is_refused(locked, what, earlier):
 DAMAGED_FOLDERS = {
     "no versions": lambda folder: shutil.rmtree(folder / "versions"),
     "a file instead of versions": lambda folder: (shutil.rmtree(folder / "versions"), (folder / "versions").touch()),
-    "a folder instead of the lock": lambda folder: (shutil.rmtree(folder / "lock", True), (folder / "lock").unlink(True), (folder / "lock").mkdir()),
+    "a folder instead of the lock": lambda folder: (
+        shutil.rmtree(folder / "lock", True),
+        (folder / "lock").unlink(True),
+        (folder / "lock").mkdir(),
+    ),
 }
 
 
@@ -907,7 +930,9 @@ def test_a_store_is_its_owners_alone(tmp_path, umask):
     finally:
         os.umask(before)
     assert Path("store/versions/0003.failed/data/rows.csv") in modes and Path("store/lock") in modes
-    assert {path: mode for path, mode in modes.items() if mode != (0o700 if (tmp_path / path).is_dir() else 0o600)} == {}
+    assert {
+        path: mode for path, mode in modes.items() if mode != (0o700 if (tmp_path / path).is_dir() else 0o600)
+    } == {}
 
 
 def test_it_works_without_fcntl(tmp_path):

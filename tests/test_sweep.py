@@ -35,13 +35,17 @@ def files_of(folder):
 
 
 def test_from_end_to_end_with_a_failing_trial(here, space_file):
-    space = space_file("ie_learning_rate choice [0.05,1e30]\nie_unlearning_weight choice [1,0.1]\nie_rho choice [0.5]\n")
+    space = space_file(
+        "ie_learning_rate choice [0.05,1e30]\nie_unlearning_weight choice [1,0.1]\nie_rho choice [0.5]\n"
+    )
     arguments = {"search": "grid", "scheduler": "none", "held_back": 1}
     sweep = run_sweep("LightGCN", "tiny", None, {**here, "ie_rho": 0.2}, space, **arguments)
 
     trials = sweep["trials"]
     assert [trial["status"] for trial in trials] == ["done", "done", "failed", "failed"], "and the sweep goes on"
-    assert all(set(trial["point"]) == {"ie_learning_rate", "ie_unlearning_weight"} for trial in trials), "ie_rho is fixed"
+    assert all(set(trial["point"]) == {"ie_learning_rate", "ie_unlearning_weight"} for trial in trials), (
+        "ie_rho is fixed"
+    )
     assert all(trial["point"]["ie_learning_rate"] == 1e30 and "became" in trial["error"] for trial in trials[2:])
     assert trials[0]["result"]["objective"] <= trials[1]["result"]["objective"]
     assert sweep["as given"]["status"] == "done"
@@ -49,10 +53,14 @@ def test_from_end_to_end_with_a_failing_trial(here, space_file):
 
     folder = only_folder()
     parts = [path.name.split("-")[0] for path in Path("saved").glob("*.pth")]
-    assert (parts.count("original"), parts.count("retrain")) == (1, 2), "trained once; the held-back request has its own Retrain"
+    assert (parts.count("original"), parts.count("retrain")) == (1, 2), (
+        "trained once; the held-back request has its own Retrain"
+    )
     report = run_unlearn(config_file_list=[str(folder / "best.yaml"), str(folder / "simulated-1.yaml")])
     (row,) = [row for row in report["results"] if row["stage"] == "fine-tuned"]
-    assert {name: row[name] for name in METRICS} == pytest.approx({name: trials[0]["result"][name] for name in METRICS}, rel=1e-4)
+    assert {name: row[name] for name in METRICS} == pytest.approx(
+        {name: trials[0]["result"][name] for name in METRICS}, rel=1e-4
+    )
     assert yaml.safe_load((folder / "best.yaml").read_text())["ie_rho"] == 0.2
 
     with pytest.raises(UsageError, match="has 4 trials in .*: add --resume"):
@@ -88,7 +96,11 @@ def test_killed_and_resumed(here, space_file):
 def test_worse_trials_are_stopped_early(here, space_file):
     space = space_file("ie_learning_rate choice [1e-9,1e-8,1e-7,0.3,0.4,0.5]\n")  # the last three ruin the ranking
     settings = {**here, "ie_epochs": 8, "ie_stopping_step": 8, "ie_score_weight": 0}
-    goal = {"tune_metric": "utility", "tune_mode": "max", "resources_per_trial": {"cpu": joblib.cpu_count()}}  # one after the other
+    goal = {
+        "tune_metric": "utility",
+        "tune_mode": "max",
+        "resources_per_trial": {"cpu": joblib.cpu_count()},
+    }  # one after the other
     sweep = run_sweep("LightGCN", "tiny", None, settings, space, search="grid", held_back=0, **goal)
     stopped = [trial for trial in sweep["trials"] if trial["status"] == "stopped"]
     assert stopped and all(trial["point"]["ie_learning_rate"] > 0.1 for trial in stopped)
@@ -100,7 +112,14 @@ def test_worse_trials_are_stopped_early(here, space_file):
 def test_on_a_running_cluster_with_optuna(here, space_file, ray_cluster):
     pytest.importorskip("optuna")
     space = space_file("ie_unlearning_weight loguniform -2,0\nie_sample_size quniform 64,256,64\n")
-    options = {"search": "optuna", "scheduler": "none", "num_samples": 3, "held_back": 0, "simulated": ["random", "user"], "ray_address": ray_cluster}
+    options = {
+        "search": "optuna",
+        "scheduler": "none",
+        "num_samples": 3,
+        "held_back": 0,
+        "simulated": ["random", "user"],
+        "ray_address": ray_cluster,
+    }
     sweep = run_sweep("LightGCN", "tiny", None, here, space, **options)
     assert [trial["status"] for trial in sweep["trials"]] == ["done"] * 3
     assert all(0.13 < trial["point"]["ie_unlearning_weight"] <= 1 for trial in sweep["trials"])
@@ -145,15 +164,24 @@ def test_refuses_in_one_line_before_training(here, space_file):
 @pytest.mark.parametrize(
     "text, told",
     [
-        ("Failure # 1 (occurred at noon)\nTraceback (most recent call last):\n  File 'a'\nValueError: nope\n", "ValueError: nope"),
+        (
+            "Failure # 1 (occurred at noon)\nTraceback (most recent call last):\n  File 'a'\nValueError: nope\n",
+            "ValueError: nope",
+        ),
         ("ray::trial()\n  File 'a'\nrecbole_unlearn.errors.Diverged: The loss became nan.\n", "The loss became nan."),
-        ("Traceback\nRuntimeError: CUDA error: assert\nCompile with `TORCH_USE_CUDA_DSA` to see.\n", "RuntimeError: CUDA error: assert"),
-        ("Failure # 1 (x)\nThe actor died unexpectedly before finishing this task.\n\tpid: 3\n", "The actor died unexpectedly before finishing this task."),
+        (
+            "Traceback\nRuntimeError: CUDA error: assert\nCompile with `TORCH_USE_CUDA_DSA` to see.\n",
+            "RuntimeError: CUDA error: assert",
+        ),
+        (
+            "Failure # 1 (x)\nThe actor died unexpectedly before finishing this task.\n\tpid: 3\n",
+            "The actor died unexpectedly before finishing this task.",
+        ),
         ("", "no reason is known"),
     ],
 )
 def test_a_failure_in_one_line(text, told):
-    from recbole_unlearn.sweep.tune import reason
+    from recbole_unlearn.sweep.progress import reason
 
     assert reason(text) == told
 

@@ -14,7 +14,7 @@ import torch
 from test_checkpoint import Touch
 
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.torch_file import Stub, name_of, read
+from recbole_unlearn.files.torch_file import Stub, name_of, read
 
 
 @pytest.fixture
@@ -33,8 +33,15 @@ def written(tmp_path, monkeypatch):
 def test_tensors_and_plain_data_are_what_they_were(written, protocol):
     table = torch.arange(12.0).view(3, 4)
     plain = {"none": None, "true": True, "n": -7, "big": 2**40, "x": 0.25, "name": "\u00e4", "list": [1, (2, "c")]}
-    tensors = {"table": table, "view": table[1:, ::2], "ids": torch.arange(5), "mask": torch.tensor([True, False]),
-               "half": torch.ones(2).half(), "empty": torch.zeros(0, 3), "scalar": torch.tensor(3)}
+    tensors = {
+        "table": table,
+        "view": table[1:, ::2],
+        "ids": torch.arange(5),
+        "mask": torch.tensor([True, False]),
+        "half": torch.ones(2).half(),
+        "empty": torch.zeros(0, 3),
+        "scalar": torch.tensor(3),
+    }
     result = read(written({"plain": plain, "weights": OrderedDict(tensors), "rows": [table[0]]}, protocol))
     assert result["plain"] == plain and result["weights"].keys() == tensors.keys()
     for name, tensor in tensors.items():
@@ -127,12 +134,21 @@ SHAPES = {
     "twice": (twice, "two parts of one name"),
     "overlapping": (overlapping, "its parts are longer than the file"),
     "flipped": (flipped, "damaged \\(file/data/0\\)"),
-    "cut": (lambda path: Path(path).write_bytes(Path(path).read_bytes()[:-300]), "it is damaged: restore it from a copy"),
+    "cut": (
+        lambda path: Path(path).write_bytes(Path(path).read_bytes()[:-300]),
+        "it is damaged: restore it from a copy",
+    ),
     "text": (lambda path: Path(path).write_text("no checkpoint"), "no file of torch.save since torch 1.6"),
     "empty": (lambda path: Path(path).write_bytes(b""), "no file of torch.save since torch 1.6"),
-    "legacy": (lambda path: torch.save({}, path, _use_new_zipfile_serialization=False), "no file of torch.save since torch 1.6"),
+    "legacy": (
+        lambda path: torch.save({}, path, _use_new_zipfile_serialization=False),
+        "no file of torch.save since torch 1.6",
+    ),
     "other zip": (rewritten(lambda parts: parts.pop("file/data.pkl")), "zip file of something else"),
-    "short part": (rewritten(lambda parts: parts.update({"file/data/0": b"1234"})), "a tensor of 4000 numbers has a part of 4 bytes"),
+    "short part": (
+        rewritten(lambda parts: parts.update({"file/data/0": b"1234"})),
+        "a tensor of 4000 numbers has a part of 4 bytes",
+    ),
     "no part": (rewritten(lambda parts: parts.pop("file/data/0")), "it is damaged"),
     "big endian": (rewritten(lambda parts: parts.update({"file/byteorder": b"big"})), "another order of bytes"),
     "no pickle": (pickled(b"\x80\x02N"), "it is damaged"),
@@ -163,7 +179,10 @@ def test_tensors_larger_than_their_numbers_are_refused(written):
 
 def test_any_pickle_ends_in_a_result_or_one_line(written):
     """Random bytes in the place of some of a pickle's."""
-    path, generator = written({"config": UsageError("x"), "state_dict": {"weight": torch.ones(3)}}), np.random.default_rng(0)
+    path, generator = (
+        written({"config": UsageError("x"), "state_dict": {"weight": torch.ones(3)}}),
+        np.random.default_rng(0),
+    )
     with zipfile.ZipFile(path) as archive:
         whole = archive.read("file/data.pkl")
     refused = 0

@@ -11,12 +11,13 @@ import torch
 from recbole.trainer import Trainer
 from recbole.utils import init_logger
 
-from recbole_unlearn import checkpoint, run_unlearn
-from recbole_unlearn.data.dataset import with_edges
-from recbole_unlearn.data.split import prepare_data
+from recbole_unlearn import run_unlearn
+from recbole_unlearn.data.copies import with_edges
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.files import checkpoint
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS as UNLEARNABLE
+from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import resumable, train_backbone
 from recbole_unlearn.trainer.influence_encoder import ENCODER_LOSSES
 
@@ -86,7 +87,9 @@ def test_interrupted_pretraining_goes_on_as_if_it_had_not_been(prepared, tmp_pat
     run = prepared(model, ie_target="negative", ie_epochs=6, ie_epochs_per_request=2, **weights)
 
     def encoder(folder):
-        method = METHODS["UnlearnRec"](run.config.replace(checkpoint_dir=str(tmp_path / folder)), run.data, run.original)
+        method = METHODS["UnlearnRec"](
+            run.config.replace(checkpoint_dir=str(tmp_path / folder)), run.data, run.original
+        )
         method.prepare()
         return method.encoder.encoder.state_dict()
 
@@ -265,7 +268,9 @@ def test_diverging_training_is_refused_and_never_taken_for_finished(configure, e
     config = configure(model, learning_rate=1e38)
     data = prepare_data(config)
     for _ in range(2):
-        with pytest.raises(UsageError, match=rf"loss of {model} became (nan|inf|-inf) in epoch \d.*smaller learning rate"):
+        with pytest.raises(
+            UsageError, match=rf"loss of {model} became (nan|inf|-inf) in epoch \d.*smaller learning rate"
+        ):
             train_backbone(config, data.train, "original", data.valid_data)
     assert not any(checkpoint.load(path)["finished"] for path in files(config) if path.suffix == ".pth")
 
@@ -294,4 +299,8 @@ def test_a_folder_that_another_process_makes_meanwhile_is_no_error(configure, mo
 def test_a_run_leaves_no_unfinished_state_behind(settings, tmp_path):
     changes = {**settings, "unlearn_finetune_epochs": 3, "unlearn_methods": "all"}
     run_unlearn("LightGCN", "tiny", config_dict=changes)
-    assert [path.name for path in (tmp_path / "saved").iterdir() if path.suffix not in (".pth", ".safetensors", ".json", ".npz", ".png")] == []
+    assert [
+        path.name
+        for path in (tmp_path / "saved").iterdir()
+        if path.suffix not in (".pth", ".safetensors", ".json", ".npz", ".png")
+    ] == []

@@ -41,7 +41,9 @@ def test_records_survive_and_failed_ones_are_tried_again(tmp_path):
     assert sorted(map(str, again.all())) == sorted(map(str, (BEST, *OTHERS)))
     points = [each["point"] for each in (BEST, *OTHERS)] + [{"ie_rho": 0.9, "ie_epochs": 1}]
     assert again.without_ended(points) == points[-2:], "the failed one and the new one"
-    assert len(Trials(str(tmp_path / "sweep"), "none by objective").ended()) == 3, "stopped by another goal is not ended"
+    assert len(Trials(str(tmp_path / "sweep"), "none by objective").ended()) == 3, (
+        "stopped by another goal is not ended"
+    )
     with pytest.raises(UsageError, match="has 5 trials in .*sweep: add --resume"):
         again.begin(resume=False)
     again.begin(resume=True)
@@ -72,8 +74,13 @@ def test_goal_is_checked(configure):
 
 
 def test_nobody_beats_the_front():
-    trials = [trial({"n": n}, gap, ndcg) for n, (gap, ndcg) in enumerate([(3, 9), (1, 5), (2, 5), (2, 7), (5, 9), (1, 4), (6, 8), (4, 10)])]
-    front = [(each["result"]["gap"], each["result"]["ndcg@5"]) for each in pareto_front([*trials, *OTHERS[2:]], "ndcg@5")]
+    trials = [
+        trial({"n": n}, gap, ndcg)
+        for n, (gap, ndcg) in enumerate([(3, 9), (1, 5), (2, 5), (2, 7), (5, 9), (1, 4), (6, 8), (4, 10)])
+    ]
+    front = [
+        (each["result"]["gap"], each["result"]["ndcg@5"]) for each in pareto_front([*trials, *OTHERS[2:]], "ndcg@5")
+    ]
     assert front == [(1, 5), (2, 7), (3, 9), (4, 10)]
     assert pareto_front(OTHERS[2:], "ndcg@5") == []
 
@@ -91,10 +98,14 @@ def test_table_shows_failed_trials_the_given_settings_and_retrain():
 def test_report_writes_all_files(configure, tmp_path):
     config = configure(ie_rho=0.7, ie_request_ratio=[0.1, 0.2])
     checks = [{"best": BEST, "as given": record({}, "failed", error="nan")}]
-    report = SweepReport(config, "UnlearnRec", ["random", "user"], Goal("objective", "min"), [*OTHERS, BEST], [RETRAIN, RETRAIN], GIVEN)
+    report = SweepReport(
+        config, "UnlearnRec", ["random", "user"], Goal("objective", "min"), [*OTHERS, BEST], [RETRAIN, RETRAIN], GIVEN
+    )
     folder = tmp_path / "sweep"
     report.save(str(folder))
-    assert json.loads((folder / "sweep.json").read_text())["held back"] == [], "written before the held-back requests are tried"
+    assert json.loads((folder / "sweep.json").read_text())["held back"] == [], (
+        "written before the held-back requests are tried"
+    )
     report.add_check(BEST, checks[0]["as given"])
     report.save(str(folder))
     report.show(str(folder))
@@ -121,12 +132,20 @@ def test_report_writes_all_files(configure, tmp_path):
     "checks, told",
     [
         ([], "On the same requests the best trial beats the settings as given 1 of 1 times"),
-        ([(BEST, GIVEN), (GIVEN, BEST)], "On held-back requests the best trial beats the settings as given 1 of 2 times"),
-        ([(GIVEN, BEST)], "On held-back requests the best trial beats the settings as given 0 of 1 times: keep those given"),
+        (
+            [(BEST, GIVEN), (GIVEN, BEST)],
+            "On held-back requests the best trial beats the settings as given 1 of 2 times",
+        ),
+        (
+            [(GIVEN, BEST)],
+            "On held-back requests the best trial beats the settings as given 0 of 1 times: keep those given",
+        ),
     ],
 )
 def test_report_says_whether_the_search_was_of_use(configure, caplog, checks, told):
-    report = SweepReport(configure(), "UnlearnRec", ["random"], Goal("objective", "min"), [*OTHERS, BEST], [RETRAIN], GIVEN)
+    report = SweepReport(
+        configure(), "UnlearnRec", ["random"], Goal("objective", "min"), [*OTHERS, BEST], [RETRAIN], GIVEN
+    )
     for best, given in checks:
         report.add_check(best, given)
     with caplog.at_level("INFO"):
@@ -135,4 +154,6 @@ def test_report_says_whether_the_search_was_of_use(configure, caplog, checks, to
 
 
 def test_lists_are_cells():
-    assert frame_of([record({"ie_request_ratio": [0.1, 0.2]}, "done", {"gap": 1.0})])["ie_request_ratio"].tolist() == ["[0.1, 0.2]"]
+    assert frame_of([record({"ie_request_ratio": [0.1, 0.2]}, "done", {"gap": 1.0})])["ie_request_ratio"].tolist() == [
+        "[0.1, 0.2]"
+    ]

@@ -8,20 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-import recbole_unlearn.unseen
-from recbole_unlearn.graph import Graph
-from recbole_unlearn.loss import pair_scores
-from recbole_unlearn.unseen import (
+import recbole_unlearn.encoder.target
+from recbole_unlearn.encoder.rows import lost_nodes, never_seen_rows, without_rows
+from recbole_unlearn.encoder.target import (
     BEYOND_FIRST_LAYER,
     FAR,
     UnseenScores,
     inductive_features,
-    lost_nodes,
     never_seen_pairs,
-    never_seen_rows,
     propagated_layers,
-    without_rows,
 )
+from recbole_unlearn.graph import Graph
+from recbole_unlearn.loss import pair_scores
 
 N_USERS, N_ITEMS, DIMENSION = 9, 7, 4
 NONE = torch.empty(0, dtype=torch.long)
@@ -118,12 +116,14 @@ def fitted():
 
 def test_a_relation_of_scores_and_features_is_found(fitted, monkeypatch):
     model, _, unseen = fitted
-    monkeypatch.setattr(recbole_unlearn.unseen, "FAR", math.inf)  # the relation is one of first layers
+    monkeypatch.setattr(recbole_unlearn.encoder.target, "FAR", math.inf)  # the relation is one of first layers
     users, items = all_pairs(model.graph)
     expected = pair_scores(model.final_embeddings(), model.graph.n_users, users, items)
     predicted = unseen(features_of(model.graph, model.ego_embeddings(), users, items))
     assert predicted.dtype == expected.dtype and predicted.shape == expected.shape
-    assert (predicted - expected).square().mean() < 0.1 * expected.var()  # of all pairs, most of which it was not fitted on
+    assert (
+        predicted - expected
+    ).square().mean() < 0.1 * expected.var()  # of all pairs, most of which it was not fitted on
 
 
 def test_where_the_first_layer_disagrees_it_is_left_out(fitted):

@@ -12,7 +12,7 @@ from conftest import tiny_rows, write_atomic
 from served import as_typed, contents, data_of, item, pairs, train, user
 
 from recbole_unlearn.deletion import service
-from recbole_unlearn.saved_model import read_content, write_content
+from recbole_unlearn.model_file import read_content, write_content
 
 PAIR = ("u0", "i3")  # of the training data
 HIDDEN = (leftovers.USER, leftovers.ITEM)  # of no data
@@ -53,7 +53,9 @@ def test_nothing_is_left(path):
     names = {os.path.relpath(file, current(path)) for file, _ in result.files if file.startswith(str(current(path)))}
     assert result.is_clean() and names == set(service.prepare(path).current().files)
     beside = service.verify(path, also=[path.parent])
-    assert {finding.file for finding in beside.findings} == {str(path)} and not beside.not_searched, "the store is not searched twice"
+    assert {finding.file for finding in beside.findings} == {str(path)} and not beside.not_searched, (
+        "the store is not searched twice"
+    )
 
 
 def test_numbers_of_a_store_are_not_taken_for_tokens(tmp_path, monkeypatch):
@@ -77,7 +79,9 @@ def test_a_receipt_that_somebody_changed_is_reported(path, ending):
     file = Path(service.store_folder(path), "receipts", f"alone.{ending}")
     file.write_text(file.read_text().replace("forgotten", "forgiven"))
     findings = service.verify(path).findings
-    assert [(finding.file, finding.sure) for finding in findings] == [(str(file), False)] and "not what was written" in findings[0].place
+    assert [(finding.file, finding.sure) for finding in findings] == [
+        (str(file), False)
+    ] and "not what was written" in findings[0].place
     file.unlink()
     service.unlearn(path)
     assert service.verify(path).is_clean() and "forgotten" in file.read_text()

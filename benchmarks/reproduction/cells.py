@@ -10,12 +10,16 @@ import numpy as np
 
 from recbole_unlearn.config import Config, agree, results_settings
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.report import beside, save_json
+from recbole_unlearn.report.files import beside, save_json
 
 ROOT = Path(__file__).parents[2]
 SEEDS = (2021, 2022, 2023)
 SCRIPTS = {"case-study": "benchmarks/case_study.py"}  # of a request; others are run_unlearn.py's `forget_type`
-OF_THE_CELL = ("forget_type", "forget_file", "unlearn_methods")  # settings that the cell itself says; the case study sets its own
+OF_THE_CELL = (
+    "forget_type",
+    "forget_file",
+    "unlearn_methods",
+)  # settings that the cell itself says; the case study sets its own
 BINS = 120
 
 
@@ -55,7 +59,12 @@ class Cell:
         """The script and its arguments, but for those of the machine, from the repository's root."""
         script = SCRIPTS.get(self.request, "run_unlearn.py")
         request = [] if self.request in SCRIPTS else [("forget_type", self.request), ("unlearn_methods", self.method)]
-        named = [("model", self.model), ("dataset", self.dataset), ("seed", self.seed), ("config_files", " ".join(self._files))]
+        named = [
+            ("model", self.model),
+            ("dataset", self.dataset),
+            ("seed", self.seed),
+            ("config_files", " ".join(self._files)),
+        ]
         return [script, *(f"--{key}={value}" for key, value in (*named, *request, *self.changes))]
 
     @property
@@ -71,7 +80,11 @@ class Cell:
         """The settings that its results depend on, as all yaml files say today; none if its setting's is gone, e.g. a user's own."""
         if not (ROOT / self._files[0]).is_file():
             return {}
-        return {**_settings(self.model, self.dataset, self.method, tuple(self._files)), "seed": self.seed, **dict(self.changes)}
+        return {
+            **_settings(self.model, self.dataset, self.method, tuple(self._files)),
+            "seed": self.seed,
+            **dict(self.changes),
+        }
 
 
 def load(folder, cell):
@@ -165,7 +178,9 @@ def _read(file):
         cell = Cell(**{**result["cell"], "changes": tuple(map(tuple, result["cell"]["changes"]))})
         return cell, {**result, "settings": {**result["settings"]}}
     except (KeyError, TypeError):
-        raise UsageError(f"{file} is no cell of reproduce.py's: move it elsewhere, or delete it to run its cell again.") from None
+        raise UsageError(
+            f"{file} is no cell of reproduce.py's: move it elsewhere, or delete it to run its cell again."
+        ) from None
 
 
 @cache

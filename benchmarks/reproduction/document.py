@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from recbole_unlearn.checkpoint import write_aside
+from recbole_unlearn.files.checkpoint import write_aside
 from reproduction import figures, tables
 from reproduction.cells import SEEDS, cells_there, load
 from reproduction.experiments import EXPERIMENTS, all_cells, bases
@@ -77,7 +77,9 @@ def render(folder):
 def _shown(folder, name):
     """The usual bases, Table 2 also at the paper's size, and what else was run enough for it."""
     usual = bases(name) + (bases(name, requests=["adversarial"], settings=["d128"]) if name == "table 2" else [])
-    others = [base for base in _run(folder) if base.request in EXPERIMENTS[name].requests and _enough(folder, name, base)]
+    others = [
+        base for base in _run(folder) if base.request in EXPERIMENTS[name].requests and _enough(folder, name, base)
+    ]
     return list(dict.fromkeys(usual + others))
 
 
@@ -114,7 +116,12 @@ def _figures(folder, name, shown):
         picture = Path("figures", "-".join((name.replace(" ", "-"), *key)) + ".png")
         if DRAW[name](folder, group, str(Path(folder, picture))):
             parts.append(f"![{EXPERIMENTS[name].heading}, {', '.join(key)}]({picture.as_posix()})")
-        parts += _not_run(f"`{cell}`" for base in begun for cell in all_cells(EXPERIMENTS[name].cells(base)) if load(folder, cell) is None)
+        parts += _not_run(
+            f"`{cell}`"
+            for base in begun
+            for cell in all_cells(EXPERIMENTS[name].cells(base))
+            if load(folder, cell) is None
+        )
     return parts + _not_run(_titles(empty))
 
 
@@ -139,4 +146,7 @@ def _titles(bases):
     models = {}
     for base in bases:
         models.setdefault((base.dataset, base.request, Path(base.setting).stem), []).append(base.model)
-    return [f"{', '.join(of)} on {dataset}, {REQUESTED.get(request, request)}, {setting}" for (dataset, request, setting), of in models.items()]
+    return [
+        f"{', '.join(of)} on {dataset}, {REQUESTED.get(request, request)}, {setting}"
+        for (dataset, request, setting), of in models.items()
+    ]

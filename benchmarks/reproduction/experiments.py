@@ -36,7 +36,12 @@ WITHOUT = {  # what Table 3 leaves out: its settings
 }
 FINETUNING_EPOCHS = (1, 2, 3, 4, 5)
 PRETRAINING_EPOCHS = (1, 2, 3, 5, 10, 15)
-SHIPPED = {"unlearn_finetune_epochs": 1, "ie_epochs": 10, "ie_target": "unseen", "forget_ratio": 0.01}  # no change, no other cell
+SHIPPED = {
+    "unlearn_finetune_epochs": 1,
+    "ie_epochs": 10,
+    "ie_target": "unseen",
+    "forget_ratio": 0.01,
+}  # no change, no other cell
 
 
 def table_2(base):
@@ -73,13 +78,19 @@ def before(base):
 def table_3(base):
     """UnlearnRec with the paper's encoder, and without each of its losses; see :func:`table_2`."""
     rows = {"Retrain": [_cell(base, "Retrain")], "nothing": [_paper(base)]}
-    return rows | {name: [_paper(base, changes)] for name, changes in WITHOUT.items()} | {"UnlearnRec": [_cell(base, "UnlearnRec")]}
+    return (
+        rows
+        | {name: [_paper(base, changes)] for name, changes in WITHOUT.items()}
+        | {"UnlearnRec": [_cell(base, "UnlearnRec")]}
+    )
 
 
 def table_4(base):
     """All methods of Table 2, and UnlearnRec by epochs of fine-tuning, a dict of its own; see :func:`table_2`."""
     rows = {name: cells for name, cells in one_seed(base).items() if name not in STAGES}
-    return rows | {name: {epochs: [_finetuned(base, name, epochs)] for epochs in FINETUNING_EPOCHS[:3]} for name in STAGES}
+    return rows | {
+        name: {epochs: [_finetuned(base, name, epochs)] for epochs in FINETUNING_EPOCHS[:3]} for name in STAGES
+    }
 
 
 def table_5(base):

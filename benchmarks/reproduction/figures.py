@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from recbole_unlearn import figure
-from recbole_unlearn.checkpoint import write_aside
+from recbole_unlearn.files.checkpoint import write_aside
+from recbole_unlearn.report import figure
 from reproduction import experiments
 from reproduction.cells import load, values_of
 from reproduction.experiments import METHODS, PAPERS_ENCODER, SHOWN, STAGES
@@ -19,7 +19,12 @@ DPI = 130
 BAR = 0.2  # width
 SCALED = {"online_seconds": "seconds of a request", "peak_memory_mb": "peak memory (MB)"}
 ASIDE = "gowalla"  # no more interactions than ml-1m, with seven times the nodes: its points are drawn, and fitted by no line
-MODELS = {"original": "#999999", "Retrain": "#000000", "UnlearnRec zero-shot": "#56b4e9", "UnlearnRec fine-tuned": "#0072b2"}
+MODELS = {
+    "original": "#999999",
+    "Retrain": "#000000",
+    "UnlearnRec zero-shot": "#56b4e9",
+    "UnlearnRec fine-tuned": "#0072b2",
+}
 
 
 def figure_2(folder, bases, path):
@@ -34,13 +39,17 @@ def figure_2(folder, bases, path):
         bool: whether there was enough to draw; otherwise nothing is written.
     """
     return _distributions(
-        {f"{base.model}: {name}": _scores(folder, base, name, _last_row(name)) for base in bases for name in SHOWN}, path, len(SHOWN)
+        {f"{base.model}: {name}": _scores(folder, base, name, _last_row(name)) for base in bases for name in SHOWN},
+        path,
+        len(SHOWN),
     )
 
 
 def figure_3(folder, bases, path):
     """Scores before unlearning, a panel for each backbone; see :func:`figure_2`."""
-    return _distributions({base.model: _scores(folder, base, "Retrain", "original") for base in bases}, path, len(bases))
+    return _distributions(
+        {base.model: _scores(folder, base, "Retrain", "original") for base in bases}, path, len(bases)
+    )
 
 
 def figure_4(folder, bases, path):
@@ -51,11 +60,18 @@ def figure_4(folder, bases, path):
         there = {key: row for key, row in rows.items() if row["n"] and key[0] != "original"}
         if there:
             (machine,) = there.get(("Retrain", ""), next(iter(there.values())))["machines"]
-            found = {key: row["peak_memory_mb"]["mean"] / 1024 for key, row in there.items() if row["machines"] == [machine]}
+            found = {
+                key: row["peak_memory_mb"]["mean"] / 1024 for key, row in there.items() if row["machines"] == [machine]
+            }
             peaks[f"{base.dataset}\n{machine}"] = found
     if not peaks:
         return False
-    shown = [(name, stage) for name in METHODS for stage in STAGES.get(name, ("",)) if any((name, stage) in found for found in peaks.values())]
+    shown = [
+        (name, stage)
+        for name in METHODS
+        for stage in STAGES.get(name, ("",))
+        if any((name, stage) in found for found in peaks.values())
+    ]
     drawing = Figure(figsize=(2.4 + 2.6 * len(peaks), 3.8), layout="constrained")
     for panel, (title, found) in zip(drawing.subplots(1, len(peaks), squeeze=False, sharey=True).flat, peaks.items()):
         colours = [COLOURS.get(name, "#999999") for name, _ in shown]
@@ -82,14 +98,18 @@ def figure_5(folder, bases, path):
     for (left, right), finetuning in zip(panels, (False, True)):
         for name in [name for name in results if (name != "pre-training") == finetuning]:
             for metric, panel in (("ndcg@20", left), ("MI-BF", right)):
-                panel.plot(*_curve(results[name], metric, finetuning), marker="o", color=COLOURS[name], label=_title(name))
+                panel.plot(
+                    *_curve(results[name], metric, finetuning), marker="o", color=COLOURS[name], label=_title(name)
+                )
         for metric, panel in (("ndcg@20", left), ("MI-BF", right)):
             if aim:
                 panel.axhline(aim[metric], color=COLOURS["Retrain"], linewidth=1, linestyle="--", label="Retrain")
             panel.set_ylabel(metric.upper() if metric.startswith("n") else metric)
             panel.set_xlabel("epochs of fine-tuning" if finetuning else "epochs of pre-training")
             panel.xaxis.get_major_locator().set_params(integer=True)
-    drawing.legend(*panels[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    drawing.legend(
+        *panels[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False
+    )
     _write(drawing, path)
     return True
 
@@ -111,7 +131,9 @@ def figure_6(folder, bases, path):
         panel.set_xticks(range(len(groups)), groups, fontsize=8)
         panel.set_title(case, fontsize=10)
     panels[0].set_ylabel("mean score")
-    drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(MODELS), fontsize=8, frameon=False)
+    drawing.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(MODELS), fontsize=8, frameon=False
+    )
     _write(drawing, path)
     return True
 
@@ -166,7 +188,11 @@ def costs_by_size(folder, bases):
         if result["versions"]["machine"] != machines[0]:
             continue
         for stage, row in _rows(result).items():
-            point = {"dataset": base.dataset, "interactions": result["interactions"]["training"], **{key: row[key] for key in SCALED}}
+            point = {
+                "dataset": base.dataset,
+                "interactions": result["interactions"]["training"],
+                **{key: row[key] for key in SCALED},
+            }
             costs.setdefault(stage, []).append(point)
     return {stage: sorted(points, key=lambda point: point["interactions"]) for stage, points in costs.items()}
 

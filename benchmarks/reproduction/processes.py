@@ -96,9 +96,9 @@ def run_on_ray(cells, machine, results, address):
     Raises:
         UsageError: no cluster is there.
     """
-    from recbole_unlearn.sweep.tune import Cluster, gpus_given  # takes seconds; before ray, whose environment it sets
-
     import ray
+
+    from recbole_unlearn.sweep.tune import Cluster, gpus_given  # takes seconds; before ray, whose environment it sets
 
     failed = {}
     with Cluster(address, {"cpu": 1}):

@@ -1,8 +1,8 @@
 """Cells together: the rows of a table, each with mean and standard deviation over its seeds."""
 
-from recbole_unlearn.comparison import RETRAIN, gaps_to_retrain, summarise
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.report import read_row
+from recbole_unlearn.evaluator.comparison import RETRAIN, gaps_to_retrain, summarise
+from recbole_unlearn.report.tables import read_row
 from reproduction.cells import load
 
 
@@ -17,7 +17,7 @@ def summary(folder, rows):
         UsageError: a cell is of another request or split than Retrain's of its seed, as those of two machines may be.
 
     Returns:
-        dict: ``(name, stage)`` to a row of :func:`recbole_unlearn.comparison.summarise`; nothing of cells that were not run.
+        dict: ``(name, stage)`` to a row of :func:`recbole_unlearn.evaluator.comparison.summarise`; nothing of cells that were not run.
         Each also has ``machines``, a list of what its cells ran on; ``speed_up`` and ``break_even`` are known where Retrain ran there, too.
     """
     by_seed, machines = {}, {}
@@ -27,7 +27,9 @@ def summary(folder, rows):
             if result is not None:
                 report = by_seed.setdefault(cell.seed, {**result, "results": []})
                 if result["data"] != report["data"]:
-                    raise UsageError(f"Cell {cell} is of other interactions than those beside it: delete it and run it again.")
+                    raise UsageError(
+                        f"Cell {cell} is of other interactions than those beside it: delete it and run it again."
+                    )
                 machines.setdefault(str(name), {})[cell.seed] = result["versions"]["machine"]
                 has_original = any(row["method"] == "original" for row in report["results"])
                 for row in map(read_row, result["results"]):

@@ -6,7 +6,11 @@ from reproduction import experiments, paper
 from reproduction.experiments import FINETUNING_EPOCHS, METHODS, PAPERS_ENCODER, STAGES, WITHOUT
 from reproduction.summary import summary
 
-PAPERS_WITHOUT = {"L_U": "L_U", "L_P and L_S": "L_P", "L_C": "L_C"}  # a row of Table 3: the paper's row, which has no L_S
+PAPERS_WITHOUT = {
+    "L_U": "L_U",
+    "L_P and L_S": "L_P",
+    "L_C": "L_C",
+}  # a row of Table 3: the paper's row, which has no L_S
 NOT_RUN = "not run"
 NO_RESULT = "no result"
 QUALITY = {  # a column's heading: key in a summarised row, and how a number is written
@@ -76,7 +80,9 @@ def table_4(folder, base):
                 "; ".join(row["machines"] if row else []),
             ]
         )
-    return _markdown(["", "online s", "times faster than Retrain", "offline s", "break-even (requests)", "peak MB", "machine"], body)
+    return _markdown(
+        ["", "online s", "times faster than Retrain", "offline s", "break-even (requests)", "peak MB", "machine"], body
+    )
 
 
 def table_5(folder, base):

@@ -58,11 +58,3 @@ def _partner_at_rank(scores, ids, observed, is_user, pool, rank):
     free = lowest.values.isfinite().sum(dim=1)  # fewer than the pool where a node has few unobserved partners left
     chosen = (rank * free).long()
     return lowest.indices.gather(1, chosen[:, None]).squeeze(1), free > 0
-
-
-def attack_config(config):
-    """LightGCN as shipped, for ``forget_attack_epochs``: all backbones and all their settings meet the same request.
-
-    It trains on the CPU whatever the run's device, so that a run on a GPU meets the same edges, too.
-    """
-    return config.for_model("LightGCN").replace(epochs=config["forget_attack_epochs"], device=torch.device("cpu"))

@@ -13,7 +13,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_unlearn.data.atomic import READ_AS_MISSING, read_columns, read_header
-from recbole_unlearn.data.interactions import Interactions, source_of, where
+from recbole_unlearn.data.interactions import Interactions
 from recbole_unlearn.data.settings import NO_INTERVAL, OFF_WITH_BENCHMARK_FILES
 from recbole_unlearn.errors import UsageError, unknown
 
@@ -67,7 +67,9 @@ class Dataset(RecBoleDataset):
         return url
 
     def _load_inter_feat(self, token, dataset_path):
-        names = [token] if self.benchmark_filename_list is None else [f"{token}.{n}" for n in self.benchmark_filename_list]
+        names = (
+            [token] if self.benchmark_filename_list is None else [f"{token}.{n}" for n in self.benchmark_filename_list]
+        )
         for name in names:
             if not os.path.isfile(os.path.join(dataset_path, f"{name}.inter")):
                 if self.benchmark_filename_list is not None:
@@ -94,7 +96,9 @@ class Dataset(RecBoleDataset):
             return None
         separator, encoding = self.config["field_separator"], self.config["encoding"]
         header = read_header(filepath, separator, encoding)
-        fields = [field for field in header if (load_col is None or field in load_col) and field not in (unload_col or ())]
+        fields = [
+            field for field in header if (load_col is None or field in load_col) and field not in (unload_col or ())
+        ]
         self._check_columns(filepath, source, header, fields)
         if not fields:
             self.logger.warning(f"No columns has been loaded from [{source}]")
@@ -119,7 +123,9 @@ class Dataset(RecBoleDataset):
         for key, field in ids.get(suffix, {}).items():
             if field not in header:
                 there = ", ".join(header)
-                raise UsageError(f"'{filepath}' has no column '{field}'; it has {there}. Name the ids' with --{key}=NAME.")
+                raise UsageError(
+                    f"'{filepath}' has no column '{field}'; it has {there}. Name the ids' with --{key}=NAME."
+                )
             if header[field] != FeatureType.TOKEN:
                 kind = header[field].value
                 raise UsageError(f"'{filepath}' gives column '{field}' the type {kind}; ids are of type token.")
@@ -190,7 +196,11 @@ class Dataset(RecBoleDataset):
         Raises:
             UsageError: an order by time without times.
         """
-        if self.benchmark_filename_list is None and self._is_by_time() and self.field2type.get(self.time_field) != FeatureType.FLOAT:
+        if (
+            self.benchmark_filename_list is None
+            and self._is_by_time()
+            and self.field2type.get(self.time_field) != FeatureType.FLOAT
+        ):
             fields = [field for field in self.inter_feat if self.field2type[field] == FeatureType.FLOAT]
             raise UsageError(
                 f"Dataset '{self.dataset_name}' has no column '{self.time_field}' of type float to order by, as order: TO "
@@ -248,53 +258,3 @@ class Dataset(RecBoleDataset):
             f"Dataset '{self.dataset_name}' {problem}. Put its interactions into {file} "
             f"(first line {fields}, then one interaction a line), or name the folder above it with --data_path=FOLDER."
         )
-
-
-def with_edges(dataset, keep):
-    """A copy of a built dataset with the interactions where ``keep`` (boolean, one a row) holds; ids stay."""
-    return dataset.copy(where(dataset.inter_feat, keep))
-
-
-def with_edges_of(dataset, graph):
-    """A copy of a built dataset with the interactions that are edges of a graph; ids stay."""
-    feat = dataset.inter_feat
-    return with_edges(dataset, graph.contains(feat[dataset.uid_field], feat[dataset.iid_field]))
-
-
-def with_nodes(dataset, users, items):
-    """A copy of a built dataset that knows these users and items only, with the interactions between them.
-
-    Args:
-        users, items (torch.LongTensor): ids, without the padding; they become 1, 2, ... in this order.
-    """
-    feat, keep = dataset.inter_feat, torch.ones(len(dataset.inter_feat), dtype=torch.bool)
-    columns = {field: feat[field] for field in feat}
-    copied = dataset.copy(feat)
-    copied.field2id_token, copied.field2token_id = dict(dataset.field2id_token), dict(dataset.field2token_id)
-    for field, source, nodes in ((dataset.uid_field, "user_feat", users), (dataset.iid_field, "item_feat", items)):
-        nodes = torch.cat([nodes.new_zeros(1), nodes])
-        new_id = torch.full((dataset.num(field),), -1)
-        new_id[nodes] = torch.arange(len(nodes))
-        columns[field] = new_id[columns[field]]
-        keep &= columns[field] >= 0
-        tokens = dataset.field2id_token[field][nodes.numpy()]
-        copied.field2id_token[field] = tokens
-        copied.field2token_id[field] = {token: id_ for id_, token in enumerate(tokens)}
-        features = getattr(dataset, source)  # a row an id
-        if features is not None:
-            rows = {name: features[name][nodes] for name in features}
-            setattr(copied, source, Interaction({**rows, field: torch.arange(len(nodes))}))
-    copied.inter_feat = where(Interactions(columns, source_of(feat)), keep)
-    return copied
-
-
-def with_extra_edges(dataset, users, items):
-    """A copy of a built dataset with interactions added; fields other than the ids are 0 there."""
-    extra, feat = {dataset.uid_field: users, dataset.iid_field: items}, dataset.inter_feat
-
-    def longer(field, column):
-        return torch.cat([column, extra.get(field, column.new_zeros((len(users), *column.shape[1:])))])
-
-    columns = {field: longer(field, feat[field]) for field in feat}
-    source = {field: longer(field, values) for field, values in source_of(feat).items()}
-    return dataset.copy(Interactions(columns, source))

@@ -1,6 +1,5 @@
 """What to forget: edges of the training graph, named, sampled or read from a file."""
 
-import hashlib
 from dataclasses import dataclass
 from logging import getLogger
 
@@ -98,7 +97,7 @@ def file_request(config, dataset, graph):
     strict = config["forget_strict"]
 
     unknown = np.zeros(len(table), dtype=bool)
-    for column, column_ids in ids.items():
+    for column_ids in ids.values():
         unknown |= column_ids < 0
     _refuse_or_warn(unknown, rows, f"name tokens that the dataset does not have ({path})", strict)
     ids = {column: torch.from_numpy(column_ids[~unknown]) for column, column_ids in ids.items()}
@@ -171,11 +170,3 @@ def _refuse_or_warn(bad, rows, problem, strict):
     if strict:
         raise UsageError(f"{message} Use --forget_strict=False to skip them.")
     getLogger().warning(f"Skipped: {message}")
-
-
-def digest(*parts):
-    """A short name for content: SHA-256 over tensors' bytes and strings, 12 hexadecimal digits."""
-    sha = hashlib.sha256()
-    for part in parts:
-        sha.update(part.detach().cpu().numpy().tobytes() if isinstance(part, torch.Tensor) else str(part).encode())
-    return sha.hexdigest()[:12]

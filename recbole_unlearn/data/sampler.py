@@ -7,9 +7,9 @@ from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
 from recbole.utils import InputType
 
-from recbole_unlearn.data.dataset import with_edges
+from recbole_unlearn.data.copies import with_edges
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.model.base import dataset_graph
+from recbole_unlearn.graph import Graph, dataset_graph
 
 
 class EdgeSampler(Sampler):
@@ -130,3 +130,33 @@ def train_loader(config, dataset, graph=None):
     if arguments["distribution"] != "none":
         sampler = EdgeSampler(dataset, arguments["distribution"], arguments["alpha"], graph)
     return BatchLoader(config, dataset, sampler, shuffle=config["shuffle"])
+
+
+def draw_negatives(observed, n_pairs, generator):
+    """Distinct pairs drawn uniformly among those that are no edge of ``observed``.
+
+    Args:
+        observed (Graph): training, validation and test edges.
+        n_pairs (int): pairs wanted; fewer come back only if fewer exist.
+        generator (torch.Generator): of the draw.
+
+    Returns:
+        tuple of torch.LongTensor: users and items, shape ``(n_pairs,)`` each.
+    """
+    n_users, n_items = observed.n_users, observed.n_items
+    n_free = (n_users - 1) * (n_items - 1) - len(observed)
+    if n_free <= 4 * n_pairs:  # too few to draw by rejection: list them
+        everything = torch.cartesian_prod(torch.arange(1, n_users), torch.arange(1, n_items))
+        free = everything[~observed.contains(*everything.t())]
+        free = free[torch.randperm(len(free), generator=generator)[:n_pairs]]
+        return free[:, 0], free[:, 1]
+    drawn = Graph.from_edges(torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long), n_users, n_items)
+    while len(drawn) < n_pairs:
+        users = torch.randint(1, n_users, (2 * n_pairs,), generator=generator)
+        items = torch.randint(1, n_items, (2 * n_pairs,), generator=generator)
+        free = ~observed.contains(users, items)
+        drawn = Graph.from_edges(
+            torch.cat([drawn.users, users[free]]), torch.cat([drawn.items, items[free]]), n_users, n_items
+        )
+    chosen = torch.randperm(len(drawn), generator=generator)[:n_pairs]
+    return drawn.users[chosen], drawn.items[chosen]

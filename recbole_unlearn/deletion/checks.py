@@ -15,7 +15,7 @@ from recbole_unlearn.deletion.rows import of_rows, read_ids
 from recbole_unlearn.deletion.state import ENCODER, MODEL, State, data_file, erased_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
-from recbole_unlearn.saved_model import read_content
+from recbole_unlearn.model_file import read_content
 
 
 def failed(checks: list[dict]) -> list[str]:
@@ -48,7 +48,9 @@ def checks_of(measures: dict, artefacts: list[dict], before: State, after: State
         artefacts: of :func:`artefacts_of`.
         before, after: the states; the same ids in both.
     """
-    ranking, means = ([measures[stage][name] for stage in ("before", "after")] for name in (f"ndcg@{K}", "mean probability"))
+    ranking, means = (
+        [measures[stage][name] for stage in ("before", "after")] for name in (f"ndcg@{K}", "mean probability")
+    )
     ratio = ranking[1] / ranking[0] if ranking[0] else float("nan")
     least = before.config["unlearn_least_utility"]
     tables = [state.model.ego_embeddings().detach() for state in (before, after)]
@@ -69,7 +71,13 @@ def checks_of(measures: dict, artefacts: list[dict], before: State, after: State
 
 def _check(name, passed, value, limit, required=True):
     known = value == value  # not nan: nothing to measure it on
-    return {"name": name, "passed": bool(passed) if known else None, "value": value, "limit": limit, "required": required}
+    return {
+        "name": name,
+        "passed": bool(passed) if known else None,
+        "value": value,
+        "limit": limit,
+        "required": required,
+    }
 
 
 def n_distinct(rows: torch.Tensor) -> int:
@@ -106,7 +114,9 @@ def artefacts_of(folder: str, before: State, after: State, forgotten: dict[str, 
         path, counts = data_file(folder, after.config["dataset"], part), after.counts.get(part)
         expected = tuple(of_rows(ends, counts) for ends in (graph.users, graph.items))
         there = read_ids(path, before.config, before.tokens)
-        found.append(_artefact(os.path.relpath(path, folder), "rows", *_compare(there, expected, forgotten[part], erased)))
+        found.append(
+            _artefact(os.path.relpath(path, folder), "rows", *_compare(there, expected, forgotten[part], erased))
+        )
     encoder = encoder_file.read_plain(os.path.join(folder, ENCODER))
     left = sum((encoder[name][torch.cat([*erased.values()])] != 0).sum() for name in ("gain", "cost"))
     return [*found, _artefact(ENCODER, "numbers of erased users and items", int(left), 0)]
@@ -127,7 +137,9 @@ def _compare(there, expected, forgotten, erased):
     named = erased["user"][there[0]] | erased["item"][there[1]]
     if len(there[0]) == len(expected[0]) and all(map(torch.equal, there, expected)) and not named.any():
         pairs = [users * forgotten.n_items + items for users, items in (there, (forgotten.users, forgotten.items))]
-        place = torch.searchsorted(*pairs).clamp(max=max(0, len(pairs[0]) - 1))  # sorted as a graph is; few are forgotten
+        place = torch.searchsorted(*pairs).clamp(
+            max=max(0, len(pairs[0]) - 1)
+        )  # sorted as a graph is; few are forgotten
         return int((pairs[0][place] == pairs[1]).sum()) if len(pairs[0]) else 0, 0
     left = forgotten.contains(*there) | named
     rest = [ends[~left] for ends in there]

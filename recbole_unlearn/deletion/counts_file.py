@@ -2,8 +2,8 @@
 
 import torch
 
-from recbole_unlearn import tensor_file
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.files import tensor_file
 
 KIND = "counts"
 
@@ -24,5 +24,7 @@ def read(path: str) -> torch.Tensor:
         if counts.ndim != 1 or (counts < 1).any():
             raise ValueError("they are no counts")
     except Exception as error:  # safetensors' are of several types
-        raise UsageError(f"'{path}' has no counts of rows: {(str(error) or type(error).__name__).splitlines()[0]}") from None
+        raise UsageError(
+            f"'{path}' has no counts of rows: {(str(error) or type(error).__name__).splitlines()[0]}"
+        ) from None
     return counts

@@ -31,7 +31,12 @@ CREATE TABLE batches (  -- what the receipts of requests that were applied toget
     shared TEXT NOT NULL  -- JSON
 )"""
 BATCH_COLUMN = "batch INTEGER REFERENCES batches (number)"
-UPGRADE = (INTEGRITY, BATCHES, f"ALTER TABLE requests ADD COLUMN {BATCH_COLUMN}", f"PRAGMA user_version = {SCHEMA_VERSION}")
+UPGRADE = (
+    INTEGRITY,
+    BATCHES,
+    f"ALTER TABLE requests ADD COLUMN {BATCH_COLUMN}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
 CONTENT = {  # what the digest covers: a table to its columns in their order; when a version may be removed is left out
     "versions": "number, parent, method, created_at, files, details, quarantined_until IS NULL, removed_at IS NULL",
     "requests": "position, request_id, received_at, submitted_at, content, status, version, finished_at, reason, receipt, batch",
@@ -83,7 +88,13 @@ RESTORE = "Restore the store from a backup."
 CHECK = f"Check the disk. {RESTORE}"
 OF_THE_SYSTEM = {errno.ENOSPC: FREE, errno.EDQUOT: FREE, errno.EFBIG: FREE, errno.EIO: CHECK}
 OF_THE_SYSTEM |= {errno.EACCES: PERMIT, errno.EPERM: PERMIT, errno.EROFS: PERMIT}
-DAMAGE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}  # a file that is missing, or a folder instead
+DAMAGE = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ELOOP,
+}  # a file that is missing, or a folder instead
 OF_SQLITE = {"full": FREE, "readonly": PERMIT, "unable to open": PERMIT, "locked": WAIT}
 
 

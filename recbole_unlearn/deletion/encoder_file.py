@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from recbole_unlearn import tensor_file, torch_file
 from recbole_unlearn.config import Config
+from recbole_unlearn.encoder.calibrated import CalibratedEncoder, closing_of
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.model.calibrated_encoder import CalibratedEncoder, closing_of
+from recbole_unlearn.files import tensor_file, torch_file
 
 KIND = "encoder"
 SIZES = re.compile(r"^(?:num_leaves|num_cat|max_feature_idx|num_class|num_tree_per_iteration)=(\d+)", re.MULTILINE)
@@ -17,7 +17,9 @@ SIZES = re.compile(r"^(?:num_leaves|num_cat|max_feature_idx|num_class|num_tree_p
 def write(path: str, encoder: CalibratedEncoder) -> None:
     """Write an encoder; the file is whole or absent."""
     plain = encoder.to_plain()
-    boosters = {f"booster.{place}": tensor_file.text_tensor(text) for place, text in enumerate(plain["scores"]["boosters"])}
+    boosters = {
+        f"booster.{place}": tensor_file.text_tensor(text) for place, text in enumerate(plain["scores"]["boosters"])
+    }
     tensors = {"gain": plain["gain"], "cost": plain["cost"], **boosters}
     tensor_file.write(path, KIND, tensors, {"spread": plain["scores"]["spread"]})
 
@@ -30,12 +32,16 @@ def read(path: str, n_nodes: int, config: Config) -> CalibratedEncoder:
     """
     plain = read_plain(path)
     if len(plain["gain"]) != n_nodes:
-        raise UsageError(f"'{path}' is no encoder of its model: it is of {len(plain['gain'])} users and items, not of {n_nodes}.")
+        raise UsageError(
+            f"'{path}' is no encoder of its model: it is of {len(plain['gain'])} users and items, not of {n_nodes}."
+        )
     try:
         tensors = {name: plain[name].to(config["device"]) for name in ("gain", "cost")}
         return CalibratedEncoder.from_plain({**plain, **tensors}, **closing_of(config))
     except Exception as error:  # LightGBM's own, which are of many types
-        raise UsageError(f"'{path}' is no encoder of a store: {(str(error) or type(error).__name__).splitlines()[0]}") from None
+        raise UsageError(
+            f"'{path}' is no encoder of a store: {(str(error) or type(error).__name__).splitlines()[0]}"
+        ) from None
 
 
 def read_plain(path: str) -> dict[str, Any]:
@@ -51,13 +57,19 @@ def read_plain(path: str) -> dict[str, Any]:
         plain = _unpacked(*tensor_file.read(path, KIND)) if tensor_file.is_tensor_file(path) else torch_file.read(path)
         _check(plain)
     except Exception as error:  # torch's and pickle's are of many types
-        reason = f"it has no {error}" if isinstance(error, KeyError) else (str(error) or type(error).__name__).splitlines()[0]
+        reason = (
+            f"it has no {error}"
+            if isinstance(error, KeyError)
+            else (str(error) or type(error).__name__).splitlines()[0]
+        )
         raise UsageError(f"'{path}' is no encoder of a store: {reason}") from None
     return plain
 
 
 def _unpacked(tensors, settings):
-    names = sorted((name for name in tensors if name.startswith("booster.")), key=lambda name: int(name.partition(".")[2]))
+    names = sorted(
+        (name for name in tensors if name.startswith("booster.")), key=lambda name: int(name.partition(".")[2])
+    )
     scores = {"boosters": [tensor_file.text_of(tensors[name]) for name in names], "spread": settings["spread"]}
     return {"gain": tensors["gain"], "cost": tensors["cost"], "scores": scores}
 

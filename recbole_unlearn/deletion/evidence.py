@@ -2,8 +2,9 @@
 
 import torch
 
+from recbole_unlearn.deletion.histograms import score_histograms
 from recbole_unlearn.deletion.measures import K, Measures
-from recbole_unlearn.deletion.receipt import score_histograms, size_class
+from recbole_unlearn.deletion.receipt import size_class
 
 
 def counts_of(request, found):
@@ -47,7 +48,9 @@ def measured(before, after, resolution):
     pairs = graph.users[gone], graph.items[gone]
     generator = torch.Generator().manual_seed(before.config["seed"])
     measure = Measures(graph, after.model.graph, valid, test, pairs, generator)
-    (first, first_scores), (second, second_scores) = (measure(state.model.final_embeddings()) for state in (before, after))
+    (first, first_scores), (second, second_scores) = (
+        measure(state.model.final_embeddings()) for state in (before, after)
+    )
     return {"before": first, "after": second}, score_histograms(first_scores, second_scores)
 
 
@@ -68,7 +71,8 @@ def drift_of(details, counts, measures, config):
     ratio = last["utility"] * (after / before if before > 0 and after == after else 1)  # as it was, if nothing tells
     limits = {
         f"{requests} requests": requests >= config["unlearn_retrain_requests"],
-        f"at least {100 * config['unlearn_retrain_share']:g} % of the interactions": share >= config["unlearn_retrain_share"],
+        f"at least {100 * config['unlearn_retrain_share']:g} % of the interactions": share
+        >= config["unlearn_retrain_share"],
         f"NDCG@{K} {ratio:.3f} of the last training's": ratio < config["unlearn_least_utility"],
     }
     reasons = [reason for reason, reached in limits.items() if reached]

@@ -20,7 +20,9 @@ def check_retrainable(config: Config) -> None:
         UsageError: the import recorded an obstacle.
     """
     if config["unlearn_exact_obstacle"]:
-        raise UsageError(f"--exact cannot train this model again: {config['unlearn_exact_obstacle']}. Train it where it comes from.")
+        raise UsageError(
+            f"--exact cannot train this model again: {config['unlearn_exact_obstacle']}. Train it where it comes from."
+        )
 
 
 def retrained(state, data_folder, work_folder):

@@ -227,7 +227,9 @@ def repair_link(target, link):
     if os.path.lexists(link + STAGED):
         os.remove(link + STAGED)
     if os.path.isdir(link) and not os.path.islink(link):
-        raise UsageError(f"'{link}' is a folder, but should be a link, which the store makes. Move it away and try again.")
+        raise UsageError(
+            f"'{link}' is a folder, but should be a link, which the store makes. Move it away and try again."
+        )
     if not os.path.islink(link) or os.readlink(link) != os.path.relpath(target, os.path.dirname(link)):
         stage_link(target, link)
         place_link(link)

@@ -7,20 +7,20 @@ import numpy as np
 import torch
 from recbole.data.dataset import Dataset
 
-from recbole_unlearn import torch_file
 from recbole_unlearn.config import Config
-from recbole_unlearn.data.dataset import with_edges
+from recbole_unlearn.data.copies import with_edges
 from recbole_unlearn.data.split import split, split_of
 from recbole_unlearn.deletion.proof import check_knowledge, check_split
 from recbole_unlearn.deletion.rows import counts_of, write_dataset
 from recbole_unlearn.deletion.state import HELD_OUT, State
+from recbole_unlearn.deletion.stock_checkpoint import read_stock
 from recbole_unlearn.deletion.training_rows import split_by_file
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.files import torch_file
+from recbole_unlearn.files.tensor_file import is_tensor_file
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model import MODELS, UnlearnableRecommender, dataset_graph
-from recbole_unlearn.saved_model import KEYS, check_sizes, load_model, read_content
-from recbole_unlearn.stock_checkpoint import read_stock
-from recbole_unlearn.tensor_file import is_tensor_file
+from recbole_unlearn.model_file import KEYS, check_sizes, load_model, read_content
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,9 @@ def import_checkpoint(path, config_dict=None):
 
 def _of_this_package(path, config_dict):
     if config_dict.get("train_file"):
-        raise UsageError(f"'{path}' holds its training rows itself: leave out --train_file, which is for RecBole's checkpoints.")
+        raise UsageError(
+            f"'{path}' holds its training rows itself: leave out --train_file, which is for RecBole's checkpoints."
+        )
     config, model, tokens = load_model(path, config_dict)
     _check_names(path, config, read_content(path)["config"])
     _, _, train, valid, test = split_of(config, model.graph.to("cpu"), tokens)

@@ -33,7 +33,9 @@ class Ledger:
         self.folder = os.path.abspath(folder)
         self._lock = Lock(self.folder)
         if not os.path.isfile(os.path.join(self.folder, database.NAME)):
-            raise UsageError(f"'{folder}' is no store: it has no {database.NAME}. Name a store's folder, or create one.")
+            raise UsageError(
+                f"'{folder}' is no store: it has no {database.NAME}. Name a store's folder, or create one."
+            )
         with explained(self.folder):
             database.check(self.folder, fingerprint(self._key))
 
@@ -153,10 +155,14 @@ class Ledger:
             some = ids[start : start + AT_A_TIME]
             marks = ", ".join("?" * len(some))
             found = self._query(f"SELECT * FROM requests WHERE request_id IN ({marks})", *some)
-            rows |= {row["request_id"]: {"batch": None, **dict(row)} for row in found}  # an earlier release has no batches
+            rows |= {
+                row["request_id"]: {"batch": None, **dict(row)} for row in found
+            }  # an earlier release has no batches
         for request_id in ids:
             if request_id not in rows:
-                raise UsageError(f"Store '{self.folder}' has no request '{request_id}'. Check the id, or submit the request.")
+                raise UsageError(
+                    f"Store '{self.folder}' has no request '{request_id}'. Check the id, or submit the request."
+                )
             if rows[request_id]["receipt"] is None:
                 status = rows[request_id]["status"]
                 raise UsageError(f"Request '{request_id}' is {status}: it has a receipt only when it is done.")
@@ -169,7 +175,9 @@ class Ledger:
         """Number of a batch to the ids of the requests that were applied together; None to those of an earlier release."""
         batches, columns = {}, {row["name"] for row in self._query("PRAGMA table_info(requests)")}
         batch = "batch" if "batch" in columns else "NULL"
-        for name, number in self._query(f"SELECT request_id, {batch} FROM requests WHERE status = 'done' ORDER BY position"):
+        for name, number in self._query(
+            f"SELECT request_id, {batch} FROM requests WHERE status = 'done' ORDER BY position"
+        ):
             batches.setdefault(number, []).append(name)
         return batches
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import expit
 
-from recbole_unlearn.evaluator.evaluator import draw_negatives
+from recbole_unlearn.data.sampler import draw_negatives
 from recbole_unlearn.evaluator.metrics import auc, matching_weights
 from recbole_unlearn.evaluator.ranking import ranking_metrics
 from recbole_unlearn.graph import Graph

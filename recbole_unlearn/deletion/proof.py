@@ -43,20 +43,26 @@ def check_knowledge(path: str, dataset: str, model: UnlearnableRecommender) -> f
     users, items = graph.users[chosen], graph.items[chosen]
     others = items[torch.randperm(len(items), generator=generator)]  # as popular; by popularity any model ranks well
     unseen = ~graph.contains(users, others)
-    ego = model.ego_embeddings().detach().cpu()  # of the graph's propagation any rows profit, if they are those of others
+    ego = (
+        model.ego_embeddings().detach().cpu()
+    )  # of the graph's propagation any rows profit, if they are those of others
     pairs = (users, items), (users[unseen], others[unseen])
     value = auc(*(pair_scores(ego, graph.n_users, *pair).numpy() for pair in pairs))
     if value >= LEAST_AUC:
         return value
     if _is_like_random(ego):
-        raise UsageError(f"'{path}' is undertrained: its rows are hardly other than before the first epoch. Train it longer.")
+        raise UsageError(
+            f"'{path}' is undertrained: its rows are hardly other than before the first epoch. Train it longer."
+        )
     raise UsageError(
         f"'{path}' does not know the training data of '{dataset}': its rows tell a training pair from a random "
         f"one in {value:.0%} of cases. Its ids mean other users and items, or the files, `seed` or `eval_args` have changed."
     )
 
 
-def check_split(path: str, dataset: str, model: UnlearnableRecommender, held_out: Graph, final: torch.Tensor | None, named: bool) -> None:
+def check_split(
+    path: str, dataset: str, model: UnlearnableRecommender, held_out: Graph, final: torch.Tensor | None, named: bool
+) -> None:
     """Refuse a model that was trained on other rows of the data than those of its graph.
 
     The final embeddings that a checkpoint may hold prove it: the table, propagated over the right graph, gives them again.
@@ -82,7 +88,9 @@ def check_split(path: str, dataset: str, model: UnlearnableRecommender, held_out
         return
     knowledge = check_knowledge(path, dataset, model)
     if named:
-        getLogger().warning(f"'{path}' holds nothing that proves its training rows: they are taken from --train_file as named")
+        getLogger().warning(
+            f"'{path}' holds nothing that proves its training rows: they are taken from --train_file as named"
+        )
         return
     won, deviation = matched_wins(model.ego_embeddings().detach().cpu(), model.graph.to("cpu"), held_out)
     if won - 0.5 >= LEAST_DEVIATIONS * deviation:
@@ -93,7 +101,9 @@ def check_split(path: str, dataset: str, model: UnlearnableRecommender, held_out
             f"'{path}' is undertrained (or its data are few): its scores tell too little to prove on which rows it was trained, "
             f"{found}. Train it longer, or {NAME_ROWS}."
         )
-    raise UsageError(f"'{path}' was trained on other rows than the split that its settings give: {found}. If you have them, {NAME_ROWS}.")
+    raise UsageError(
+        f"'{path}' was trained on other rows than the split that its settings give: {found}. If you have them, {NAME_ROWS}."
+    )
 
 
 def matched_wins(table: torch.Tensor, graph: Graph, held_out: Graph) -> tuple[float, float]:

@@ -9,9 +9,7 @@ interactions in each part of the data, so that exact ones would name them to who
 hundreds of users to choose from, and still says whether little or much was there.
 """
 
-import base64
 import functools
-import io
 import json
 import math
 import os
@@ -20,16 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
-from matplotlib.figure import Figure
-from scipy.ndimage import gaussian_filter1d
 
-from recbole_unlearn.checkpoint import write_aside
-from recbole_unlearn.figure import SETS
-from recbole_unlearn.report import finite
+from recbole_unlearn.deletion.histograms import drawn_as_png
+from recbole_unlearn.files.checkpoint import write_aside
+from recbole_unlearn.report.files import finite
 
-FEWEST_PAIRS = 20  # a histogram of fewer would come close to single scores
-BINS, SMOOTHED, DIGITS = 40, 1.5, 2  # of histograms; bins of a standard deviation; decimals of the largest density
 LISTED = 200  # rows on the page of a single request; the JSON has all
 OWN = ("request_id", "received_at", "submitted_at", "outcome", "rows", "counts")  # what requests of a batch differ in
 ROW_KEYS = {"scope", "hash", "found"}
@@ -104,38 +97,6 @@ def content(receipts: list[dict[str, Any]]) -> str:
     return f'{head},\n  "requests": [\n{lines}\n  ]\n}}'
 
 
-def score_histograms(before, after):
-    """What a receipt keeps of the scores, smoothed and rounded so that no number of pairs can be read off.
-
-    Args:
-        before, after (dict): scores of a model, an array each under the keys of :data:`~recbole_unlearn.figure.SETS`.
-
-    Returns:
-        dict: ``edges`` of the bins, and under ``before`` and ``after`` the densities in them (zero where a set is
-        empty) under the legends of ``SETS``; None if fewer than 20 pairs were forgotten.
-    """
-    if len(before["forget"]) < FEWEST_PAIRS:
-        return None
-    everything = np.concatenate([np.asarray(values) for scores in (before, after) for values in scores.values()])
-    lowest, highest = np.quantile(everything, [0.001, 0.999])
-    edges = np.linspace(lowest, max(highest, lowest + 1e-6), BINS + 1)  # a width even where all scores are equal
-
-    def densities(values):
-        counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-        smooth = gaussian_filter1d(counts / (max(len(values), 1) * np.diff(edges)), SMOOTHED, mode="reflect")
-        return (
-            np.round(smooth, DIGITS - 1 - math.floor(math.log10(smooth.max()))).tolist()
-            if len(values)
-            else smooth.tolist()
-        )
-
-    both = {"before": before, "after": after}
-    drawn = {
-        name: {legend: densities(scores[key]) for key, (legend, _) in SETS.items()} for name, scores in both.items()
-    }
-    return {"edges": edges.tolist(), **drawn}
-
-
 def page(receipts: list[dict[str, Any]]) -> str:
     """The receipts of a batch as HTML without outside resources or scripts, every value escaped.
 
@@ -161,7 +122,7 @@ def page(receipts: list[dict[str, Any]]) -> str:
             for check in receipt["checks"] or []
         ],
         measures=[(name, before.get(name), after.get(name)) for name in {**before, **after}],
-        figure=_drawn(json.dumps(receipt["scores"])) if receipt["scores"] else None,
+        figure=drawn_as_png(json.dumps(receipt["scores"])) if receipt["scores"] else None,
         artefacts=[(file["file"], file["scanned"], file["leftovers"]) for file in receipt["artefacts"] or []],
         quarantined=[(entry["version"], entry["until"]) for entry in receipt["quarantined"] or []],
         drift=_entries(receipt["drift"]),
@@ -278,30 +239,6 @@ def _model_file(version):
     if not version or version["version"] is None:
         return None
     return f"version {version['version']}, SHA-256 {version['sha256'] or 'not recorded'}"
-
-
-@functools.lru_cache(maxsize=1)  # requests that were applied together share their scores
-def _drawn(text):
-    scores = json.loads(text)
-    drawing = Figure(figsize=(6.4, 4.6), layout="constrained")
-    edges, colours, said = np.array(scores["edges"]), dict(SETS.values()), []
-    for panel, stage in zip(drawing.subplots(2, 1, sharex=True), ("before", "after")):
-        for legend, densities in scores[stage].items():
-            if not any(densities):
-                continue
-            mean = float(np.average((edges[1:] + edges[:-1]) / 2, weights=densities))
-            panel.stairs(densities, edges, fill=True, alpha=0.25, color=colours[legend])
-            panel.stairs(densities, edges, color=colours[legend], label=legend)
-            panel.axvline(mean, color=colours[legend], linestyle="--", linewidth=1)
-            said.append(f"{legend} {stage} {mean:.3g}")
-        panel.set_title(stage, fontsize=10)
-        panel.set(ylabel="density", yticks=[])
-    drawing.axes[0].legend(fontsize=8, frameon=False)
-    drawing.axes[1].set_xlabel("score")
-    image = io.BytesIO()
-    drawing.savefig(image, dpi=150, format="png")
-    alt = f"Histograms of the model's scores before and after. Means: {', '.join(said)}."
-    return {"alt": alt, "source": base64.b64encode(image.getvalue()).decode()}
 
 
 def _entries(values):

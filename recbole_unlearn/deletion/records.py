@@ -92,7 +92,9 @@ def insert_version(db, version):
 
 def quarantine(db, until):
     """Set until when versions stay; a dict of their numbers to a time."""
-    db.executemany("UPDATE versions SET quarantined_until = ? WHERE number = ?", [(time, number) for number, time in until.items()])
+    db.executemany(
+        "UPDATE versions SET quarantined_until = ? WHERE number = ?", [(time, number) for number, time in until.items()]
+    )
 
 
 def version_of(row, store_folder):

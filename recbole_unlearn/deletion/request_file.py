@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from recbole_unlearn.data.request import digest
 from recbole_unlearn.data.request_table import read_delimited, refuse, short
+from recbole_unlearn.digest import digest
 from recbole_unlearn.errors import UsageError
 
 SCOPES = {(True, True): "interaction", (True, False): "user", (False, True): "item"}  # of (has a user, has an item)
@@ -81,7 +81,9 @@ def read_requests(path, user_field, item_field):
     table = _read(path, {*ids, *OPTIONAL})
     columns = list(table.columns)
     if len(set(columns)) < len(columns) or set(columns) - ids - set(OPTIONAL) or not ids & set(columns):
-        strange = len(columns) - len(set(columns) & {*ids, *OPTIONAL})  # not named: without a header, they are somebody's
+        strange = len(columns) - len(
+            set(columns) & {*ids, *OPTIONAL}
+        )  # not named: without a header, they are somebody's
         raise UsageError(
             f"Request file '{path}' has {strange} of {len(columns)} columns that are unknown or repeated, or no ids; its first "
             f"line should name {user_field} or {item_field} or both, and optionally {', '.join(OPTIONAL)}, each once."
@@ -116,7 +118,12 @@ def _scopes(path, given, users, items):
     scopes = [SCOPES.get((user is not None, item is not None)) for user, item in zip(users, items)]
     scopes = pd.Series(scopes, index=given.index, dtype=object)
     refuse(path, _lines(given), scopes.isna(), "have neither a user nor an item")
-    refuse(path, _lines(given), ~given.isin(["", *SCOPES.values()]), f"have a scope that is none of {', '.join(SCOPES.values())}")
+    refuse(
+        path,
+        _lines(given),
+        ~given.isin(["", *SCOPES.values()]),
+        f"have a scope that is none of {', '.join(SCOPES.values())}",
+    )
     refuse(path, _lines(given), (given != "") & (given != scopes), "have a scope that their ids contradict")
     return scopes
 

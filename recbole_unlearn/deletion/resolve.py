@@ -48,7 +48,10 @@ def resolve(requests, tokens, graphs, counts=None):
     of = {scope: torch.from_numpy(scopes == scope) for scope in ("interaction", "user", "item")}
     known = {"interaction": (users >= 0) & (items >= 0), "user": users >= 0, "item": items >= 0}
     pairs, whole_users, whole_items = (of[scope] & known[scope] for scope in ("interaction", "user", "item"))
-    erased = {"user": _mask(len(tokens["user"]), users[whole_users]), "item": _mask(len(tokens["item"]), items[whole_items])}
+    erased = {
+        "user": _mask(len(tokens["user"]), users[whole_users]),
+        "item": _mask(len(tokens["item"]), items[whole_items]),
+    }
 
     named_rows, keep = {}, {}
     for part, graph in graphs.items():

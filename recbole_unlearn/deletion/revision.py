@@ -12,11 +12,11 @@ from recbole_unlearn.deletion.records import FAILED, WORK, iso, now
 from recbole_unlearn.deletion.request_file import DeletionRequest
 from recbole_unlearn.deletion.resolve import resolve
 from recbole_unlearn.deletion.rows import copy_rows, of_rows
+from recbole_unlearn.deletion.search import sought
 from recbole_unlearn.deletion.state import MODEL, State, data_file, name_in, write_data
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.errors import FailedChecks, UsageError
-from recbole_unlearn.report import software_versions
-from recbole_unlearn.search import sought
+from recbole_unlearn.report.software import software_versions
 
 REVISED, RETRAINED = "UnlearnRec zero-shot", "Retrain"
 HARMLESS = (Refused, MemoryError)  # errors that have nothing to do with the requests
@@ -24,11 +24,20 @@ HARMLESS = (Refused, MemoryError)  # errors that have nothing to do with the req
 
 def trained(state: State) -> dict:
     """Details of a version that was trained, not revised."""
-    drift = {"requests": 0, "interactions": 0, "share": 0.0, "utility": 1.0, "recommend_retraining": False, "reason": None}
+    drift = {
+        "requests": 0,
+        "interactions": 0,
+        "share": 0.0,
+        "utility": 1.0,
+        "recommend_retraining": False,
+        "reason": None,
+    }
     return {"trained_on": state.n_rows(), "drift": drift}
 
 
-def apply(store: Store, before: State, requests: list[DeletionRequest], exact: bool, force: bool, seconds: dict) -> None:
+def apply(
+    store: Store, before: State, requests: list[DeletionRequest], exact: bool, force: bool, seconds: dict
+) -> None:
     """Make a new version without what requests name, or none if that is nothing.
 
     Args:
@@ -105,7 +114,9 @@ def _publish(store, before, requests, resolution, exact, force, seconds):
             "checks": checked,
             "drift": evidence.coarsened(details["drift"]),
             "seconds": seconds,
-            "quarantined": [{"version": number, "until": until} for number, until in kept.items() if until > iso(now())],
+            "quarantined": [
+                {"version": number, "until": until} for number, until in kept.items() if until > iso(now())
+            ],
         }
         return _receipts(store, requests, resolution, before, common)
 
@@ -130,7 +141,9 @@ def _refuse_unfit(version, failed, force):
             folder,
         )
     if failed:
-        getLogger().warning(f"Version {version.number} fails a check and is published all the same: {'; '.join(failed)}")
+        getLogger().warning(
+            f"Version {version.number} fails a check and is published all the same: {'; '.join(failed)}"
+        )
 
 
 def hashes_of(store: Store, requests: list[DeletionRequest]) -> dict[str, list[str]]:

@@ -47,14 +47,18 @@ def write_dataset(path, dataset):
     quoting = csv.QUOTE_NONNUMERIC if any("\r" in text for text in texts) else csv.QUOTE_MINIMAL  # it would end a line
     with open(path, "w", encoding=ENCODING, newline="") as file:
         file.write(SEPARATOR.join(columns) + "\n")  # RecBole reads no quotes in the first line
-        pd.DataFrame(columns).to_csv(file, sep=SEPARATOR, index=False, header=False, lineterminator="\n", quoting=quoting)
+        pd.DataFrame(columns).to_csv(
+            file, sep=SEPARATOR, index=False, header=False, lineterminator="\n", quoting=quoting
+        )
 
 
 def _values(dataset, field):
     """What the source says in a field of tokens or numbers, an array of one value a row."""
     feat = dataset.inter_feat
     if dataset.field2type[field] == FeatureType.TOKEN:
-        tokens = np.array(["", *dataset.field2id_token[field][1:]], dtype=object)  # RecBole's [PAD] stands for a blank cell
+        tokens = np.array(
+            ["", *dataset.field2id_token[field][1:]], dtype=object
+        )  # RecBole's [PAD] stands for a blank cell
         return tokens[feat[field].numpy()]
     values = source_of(feat).get(field, feat[field]).numpy()
     return values[:, 0] if values.ndim > 1 else values  # one of `numerical_features` has a bucket besides
@@ -119,7 +123,11 @@ def read_table(path):
         with open(path, encoding=ENCODING) as file:
             header = file.readline().rstrip("\n").split(SEPARATOR)
         texts = [name for name in header if name.endswith(":token")]
-        options = {"dtype": dict.fromkeys(texts, str), "keep_default_na": False, "na_values": {name: [""] for name in set(header) - {*texts}}}
+        options = {
+            "dtype": dict.fromkeys(texts, str),
+            "keep_default_na": False,
+            "na_values": {name: [""] for name in set(header) - {*texts}},
+        }
         table = pd.read_csv(path, sep=SEPARATOR, encoding=ENCODING, **options)
     except (OSError, ValueError) as error:
         raise UsageError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from None

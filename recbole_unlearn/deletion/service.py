@@ -19,9 +19,15 @@ from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.verify import verify  # noqa: F401  (for callers of this module)
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.known_settings import check_deletion_settings, is_read_of_a_store
-from recbole_unlearn.saved_model import read_content
+from recbole_unlearn.model_file import read_content
 
-MAKE_THE_MODEL = ("dataset", "embedding_size", "n_layers", "USER_ID_FIELD", "ITEM_ID_FIELD")  # another value is another model
+MAKE_THE_MODEL = (
+    "dataset",
+    "embedding_size",
+    "n_layers",
+    "USER_ID_FIELD",
+    "ITEM_ID_FIELD",
+)  # another value is another model
 REPORTED = 20  # requests that the command reports one by one
 
 
@@ -43,7 +49,9 @@ def prepare(checkpoint, config_dict=None, force=False, exact=False):
     folder = store_folder(checkpoint)
     check_deletion_settings(config_dict)
     if "negative" == (config_dict or {}).get("ie_target"):
-        raise UsageError("A store revises with `ie_target: unseen`; the paper's encoder is for run_unlearn's comparisons.")
+        raise UsageError(
+            "A store revises with `ie_target: unseen`; the paper's encoder is for run_unlearn's comparisons."
+        )
     if os.path.isdir(folder):
         _report_unread(folder, config_dict, exact)
         return _opened(folder, checkpoint)
@@ -138,7 +146,9 @@ def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds
         if exact:
             pending = [sum(pending, [])]
             if requests and not pending[0]:
-                getLogger().warning("All these requests were done before: nothing is trained. Leave out --forget_file to train anew")
+                getLogger().warning(
+                    "All these requests were done before: nothing is trained. Leave out --forget_file to train anew"
+                )
         config, errors = before.config, []
         for batch in pending:
             if not batch and (requests or not exact):
@@ -174,7 +184,9 @@ def _opened(folder, checkpoint):
     """The store of a checkpoint; it serves on after the checkpoint, which still knows the forgotten, is deleted."""
     store = Store(folder)
     if os.path.isfile(checkpoint) and digest_of(checkpoint) != store.current().details["checkpoint"]:
-        raise UsageError(f"'{checkpoint}' is not what '{folder}' was made from: it was trained again. Move the store away.")
+        raise UsageError(
+            f"'{checkpoint}' is not what '{folder}' was made from: it was trained again. Move the store away."
+        )
     return store
 
 
@@ -182,13 +194,17 @@ def _load(store, config_dict, exact):
     """The state of the current version, whose files are what was written, with the settings that a call on it reads."""
     changed = store.current().changed_files()
     if changed:
-        raise UsageError(f"'{changed[0]}' is missing or has changed since version {store.current().number} was made. Restore it.")
+        raise UsageError(
+            f"'{changed[0]}' is missing or has changed since version {store.current().number} was made. Restore it."
+        )
     path = file_of(store.current().folder, MODEL)
     given = {name: value for name, value in (config_dict or {}).items() if name in MAKE_THE_MODEL}
     trained = read_content(path)["config"] if given else {}
     for name, value in given.items():
         if str(value) != str(trained.get(name)):
-            raise UsageError(f"'{path}' was trained with {name} {trained.get(name)}: leave out '{name}', or train another checkpoint.")
+            raise UsageError(
+                f"'{path}' was trained with {name} {trained.get(name)}: leave out '{name}', or train another checkpoint."
+            )
     read = {name: value for name, value in (config_dict or {}).items() if is_read_of_a_store(name, exact)}
     return State.load(store.current().folder, read)
 
@@ -206,7 +222,9 @@ def _clean_up(store, config, errors):
     try:
         store.purge(keep=config["unlearn_quarantine_versions"], grace_seconds=config["unlearn_grace_seconds"])
         _write_receipts(store)
-        if os.path.lexists(os.path.join(store.folder, WORK)) and not errors:  # after one, the same training may be wanted
+        if (
+            os.path.lexists(os.path.join(store.folder, WORK)) and not errors
+        ):  # after one, the same training may be wanted
             remove(os.path.join(store.folder, WORK))
     except UsageError as error:
         errors.append(error)
@@ -246,15 +264,23 @@ def _failed_checks(receipts, batches):
 def _report(result, current):
     logger, receipts = getLogger(), result["receipts"]
     for request_id, of_request in list(receipts.items())[:REPORTED]:
-        again = "was done before and changes nothing" if result["status"].get(request_id) == "done" else of_request["outcome"]
+        again = (
+            "was done before and changes nothing"
+            if result["status"].get(request_id) == "done"
+            else of_request["outcome"]
+        )
         logger.info(f"{request_id}: {again}; {_in_words(of_request['counts'])}")
     _report_sums([of_request["counts"] for of_request in receipts.values()])
     if result["waiting"]:
-        logger.warning(f"{result['waiting']} requests have failed and wait: submit them again, or use --force or --exact")
+        logger.warning(
+            f"{result['waiting']} requests have failed and wait: submit them again, or use --force or --exact"
+        )
     drift = current.details["drift"]
     logger.info(f"Current version: {current.number} ({current.method}), {current.folder}")
     if drift["recommend_retraining"]:
-        logger.warning(f"Retraining is due ({drift['reason']} since the last training): use --exact, without --forget_file")
+        logger.warning(
+            f"Retraining is due ({drift['reason']} since the last training): use --exact, without --forget_file"
+        )
 
 
 def _report_sums(counts):

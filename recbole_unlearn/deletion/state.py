@@ -10,15 +10,18 @@ import torch
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.request import Request
 from recbole_unlearn.deletion import counts_file, encoder_file, rows
+from recbole_unlearn.encoder.calibrated import CalibratedEncoder, closing_of
+from recbole_unlearn.encoder.rows import lost_nodes, never_seen_rows, without_rows
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model import UnlearnableRecommender
-from recbole_unlearn.model.calibrated_encoder import CalibratedEncoder, closing_of
-from recbole_unlearn.saved_model import load_model, write_model
-from recbole_unlearn.unseen import lost_nodes, never_seen_rows, without_rows
+from recbole_unlearn.model_file import load_model, write_model
 
 MODEL, ENCODER, DATA = "model.safetensors", "encoder.safetensors", "data"  # files and a folder of a version
-EARLIER = {MODEL: "model.pth", ENCODER: "encoder.pth"}  # what earlier releases called them, and still is in their stores
+EARLIER = {
+    MODEL: "model.pth",
+    ENCODER: "encoder.pth",
+}  # what earlier releases called them, and still is in their stores
 COUNTS = "counts.safetensors"  # how many rows the edges of the training data have, where some have several
 HELD_OUT = ("valid", "test")
 
@@ -63,7 +66,9 @@ class State:
             held_out[part] = Graph.from_edges(users, items, model.n_users, model.n_items)
             counts[part] = rows.counts_of(held_out[part], users, items)
         encoder = encoder_file.read(file_of(folder, ENCODER), len(model.ego_embeddings()), config)
-        return cls(config, model, tokens, held_out, encoder, {part: of for part, of in counts.items() if of is not None})
+        return cls(
+            config, model, tokens, held_out, encoder, {part: of for part, of in counts.items() if of is not None}
+        )
 
     def graphs(self):
         """Each part of the data to its graph, on the CPU."""
@@ -144,7 +149,6 @@ def file_of(folder: str, name: str) -> str:
     """The path of a version's ``MODEL`` or ``ENCODER``, whichever release wrote it; of this one's if there is none."""
     there = [each for each in (name, EARLIER[name]) if os.path.exists(os.path.join(folder, each))]
     return os.path.join(folder, name_in(there, name))
-
 
 
 def erased_of(tokens):

@@ -14,13 +14,24 @@ from pathlib import Path
 
 from recbole_unlearn.deletion import database, records
 from recbole_unlearn.deletion.database import explained
-from recbole_unlearn.deletion.files import BUILDING, built_aside, place_link, private, remove, repair_link, stage_link
-from recbole_unlearn.deletion.files import write_folder, write_private
+from recbole_unlearn.deletion.files import (
+    BUILDING,
+    built_aside,
+    place_link,
+    private,
+    remove,
+    repair_link,
+    stage_link,
+    write_folder,
+    write_private,
+)
 from recbole_unlearn.deletion.ledger import KEY_BYTES, Ledger, fingerprint
 from recbole_unlearn.deletion.records import FAILED, Version, iso, now, version_folder
 from recbole_unlearn.errors import FailedChecks, UsageError
 
-OF_A_STORE = re.compile(rf"{re.escape(BUILDING)}|\d{{4,}}({re.escape(FAILED)})?")  # what it makes in its folder of versions
+OF_A_STORE = re.compile(
+    rf"{re.escape(BUILDING)}|\d{{4,}}({re.escape(FAILED)})?"
+)  # what it makes in its folder of versions
 INTERRUPTED = "interrupted"
 
 
@@ -90,7 +101,9 @@ class Store(Ledger):
             try:
                 with self._transaction() as db:
                     if database.upgrade(db, fingerprint(self._key)):
-                        for page in Path(self.folder, "receipts").glob("*.html"):  # whoever writes them writes this release's
+                        for page in Path(self.folder, "receipts").glob(
+                            "*.html"
+                        ):  # whoever writes them writes this release's
                             remove(page)
                     db.execute(
                         "UPDATE requests SET status = 'pending', reason = COALESCE(reason, ?) WHERE status = 'running'",
@@ -202,7 +215,9 @@ class Store(Ledger):
         removed = sorted(number for number, end in until.items() if end <= iso(moment))
         with self._transaction() as db:
             records.quarantine(db, ends)
-            db.executemany("UPDATE versions SET removed_at = ? WHERE number = ?", [(iso(moment), number) for number in removed])
+            db.executemany(
+                "UPDATE versions SET removed_at = ? WHERE number = ?", [(iso(moment), number) for number in removed]
+            )
         self._tidy()
         return removed
 
@@ -226,7 +241,9 @@ class Store(Ledger):
     def _tidy(self):
         """Make the folder what the database says: its versions and no other, the newest of them ``current``."""
         versions = self.versions()
-        kept = {version.folder for version in versions} | {version_folder(self.folder, versions[-1].number + 1) + FAILED}
+        kept = {version.folder for version in versions} | {
+            version_folder(self.folder, versions[-1].number + 1) + FAILED
+        }
         with explained(self.folder):
             os.chmod(self.folder, 0o700)  # a store of an earlier release was open to others
             for entry in os.scandir(os.path.join(self.folder, "versions")):

@@ -6,7 +6,7 @@ import torch
 from recbole.data.dataset import Dataset
 
 from recbole_unlearn.config import Config
-from recbole_unlearn.data.dataset import with_edges
+from recbole_unlearn.data.copies import with_edges
 from recbole_unlearn.data.interactions import Interactions, source_of
 from recbole_unlearn.deletion.rows import id_of
 from recbole_unlearn.errors import UsageError
@@ -35,11 +35,15 @@ def split_by_file(path: str, config: Config, parts: list[Dataset], tokens: dict[
     size = first.user_num, first.item_num
     unknown = ~Graph.from_edges(*ends, *size).contains(users, items)
     if unknown.any():
-        raise UsageError(f"{int(unknown.sum())} of the {len(users)} rows of '{path}' are not in dataset '{config['dataset']}'.")
+        raise UsageError(
+            f"{int(unknown.sum())} of the {len(users)} rows of '{path}' are not in dataset '{config['dataset']}'."
+        )
     is_training = Graph.from_edges(users, items, *size).contains(*ends)
     rest = torch.nonzero(~is_training).flatten()
     if len(rest) < 2:
-        raise UsageError(f"'{path}' names all of dataset '{config['dataset']}', so that nothing is left to validate and test on.")
+        raise UsageError(
+            f"'{path}' names all of dataset '{config['dataset']}', so that nothing is left to validate and test on."
+        )
     order = rest[torch.randperm(len(rest), generator=torch.Generator().manual_seed(config["seed"]))]
     masks = [is_training]
     for half in order.tensor_split(2):
@@ -56,9 +60,13 @@ def _ids(path, config, tokens):
         raise UsageError(f"Training rows '{path}' cannot be read: {' '.join(str(error).split())}") from None
     missing = [column for column in columns if column not in table]
     if missing:
-        raise UsageError(f"'{path}' has no column {missing[0]}: name the training rows in tab-separated columns {', '.join(columns)}.")
+        raise UsageError(
+            f"'{path}' has no column {missing[0]}: name the training rows in tab-separated columns {', '.join(columns)}."
+        )
     ids = [torch.from_numpy(id_of(tokens[side], table[column])) for side, column in zip(fields, columns)]
     unknown = (ids[0] < 0) | (ids[1] < 0)
     if unknown.any() or not len(table):
-        raise UsageError(f"{int(unknown.sum())} of the {len(table)} rows of '{path}' name users or items that '{config['dataset']}' does not have.")
+        raise UsageError(
+            f"{int(unknown.sum())} of the {len(table)} rows of '{path}' name users or items that '{config['dataset']}' does not have."
+        )
     return ids

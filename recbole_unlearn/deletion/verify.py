@@ -8,15 +8,16 @@ from pathlib import Path
 from recbole_unlearn.deletion import receipt
 from recbole_unlearn.deletion.database import NAME as DATABASE
 from recbole_unlearn.deletion.files import BUILDING
+from recbole_unlearn.deletion.findings import Finding, Scan, joined, waived
 from recbole_unlearn.deletion.records import Version, iso, now, store_folder
-from recbole_unlearn.deletion.scan import Finding, Scan, joined, scan, waived
+from recbole_unlearn.deletion.scan import scan
+from recbole_unlearn.deletion.search.ask import answer
+from recbole_unlearn.deletion.search.parts import Hit, Text
+from recbole_unlearn.deletion.search.sought import Sought
 from recbole_unlearn.deletion.state import MODEL, file_of
 from recbole_unlearn.deletion.store import KEY_BYTES, Store
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.saved_model import read_content
-from recbole_unlearn.search.ask import answer
-from recbole_unlearn.search.parts import Hit, Text
-from recbole_unlearn.search.sought import Sought
+from recbole_unlearn.model_file import read_content
 
 HOLDER = re.compile(rb"\0?\d{0,20}")  # what a lock file holds: the process that has the lock
 RETRY = "submit them again, or use --force or --exact"
@@ -34,7 +35,7 @@ def verify(checkpoint: str | os.PathLike, also: Iterable[str] = (), waive: Itera
     Args:
         checkpoint: its checkpoint.
         also: other files and folders to search, such as those of the first training; not the store again, if it is in one.
-        waive: names of files that need not be searched, see :func:`~recbole_unlearn.deletion.scan.waived`.
+        waive: names of files that need not be searched, see :func:`~recbole_unlearn.deletion.findings.waived`.
 
     Returns:
         Scan: clean if everything was searched or waived, and nothing is left.
@@ -63,7 +64,10 @@ def verify(checkpoint: str | os.PathLike, also: Iterable[str] = (), waive: Itera
 def _requests(store, sought):
     """Requests that are not done, of which the database still has what they ask for, and ids that name somebody."""
     database, counts = os.path.join(store.folder, DATABASE), store.counts()
-    unfinished = {"unfinished requests": counts["pending"] + counts["running"], f"failed requests: {RETRY}": counts["failed"]}
+    unfinished = {
+        "unfinished requests": counts["pending"] + counts["running"],
+        f"failed requests: {RETRY}": counts["failed"],
+    }
     found = [Finding(database, f"{number} {what}", number) for what, number in unfinished.items() if number]
     ids = Text("request ids", "\n".join(request["request_id"] for request in store.requests()), numbers=False)
     found += [Finding(database, hit.place, hit.count) for hit in answer(ids, sought, NAMES) if isinstance(hit, Hit)]

@@ -2,13 +2,12 @@
 
 from types import SimpleNamespace
 
-import torch
 from recbole.trainer import Trainer
 
 from recbole_unlearn.data.request import generator_for
+from recbole_unlearn.data.sampler import draw_negatives
 from recbole_unlearn.evaluator.metrics import auc, matching_weights, mi_bf, mi_ng
 from recbole_unlearn.evaluator.recbole_metrics import MembershipCollector, scores_of
-from recbole_unlearn.graph import Graph
 
 
 class UnlearningEvaluator:
@@ -68,33 +67,3 @@ class UnlearningEvaluator:
     def scores(self, model):
         """Scores of the forgotten, negative and test pairs, a numpy array each."""
         return {name: scores_of(model, *pair) for name, pair in self.pairs.items()}
-
-
-def draw_negatives(observed, n_pairs, generator):
-    """Distinct pairs drawn uniformly among those that are no edge of ``observed``.
-
-    Args:
-        observed (Graph): training, validation and test edges.
-        n_pairs (int): pairs wanted; fewer come back only if fewer exist.
-        generator (torch.Generator): of the draw.
-
-    Returns:
-        tuple of torch.LongTensor: users and items, shape ``(n_pairs,)`` each.
-    """
-    n_users, n_items = observed.n_users, observed.n_items
-    n_free = (n_users - 1) * (n_items - 1) - len(observed)
-    if n_free <= 4 * n_pairs:  # too few to draw by rejection: list them
-        everything = torch.cartesian_prod(torch.arange(1, n_users), torch.arange(1, n_items))
-        free = everything[~observed.contains(*everything.t())]
-        free = free[torch.randperm(len(free), generator=generator)[:n_pairs]]
-        return free[:, 0], free[:, 1]
-    drawn = Graph.from_edges(torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long), n_users, n_items)
-    while len(drawn) < n_pairs:
-        users = torch.randint(1, n_users, (2 * n_pairs,), generator=generator)
-        items = torch.randint(1, n_items, (2 * n_pairs,), generator=generator)
-        free = ~observed.contains(users, items)
-        drawn = Graph.from_edges(
-            torch.cat([drawn.users, users[free]]), torch.cat([drawn.items, items[free]]), n_users, n_items
-        )
-    chosen = torch.randperm(len(drawn), generator=generator)[:n_pairs]
-    return drawn.users[chosen], drawn.items[chosen]

@@ -32,7 +32,9 @@ def ranking_metrics(final, seen, held_out, k):
         scores[:, 0] = -torch.inf  # padding
         sizes = row_starts[some + 1] - row_starts[some]
         rows = torch.repeat_interleave(torch.arange(len(some), device=final.device), sizes)
-        within = torch.arange(len(rows), device=final.device) - torch.repeat_interleave(torch.cumsum(sizes, 0) - sizes, sizes)
+        within = torch.arange(len(rows), device=final.device) - torch.repeat_interleave(
+            torch.cumsum(sizes, 0) - sizes, sizes
+        )
         scores[rows, seen.items[torch.repeat_interleave(row_starts[some], sizes) + within]] = -torch.inf
         top = scores.topk(min(k, seen.n_items), dim=1).indices
         hits = held_out.contains(some[:, None].expand_as(top), top)

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from recbole_unlearn.encoder.rows import lost_nodes, never_seen_rows, without_rows
 from recbole_unlearn.registry import Registry
-from recbole_unlearn.unseen import lost_nodes, never_seen_rows, without_rows
 
 METHODS = Registry("unlearning method")
 

@@ -6,12 +6,13 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
 
-from recbole_unlearn.data.request import digest, random_edges
+from recbole_unlearn.data.request import random_edges
 from recbole_unlearn.data.sampler import EdgeSampler, train_loader
+from recbole_unlearn.digest import digest
+from recbole_unlearn.encoder.calibrated import CalibratedEncoder, CalibratedTable, closing_of
+from recbole_unlearn.encoder.paper import InfluenceEncoder
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS, Stage, Unlearner
-from recbole_unlearn.model.calibrated_encoder import CalibratedEncoder, CalibratedTable, closing_of
-from recbole_unlearn.model.influence_encoder import InfluenceEncoder
 from recbole_unlearn.trainer import Episode, InfluenceEncoderTrainer
 
 
@@ -19,7 +20,7 @@ from recbole_unlearn.trainer import Episode, InfluenceEncoderTrainer
 class UnlearnRec(Unlearner):
     """An influence encoder prepared offline; online one pass (stage ``zero-shot``), then ``fine-tuned``.
 
-    ``ie_target: unseen`` is the :class:`~recbole_unlearn.model.calibrated_encoder.CalibratedEncoder`, ``negative`` the
+    ``ie_target: unseen`` is the :class:`~recbole_unlearn.encoder.calibrated.CalibratedEncoder`, ``negative`` the
     paper's, which pre-trains on simulated requests.
 
     Reference: Chen et al., "Pre-training for Recommendation Unlearning", SIGIR 2025.

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from recbole.model.loss import BPRLoss
 
-from recbole_unlearn.graph import Graph
 from recbole_unlearn.registry import Registry
 
 MODELS = Registry("model")
@@ -80,7 +79,9 @@ class UnlearnableRecommender:
         items, negatives = (interaction[field] + self.n_users for field in (self.ITEM_ID, self.NEG_ITEM_ID))
         user, item, negative = (F.embedding(nodes, final) for nodes in (users, items, negatives))
         bpr = BPRLoss()((user * item).sum(dim=1), (user * negative).sum(dim=1))
-        occurrences = torch.stack([torch.bincount(n, minlength=len(ego)) for n in (users, items, negatives)]).to(ego.dtype)
+        occurrences = torch.stack([torch.bincount(n, minlength=len(ego)) for n in (users, items, negatives)]).to(
+            ego.dtype
+        )
         return bpr + self.regulariser(ego, occurrences) + self.self_supervised_loss(ego, occurrences, views)
 
     def ego_embeddings(self):
@@ -156,13 +157,3 @@ class UnlearnableRecommender:
         """Scores of all items for the interaction's users, shape ``(B * n_items,)``."""
         users, items = self.final_embeddings().split([self.n_users, self.n_items])
         return (users[interaction[self.USER_ID]] @ items.t()).view(-1)
-
-
-def dataset_graph(dataset):
-    """The graph of a RecBole dataset's interactions.
-
-    Args:
-        dataset (recbole.data.dataset.Dataset): after ``build()``.
-    """
-    users, items = dataset.inter_feat[dataset.uid_field], dataset.inter_feat[dataset.iid_field]
-    return Graph.from_edges(users, items, dataset.user_num, dataset.item_num)

@@ -2,7 +2,8 @@
 
 from recbole.model.general_recommender import BPR as RecBoleBPR
 
-from recbole_unlearn.model.base import MODELS, UnlearnableRecommender, dataset_graph
+from recbole_unlearn.graph import dataset_graph
+from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 
 
 @MODELS.register

@@ -2,9 +2,9 @@
 
 from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
 
-from recbole_unlearn.graph import mean_propagation
+from recbole_unlearn.graph import dataset_graph, mean_propagation
 from recbole_unlearn.loss import embedding_regulariser
-from recbole_unlearn.model.base import MODELS, UnlearnableRecommender, dataset_graph
+from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 
 
 @MODELS.register

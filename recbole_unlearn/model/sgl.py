@@ -4,9 +4,9 @@ import torch
 from recbole.model.general_recommender import SGL as RecBoleSGL
 
 from recbole_unlearn.errors import unknown
-from recbole_unlearn.graph import mean_propagation
+from recbole_unlearn.graph import dataset_graph, mean_propagation
 from recbole_unlearn.loss import embedding_regulariser, info_nce
-from recbole_unlearn.model.base import MODELS, UnlearnableRecommender, dataset_graph
+from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 
 
 @MODELS.register

@@ -6,9 +6,9 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.model.init import xavier_uniform_initialization
 from recbole.utils import InputType
 
-from recbole_unlearn.graph import mean_propagation, propagate
+from recbole_unlearn.graph import dataset_graph, mean_propagation, propagate
 from recbole_unlearn.loss import embedding_regulariser, info_nce
-from recbole_unlearn.model.base import MODELS, UnlearnableRecommender, dataset_graph
+from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 
 
 @MODELS.register

@@ -1,6 +1,7 @@
 """What a sweep tells: the table, the JSON, the CSV files, the figure, and the settings to use."""
 
 import os
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 
@@ -8,13 +9,19 @@ import pandas as pd
 import yaml
 from recbole.utils import set_color
 
-from recbole_unlearn import figure
-from recbole_unlearn.checkpoint import write_aside
-from recbole_unlearn.report import save_json, software_versions
+from recbole_unlearn.files.checkpoint import write_aside
+from recbole_unlearn.report import figure
+from recbole_unlearn.report.files import save_json
+from recbole_unlearn.report.software import software_versions
 from recbole_unlearn.sweep.simulation import simulated_requests
 from recbole_unlearn.sweep.trials import DONE, FAILED, best_of, pareto_front
 
-FORMS = {"epoch": "{:.0f}", "seconds": "{:.1f}", "online_seconds": "{:.2f}", "peak_memory_mb": "{:.0f}"}  # other numbers have four decimals
+FORMS = {
+    "epoch": "{:.0f}",
+    "seconds": "{:.1f}",
+    "online_seconds": "{:.2f}",
+    "peak_memory_mb": "{:.0f}",
+}  # other numbers have four decimals
 TOLD = ("objective", "gap", "utility")
 
 
@@ -76,17 +83,23 @@ class SweepReport:
         on_front = [trial in front for trial in trials]
         save_json(os.path.join(folder, "sweep.json"), self.result())
         for name, frame in (("trials.csv", rows), ("pareto.csv", rows[on_front].sort_values("gap"))):
-            write_aside(os.path.join(folder, name), lambda temporary: frame.to_csv(temporary, index=False))
+            write_aside(os.path.join(folder, name), partial(frame.to_csv, index=False))
         sets = {"trials": self.trials, "Pareto front": front, "as given": [self.given], "best": [self.best]}
         points = {name: self._coordinates(trials) for name, trials in sets.items()}
         limit = self.config["unlearn_least_utility"]
         picture = os.path.join(folder, "pareto.png")
-        write_aside(picture, lambda path: figure.pareto_front(points, self.retrain[self.utility], limit, self.utility, path))
+        write_aside(
+            picture, lambda path: figure.pareto_front(points, self.retrain[self.utility], limit, self.utility, path)
+        )
 
         rounds = ["simulated", *(f"held-back-{number}" for number in range(1, len(self.checks) + 1))]
         for round_, name in enumerate(rounds, start=1):
             for place, request in enumerate(simulated_requests(self.config, self.kinds, round_), start=1):
-                _write_yaml(os.path.join(folder, f"{name}-{place}.yaml"), "A simulated request, and validation for test data.", request)
+                _write_yaml(
+                    os.path.join(folder, f"{name}-{place}.yaml"),
+                    "A simulated request, and validation for test data.",
+                    request,
+                )
         best, simulated = (os.path.join(folder, name) for name in ("best.yaml", "simulated-1.yaml"))
         numbers = ", ".join(f"{key} {self.best['result'][key]:.4f}" for key in TOLD)
         again = f'python run_unlearn.py --config_files="{best} {simulated}"'
@@ -100,14 +113,19 @@ class SweepReport:
     def show(self, folder):
         """Log the table, what held-back requests say, and how to use the best settings."""
         log = getLogger().info
-        log(f"Trials on simulated requests ({', '.join(self.kinds)}) and validation data, best first\n{table([*self.trials, self.given], self.retrain)}")
+        log(
+            f"Trials on simulated requests ({', '.join(self.kinds)}) and validation data, best first\n{table([*self.trials, self.given], self.retrain)}"
+        )
         for number, check in enumerate(self.checks, start=1):
             log(f"Held-back requests {number}: best {told(check['best'])}; as given {told(check['as given'])}")
         where, pairs = "the same requests", [(self.best, self.given)]
         if self.checks:
             where, pairs = "held-back requests", [(check["best"], check["as given"]) for check in self.checks]
         wins = sum(self.goal.order(best) < self.goal.order(given) for best, given in pairs)
-        log(f"On {where} the best trial beats the settings as given {wins} of {len(pairs)} times" + (": keep those given" if not wins else ""))
+        log(
+            f"On {where} the best trial beats the settings as given {wins} of {len(pairs)} times"
+            + (": keep those given" if not wins else "")
+        )
         log(set_color("Best", "yellow") + f": python run_unlearn.py --config_files={os.path.join(folder, 'best.yaml')}")
         log(f"Sweep: {folder}   Figure: {os.path.join(folder, 'pareto.png')}")
 
@@ -145,7 +163,9 @@ def table(trials, retrain=None):
         frame[column] = ["" if pd.isna(value) else form.format(value) for value in frame[column]]
     if not frame["error"].any():
         frame = frame.drop(columns="error")
-    return frame.rename(columns={"seconds": "s", "online_seconds": "online s", "peak_memory_mb": "peak MB"}).to_string(index=False)
+    return frame.rename(columns={"seconds": "s", "online_seconds": "online s", "peak_memory_mb": "peak MB"}).to_string(
+        index=False
+    )
 
 
 def told(trial):

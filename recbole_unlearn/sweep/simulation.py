@@ -6,15 +6,15 @@ from time import perf_counter
 
 import numpy as np
 
-from recbole_unlearn.comparison import membership_gaps
 from recbole_unlearn.config import Config
-from recbole_unlearn.cost import costed_stages, measured
 from recbole_unlearn.data.request import request_seed
-from recbole_unlearn.data.split import UnlearningData, prepare_data
 from recbole_unlearn.errors import Diverged, UsageError, unknown
+from recbole_unlearn.evaluator.comparison import membership_gaps
+from recbole_unlearn.evaluator.cost import costed_stages, measured
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
+from recbole_unlearn.task import UnlearningData, prepare_data
 from recbole_unlearn.trainer import train_backbone
 from recbole_unlearn.validation import CHOICES
 
@@ -139,7 +139,9 @@ class Simulation:
             UsageError: Retrain is of no use on validation data, so nothing can be compared with it.
         """
         config = Config(stored=settings)
-        models = [model_of(config, dataset, state) for dataset, state in ((data.train, original), (data.remaining, retrain))]
+        models = [
+            model_of(config, dataset, state) for dataset, state in ((data.train, original), (data.remaining, retrain))
+        ]
         metrics, _ = UnlearningEvaluator(config, data, models[0]).evaluate(models[1])
         if not metrics[config["valid_metric"].lower()] > 0:
             raise UsageError(f"Retrain's {config['valid_metric']} on validation data is 0; train for more `epochs`.")
@@ -180,7 +182,9 @@ def assess(metrics, retrain, config):
     utility = metrics[name] / retrain[name]
     objective = gap + SHORTFALL_WEIGHT * max(0.0, config["unlearn_least_utility"] - utility)
     if not np.isfinite(objective):
-        raise Diverged(f"The objective became {objective}: MI-BF {metrics['MI-BF']}, MI-NG {metrics['MI-NG']}, {name} {metrics[name]}.")
+        raise Diverged(
+            f"The objective became {objective}: MI-BF {metrics['MI-BF']}, MI-NG {metrics['MI-NG']}, {name} {metrics[name]}."
+        )
     return {"objective": objective, "gap": gap, "utility": utility}
 
 
@@ -208,7 +212,11 @@ def measure(simulation, point, report=lambda result: None):
 
     def result(stage, online):
         metrics, _ = evaluator.evaluate(stage.model)
-        cost = {"online_seconds": online.seconds, "seconds": perf_counter() - start, "peak_memory_mb": online.peak_memory_mb}
+        cost = {
+            "online_seconds": online.seconds,
+            "seconds": perf_counter() - start,
+            "peak_memory_mb": online.peak_memory_mb,
+        }
         return {"stage": stage.name, **assess(metrics, simulation.retrain, config), **metrics, **cost}
 
     def after_epoch(epoch):

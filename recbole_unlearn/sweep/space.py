@@ -8,10 +8,11 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+
 from recbole_unlearn.config import Config, method_yaml
 from recbole_unlearn.errors import UsageError, unknown
+from recbole_unlearn.files.yaml_file import read_yaml
 from recbole_unlearn.method import METHODS
-from recbole_unlearn.yaml_file import read_yaml
 
 DRAWS_PER_SAMPLE = 10
 LARGEST, LARGEST_LOGARITHM = 1e15, 34  # of a number in the file
@@ -71,7 +72,9 @@ class Values:
         if self.kind == "loguniform":
             return (IntDistribution if self.whole else FloatDistribution)(low, high, log=True)
         step = self.values[2] if self.kind == "quniform" else None
-        return IntDistribution(low, high, step=int(step or 1)) if self.whole else FloatDistribution(low, high, step=step)
+        return (
+            IntDistribution(low, high, step=int(step or 1)) if self.whole else FloatDistribution(low, high, step=step)
+        )
 
     def _number(self, number):
         """With six digits, so that it can be typed again."""
@@ -187,9 +190,13 @@ def swept_method(config):
     """
     chosen = config["unlearn_methods"]
     if not config["valid_metric_bigger"]:
-        raise UsageError(f"A sweep keeps `valid_metric` high, and less of {config['valid_metric']} is better: take another.")
+        raise UsageError(
+            f"A sweep keeps `valid_metric` high, and less of {config['valid_metric']} is better: take another."
+        )
     if len(chosen) > 1 and "UnlearnRec" not in chosen:
-        raise UsageError(f"A sweep tries the settings of one method, not of {', '.join(chosen)}: --unlearn_methods=NAME.")
+        raise UsageError(
+            f"A sweep tries the settings of one method, not of {', '.join(chosen)}: --unlearn_methods=NAME."
+        )
     return chosen[0] if len(chosen) == 1 else "UnlearnRec"
 
 
@@ -240,7 +247,9 @@ def _values(words, defaults, line):
         )
     found = Values(kind, tuple(values), isinstance(defaults[key], int), line)
     if kind != "choice" and found.bounds()[0] > found.bounds()[1]:
-        raise UsageError(f"No {'whole number' if kind != 'quniform' else 'multiple of the step'} lies in `{text.strip()}`.")
+        raise UsageError(
+            f"No {'whole number' if kind != 'quniform' else 'multiple of the step'} lies in `{text.strip()}`."
+        )
     return found
 
 

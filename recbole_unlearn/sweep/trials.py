@@ -7,9 +7,10 @@ from logging import getLogger
 from pathlib import Path
 
 from recbole_unlearn.config import Config
-from recbole_unlearn.data.request import digest
+from recbole_unlearn.digest import digest
 from recbole_unlearn.errors import UsageError, unknown
-from recbole_unlearn.report import save_json, software_versions
+from recbole_unlearn.report.files import save_json
+from recbole_unlearn.report.software import software_versions
 
 MEASURES = ("objective", "gap", "utility", "online_seconds", "MI-BF", "MI-NG", "AUC_FN", "AUC_FT")
 AS_GIVEN = {}  # the point that changes nothing
@@ -35,7 +36,9 @@ class Goal:
         Raises:
             UsageError: no such metric, or it is not said which end of it is the better one.
         """
-        ranking = [f"{name.lower()}@{k}" for name in config["metrics"] for k in config["topk"] if name.upper() not in MEASURES]
+        ranking = [
+            f"{name.lower()}@{k}" for name in config["metrics"] for k in config["topk"] if name.upper() not in MEASURES
+        ]
         if metric not in (*MEASURES, *ranking):
             raise unknown("metric to tune", metric, (*MEASURES, *ranking))
         less_is_better = metric in ("objective", "gap")
@@ -138,7 +141,9 @@ def best_of(trials, goal):
     best = min(trials, key=goal.order, default=None)
     if best is None or best["status"] != DONE:
         errors = [trial["error"] for trial in trials if "error" in trial]
-        raise UsageError(f"None of {len(trials)} trials succeeded; one ended with: {errors[0] if errors else 'no result'}")
+        raise UsageError(
+            f"None of {len(trials)} trials succeeded; one ended with: {errors[0] if errors else 'no result'}"
+        )
     return best
 
 

@@ -3,18 +3,19 @@
 import gc
 import logging
 import os
-import re
 import socket
 import sys
-from pathlib import Path
-from time import perf_counter
+
+from recbole_unlearn.sweep.progress import Progress, reason
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # epochs of two trainings look alike
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output is not silenced by verbose=0
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the records are our own
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # let Ctrl-C through to the caller
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what ray announces for a later version, and no notice of it
+os.environ.setdefault(
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
+)  # what ray announces for a later version, and no notice of it
 
 import joblib
 import ray
@@ -26,12 +27,10 @@ from recbole_unlearn.config import Config
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
-from recbole_unlearn.sweep.report import table, told
 from recbole_unlearn.sweep.simulation import PARTS, Simulation, measure_all, train_part
 from recbole_unlearn.sweep.space import points_of
-from recbole_unlearn.sweep.trials import DONE, FAILED, STOPPED, record
+from recbole_unlearn.sweep.trials import DONE, FAILED, record
 
-SECONDS_BETWEEN_TABLES = 30
 SECONDS_TO_KNOCK = 10
 FIRST_RUNG, REDUCTION = 2, 2  # ASHA: the better half of the trials goes on after epochs 2, 4, 8, ...
 NO_LAST_RUNG = 1 << 20
@@ -76,11 +75,19 @@ class Cluster:
 
     def _check_size(self):
         """Refuse a trial that no machine can hold; ray would wait for one for ever."""
-        has = [{name: node["Resources"].get(name.upper(), 0) for name in self.resources} for node in ray.nodes() if node["Alive"]]
+        has = [
+            {name: node["Resources"].get(name.upper(), 0) for name in self.resources}
+            for node in ray.nodes()
+            if node["Alive"]
+        ]
         if not any(all(node[name] >= amount for name, amount in self.resources.items()) for node in has):
             most = {name: max(node[name] for node in has) for name in self.resources}
-            wanted, there = (",".join(f"{name}:{amount:g}" for name, amount in some.items()) for some in (self.resources, most))
-            raise UsageError(f"A trial takes {wanted}, but a machine has at most {there}: change --resources_per_trial.")
+            wanted, there = (
+                ",".join(f"{name}:{amount:g}" for name, amount in some.items()) for some in (self.resources, most)
+            )
+            raise UsageError(
+                f"A trial takes {wanted}, but a machine has at most {there}: change --resources_per_trial."
+            )
 
     def __exit__(self, *_):
         ray.shutdown()
@@ -136,7 +143,9 @@ class Cluster:
             tune_config=tune.TuneConfig(
                 scheduler=asha if scheduler == "asha" else None,
                 reuse_actors=True,
-                trial_dirname_creator=lambda trial: trial.trial_id,  # settings in a name may be longer than a name may be
+                trial_dirname_creator=lambda trial: (
+                    trial.trial_id
+                ),  # settings in a name may be longer than a name may be
                 **source,
             ),
             run_config=tune.RunConfig(
@@ -175,44 +184,6 @@ def default_resources(device):
     return {"cpu": 1, "gpu": 1} if device.type == "cuda" else {"cpu": 1}
 
 
-class Progress(tune.Callback):
-    """Records each trial as it ends, and shows all of them.
-
-    Args:
-        trials (Trials): takes the records.
-        n_trials (int): that will run.
-    """
-
-    def __init__(self, trials, n_trials):
-        self.trials, self.n_trials = trials, n_trials
-        self.ended, self.running, self.shown_at = 0, {}, perf_counter()
-
-    def on_trial_result(self, iteration, trials, trial, result, **info):
-        self.running[trial.trial_id] = {"point": trial.config["point"], "status": "running", "result": _own(result)}
-        if perf_counter() - self.shown_at > SECONDS_BETWEEN_TABLES:
-            self._show()
-
-    def on_trial_complete(self, iteration, trials, trial, **info):
-        result = _own(trial.last_result)
-        stopped = {"by": self.trials.stopper} if "epoch" in result else {}
-        self._end(record(trial.config["point"], STOPPED if stopped else DONE, result, **stopped), trial)
-
-    def on_trial_error(self, iteration, trials, trial, **info):
-        self._end(record(trial.config["point"], FAILED, error=reason(Path(trial.error_file).read_text(encoding="utf-8"))), trial)
-
-    def _end(self, ended, trial):
-        self.trials.add(ended)
-        self.running.pop(trial.trial_id, None)
-        self.ended += 1
-        point = ", ".join(f"{key} {value}" for key, value in ended["point"].items())
-        after = f", stopped after epoch {ended['result']['epoch']}" if ended["status"] == STOPPED else ""
-        logging.getLogger().info(f"Trial {self.ended}/{self.n_trials} ({point}): {told(ended)}{after}")
-
-    def _show(self):
-        self.shown_at = perf_counter()
-        logging.getLogger().info(f"Trials now running, {self.ended} of {self.n_trials} ended\n{table(list(self.running.values()))}")
-
-
 def train(settings, data, part, setup):
     """In a worker: one of the two models of a simulated request; its epochs are shown."""
     begin(**setup, level=logging.INFO)
@@ -246,7 +217,8 @@ def optuna_search(space, goal, seed, ended):
         metric=goal.metric,
         mode=goal.mode,
         sampler=optuna.samplers.TPESampler(seed=seed + len(ended)),  # the same seed would draw the same points again
-        points_to_evaluate=[{f"point/{key}": value for key, value in trial["point"].items()} for trial in known] or None,
+        points_to_evaluate=[{f"point/{key}": value for key, value in trial["point"].items()} for trial in known]
+        or None,
         evaluated_rewards=[trial["result"][goal.metric] for trial in known] or None,
     )
 
@@ -254,13 +226,6 @@ def optuna_search(space, goal, seed, ended):
 def gpus_given():
     """In a worker: the setting for the GPUs that ray has given it."""
     return {"gpu_id": ",".join(str(gpu) for gpu in ray.get_gpu_ids())}
-
-
-def reason(text):
-    """What something in a worker ended with, in one line: the last of a traceback that names an error, or the first of all."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Failure #")] or ["no reason is known"]
-    errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Diverged|Interrupt|Exit)\b", line)]
-    return re.sub(r"^recbole_unlearn\.errors\.\w+: ", "", errors[-1] if errors else lines[0])
 
 
 def begin(threads, models=(), methods=(), level=logging.WARNING):
@@ -284,10 +249,3 @@ def _knock(address):
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_KNOCK).close()
-
-
-def _own(result):
-    """What a trial reported, without what Ray adds."""
-    added = {"timestamp", "checkpoint_dir_name", "done", "training_iteration", "trial_id", "date", "time_this_iter_s"}
-    added |= {"time_total_s", "pid", "hostname", "node_ip", "config", "time_since_restore", "iterations_since_restore", "experiment_tag"}
-    return {key: value for key, value in result.items() if key not in added}

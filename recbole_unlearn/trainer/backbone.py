@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from recbole.utils import init_seed, set_color
 
-from recbole_unlearn.data.request import digest
 from recbole_unlearn.data.sampler import train_loader
+from recbole_unlearn.digest import digest
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.model.base import MODELS, UnlearnableRecommender, dataset_graph
+from recbole_unlearn.graph import dataset_graph
+from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 from recbole_unlearn.registry import own_sources
 from recbole_unlearn.trainer.resumable import ResumableTrainer
 
@@ -39,7 +40,9 @@ def train_backbone(config, dataset, name, valid_data=None, verbose=True):
     model = MODELS[config["model"]](config, dataset)
     others = model.parameters_beyond_table()
     if others:
-        raise UsageError(f"{config['model']} cannot be unlearned: it trains {', '.join(others)} besides its embedding table.")
+        raise UsageError(
+            f"{config['model']} cannot be unlearned: it trains {', '.join(others)} besides its embedding table."
+        )
     return train(config, model, dataset, name, valid_data, verbose=verbose)
 
 

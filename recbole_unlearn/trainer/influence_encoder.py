@@ -5,7 +5,7 @@ from functools import cached_property
 import torch
 from recbole.utils import InputType
 
-from recbole_unlearn.data.dataset import with_edges
+from recbole_unlearn.data.copies import with_edges
 from recbole_unlearn.data.sampler import train_loader
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
@@ -77,9 +77,9 @@ class InfluenceEncoderTrainer(ResumableTrainer):
     ``L_S`` (:func:`~recbole_unlearn.loss.score_loss`) is ours: ``L_P`` compares softmaxes, which do not see all of a
     user's scores fall together, and that is the cheapest way to lower those of the forgotten pairs.
 
-    The same class pre-trains (an :class:`~recbole_unlearn.model.influence_encoder.InfluenceEncoder`'s ``influence`` and
+    The same class pre-trains (an :class:`~recbole_unlearn.encoder.paper.InfluenceEncoder`'s ``influence`` and
     ``weight``, another simulated request every few epochs) and fine-tunes (its ``ego`` and ``mlp``, or a
-    :class:`~recbole_unlearn.model.calibrated_encoder.CalibratedTable`, on the actual request): which parameters train and
+    :class:`~recbole_unlearn.encoder.calibrated.CalibratedTable`, on the actual request): which parameters train and
     what ``L_U`` is are the module's, which request an epoch sees is ``episode_of``.
 
     Args:

@@ -8,8 +8,8 @@ from recbole.trainer import Trainer
 from recbole.utils import init_seed, set_color
 from torch.utils.tensorboard import SummaryWriter
 
-from recbole_unlearn import checkpoint
 from recbole_unlearn.errors import Diverged
+from recbole_unlearn.files import checkpoint
 
 SECONDS_BETWEEN_SAVES = 5
 PROGRESS = ("epoch", "cur_step", "best_valid_score", "best_valid_result", "seconds")
@@ -46,7 +46,9 @@ class ResumableTrainer(Trainer):
         self._resumable = saved
         if not saved:
             return self._fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
-        with checkpoint.alone(self.saved_model_file) as self._waited:  # another process may be at the same training: then wait, and load it
+        with checkpoint.alone(
+            self.saved_model_file
+        ) as self._waited:  # another process may be at the same training: then wait, and load it
             if self._load_finished():
                 return self.best_valid_score, self.best_valid_result
             if os.path.exists(self.resume_file):
@@ -97,7 +99,11 @@ class ResumableTrainer(Trainer):
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         self.epoch = epoch_idx
-        if self._resumable and epoch_idx > self.start_epoch and perf_counter() - self._last_save > SECONDS_BETWEEN_SAVES:
+        if (
+            self._resumable
+            and epoch_idx > self.start_epoch
+            and perf_counter() - self._last_save > SECONDS_BETWEEN_SAVES
+        ):
             self._count_seconds()
             checkpoint.save(self.resume_file, {**self._state(), "optimizer": self.optimizer.state_dict()})
             self._last_save = perf_counter()

@@ -1,0 +1,56 @@
+"""Copies of a built dataset on other edges, or on other nodes."""
+
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_unlearn.data.interactions import Interactions, source_of, where
+
+
+def with_edges(dataset, keep):
+    """A copy of a built dataset with the interactions where ``keep`` (boolean, one a row) holds; ids stay."""
+    return dataset.copy(where(dataset.inter_feat, keep))
+
+
+def with_edges_of(dataset, graph):
+    """A copy of a built dataset with the interactions that are edges of a graph; ids stay."""
+    feat = dataset.inter_feat
+    return with_edges(dataset, graph.contains(feat[dataset.uid_field], feat[dataset.iid_field]))
+
+
+def with_nodes(dataset, users, items):
+    """A copy of a built dataset that knows these users and items only, with the interactions between them.
+
+    Args:
+        users, items (torch.LongTensor): ids, without the padding; they become 1, 2, ... in this order.
+    """
+    feat, keep = dataset.inter_feat, torch.ones(len(dataset.inter_feat), dtype=torch.bool)
+    columns = {field: feat[field] for field in feat}
+    copied = dataset.copy(feat)
+    copied.field2id_token, copied.field2token_id = dict(dataset.field2id_token), dict(dataset.field2token_id)
+    for field, source, nodes in ((dataset.uid_field, "user_feat", users), (dataset.iid_field, "item_feat", items)):
+        nodes = torch.cat([nodes.new_zeros(1), nodes])
+        new_id = torch.full((dataset.num(field),), -1)
+        new_id[nodes] = torch.arange(len(nodes))
+        columns[field] = new_id[columns[field]]
+        keep &= columns[field] >= 0
+        tokens = dataset.field2id_token[field][nodes.numpy()]
+        copied.field2id_token[field] = tokens
+        copied.field2token_id[field] = {token: id_ for id_, token in enumerate(tokens)}
+        features = getattr(dataset, source)  # a row an id
+        if features is not None:
+            rows = {name: features[name][nodes] for name in features}
+            setattr(copied, source, Interaction({**rows, field: torch.arange(len(nodes))}))
+    copied.inter_feat = where(Interactions(columns, source_of(feat)), keep)
+    return copied
+
+
+def with_extra_edges(dataset, users, items):
+    """A copy of a built dataset with interactions added; fields other than the ids are 0 there."""
+    extra, feat = {dataset.uid_field: users, dataset.iid_field: items}, dataset.inter_feat
+
+    def longer(field, column):
+        return torch.cat([column, extra.get(field, column.new_zeros((len(users), *column.shape[1:])))])
+
+    columns = {field: longer(field, feat[field]) for field in feat}
+    source = {field: longer(field, values) for field, values in source_of(feat).items()}
+    return dataset.copy(Interactions(columns, source))

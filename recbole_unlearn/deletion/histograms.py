@@ -1,0 +1,74 @@
+"""What a receipt keeps of the scores, and its picture."""
+
+import base64
+import functools
+import io
+import json
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.ndimage import gaussian_filter1d
+
+from recbole_unlearn.report.figure import SETS
+
+FEWEST_PAIRS = 20  # a histogram of fewer would come close to single scores
+
+
+BINS, SMOOTHED, DIGITS = 40, 1.5, 2  # of histograms; bins of a standard deviation; decimals of the largest density
+
+
+def score_histograms(before, after):
+    """What a receipt keeps of the scores, smoothed and rounded so that no number of pairs can be read off.
+
+    Args:
+        before, after (dict): scores of a model, an array each under the keys of :data:`~recbole_unlearn.report.figure.SETS`.
+
+    Returns:
+        dict: ``edges`` of the bins, and under ``before`` and ``after`` the densities in them (zero where a set is
+        empty) under the legends of ``SETS``; None if fewer than 20 pairs were forgotten.
+    """
+    if len(before["forget"]) < FEWEST_PAIRS:
+        return None
+    everything = np.concatenate([np.asarray(values) for scores in (before, after) for values in scores.values()])
+    lowest, highest = np.quantile(everything, [0.001, 0.999])
+    edges = np.linspace(lowest, max(highest, lowest + 1e-6), BINS + 1)  # a width even where all scores are equal
+
+    def densities(values):
+        counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+        smooth = gaussian_filter1d(counts / (max(len(values), 1) * np.diff(edges)), SMOOTHED, mode="reflect")
+        return (
+            np.round(smooth, DIGITS - 1 - math.floor(math.log10(smooth.max()))).tolist()
+            if len(values)
+            else smooth.tolist()
+        )
+
+    both = {"before": before, "after": after}
+    drawn = {
+        name: {legend: densities(scores[key]) for key, (legend, _) in SETS.items()} for name, scores in both.items()
+    }
+    return {"edges": edges.tolist(), **drawn}
+
+
+@functools.lru_cache(maxsize=1)  # requests that were applied together share their scores
+def drawn_as_png(text):
+    scores = json.loads(text)
+    drawing = Figure(figsize=(6.4, 4.6), layout="constrained")
+    edges, colours, said = np.array(scores["edges"]), dict(SETS.values()), []
+    for panel, stage in zip(drawing.subplots(2, 1, sharex=True), ("before", "after")):
+        for legend, densities in scores[stage].items():
+            if not any(densities):
+                continue
+            mean = float(np.average((edges[1:] + edges[:-1]) / 2, weights=densities))
+            panel.stairs(densities, edges, fill=True, alpha=0.25, color=colours[legend])
+            panel.stairs(densities, edges, color=colours[legend], label=legend)
+            panel.axvline(mean, color=colours[legend], linestyle="--", linewidth=1)
+            said.append(f"{legend} {stage} {mean:.3g}")
+        panel.set_title(stage, fontsize=10)
+        panel.set(ylabel="density", yticks=[])
+    drawing.axes[0].legend(fontsize=8, frameon=False)
+    drawing.axes[1].set_xlabel("score")
+    image = io.BytesIO()
+    drawing.savefig(image, dpi=150, format="png")
+    alt = f"Histograms of the model's scores before and after. Means: {', '.join(said)}."
+    return {"alt": alt, "source": base64.b64encode(image.getvalue()).decode()}

@@ -1,0 +1,197 @@
+"""Asking whether what a reader hands over is to be gone."""
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any
+
+from recbole_unlearn.deletion.search.fields import WHOLE, fields, is_number
+from recbole_unlearn.deletion.search.parts import Hit, Records, Rows, Text, Unsearched
+from recbole_unlearn.deletion.search.sought import Sought
+
+MOST_PAIRS = 1_000_000  # of words in one line or record that are ends of forgotten interactions
+CROSSED = 100  # pairs of two lists that are taken all with all; of longer ones, the first with the first and so on
+TOO_MANY = "a line or record names too many of those whose interactions are forgotten: not all pairs were compared"
+MOST_ENTRIES = (
+    4  # of an object whose entries are parts of one thing; more entries that are objects are things themselves
+)
+
+
+def answer(part: Rows | Text | Records, sought: Sought, names: tuple[str, str]) -> Iterator[Hit | Unsearched]:
+    """What of a part is to be gone.
+
+    Args:
+        part: of a file.
+        sought: knows what is to be gone.
+        names: of the user and the item column.
+    """
+    if isinstance(part, Rows):
+        gone = sought.rows(part.users, part.items)
+        if part.bare:
+            gone |= sought.rows(*part.bare)
+        if gone.any():
+            yield Hit(
+                part.place, int(gone.sum()), first=None if part.first is None else part.first + int(gone.argmax())
+            )
+        return
+    if isinstance(part, Text):
+        beside = part.beside or ()
+        question = _Question(sought, fields(part.text), names, part.numbers, beside)
+        lines = zip_longest(map(fields, part.text.split("\n")), beside, fillvalue=(None, None))
+        finds = (question.of_fields(*line) for line in lines) if question else ()
+    else:
+        question = _Question(sought, set().union(*map(fields, _scalars(part.records))), names, part.numbers)
+        finds = map(question.of_record, part.records) if question else ()
+    count, sure, first = 0, False, None
+    for number, found in enumerate(finds):
+        if found is not None:
+            count, sure = count + 1, sure or found
+            first = number if first is None else first
+    if count:
+        yield Hit(part.place, count, sure, None if part.first is None else part.first + first)
+    if question.cut_off:
+        yield Unsearched(TOO_MANY)
+
+
+class _Question:
+    """What of some fields is to be gone; False if nothing.
+
+    Its methods return None, or whether they are sure: a plain number may be something else.
+    """
+
+    def __init__(self, sought, every, names, numbers, beside=()):
+        if not numbers:
+            every = {field for field in every if not is_number(field)}
+        self.sought, self.names, self.cut_off = sought, names, False
+        self.words = sought.words(every)
+        self.users, self.items = sought.users(self.words), sought.items(self.words)
+        self.gone = self.users | self.items
+        self.words |= sought.words({token for pair in beside for token in pair if token is not None})
+
+    def __bool__(self):
+        return bool(self.words)
+
+    def of_fields(self, here, beside):
+        """A line, with a user and an item that go with it."""
+        user, item = ({side} - {None} for side in beside)
+        found = _either(self._singles(here), self._pairs(here, here))
+        return _either(found, _either(self._pairs(user, here), self._pairs(here, item)))
+
+    def of_record(self, record):
+        """Plain data, down to the bottom."""
+        self._result, self._seen = None, {}
+        self._walk(record)
+        return self._result
+
+    def _singles(self, here):
+        found = here & self.gone
+        return any(not is_number(token) for token in found) if found else None
+
+    def _pairs(self, some, others):
+        users, items = some & self.words, others & self.words
+        if len(users) * len(items) > MOST_PAIRS:
+            self.cut_off = True
+            return None
+        found = [pair for user in users for item in items if self.sought.is_pair(*(pair := (user, item)))]
+        return any(not is_number(token) for pair in found for token in pair) if found else None
+
+    def _note(self, found):
+        self._result = _either(self._result, found)
+
+    def _walk(self, node, numbers=True):
+        """Search a node of a record; the fields in it that may be ends of interactions."""
+        if not isinstance(node, (dict, list)):
+            here = set() if node is None else fields(str(node)) | {str(node)}
+            if not numbers:
+                here = {field for field in here if not is_number(field)}
+            self._note(self._singles(here))
+            return here & self.words
+        if id(node) in self._seen:  # of YAML's anchors
+            return self._seen[id(node)]
+        self._seen[id(node)] = set()
+        rows = _columns_as_rows(node, self.names)
+        if rows is not None:
+            ends = set().union(*map(self._walk, rows))
+        elif isinstance(node, list):
+            parts = list(map(self._walk, node))
+            ends = set().union(*parts)
+            if not any(isinstance(each, (dict, list)) for each in node):
+                self._note(self._pairs(ends, ends))
+        else:
+            ends = self._dictionary(node)
+        self._seen[id(node)] = ends
+        return ends
+
+    def _dictionary(self, node):
+        """One object: what belongs to different entries of it belongs together."""
+        columns = {str(key).split(":")[0]: value for key, value in node.items()}
+        users, items = (_texts(columns.get(name)) for name in self.names)
+        if users or items:
+            gone = any(user in self.users for user in users) or any(item in self.items for item in items)
+            gone = gone or any(self.sought.is_pair(user, item) for user in users for item in items)
+            self._note(True if gone else None)
+        together = not (len(node) > MOST_ENTRIES and all(isinstance(value, dict) for value in node.values()))
+        ends, as_users, as_items = set(), set(), set()
+        for key, value in node.items():
+            name = str(key).split(":")[0]
+            numbers = not (users and items) or isinstance(value, (dict, list))
+            exact = bool(users or items) and name in self.names and not isinstance(value, dict)
+            own = set(_texts(value)) if exact else self._walk(value, numbers)
+            label = set() if name in self.names else self._walk(key, not (users or items))
+            self._note(_either(self._pairs(label, own), self._pairs(own, label)))
+            own_users, own_items = (own if not exact or name == self.names[side] else set() for side in (0, 1))
+            if together:
+                self._note(_either(self._pairs(own_users, as_items), self._pairs(as_users, own_items)))
+                as_users, as_items = as_users | own_users, as_items | own_items
+            ends |= own | label
+        return ends & self.words
+
+
+def _either(one, other):
+    """Two answers together."""
+    return other if one is None else one or bool(other)
+
+
+def _texts(value):
+    """The scalars of an entry as tokens."""
+    values = value if isinstance(value, list) else [value]
+    texts = [str(each) for each in values if each is not None and not isinstance(each, (dict, list))]
+    return texts + [match[1] for text in texts if (match := WHOLE.fullmatch(text))]  # 17.0 may be 17
+
+
+def _columns_as_rows(node, names):
+    """The rows of a dictionary of equally long columns, or None if it is something else."""
+    if not isinstance(node, dict) or len(node) < 2:
+        return None
+    first, *others = node.values()
+    if isinstance(first, list):
+        keys = range(len(first))
+        fit = all(isinstance(each, list) and len(each) == len(first) for each in others)
+    elif isinstance(first, dict):
+        keys = first.keys()
+        fit = all(isinstance(each, dict) and each.keys() == keys for each in others)
+    else:
+        return None
+    named = set(names) <= {str(key).split(":")[0] for key in node}
+    if not fit or len(keys) < 2 or (len(keys) ** 2 <= CROSSED and not named):
+        return None
+    if any(isinstance(cell, (dict, list)) for each in node.values() for cell in _cells(each)):
+        return None
+    return [{name: column[key] for name, column in node.items()} for key in keys]
+
+
+def _cells(column):
+    return column.values() if isinstance(column, dict) else column
+
+
+def _scalars(records: list[Any]) -> set[str]:
+    """Every scalar and every key, as text."""
+    found, pending, seen = set(), list(records), set()
+    while pending:
+        node = pending.pop()
+        if isinstance(node, (dict, list)):
+            if id(node) not in seen:
+                seen.add(id(node))
+                pending += [*node.keys(), *node.values()] if isinstance(node, dict) else node
+        elif node is not None:
+            found.add(str(node))
+    return found

@@ -1,0 +1,280 @@
+"""Text of any kind: tables, JSON, YAML, markup, and whatever else has lines."""
+
+import codecs
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+import yaml
+
+from recbole_unlearn.deletion.search.fields import WHOLE, is_number
+from recbole_unlearn.deletion.search.parts import Hit, Records, Rows, Text, Unsearched
+
+ROWS = 200_000  # of a table in memory at a time
+CHARACTERS = 2**20  # of other text
+OVERLAP = 2**12  # characters of a long line that are read again with what follows
+WHOLE_DOCUMENT = 2**26  # bytes of JSON or YAML that are parsed as one
+HEAD = 2**16  # bytes that tell one kind of text from another
+CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x08\x1b")) + b"\x7f"
+SEPARATORS = "\t,;| "
+TABLES = (".inter", ".user", ".item", ".net", ".link", ".kg")  # RecBole's, whose other columns have types
+CLOSED_TWICE = re.compile(r"(</[\w:]+>\s*</(?:\w+:)?\w+>)")
+HTML_RECORDS = re.compile(r"(</(?:tr|li|p|div|h\d|section|option|table)>|<br\s*/?>)", re.IGNORECASE)
+BOMS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF8: "utf-8-sig"}
+BOMS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+Part = Hit | Records | Rows | Text | Unsearched
+
+
+def encodings_of(stream: BinaryIO) -> list[str]:
+    """The encodings in which a stream is text, to be read in each; none of one that is no text.
+
+    UTF-8; UTF-16 and UTF-32 with their mark, and UTF-16 without it; else both UTF-8, as far as it goes, and Latin-1.
+    """
+    stream.seek(0)
+    head = stream.read(HEAD)
+    for mark, name in BOMS.items():
+        if head.startswith(mark):
+            return [name] if _is_text(stream, name) else []
+    if b"\0" in head:
+        halves = head[: len(head) // 2 * 2]
+        zeros = halves[1::2].count(0), halves[0::2].count(0)
+        name = "utf-16-le" if zeros[0] >= zeros[1] else "utf-16-be"
+        return [name] if _is_text(stream, name) else []
+    if _is_text(stream, "utf-8"):
+        return ["utf-8"]
+    return ["utf-8", "latin-1"] if _is_text(stream, "latin-1") else []
+
+
+def _is_text(stream, encoding):
+    """Whether all of a stream can be decoded and has no signs that control a machine."""
+    stream.seek(0)
+    decoder = codecs.getincrementaldecoder(encoding)()
+    control = dict.fromkeys([*CONTROL, *range(0x80, 0xA0)] if encoding == "latin-1" else CONTROL)
+    try:
+        while chunk := stream.read(CHARACTERS):
+            text = decoder.decode(chunk)
+            if len(text.translate(control)) < len(text):
+                return False
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def read(name: str, stream: BinaryIO, encoding: str, names: tuple[str, str]) -> Iterator[Part]:
+    """A text file, in the way that its content asks for.
+
+    Args:
+        name: of the file; its ending tells YAML from other text.
+        stream: of bytes, seekable.
+        encoding: of :func:`encodings_of`.
+        names: of the user and the item column.
+    """
+    stream.seek(0)
+    size = stream.seek(0, io.SEEK_END)
+    start = _opened(stream, encoding).read(HEAD).lstrip("\ufeff \t\r\n")
+    lines = _opened(stream, encoding)
+    separator, columns = _header(lines.readline(), names)
+    if start[:1] in ("{", "[") and (json_parts := _json(stream, encoding, size)) is not None:
+        yield from json_parts
+    elif columns:
+        numbers = len(columns) == 1 and not name.lower().endswith(TABLES)
+        yield from _table(_opened(stream, encoding, newline=""), separator, columns, names, numbers)
+    elif start[:1] == "<":
+        yield from _markup(stream, encoding, size)
+    else:
+        yield from _lines(_opened(stream, encoding))
+        if name.lower().endswith((".yaml", ".yml")) and size <= WHOLE_DOCUMENT:
+            yield from _yaml(_opened(stream, encoding).read())
+
+
+def _opened(stream, encoding, newline=None):
+    """A reader of text that leaves its stream open."""
+    stream.seek(0)
+    errors = "strict" if encoding.startswith("utf-16") else "surrogateescape"
+    return io.TextIOWrapper(_Kept(stream), "utf-8-sig" if encoding == "utf-8" else encoding, errors, newline)
+
+
+class _Kept(io.RawIOBase):
+    """A stream that whoever wraps it does not close."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def readable(self):
+        return True
+
+    def read1(self, size=-1):
+        return self._stream.read(size if size and size > 0 else CHARACTERS)
+
+    def read(self, size=-1):
+        return self._stream.read(size)
+
+
+def _header(line, names):
+    """The separator of a table, and the positions of those columns that it has."""
+    found = {}
+    for separator in SEPARATORS:
+        cells = [
+            cell.split(":")[0].strip() for cell in next(csv.reader([line.rstrip("\r\n")], delimiter=separator), [])
+        ]
+        found[separator] = {name: cells.index(name) for name in names if name in cells}
+    separator = max(found, key=lambda separator: len(found[separator]))
+    return separator, found[separator]
+
+
+def _table(lines, separator, columns, names, numbers):
+    """The rows of delimited text.
+
+    A column named like the ids is searched for them alone, and one such column asks about users or items by themselves.
+    In what else the rows have, plain numbers are tokens only if ``numbers`` says so, or in lists of ids
+    (``item_id_list``).
+    """
+    csv.field_size_limit(2**31 - 1)  # a quote that nobody closes takes in the rest of the file
+    reader = csv.reader(lines, delimiter=separator)
+    header = [cell.split(":") for cell in next(reader)]
+    others = [
+        place
+        for place, (_, *kind) in enumerate(header)
+        if place not in columns.values() and "float" not in "".join(kind)
+    ]
+    lists = {place: name for place, (cell, *_) in enumerate(header) for name in names if cell.strip() == f"{name}_list"}
+    first, rows = reader.line_num + 1, []
+    number = first
+    for row in reader:
+        rows.append(row)
+        if reader.line_num > number:  # a quoted cell of several lines, which may be rows
+            yield Text("lines in a cell of row", "\n".join(row), None)
+        rows += [[]] * (reader.line_num - number)
+        number = reader.line_num + 1
+        if len(rows) >= ROWS:
+            yield from _asked(rows, first, columns, names, numbers, others, lists, len(header))
+            first, rows = number, []
+    yield from _asked(rows, first, columns, names, numbers, others, lists, len(header))
+
+
+def _asked(rows, first, columns, names, numbers, others, lists, width):
+    users, items = (_column(rows, columns.get(name)) for name in names)
+    bare = tuple(np.frompyfunc(_bare, 1, 1)(side) for side in (users, items))
+    changed = any((one != other).any() for one, other in zip(bare, (users, items)))
+    yield Rows("row", users, items, first, bare if changed else None)
+    for place, name in lists.items():
+        yield Rows("list of ids of row", *_listed(rows, place, users, items, name == names[1]))
+    rest = ["\t".join(cell for place, cell in enumerate(row) if place in others or place >= width) for row in rows]
+    if any(cell and (numbers or not is_number(cell)) for cell in set(rest)):
+        beside = list(zip(users, items))
+        yield Text("other column of row", "\n".join(map(_one_line, rest)), first, numbers, beside)
+
+
+def _one_line(text):
+    return text.replace("\n", " ").replace("\r", " ")
+
+
+def _column(rows, place):
+    """A column as an object array, None where it is empty or missing."""
+    values = np.full(len(rows), None, dtype=object)
+    if place is not None:
+        values[:] = [(row[place] or None) if place < len(row) else None for row in rows]
+    return values
+
+
+def _bare(token):
+    """A token without spaces around it, and without the .0 of an id that went through a float."""
+    bare = token and token.strip()
+    return match[1] if bare and (match := WHOLE.fullmatch(bare)) else bare
+
+
+def _listed(rows, place, users, items, is_item):
+    """Users and items of a column of lists of ids, each with the other id of its row."""
+    pairs = [(row, token) for row, cells in enumerate(rows) if place < len(cells) for token in cells[place].split()]
+    tokens, of = np.array([token for _, token in pairs], dtype=object), [row for row, _ in pairs]
+    return (users[of], tokens) if is_item else (tokens, items[of])
+
+
+def _lines(reader, place="line", numbers=True):
+    """Text in chunks that end with a line, or within one that is very long."""
+    first, rest = 1, ""
+    while chunk := reader.read(CHARACTERS):
+        text, newline, rest = (rest + chunk).rpartition("\n")
+        if newline:
+            yield Text(place, text, first, numbers)
+            first += text.count("\n") + 1
+        elif len(rest) > CHARACTERS:
+            yield Text(place, rest, first, numbers)
+            rest = rest[-OVERLAP:]
+    if rest:
+        yield Text(place, rest, first, numbers)
+
+
+def _json(stream, encoding, size):
+    """A document of JSON, or a document a line; None if it is neither."""
+    if size <= WHOLE_DOCUMENT:
+        try:
+            content = _parsed(_opened(stream, encoding).read())
+        except (ValueError, RecursionError):
+            pass
+        else:
+            return [
+                Records(
+                    "record",
+                    content if isinstance(content, list) else [content],
+                    1 if isinstance(content, list) else None,
+                )
+            ]
+    try:
+        _parsed(next(line for line in _opened(stream, encoding) if line.strip()))
+    except (ValueError, RecursionError, StopIteration):
+        return None
+    return _json_lines(_opened(stream, encoding))
+
+
+def _json_lines(reader):
+    """Documents of JSON, one a line; a line that is none is searched as text."""
+    first, records = 1, []
+    for number, line in enumerate(reader, 1):
+        try:
+            records.append(_parsed(line) if line.strip() else None)
+        except (ValueError, RecursionError):
+            records.append(None)
+            yield Text("line", line.rstrip("\n"), number)
+        if len(records) >= ROWS:
+            yield Records("row", records, first)
+            first, records = number + 1, []
+    yield Records("row", records, first)
+
+
+def _parsed(text) -> Any:
+    """JSON with numbers as they are written, and with entries of the same name each by itself."""
+
+    def entries(pairs):
+        content = {}
+        for key, value in pairs:
+            content[key if key not in content else f"{key}:{len(content)}"] = value
+        return content
+
+    return json.loads(text, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=entries)
+
+
+def _yaml(text):
+    """The documents of YAML, whose records go over several lines; what is none has been searched as lines."""
+    try:
+        documents = list(yaml.load_all(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)))
+    except (yaml.YAMLError, RecursionError):
+        return
+    for document in documents:
+        yield Records("record", document if isinstance(document, list) else [document])
+
+
+def _markup(stream, encoding, size):
+    """HTML or XML: lines that end where a row, an entry or an element with elements ends."""
+    if size > WHOLE_DOCUMENT:
+        yield from _lines(_opened(stream, encoding))
+        return
+    text = _opened(stream, encoding).read()
+    ends = HTML_RECORDS if re.search("<(html|table|body|div|p|ul)[ >]", text, re.IGNORECASE) else CLOSED_TWICE
+    text = ends.sub(r"\1\n", re.sub(r"\s*\n\s*", " ", text))
+    yield from _lines(io.StringIO(text), "passage")

@@ -1,0 +1,1 @@
+"""Influence encoders: the paper's, and the calibrated one with its target."""

@@ -1,0 +1,128 @@
+"""What a model would score a pair, or give a node as its row, had it never been trained on it: what forgetting aims at.
+
+Pairs that were never trained on are plenty: validation positives, random non-interactions, each node's least likely
+partners. A forgotten pair should look like those of them that resemble it in everything but its own memory.
+"""
+
+import lightgbm
+import numpy as np
+import torch
+
+from recbole_unlearn.data.attack import least_likely_edges
+from recbole_unlearn.data.sampler import draw_negatives
+from recbole_unlearn.graph import Graph, propagate
+from recbole_unlearn.loss import pair_scores
+
+N_LAYERS = 3  # of the features
+N_TREES = 100
+BEYOND_FIRST_LAYER = [4, 5, 7, 8, 9, 10]  # features of layers 2 and 3 of both sides, and the degrees
+FAR = 3.0  # standard deviations
+
+
+def propagated_layers(ego, adjacency):
+    """``A E, A^2 E, A^3 E``: what the graph says of each node, without its own row, which remembers its pairs.
+
+    (Of that row a share of the mean of 1 / degree over its neighbours comes back in the second layer.)
+
+    Args:
+        ego (torch.Tensor): 0-layer table, shape ``(N, d)``.
+        adjacency (torch.Tensor): sparse CSR, shape ``(N, N)``.
+
+    Returns:
+        torch.Tensor: shape ``(N, 3, d)``.
+    """
+    layers = [ego]
+    for _ in range(N_LAYERS):
+        layers.append(propagate(adjacency, layers[-1]))
+    return torch.stack(layers[1:], dim=1)
+
+
+def inductive_features(layers, degrees, n_users, users, items):
+    """Dot products of all layers of both sides, and both log degrees, shape ``(B, 11)``.
+
+    Args:
+        layers (torch.Tensor): of :func:`propagated_layers`, shape ``(N, 3, d)``.
+        degrees (torch.Tensor): shape ``(N,)``.
+        n_users (int): nodes that are users.
+        users, items (torch.LongTensor): the pairs, shape ``(B,)``.
+    """
+    products = torch.bmm(layers[users], layers[items + n_users].transpose(1, 2)).flatten(1)
+    counts = torch.stack([degrees[users], degrees[items + n_users]], dim=1)
+    return torch.cat([products, counts.to(products.dtype).log1p()], dim=1)
+
+
+class UnseenScores:
+    """Regressions from inductive features to a model's scores, fitted on pairs that it was never trained on.
+
+    One sees all layers. The other leaves out the first, because a pair also marks its neighbours: their rows learned from
+    it, and a node's first layer is the mean of them. Where the two disagree by more than they do on pairs never seen, the
+    pair has done so, and the second is taken.
+
+    Args:
+        boosters (tuple of lightgbm.Booster): with all features, and without those of the first layer.
+        spread (float): standard deviation of their disagreement on pairs never seen.
+    """
+
+    def __init__(self, boosters, spread):
+        self.boosters, self.spread = boosters, spread
+
+    @classmethod
+    def fit(cls, model, held_out, generator):
+        """Fit to a trained model.
+
+        Args:
+            model (UnlearnableRecommender): on its training graph.
+            held_out (Graph): positives that it was not trained on (validation data).
+            generator (torch.Generator): draws the other pairs: as many non-interactions and least likely partners.
+        """
+        graph = model.graph.to("cpu")
+        with torch.no_grad():
+            final = model.final_embeddings().cpu()
+            layers = propagated_layers(model.ego_embeddings().detach(), model.adjacency).cpu()
+        users, items = never_seen_pairs(final, graph, held_out, generator)
+        features = inductive_features(layers, graph.degrees(), graph.n_users, users, items).numpy()
+        scores = pair_scores(final, graph.n_users, users, items).numpy()
+        settings = {"objective": "regression", "verbose": -1, "seed": 0, "deterministic": True, "force_row_wise": True}
+        settings["num_threads"] = torch.get_num_threads()
+        views = features, features[:, BEYOND_FIRST_LAYER]
+        boosters = tuple(lightgbm.train(settings, lightgbm.Dataset(view, scores), N_TREES) for view in views)
+        one, other = (booster.predict(view) for booster, view in zip(boosters, views))
+        return cls(boosters, float((one - other).std()))
+
+    def __call__(self, features):
+        """The expected scores, shape ``(B,)``, for features of shape ``(B, 11)``."""
+        if len(features) == 0:
+            return features.new_zeros(0)
+        values = features.cpu().numpy()
+        views, threads = (values, values[:, BEYOND_FIRST_LAYER]), torch.get_num_threads()
+        one, other = (booster.predict(view, num_threads=threads) for booster, view in zip(self.boosters, views))
+        disagree = abs(one - other) > FAR * self.spread
+        return torch.from_numpy(np.where(disagree, other, one)).to(features)
+
+    def to_plain(self):
+        """Text and a number, to be kept in a file."""
+        return {"boosters": [booster.model_to_string() for booster in self.boosters], "spread": self.spread}
+
+    @classmethod
+    def from_plain(cls, state):
+        """What :meth:`to_plain` gave."""
+        return cls(tuple(lightgbm.Booster(model_str=text) for text in state["boosters"]), state["spread"])
+
+
+def never_seen_pairs(final, graph, held_out, generator):
+    """Held-out positives, as many random non-interactions, and as many of the nodes' least likely partners.
+
+    Args:
+        final (torch.Tensor): final embeddings, shape ``(N, d)``.
+        graph, held_out (Graph): training edges, and positives left out of training.
+        generator (torch.Generator): of the draws.
+
+    Returns:
+        tuple of torch.LongTensor: users and items.
+    """
+    observed = Graph.union(graph, held_out)
+    unlikely = least_likely_edges(final, observed, min(len(held_out), graph.n_nodes - 2), 0.0, generator)
+    random_users, random_items = draw_negatives(observed, len(held_out), generator)
+    users = torch.cat([held_out.users, random_users, unlikely.users])
+    items = torch.cat([held_out.items, random_items, unlikely.items])
+    return users, items

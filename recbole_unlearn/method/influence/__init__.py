@@ -1,0 +1,1 @@
+"""Methods that revise a table by an influence function."""

@@ -1,0 +1,94 @@
+"""The common part of the methods that estimate how the trained table would differ without the request."""
+
+import torch
+from recbole.utils import init_seed
+
+from recbole_unlearn.data.sampler import EdgeSampler
+from recbole_unlearn.errors import Diverged, UsageError
+from recbole_unlearn.method.base import Stage, Unlearner
+from recbole_unlearn.method.influence.frozen_loss import FrozenLoss, Triples
+from recbole_unlearn.model.base import UnlearnableRecommender
+
+
+class InfluenceUnlearner(Unlearner):
+    r"""Implement :meth:`solve`, which approximates :math:`H^{-1} v`.
+
+    With L the training loss, summed over the edges of the full and of the remaining graph, and H its Hessian on the full one:
+
+    .. math::
+        E_0' = E_0 + H^{-1} v, \qquad v = \nabla [L(E_0; A) - L(E_0; A_r)]
+
+    The difference of the two losses also holds what the changed degrees do to the retained edges. A trained model is
+    not stationary, so v is not replaced by :math:`-\nabla L(E_0; A_r)`.
+    """
+
+    def solve(self, v):
+        """The estimated change of the table, shape ``(N, d)``, and details for the report.
+
+        Args:
+            v (torch.Tensor): shape ``(N, d)``.
+
+        Raises:
+            Diverged: no usable estimate.
+        """
+        raise NotImplementedError
+
+    def trained_model(self):
+        """The model that the estimate is about, and the seconds that earlier runs had spent on it; by default the original."""
+        return self.original, 0.0
+
+    def prepare(self):
+        if type(self.original).model_loss is not UnlearnableRecommender.model_loss:
+            raise UsageError(
+                f"{type(self).__name__} needs a loss of BPR and a regulariser, but {type(self.original).__name__} has its "
+                "own `model_loss`; leave the method out of --unlearn_methods, or implement `regulariser`."
+            )
+        self.model, seconds_before = self.trained_model()
+        data, device = self.data, self.config["device"]
+        graph = data.graph
+        init_seed(self.config["seed"], self.config["reproducibility"])
+        negatives = EdgeSampler(data.train, graph=graph).sample_by_key_ids(graph.users, 1)
+        self.views = self.model.draw_views(graph.to(device))
+        sides = (side.to(device) for side in (graph.users, graph.items, negatives))
+        self.triples = Triples(*sides, graph.n_users, graph.n_items)
+        with torch.no_grad():
+            self.ego = self.model.ego_embeddings()
+        self.loss = self.frozen(graph, self.triples, self.views)
+        self.hessian = self.loss.hessian(self.ego)
+        return seconds_before
+
+    def before(self):
+        return self.model
+
+    def unlearn(self):
+        v = self.change_of_gradient()
+        estimate, details = self.solve(v) if v.any() else (torch.zeros_like(v), {})
+        if not estimate.isfinite().all():
+            raise Diverged("the estimate is not finite")
+        yield Stage("", self.revised(self.model, self.ego + estimate), details=details)
+
+    def change_of_gradient(self):
+        """v, shape ``(N, d)``."""
+        remaining = self.frozen(self.data.remaining_graph, self.triples.select(self.kept()), self.remaining_views())
+        return self.loss.gradient(self.ego) - remaining.gradient(self.ego)
+
+    def kept(self):
+        """Which of the triples remain, boolean of shape ``(E,)``."""
+        return self.data.remaining_graph.contains(self.data.graph.users, self.data.graph.items).to(self.ego.device)
+
+    def remaining_views(self):
+        """The views, less the request."""
+        users, items = (side.to(self.ego.device) for side in (self.data.request.users, self.data.request.items))
+        return [view.without(users, items) for view in self.views]
+
+    def frozen(self, graph, triples, views, summed=None):
+        """The loss of ``triples`` on a graph; BPR may be summed over some of them only."""
+        adjacency = graph.to(self.config["device"]).adjacency
+        return FrozenLoss(
+            self.model,
+            adjacency,
+            triples if summed is None else summed,
+            triples.occurrences(),
+            views,
+            self.config["seed"],
+        )

@@ -1,0 +1,153 @@
+"""Balanced partitions of edges or nodes into shards, for the methods that retrain shards.
+
+Distances are tables of shape ``(n, K)``: ``n`` points, ``K`` shards. A cap is the largest number of points in a shard.
+"""
+
+import torch
+from sklearn.cluster import kmeans_plusplus
+from tqdm import trange
+
+
+def random_shards(n, n_shards, generator):
+    """A random shard for each of ``n`` points, sizes equal up to one; shape ``(n,)``."""
+    return torch.randperm(n, generator=generator) % n_shards
+
+
+def balanced_assignment(distances, cap):
+    """The greedy assignment: over all (point, shard) pairs by ascending distance, each point to its first shard with a place.
+
+    Found by deferred acceptance (Gale and Shapley, 1962) with the distance as both sides' preference: points without
+    a place try their next-nearest shard, which keeps the ``cap`` nearest. Without ties the results are the same, since
+    the closest of all pairs is in both; here every step is a tensor operation. Ties go to the lower index.
+
+    Args:
+        distances (torch.Tensor): shape ``(n, K)``.
+        cap (int): with ``K * cap >= n``.
+
+    Returns:
+        torch.LongTensor: shard of each point, shape ``(n,)``.
+    """
+    n, n_shards = distances.shape
+    preference = torch.argsort(distances, dim=1, stable=True)
+    tried = torch.zeros(n, dtype=torch.long)
+    shard = preference[:, 0].clone()
+    while True:
+        distance = distances.gather(1, shard[:, None]).squeeze(1)
+        by_distance = torch.argsort(distance, stable=True)
+        ordered = by_distance[torch.argsort(shard[by_distance], stable=True)]  # by shard, then by distance
+        sizes = torch.bincount(shard, minlength=n_shards)
+        place = torch.arange(n) - torch.repeat_interleave(torch.cumsum(sizes, 0) - sizes, sizes)
+        refused = ordered[place >= cap]
+        if len(refused) == 0:
+            return shard
+        tried[refused] += 1
+        shard[refused] = preference[refused, tried[refused]]
+
+
+def edge_shards(users, items, user_table, item_table, n_shards, cap, rounds, generator, show_progress=False):
+    """RecEraser's interaction-based partition: around edges, ``dist(e, k) = |p_u - a_k|^2 |q_i - b_k|^2``.
+
+    The first anchors are random edges; each round assigns all edges (:func:`balanced_assignment`) and moves an anchor
+    to the mean of its edges, until nothing changes.
+
+    Args:
+        users, items (torch.LongTensor): the edges, shape ``(E,)`` each.
+        user_table, item_table (torch.Tensor): pre-trained embeddings p and q, shape ``(n, d)`` each.
+        n_shards, cap, rounds (int): K, largest shard, and rounds at most.
+        generator (torch.Generator): draws the first anchors.
+        show_progress (bool): whether a bar is shown.
+
+    Returns:
+        torch.LongTensor: shard of each edge, shape ``(E,)``.
+    """
+    first = torch.randperm(len(users), generator=generator)[:n_shards]
+    anchors = [table[side[first]] for table, side in ((user_table, users), (item_table, items))]
+    shard = None
+    for _ in trange(rounds, desc="Partitioning", disable=not show_progress):
+        to_user, to_item = (_squared_distances(t, a) for t, a in zip((user_table, item_table), anchors))
+        previous, shard = shard, balanced_assignment(to_user[users] * to_item[items], cap)
+        if previous is not None and torch.equal(previous, shard):
+            break
+        anchors = [
+            _means(table, _counts(shard, side, n_shards, len(table)))
+            for table, side in ((user_table, users), (item_table, items))
+        ]
+    return shard
+
+
+def node_shards(table, anchors, cap, rounds):
+    """Balanced k-means of nodes: GraphEraser's BEKM, and RecEraser's user- and item-based partitions.
+
+    Args:
+        table (torch.Tensor): embeddings, shape ``(n, d)``.
+        anchors (torch.Tensor): first centres, shape ``(K, d)``.
+        cap, rounds (int): largest shard, and rounds at most.
+
+    Returns:
+        torch.LongTensor: shard of each node, shape ``(n,)``.
+    """
+    shard, nodes = None, torch.arange(len(table))
+    for _ in range(rounds):
+        previous, shard = shard, balanced_assignment(_squared_distances(table, anchors), cap)
+        if previous is not None and torch.equal(previous, shard):
+            break
+        anchors = _means(table, _counts(shard, nodes, len(anchors), len(table)))
+    return shard
+
+
+def first_centres(table, n_shards, seed):
+    """Spread starting centres by k-means++, shape ``(K, d)``."""
+    centres, _ = kmeans_plusplus(table.numpy(), n_shards, random_state=seed)
+    return torch.from_numpy(centres)
+
+
+def propagated_labels(graph, n_shards, caps, rounds, generator):
+    """GraphEraser's BLPA, balanced label propagation: nodes go where most of their neighbours are, most of them first.
+
+    Users take their items' labels, then items take their users' new ones: both at once would swap labels for ever. Each
+    side is assigned greedily by descending number of neighbours in a shard, ties at random. The paper moves single
+    nodes and queues those that find no place; a side at once, with the same order and caps, needs no loop over nodes.
+
+    Args:
+        graph (Graph): what labels spread on.
+        n_shards (int): K.
+        caps (tuple of int): largest number of users, and of items, in a shard.
+        rounds (int): rounds at most.
+        generator (torch.Generator): draws the first labels and breaks ties.
+
+    Returns:
+        torch.LongTensor: shard of each node, users first, shape ``(N,)``.
+    """
+    items = random_shards(graph.n_items, n_shards, generator)
+    users = None
+    for _ in range(rounds):
+        previous = users, items
+        users = _majority(graph.users, items[graph.items], graph.n_users, n_shards, caps[0], generator)
+        items = _majority(graph.items, users[graph.users], graph.n_items, n_shards, caps[1], generator)
+        if previous[0] is not None and torch.equal(previous[0], users) and torch.equal(previous[1], items):
+            break
+    return torch.cat([users, items])
+
+
+def _majority(nodes, labels, n_nodes, n_shards, cap, generator):
+    """The balanced assignment of nodes to the labels that most of their edges have."""
+    votes = torch.bincount(nodes * n_shards + labels, minlength=n_nodes * n_shards).view(n_nodes, n_shards)
+    ties = torch.rand(n_nodes, n_shards, generator=generator, dtype=torch.double)
+    return balanced_assignment(-votes - ties, cap)
+
+
+def _squared_distances(table, anchors):
+    return (table.square().sum(dim=1, keepdim=True) - 2 * table @ anchors.t() + anchors.square().sum(dim=1)).clamp(
+        min=0
+    )
+
+
+def _counts(shard, nodes, n_shards, n_nodes):
+    """How often each node is in each shard, shape ``(K, n)``."""
+    return torch.bincount(shard * n_nodes + nodes, minlength=n_shards * n_nodes).view(n_shards, n_nodes)
+
+
+def _means(table, counts):
+    """Mean row of each shard, shape ``(K, d)``."""
+    weights = counts.to(table.dtype)
+    return weights @ table / weights.sum(dim=1, keepdim=True).clamp(min=1)

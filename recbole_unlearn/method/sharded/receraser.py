@@ -1,0 +1,58 @@
+"""RecEraser: balanced shards of interactions, aggregated by attention."""
+
+from math import ceil
+
+import torch
+from recbole.utils import init_seed
+
+from recbole_unlearn.method.base import METHODS
+from recbole_unlearn.method.sharded.aggregation import AttentionAggregator
+from recbole_unlearn.method.sharded.base import ShardedUnlearner
+from recbole_unlearn.method.sharded.partition import edge_shards, node_shards
+from recbole_unlearn.trainer import train, train_backbone
+
+CAP = 1.2  # times the mean shard (section 4.2 of the paper)
+
+
+@METHODS.register
+class RecEraser(ShardedUnlearner):
+    """Shards around similar interactions (or users, or items) of a pre-trained matrix factorisation, aggregated by
+    attention, which is fitted anew after every request.
+
+    Reference: Chen et al., "Recommendation Unlearning", WWW 2022.
+    """
+
+    def partition(self):
+        config, data = self.config, self.data
+        kind, n_shards, rounds = (config[f"unlearn_receraser_{key}"] for key in ("partition", "shards", "rounds"))
+        trained = train_backbone(config.for_model("BPR"), data.train, "RecEraser-factors", data.valid_data)
+        users, items = trained.model.final_embeddings().cpu().split([data.graph.n_users, data.graph.n_items])
+        generator = torch.Generator().manual_seed(config["seed"])
+        graph = data.graph
+        if kind == "interaction":
+            cap, show = ceil(CAP * len(graph) / n_shards), config["show_progress"]
+            shard = edge_shards(graph.users, graph.items, users, items, n_shards, cap, rounds, generator, show)
+        else:
+            table, side = (users, graph.users) if kind == "user" else (items, graph.items)
+            anchors = table[torch.randperm(len(table), generator=generator)[:n_shards]]
+            shard = node_shards(table, anchors, ceil(CAP * len(table) / n_shards), rounds)[side]
+        return shard, n_shards, trained.seconds_before
+
+    @staticmethod
+    def shard_table(model):
+        return model.ego_embeddings()
+
+    def aggregate(self, shards, dataset, graph):
+        fitting = self.config.replace(
+            epochs=self.config["unlearn_receraser_epochs"],
+            learning_rate=self.config["unlearn_receraser_learning_rate"],
+            eval_step=1,
+            stopping_step=self.config["unlearn_receraser_stopping_step"],
+        )
+        tables = torch.stack([table for table, _ in shards])
+        present = torch.stack([part.degrees() > 0 for _, part in shards])
+        init_seed(fitting["seed"], fitting["reproducibility"])
+        aggregator = AttentionAggregator(fitting, dataset, self.original, tables, present, graph)
+        fitted = train(fitting, aggregator, dataset, "RecEraser-aggregator", self.data.valid_data, content=[tables])
+        with torch.no_grad():
+            return self.original.revised(aggregator.ego_embeddings(), graph), fitted.seconds_before

@@ -1,0 +1,71 @@
+"""A shard as data of its own: the users and items that have edges there, renumbered, and no others."""
+
+from dataclasses import dataclass
+
+import torch
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
+from recbole.data.dataset import Dataset
+
+from recbole_unlearn.data.copies import with_edges, with_edges_of, with_nodes
+from recbole_unlearn.data.split import evaluation_loaders
+from recbole_unlearn.graph import Graph, dataset_graph
+
+
+@dataclass(frozen=True)
+class ShardData:
+    """What a shard's model is trained on. It costs what the shard's nodes and edges cost, and no edge elsewhere changes it.
+
+    Args:
+        users, items (torch.LongTensor): ids, in all data, of what are 1, 2, ... here.
+        parts (list of Dataset): what the model is trained on in turn, each holding the one before.
+        valid_data: RecBole's evaluation loader of the validation pairs between the shard's nodes, for early stopping;
+            ``None`` with several parts, and where there are no pairs or too few items to rank.
+    """
+
+    users: torch.Tensor
+    items: torch.Tensor
+    parts: list[Dataset]
+    valid_data: AbstractDataLoader | None
+
+    @classmethod
+    def of(cls, config, train, valid, graph, parts):
+        """The data of one shard.
+
+        Args:
+            config (Config): settings of the training.
+            train, valid (Dataset): of all shards.
+            graph (Graph): the shard's edges before any request; its nodes keep their numbers when edges are forgotten.
+            parts (list of Graph): the edges to train on in turn, as in the result.
+        """
+        users, items = nodes_of(graph)
+        parts = [with_nodes(with_edges_of(train, part), users, items) for part in parts]
+        valid_data = _validation_loader(config, parts[0], with_nodes(valid, users, items)) if len(parts) == 1 else None
+        return cls(users, items, parts, valid_data)
+
+
+def nodes_of(graph):
+    """Users and items that have edges: ids ascending, which are 1, 2, ... in a shard's data."""
+    return [torch.nonzero(degrees).flatten() for degrees in graph.degrees().split([graph.n_users, graph.n_items])]
+
+
+def in_all_data(table, graph):
+    """A table of a shard's nodes (shape ``(n, d)``) as one of all nodes: zeros for the others, shape ``(N, d)``.
+
+    Args:
+        table (torch.Tensor): with a row of padding before the users' and before the items'.
+        graph (Graph): the shard's edges, before any request.
+    """
+    users, items = nodes_of(graph)
+    of_users, of_items = table.split([len(users) + 1, len(items) + 1])
+    nodes, rows = torch.cat([users, items + graph.n_users]), torch.cat([of_users[1:], of_items[1:]])
+    return table.new_zeros(graph.n_nodes, table.shape[1]).index_copy(0, nodes, rows)
+
+
+def _validation_loader(config, train, valid):
+    """Hides the items of ``train``; users who have all items are left out, there is nothing to rank."""
+    seen = Graph.union(dataset_graph(train), dataset_graph(valid))
+    some_left = seen.degrees()[: seen.n_users] < seen.n_items - 1
+    train, valid = (with_edges(part, some_left[part.inter_feat[part.uid_field]]) for part in (train, valid))
+    if len(valid) == 0 or valid.item_num <= max(config["topk"]):
+        return None
+    return evaluation_loaders(config, valid, train, valid, valid)[0]

@@ -1,0 +1,39 @@
+"""SISA: random shards of edges, in slices, with the mean of the shards' scores."""
+
+import torch
+
+from recbole_unlearn.method.base import METHODS
+from recbole_unlearn.method.sharded.aggregation import table_model, weighted_concatenation
+from recbole_unlearn.method.sharded.base import ShardedUnlearner
+from recbole_unlearn.method.sharded.partition import random_shards
+
+
+@METHODS.register
+class SISA(ShardedUnlearner):
+    """Sharded, isolated, sliced, aggregated training.
+
+    A shard's edges come in ``unlearn_sisa_slices`` slices: step r trains on the first r of them, from the weights and
+    the optimiser of step r - 1, and a request is forgotten by repeating the steps from its first slice on. With one
+    slice a shard stops early on validation data; steps have a fixed number of epochs, ``2 / (R + 1)`` of the whole.
+
+    Reference: Bourtoule et al., "Machine Unlearning", S&P 2021.
+    """
+
+    def partition(self):
+        n_shards, n_edges = self.config["unlearn_sisa_shards"], len(self.data.graph)
+        generator = torch.Generator().manual_seed(self.config["seed"])
+        shard = random_shards(n_edges, n_shards, generator)
+        self.slice = random_shards(n_edges, self.config["unlearn_sisa_slices"], generator)
+        return shard, n_shards, 0.0
+
+    def parts(self, graph):
+        last = self.config["unlearn_sisa_slices"] - 1
+        if last == 0:
+            return [graph]
+        whole = self.data.graph
+        earlier = [whole.subgraph(self.slice <= r) for r in range(last)]
+        return [graph.subgraph(part.contains(graph.users, graph.items)) for part in earlier] + [graph]
+
+    def aggregate(self, shards, dataset, graph):
+        table = weighted_concatenation([table for table, _ in shards], [1 / len(shards)] * len(shards))
+        return table_model(self.config, dataset, table, graph), 0.0

@@ -1,0 +1,1 @@
+"""What a run reports: tables, JSON and figures."""

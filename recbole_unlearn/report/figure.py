@@ -1,0 +1,82 @@
+"""Figures: score distributions, as the paper's Fig. 2 and 3, and the trials of a sweep."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+SETS = {  # name of a set of pairs: (legend, colour); colours that colour-blind people tell apart
+    "forget": ("forgotten", "#d55e00"),
+    "negative": ("never interacted", "#999999"),
+    "test": ("held-out positives", "#0072b2"),
+}
+
+
+def score_distributions(scores, path, columns=3):
+    """Draw one panel a model: densities of the scores of forgotten, negative and positive pairs, means dashed.
+
+    Args:
+        scores (dict): panel title to a dict of set name (keys of ``SETS``) to scores.
+        path (str): PNG to write.
+        columns (int): panels side by side at most.
+    """
+    columns = min(columns, len(scores))
+    rows = -(-len(scores) // columns)
+    drawing = Figure(figsize=(4.2 * columns, 3.0 * rows), layout="constrained")
+    panels = drawing.subplots(rows, columns, squeeze=False, sharex=True)
+    ends = np.array(
+        [np.quantile(values, [0.005, 0.995]) for sets in scores.values() for values in sets.values() if len(values)]
+    )
+    lowest, highest = ends.min(), ends.max()  # of each set: the forgotten are few
+    bins = np.linspace(lowest, max(highest, lowest + 1e-6), 81)  # a width even where all scores are equal
+    for panel, (title, sets) in zip(panels.flat, scores.items()):
+        for name, (legend, colour) in SETS.items():
+            if len(sets[name]) == 0:
+                continue
+            values = np.clip(sets[name], bins[0], bins[-1])
+            panel.hist(values, bins=bins, density=True, histtype="stepfilled", alpha=0.25, color=colour)
+            panel.hist(values, bins=bins, density=True, histtype="step", color=colour, label=legend)
+            panel.axvline(np.mean(sets[name]), color=colour, linestyle="--", linewidth=1)
+        panel.set_title(title, fontsize=10)
+        panel.set_yticks([])
+    for number, panel in enumerate(panels.flat):
+        if number < len(scores) <= number + columns:  # the lowest panel of its column
+            panel.set_xlabel("score")
+            panel.tick_params(labelbottom=True)
+    for panel in panels[:, 0]:
+        panel.set_ylabel("density")
+    for panel in panels.flat[len(scores) :]:
+        panel.set_axis_off()
+    panels[0, 0].legend(fontsize=8, frameon=False)
+    drawing.savefig(path, dpi=130, format="png")
+
+
+TRIALS = {  # a set of trials: marker, colour and size
+    "trials": ("o", "#999999", 22),
+    "Pareto front": ("o", "#0072b2", 34),
+    "as given": ("s", "#009e73", 60),
+    "best": ("*", "#d55e00", 150),
+}
+
+
+def pareto_front(points, retrain, limit, utility, path):
+    """Draw trials by how far they are from Retrain's forgetting and how well they rank.
+
+    Args:
+        points (dict): name of a set of trials (keys of ``TRIALS``) to its gaps and rankings, two lists.
+        retrain (float): Retrain's ranking.
+        limit (float): share of it that the objective wants.
+        utility (str): name of the ranking metric.
+        path (str): PNG to write.
+    """
+    drawing = Figure(figsize=(6.4, 4.4), layout="constrained")
+    panel = drawing.subplots()
+    panel.axhline(retrain, color="black", linewidth=1, label="Retrain")
+    panel.axhline(limit * retrain, color="black", linewidth=1, linestyle=":", label=f"{limit:g} of Retrain's")
+    front = points["Pareto front"]
+    panel.step(*front, where="post", color=TRIALS["Pareto front"][1], linewidth=1)
+    for name, (marker, colour, size) in TRIALS.items():
+        panel.scatter(*points[name], marker=marker, color=colour, s=size, label=name, zorder=2)
+    panel.set_xlim(left=0)
+    panel.set_xlabel("forgetting gap to Retrain (0: forgets like Retrain)")
+    panel.set_ylabel(f"{utility} on validation data")
+    panel.legend(fontsize=8, frameon=False)
+    drawing.savefig(path, dpi=130, format="png")

@@ -1,0 +1,51 @@
+"""Where reports and models go, and JSON."""
+
+import json
+import math
+import os
+from pathlib import Path
+
+from recbole_unlearn.files.checkpoint import write_aside
+
+
+def report_path(config, seeds=None):
+    """Where a run's report goes, or that of several seeds together."""
+    ending = f"{config['seed']}" if seeds is None else "seeds-" + "-".join(map(str, seeds))
+    if config["report_file"] and seeds is None:
+        return config["report_file"]
+    if config["report_file"]:
+        return beside(config["report_file"], f"-{ending}.json")
+    return os.path.join(config["checkpoint_dir"], f"{_run_name(config)}-{ending}.json")
+
+
+def model_file(config, method, stage=""):
+    """Where the unlearned model of a method's stage goes."""
+    name = "-".join(part for part in (method, stage, _run_name(config), str(config["seed"])) if part)
+    return os.path.join(config["checkpoint_dir"], f"{name}.safetensors")
+
+
+def save_json(path, value):
+    """Write plain data; the file is whole or absent."""
+    text = json.dumps(finite(value), indent=2, allow_nan=False)
+    write_aside(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
+
+
+def _run_name(config):
+    request = (
+        config["forget_type"] if config["forget_seed"] is None else f"{config['forget_type']}-{config['forget_seed']}"
+    )
+    return f"{config['model']}-{config['dataset']}-{request}"
+
+
+def beside(path, ending):
+    """A path with another ending."""
+    return os.path.splitext(path)[0] + ending
+
+
+def finite(value):
+    """JSON has no nan and no infinity: an undefined metric is null."""
+    if isinstance(value, dict):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,145 @@
+"""What a run tells: the tables, the JSON and the figure."""
+
+import json
+from logging import getLogger
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from recbole_unlearn.digest import digest
+from recbole_unlearn.evaluator.comparison import gaps_to_retrain
+from recbole_unlearn.files.checkpoint import write_aside
+from recbole_unlearn.report import figure
+from recbole_unlearn.report.files import beside, report_path, save_json
+from recbole_unlearn.report.software import software_versions
+from recbole_unlearn.report.tables import label, read_row, table
+
+
+class Report:
+    """The rows of one run and the scores behind them, saved after each method.
+
+    Rows that an earlier run with the same settings, data and code saved are taken over, so that a run that was killed
+    goes on with the next method. Delete the report to compute them again.
+
+    Args:
+        config (Config): settings.
+        data (UnlearningData): the run's data.
+        saved (bool): whether anything is read from or written to ``checkpoint_dir`` and ``report_file``.
+    """
+
+    def __init__(self, config, data, saved=True):
+        self.config, self.saved = config, saved
+        self.path = report_path(config)
+        observed = [side for graph in (data.graph, data.valid, data.test) for side in (graph.users, graph.items)]
+        self.header = {
+            "model": config["model"],
+            "dataset": config["dataset"],
+            "seed": config["seed"],
+            "config": config.as_dict(),
+            "data": digest(*observed, data.request.users, data.request.items),
+            "interactions": {"training": len(data.graph), "validation": len(data.valid), "test": len(data.test)},
+            "forget": {"type": config["forget_type"], **data.request.summary()},
+            "versions": software_versions(config["device"]),
+        }
+        self.rows, self.scores = self._earlier() if saved else ([], {})
+
+    def has(self, method):
+        """Whether the rows of this method are there."""
+        return any(row["method"] == method for row in self.rows)
+
+    def add(self, method, stage="", metrics=None, scores=None, offline_seconds=0.0, online=None, details=None):
+        """Add one row.
+
+        Args:
+            method, stage (str): its name.
+            metrics (dict): of the evaluator; none if there is no result.
+            scores (dict): of the evaluator, for the figure.
+            offline_seconds (float): before the request.
+            online (Cost): of the request; of the original, of its training.
+            details (dict): what else to tell.
+
+        Returns:
+            dict: the row.
+        """
+        row = {
+            "method": method,
+            "stage": stage,
+            **(metrics or {}),
+            "offline_seconds": offline_seconds,
+            "online_seconds": online.seconds if online else None,
+            "peak_memory_mb": online.peak_memory_mb if online else None,
+            **({"details": {key: str(value) for key, value in details.items()}} if details else {}),
+        }
+        self.rows.append(row)
+        if scores is not None:
+            self.scores[label(row)] = scores
+        return row
+
+    def result(self):
+        """The report as plain data.
+
+        Returns:
+            dict: ``model``, ``dataset``, ``seed``, ``config`` (all settings), ``data`` (a digest of the interactions),
+            ``interactions`` (their number in each part, injected ones included), ``forget`` (``type`` and counts), ``versions``, ``results`` (the rows) and ``gaps``
+            (:func:`~recbole_unlearn.evaluator.comparison.gaps_to_retrain`).
+        """
+        order = ["original", *self.config["unlearn_methods"]]
+        rows = sorted(self.rows, key=lambda row: order.index(row["method"]))
+        return {**self.header, "results": rows, "gaps": gaps_to_retrain(rows)}
+
+    def save(self):
+        """Write the JSON and, beside it, the scores (``.npz``); each file is whole or absent."""
+        if self.saved:
+            arrays = {f"{row}/{pairs}": values for row, sets in self.scores.items() for pairs, values in sets.items()}
+            write_aside(beside(self.path, ".npz"), lambda temporary: np.savez(temporary, **arrays))
+            save_json(self.path, self.result())
+
+    def draw(self):
+        """Write the figure of the scores beside the JSON."""
+        if self.saved:
+            picture = beside(self.path, ".png")
+            order = [name for name in map(label, self.result()["results"]) if name in self.scores]
+            scores = {name: self.scores[name] for name in order}
+            write_aside(picture, lambda temporary: figure.score_distributions(scores, temporary))
+            getLogger().info(f"Report: {self.path}   Figure: {picture}")
+
+    def show(self):
+        """Log the tables and what they are about."""
+        result = self.result()
+        forget = result["forget"]
+        text = (
+            f"{result['model']} on {result['dataset']}, seed {result['seed']}: {forget['n_interactions']} interactions of "
+            f"{forget['n_users']} users and {forget['n_items']} items forgotten ({forget['type']})\n{table(result['results'])}"
+        )
+        for row in result["results"]:
+            if "details" in row:
+                text += f"\n{label(row)}: " + ", ".join(f"{key} {value}" for key, value in row["details"].items())
+        if result["gaps"]:
+            text += f"\nAgainst Retrain:\n{table(result['gaps'])}"
+        getLogger().info(text)
+
+    def _earlier(self):
+        """Rows and scores of chosen methods in the report that this one would replace, if it is of the same run."""
+        try:
+            stored = json.loads(Path(self.path).read_text(encoding="utf-8"))
+            with np.load(beside(self.path, ".npz")) as arrays:
+                scores = {}
+                for key, values in arrays.items():
+                    row, _, pairs = key.rpartition("/")
+                    scores.setdefault(row, {})[pairs] = values
+            same = all(stored[key] == self.header[key] for key in ("data", "forget", "versions"))
+            same = same and self.config.same_results(stored["config"])
+        except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError):
+            return [], {}
+        if not same:
+            getLogger().warning(
+                f"{self.path} is of other settings, data or code and will be replaced; --report_file keeps both"
+            )
+            return [], {}
+        chosen = {"original", *self.config["unlearn_methods"]}
+        rows = [read_row(row) for row in stored["results"] if row["method"] in chosen]
+        getLogger().info(
+            f"Rows of an earlier run: {', '.join(map(label, rows))} ({self.path}; delete it to compute them again)"
+        )
+        return rows, {label(row): scores[label(row)] for row in rows if label(row) in scores}

@@ -1,0 +1,122 @@
+"""The data of a run: split, request, what remains, and the evaluation loaders that all rows of a report share."""
+
+from dataclasses import dataclass
+
+import torch
+from recbole.data.dataloader import FullSortEvalDataLoader
+
+from recbole_unlearn.data import attack
+from recbole_unlearn.data import request as requests
+from recbole_unlearn.data.copies import with_edges, with_edges_of, with_extra_edges
+from recbole_unlearn.data.dataset import Dataset
+from recbole_unlearn.data.split import evaluation_loaders, split
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.graph import Graph, dataset_graph
+from recbole_unlearn.trainer import train_backbone
+
+
+def attack_config(config):
+    """LightGCN as shipped, for ``forget_attack_epochs``: all backbones and all their settings meet the same request.
+
+    It trains on the CPU whatever the run's device, so that a run on a GPU meets the same edges, too.
+    """
+    return config.for_model("LightGCN").replace(epochs=config["forget_attack_epochs"], device=torch.device("cpu"))
+
+
+@dataclass(frozen=True)
+class UnlearningData:
+    """Everything that a run's methods and its evaluation see.
+
+    Args:
+        train (Dataset): what the original model is trained on, injected edges included.
+        remaining (Dataset): ``train`` without the request.
+        graph, remaining_graph (Graph): their edges.
+        request (Request): what to forget.
+        valid, test (Graph): held-out positives.
+        valid_data, test_data: RecBole's evaluation loaders; both hide all items of ``train``, forgotten ones too, so
+            that every row of a report ranks the same items.
+
+    With ``unlearn_measure_on: valid``, as a sweep has it, one half of the validation pairs stands in for ``test`` and
+    ``valid`` is the other; ``valid_data``, for the early stopping of backbones, is of both.
+    """
+
+    train: Dataset
+    remaining: Dataset
+    graph: Graph
+    remaining_graph: Graph
+    request: requests.Request
+    valid: Graph
+    test: Graph
+    valid_data: FullSortEvalDataLoader
+    test_data: FullSortEvalDataLoader
+
+    def observed(self):
+        """All edges of training, validation and test as one graph."""
+        return Graph.union(self.graph, self.valid, self.test)
+
+
+def prepare_data(config):
+    """Load, split, and draw or read the request; an adversarial one trains its attacking model first.
+
+    Raises:
+        UsageError: no such dataset, a bad request file, an empty part of the split.
+    """
+    if config["train_file"]:
+        raise UsageError(
+            "Setting 'train_file' names the training rows of a checkpoint of RecBole's: it needs --checkpoint."
+        )
+    dataset, train, valid, test = split(config)
+    train, request = _draw_request(config, train, valid, test)
+    graph = dataset_graph(train)
+    remaining_graph = graph.without(request.users, request.items)
+    valid_data, test_data = evaluation_loaders(config, dataset, train, valid, test)
+    if config["unlearn_measure_on"] == "valid":
+        everything, (valid, test) = valid, _halves(valid, config["seed"])
+        _, test_data = evaluation_loaders(config, dataset, train, everything, test)
+    return UnlearningData(
+        train=train,
+        remaining=with_edges_of(train, remaining_graph),
+        graph=graph,
+        remaining_graph=remaining_graph,
+        request=request,
+        valid=dataset_graph(valid),
+        test=dataset_graph(test),
+        valid_data=valid_data,
+        test_data=test_data,
+    )
+
+
+def _halves(part, seed):
+    """Two datasets of half of the interactions each, drawn at random."""
+    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))
+    first = torch.zeros(len(part), dtype=torch.bool)
+    first[order[: len(part) // 2]] = True
+    return with_edges(part, first), with_edges(part, ~first)
+
+
+def _draw_request(config, train, valid, test):
+    kind = config["forget_type"]
+    graph = dataset_graph(train)
+    if kind == "adversarial":
+        attacker = train_backbone(attack_config(config), train, name="attack")
+        held_out = (
+            [valid] if config["unlearn_measure_on"] == "valid" else [valid, test]
+        )  # a sweep looks at no test data
+        observed = Graph.union(graph, *map(dataset_graph, held_out))
+        request = attack.least_likely_edges(
+            attacker.model.final_embeddings().cpu(),
+            observed,
+            max(1, round(config["forget_ratio"] * len(graph))),
+            config["forget_attack_pool"],
+            requests.generator_for(config),
+        )
+        return with_extra_edges(train, request.users, request.items), request
+    return train, REQUESTS[kind](config, train, graph)
+
+
+REQUESTS = {
+    "random": requests.random_request,
+    "user": requests.user_request,
+    "item": requests.item_request,
+    "file": requests.file_request,
+}
