@@ -17,9 +17,9 @@ from recbole_unlearn.encoder.calibrated import (
     SPREAD,
     CalibratedEncoder,
     CalibratedTable,
-    PairMetric,
+    LeastChange,
     Revision,
-    closing_of,
+    closing_settings,
     response,
     second_moment,
 )
@@ -53,7 +53,7 @@ class Problem:
         self.gaps = torch.rand(len(self.users), generator=seeded(5)).to(dtype)
 
     def least_change(self, weight, gaps=None):
-        metric = PairMetric(self.final, self.degrees, N_USERS, self.gain, self.cost)
+        metric = LeastChange(self.final, self.degrees, N_USERS, self.gain, self.cost)
         return metric.least_change(self.users, self.items, self.gaps if gaps is None else gaps, weight)
 
     def jacobian(self):
@@ -286,11 +286,11 @@ def test_targets_are_what_the_last_table_asked_expects_of_pairs_never_seen(fitte
 )
 def test_gaps_are_closed_as_the_settings_say(model, dataset, target_passes):
     shipped = Config(model, dataset, config_dict={"gpu_id": ""})
-    assert closing_of(shipped) == {"weight": 0.3, "passes": 2, "target_passes": target_passes}
+    assert closing_settings(shipped) == {"weight": 0.3, "passes": 2, "target_passes": target_passes}
     given = Config(
         model, dataset, config_dict={"gpu_id": "", "ie_change_weight": 0.5, "ie_passes": 4, "ie_target_passes": 3}
     )
-    assert closing_of(given) == {"weight": 0.5, "passes": 4, "target_passes": 3}
+    assert closing_settings(given) == {"weight": 0.5, "passes": 4, "target_passes": 3}
 
 
 def test_further_passes_come_nearer_to_targets_kept(fitted, exact):

@@ -7,7 +7,7 @@ import torch
 
 from recbole_unlearn.encoder.paper import InfluenceEncoder
 from recbole_unlearn.graph import Graph
-from recbole_unlearn.trainer import Episode, InfluenceEncoderTrainer
+from recbole_unlearn.trainer import InfluenceEncoderTrainer, UnlearningTask
 
 N_USERS, N_ITEMS, DIMENSION = 6, 5, 4
 N_NODES = N_USERS + N_ITEMS
@@ -98,9 +98,9 @@ def test_training_moves_exactly_these(prepared, finetuning):
     if finetuning:
         encoder.start_finetuning()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    episode = Episode(run.config, run.data.train, run.data.graph, run.data.request)
-    InfluenceEncoderTrainer(run.config, encoder, run.original, "encoder", lambda epoch: episode).fit(
-        episode.loader, saved=False, verbose=False
+    task = UnlearningTask(run.config, run.data.train, run.data.graph, run.data.request)
+    InfluenceEncoderTrainer(run.config, encoder, run.original, "encoder", lambda epoch: task).fit(
+        task.loader, saved=False, verbose=False
     )
     moved = {name for name, value in encoder.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == (FINETUNED if finetuning else PRETRAINED)

@@ -159,11 +159,11 @@ def losses(prepared):
         run = prepared(**changes)
         ego = run.original.ego_embeddings().detach()
         encoder = InfluenceEncoder(ego, run.original.final_embeddings(), 2, 0.1)
-        episode = trainer.Episode(run.config, run.data.train, run.data.graph, run.data.request)
+        task = trainer.UnlearningTask(run.config, run.data.train, run.data.graph, run.data.request)
         encoder_trainer = trainer.InfluenceEncoderTrainer(
-            run.config, encoder, run.original, "encoder", lambda epoch: episode
+            run.config, encoder, run.original, "encoder", lambda epoch: task
         )
-        encoder_trainer.episode, encoder_trainer.views = episode, None
+        encoder_trainer.task, encoder_trainer.views = task, None
         if forbidden:
             owner = {"model": run.original, "unlearning": encoder_trainer.model}.get(forbidden, trainer)
             monkeypatch.setattr(owner, f"{forbidden}_loss", lambda *arguments, **named: pytest.fail("computed"))

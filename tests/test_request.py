@@ -13,7 +13,7 @@ from recbole_unlearn.data.request import generator_for, item_request, random_req
 from recbole_unlearn.encoder.paper import InfluenceEncoder
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.task import prepare_data
-from recbole_unlearn.trainer import Episode
+from recbole_unlearn.trainer import UnlearningTask
 
 KINDS = ["adversarial", "random", "user", "item"]
 
@@ -282,10 +282,10 @@ LIMITS = {
 def test_encoder_is_finite_at_the_limits(prepared, limit):
     run = prepared()
     data = prepare_data(run.config.replace(**LIMITS[limit]))
-    episode = Episode(run.config, data.train, data.graph, data.request)
+    task = UnlearningTask(run.config, data.train, data.graph, data.request)
     encoder = InfluenceEncoder(run.original.ego_embeddings().detach(), run.original.final_embeddings(), 3, 0.1)
-    ego = encoder(episode.forget_adjacency, episode.touched)
-    assert torch.isfinite(run.original.forward(ego, episode.remaining_adjacency)).all()
+    ego = encoder(task.forget_adjacency, task.touched)
+    assert torch.isfinite(run.original.forward(ego, task.remaining_adjacency)).all()
 
 
 @pytest.mark.parametrize("limit", LIMITS)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from recbole_unlearn.config import Config
-from recbole_unlearn.encoder.calibrated import CalibratedEncoder, closing_of
+from recbole_unlearn.encoder.calibrated import CalibratedEncoder, closing_settings
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.files import tensor_file, torch_file
 
@@ -37,7 +37,7 @@ def read(path: str, n_nodes: int, config: Config) -> CalibratedEncoder:
         )
     try:
         tensors = {name: plain[name].to(config["device"]) for name in ("gain", "cost")}
-        return CalibratedEncoder.from_plain({**plain, **tensors}, **closing_of(config))
+        return CalibratedEncoder.from_plain({**plain, **tensors}, **closing_settings(config))
     except Exception as error:  # LightGBM's own, which are of many types
         raise UsageError(
             f"'{path}' is no encoder of a store: {(str(error) or type(error).__name__).splitlines()[0]}"

@@ -10,7 +10,7 @@ import torch
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.request import Request
 from recbole_unlearn.deletion import counts_file, encoder_file, rows
-from recbole_unlearn.encoder.calibrated import CalibratedEncoder, closing_of
+from recbole_unlearn.encoder.calibrated import CalibratedEncoder, closing_settings
 from recbole_unlearn.encoder.rows import lost_nodes, never_seen_rows, without_rows
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
@@ -87,7 +87,7 @@ class State:
             absent (dict): ``user`` and ``item`` to a boolean array, whose rows no training has made; default the erased.
         """
         generator = torch.Generator().manual_seed(config["seed"])
-        encoder = CalibratedEncoder.fit(model, held_out["valid"], generator, **closing_of(config))
+        encoder = CalibratedEncoder.fit(model, held_out["valid"], generator, **closing_settings(config))
         encoder = encoder.without(without_trace(tokens, model.graph).to(model.device))
         with torch.no_grad():
             ego = model.ego_embeddings().clone()

@@ -71,7 +71,7 @@ class CalibratedEncoder:
             model (UnlearnableRecommender): trained.
             held_out (Graph): positives that it was not trained on.
             generator (torch.Generator): of all draws.
-            **closing: ``weight``, ``passes`` and ``target_passes``, as of :func:`closing_of`.
+            **closing: ``weight``, ``passes`` and ``target_passes``, as of :func:`closing_settings`.
         """
         return cls(UnseenScores.fit(model, held_out, generator), *response(model, generator), **closing)
 
@@ -113,13 +113,13 @@ class CalibratedEncoder:
             final = model.forward(ego, adjacency)
             scores = pair_scores(final, n_users, users, items)
             limit = scores if limit is None else limit  # forgetting a pair raises no score
-            metric = PairMetric(final, degrees, n_users, self.gain, self.cost)
+            metric = LeastChange(final, degrees, n_users, self.gain, self.cost)
             gaps = scores - torch.minimum(targets, limit)
             ego = ego + metric.least_change(users[matters], items[matters], gaps[matters], self.weight)
         return Revision(ego, targets, matters)
 
 
-def closing_of(config):
+def closing_settings(config):
     """How a run's settings want gaps closed: a dict of the arguments of :class:`CalibratedEncoder` that are no tensors."""
     return {
         "weight": config["ie_change_weight"],
@@ -153,7 +153,7 @@ class CalibratedTable(nn.Module):
         return (distance * self.matters[drawn]).mean()
 
 
-class PairMetric:
+class LeastChange:
     """What moving a node's row costs in the scores of its other pairs, and the cheapest move that closes given gaps.
 
     Args:

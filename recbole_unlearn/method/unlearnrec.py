@@ -9,11 +9,11 @@ from recbole.utils import init_seed
 from recbole_unlearn.data.request import random_edges
 from recbole_unlearn.data.sampler import EdgeSampler, train_loader
 from recbole_unlearn.digest import digest
-from recbole_unlearn.encoder.calibrated import CalibratedEncoder, CalibratedTable, closing_of
+from recbole_unlearn.encoder.calibrated import CalibratedEncoder, CalibratedTable, closing_settings
 from recbole_unlearn.encoder.paper import InfluenceEncoder
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS, Stage, Unlearner
-from recbole_unlearn.trainer import Episode, InfluenceEncoderTrainer
+from recbole_unlearn.trainer import InfluenceEncoderTrainer, UnlearningTask
 
 
 @METHODS.register
@@ -40,19 +40,19 @@ class UnlearnRec(Unlearner):
             learning_rate=config["unlearn_finetune_learning_rate"],
             ie_contrast_weight=0,
         )
-        episode = Episode(finetuning, data.train, data.graph, data.request)
-        table = self.encoder.revise(episode)  # a module: the revised table, with what fine-tuning trains
-        yield Stage("zero-shot", self._model(table, episode))
+        task = UnlearningTask(finetuning, data.train, data.graph, data.request)
+        table = self.encoder.revise(task)  # a module: the revised table, with what fine-tuning trains
+        yield Stage("zero-shot", self._model(table, task))
 
-        if config["unlearn_finetune_epochs"] == 0 or len(episode.remaining_graph) == 0 or len(data.request) == 0:
+        if config["unlearn_finetune_epochs"] == 0 or len(task.remaining_graph) == 0 or len(data.request) == 0:
             return
-        trainer = InfluenceEncoderTrainer(finetuning, table, self.original, "finetuning", lambda epoch: episode)
-        trainer.fit(episode.loader, saved=False, verbose=False)
-        yield Stage("fine-tuned", self._model(table, episode))
+        trainer = InfluenceEncoderTrainer(finetuning, table, self.original, "finetuning", lambda epoch: task)
+        trainer.fit(task.loader, saved=False, verbose=False)
+        yield Stage("fine-tuned", self._model(table, task))
 
     @torch.no_grad()
-    def _model(self, table, episode):
-        return self.revised(self.original, table(episode.forget_adjacency, episode.touched))
+    def _model(self, table, task):
+        return self.revised(self.original, table(task.forget_adjacency, task.touched))
 
 
 class Calibrated:
@@ -67,16 +67,16 @@ class Calibrated:
     def __init__(self, config, data, original):
         self.original = original
         generator = torch.Generator().manual_seed(config["seed"])
-        self.encoder = CalibratedEncoder.fit(original, data.valid, generator, **closing_of(config))
+        self.encoder = CalibratedEncoder.fit(original, data.valid, generator, **closing_settings(config))
 
     def pretrain(self, after_epoch):
         """Nothing: the encoder is fitted in closed form."""
         return 0.0
 
-    def revise(self, episode):
+    def revise(self, task):
         """The revised table of a request."""
-        remaining = episode.remaining_graph.to(self.original.device)
-        revision = self.encoder(self.original, remaining, episode.request)
+        remaining = task.remaining_graph.to(self.original.device)
+        revision = self.encoder(self.original, remaining, task.request)
         return CalibratedTable(revision, self.original.final_embeddings())
 
 
@@ -113,7 +113,7 @@ class Pretrained:
             self.encoder,
             original,
             f"encoder-{config['model']}-{config['dataset']}-{content}",
-            simulate.episode_of,
+            simulate.task_of,
         )
         trainer.fit(
             simulate.base,
@@ -123,7 +123,7 @@ class Pretrained:
         )
         return trainer.seconds_before
 
-    def revise(self, episode):
+    def revise(self, task):
         """The revised table of a request: a copy of the encoder, whose table and MLP train from now on."""
         encoder = copy.deepcopy(self.encoder)  # what was pre-trained serves the next request too
         encoder.start_finetuning()
@@ -141,20 +141,20 @@ class RequestSimulator:
     def __init__(self, config, data):
         self.config, self.data = config, data
         self.base = train_loader(config, data.train, data.graph)
-        self._round, self._episode = None, None
+        self._round, self._task = None, None
 
-    def episode_of(self, epoch):
+    def task_of(self, epoch):
         """A request of ``ie_request_ratio`` of the edges, another one every ``ie_epochs_per_request`` epochs."""
         round_ = epoch // self.config["ie_epochs_per_request"]
         if round_ != self._round:
-            self._round, self._episode = round_, self._draw(round_)
-        return self._episode
+            self._round, self._task = round_, self._draw(round_)
+        return self._task
 
     def held_out(self):
         """A request of a draw of its own, and validation pairs with negatives: what early stopping measures the loss on.
 
         Returns:
-            tuple: :class:`Episode`, and an Interaction of ``ie_batch_size`` users, items and negative items.
+            tuple: :class:`UnlearningTask`, and an Interaction of ``ie_batch_size`` users, items and negative items.
         """
         data, config = self.data, self.config
         users, items = data.valid.users, data.valid.items
@@ -170,4 +170,4 @@ class RequestSimulator:
         low, high = config["ie_request_ratio"]
         ratio = low + (high - low) * torch.rand((), generator=generator).item()
         request = random_edges(data.graph, max(1, round(ratio * len(data.graph))), generator)
-        return Episode(config, data.train, data.graph, request, generator)
+        return UnlearningTask(config, data.train, data.graph, request, generator)

@@ -15,7 +15,7 @@ from recbole_unlearn.trainer.resumable import ResumableTrainer
 ENCODER_LOSSES = ("model", "unlearning", "preserving", "contrast", "score")
 
 
-class Episode:
+class UnlearningTask:
     """One request as the influence encoder sees it; all parts are derived, and only when they are asked for.
 
     Args:
@@ -80,19 +80,19 @@ class InfluenceEncoderTrainer(ResumableTrainer):
     The same class pre-trains (an :class:`~recbole_unlearn.encoder.paper.InfluenceEncoder`'s ``influence`` and
     ``weight``, another simulated request every few epochs) and fine-tunes (its ``ego`` and ``mlp``, or a
     :class:`~recbole_unlearn.encoder.calibrated.CalibratedTable`, on the actual request): which parameters train and
-    what ``L_U`` is are the module's, which request an epoch sees is ``episode_of``.
+    what ``L_U`` is are the module's, which request an epoch sees is ``task_of``.
 
     Args:
         config (Config): settings; ``ie_*_weight`` are the weights of the losses. A loss of weight 0 is not computed.
         encoder (torch.nn.Module): what is trained.
         backbone (UnlearnableRecommender): the original model; never changed.
         name (str): file name under ``checkpoint_dir``.
-        episode_of (callable): epoch number to :class:`Episode`.
+        task_of (callable): epoch number to :class:`UnlearningTask`.
     """
 
-    def __init__(self, config, encoder, backbone, name, episode_of):
+    def __init__(self, config, encoder, backbone, name, task_of):
         super().__init__(config, encoder, name)
-        self.backbone, self.episode_of = backbone, episode_of
+        self.backbone, self.task_of = backbone, task_of
         self.loss_weights = {loss: config[f"ie_{loss}_weight"] for loss in ENCODER_LOSSES}
         if not any(self.loss_weights.values()):
             raise UsageError(f"All of {', '.join(f'ie_{loss}_weight' for loss in ENCODER_LOSSES)} are 0.")
@@ -101,13 +101,13 @@ class InfluenceEncoderTrainer(ResumableTrainer):
         return super()._train_epoch(train_data, epoch_idx, self.losses, show_progress)
 
     def _start_epoch(self, train_data, epoch_idx):
-        self._take_up(self.episode_of(epoch_idx))
-        return self.episode.loader
+        self._take_up(self.task_of(epoch_idx))
+        return self.task.loader
 
-    def _take_up(self, episode):
+    def _take_up(self, task):
         """Let :meth:`losses` be about this request, with fresh views of what remains."""
-        self.episode = episode
-        self.views = self.backbone.draw_views(episode.remaining_graph.to(self.device))
+        self.task = task
+        self.views = self.backbone.draw_views(task.remaining_graph.to(self.device))
 
     def losses(self, interaction):
         """The weighted losses on one batch of remaining interactions, those of weight 0 left out.
@@ -115,24 +115,24 @@ class InfluenceEncoderTrainer(ResumableTrainer):
         Returns:
             tuple of torch.Tensor: scalars in the order of ``ENCODER_LOSSES``.
         """
-        episode, encoder, weights = self.episode, self.model, self.loss_weights
-        n_users, sample = episode.n_users, self.config["ie_sample_size"]
+        task, encoder, weights = self.task, self.model, self.loss_weights
+        n_users, sample = task.n_users, self.config["ie_sample_size"]
         fields = self.backbone.USER_ID, self.backbone.ITEM_ID, self.backbone.NEG_ITEM_ID
         users, items, negatives = (interaction[field] for field in fields)
-        ego = encoder(episode.forget_adjacency, episode.touched)
-        final = self.backbone.forward(ego, episode.remaining_adjacency)
+        ego = encoder(task.forget_adjacency, task.touched)
+        final = self.backbone.forward(ego, task.remaining_adjacency)
 
         def unlearning():
-            n_pairs = len(episode.request)
+            n_pairs = len(task.request)
             drawn = torch.arange(n_pairs) if n_pairs <= len(users) else torch.randint(n_pairs, (len(users),))
-            forget_users, forget_items = episode.request.users[drawn], episode.request.items[drawn]
+            forget_users, forget_items = task.request.users[drawn], task.request.items[drawn]
             scores = pair_scores(final, n_users, forget_users.to(final.device), forget_items.to(final.device))
             return encoder.unlearning_loss(scores, drawn)
 
         def contrast():
-            adjacencies = episode.forget_adjacency, episode.partial_adjacency
+            adjacencies = task.forget_adjacency, task.partial_adjacency
             influence, partial = map(encoder.propagated_influence, adjacencies)
-            nodes = torch.nonzero(episode.touched).flatten()
+            nodes = torch.nonzero(task.touched).flatten()
             nodes = nodes[torch.randperm(len(nodes), device=nodes.device)[:sample]]
             return contrast_loss(influence, partial, nodes, self.config["ie_contrast_temperature"])
 
@@ -150,8 +150,8 @@ class InfluenceEncoderTrainer(ResumableTrainer):
     @torch.no_grad()
     def _valid_epoch(self, valid_data, show_progress=False):
         """The same loss on requests kept aside, with validation pairs in the place of remaining interactions."""
-        episode, interaction = valid_data
-        self._take_up(episode)
+        task, interaction = valid_data
+        self._take_up(task)
         score = float(sum(self.losses(interaction.to(self.device))))
         return score, {"loss": score}
 
