@@ -5,7 +5,7 @@ import hashlib
 import torch
 
 
-def digest(*parts):
+def digest(*parts: object) -> str:
     """A short name for content: SHA-256 over tensors' bytes and strings, 12 hexadecimal digits."""
     sha = hashlib.sha256()
     for part in parts:

@@ -1,6 +1,7 @@
 """Errors that a user can mend: one line that says what, where and what to do."""
 
 import difflib
+from collections.abc import Iterable
 
 
 class UsageError(ValueError):
@@ -17,28 +18,28 @@ class FailedChecks(UsageError):
     """A new version of a store fails its checks, so that it is not published.
 
     Args:
-        message (str): one line.
-        checks (list of str): names of the checks that it fails.
-        folder (str): where its files are kept aside.
+        message: one line.
+        checks: names of the checks that it fails.
+        folder: where its files are kept aside.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, checks: list[str], folder: str):
+    def __init__(self, message: str, checks: list[str], folder: str) -> None:
         super().__init__(message)
         self.checks, self.folder = checks, folder
 
 
-def unknown(kind, name, choices):
+def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
     """The error for a name that does not exist, with the choices that do, the closest first.
 
     Args:
-        kind (str): what the name should be, e.g. ``"model"``.
-        name (str): the name as given.
-        choices (iterable of str): the names that exist.
+        kind: what the name should be, e.g. ``"model"``.
+        name: the name as given.
+        choices: the names that exist.
 
     Returns:
-        UsageError: to be raised by the caller.
+        To be raised by the caller.
     """
     choices = sorted(choices)
     by_lower = {choice.lower(): choice for choice in choices}

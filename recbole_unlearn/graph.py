@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from recbole.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,11 @@ class Graph:
     Build one with :meth:`from_edges`; every subgraph is then a mask and a compaction, O(E) without sorting.
 
     Args:
-        users (torch.LongTensor): user of each edge, shape ``(E,)``, ascending by (user, item).
-        items (torch.LongTensor): item of each edge, shape ``(E,)``.
-        item_order (torch.LongTensor): the edges' positions ordered by (item, user), shape ``(E,)``.
-        n_users (int): number of users, padding included.
-        n_items (int): number of items, padding included.
+        users: user of each edge, shape ``(E,)``, ascending by (user, item).
+        items: item of each edge, shape ``(E,)``.
+        item_order: the edges' positions ordered by (item, user), shape ``(E,)``.
+        n_users: number of users, padding included.
+        n_items: number of items, padding included.
     """
 
     users: torch.Tensor
@@ -30,11 +31,11 @@ class Graph:
     n_items: int
 
     @classmethod
-    def from_edges(cls, users, items, n_users, n_items):
+    def from_edges(cls, users: torch.Tensor, items: torch.Tensor, n_users: int, n_items: int) -> "Graph":
         """Sort the edges, drop repetitions and index them from both sides.
 
         Args:
-            users, items (torch.LongTensor): the edges' ends, shape ``(E,)`` each, any order.
+            users, items: the edges' ends, shape ``(E,)`` each, any order.
         """
         pairs = users * n_items + items
         if not (pairs[1:] > pairs[:-1]).all():  # those of a file of ours are sorted already
@@ -43,21 +44,21 @@ class Graph:
         return cls(users, items, torch.argsort(items, stable=True), n_users, n_items)
 
     @classmethod
-    def union(cls, *graphs):
+    def union(cls, *graphs: "Graph") -> "Graph":
         """One graph of the edges of several on the same nodes."""
         users = torch.cat([graph.users for graph in graphs])
         items = torch.cat([graph.items for graph in graphs])
         return cls.from_edges(users, items, graphs[0].n_users, graphs[0].n_items)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.users)
 
     @property
-    def n_nodes(self):
+    def n_nodes(self) -> int:
         """N, users and items together."""
         return self.n_users + self.n_items
 
-    def to(self, device):
+    def to(self, device: torch.device | str) -> "Graph":
         """The same graph on another device; itself if it is there."""
         if self.users.device == torch.empty(0, device=device).device:
             return self
@@ -65,7 +66,7 @@ class Graph:
             self.users.to(device), self.items.to(device), self.item_order.to(device), self.n_users, self.n_items
         )
 
-    def degrees(self):
+    def degrees(self) -> torch.Tensor:
         """Number of edges at each node, shape ``(N,)``."""
         return torch.cat(
             [
@@ -74,17 +75,17 @@ class Graph:
             ]
         )
 
-    def contains(self, users, items):
+    def contains(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Whether each pair is an edge, as a boolean of the pairs' shape; O(log E) a pair."""
         return self.find(users, items)[1]
 
-    def subgraph(self, keep):
+    def subgraph(self, keep: torch.Tensor) -> "Graph":
         """The graph of the edges where ``keep`` (boolean, shape ``(E,)``) holds, on the same nodes."""
         new_position = torch.cumsum(keep, 0) - 1
         kept_order = self.item_order[keep[self.item_order]]
         return Graph(self.users[keep], self.items[keep], new_position[kept_order], self.n_users, self.n_items)
 
-    def without(self, users, items):
+    def without(self, users: torch.Tensor, items: torch.Tensor) -> "Graph":
         """The remaining graph after these edges are forgotten; pairs that are no edges are ignored."""
         keep = torch.ones(len(self), dtype=torch.bool, device=self.users.device)
         position, found = self.find(users, items)
@@ -92,7 +93,7 @@ class Graph:
         return self.subgraph(keep)
 
     @cached_property
-    def adjacency(self):
+    def adjacency(self) -> torch.Tensor:
         r"""The normalised adjacency :math:`D^{-1/2} A D^{-1/2}` as a sparse CSR tensor, shape ``(N, N)``.
 
         A node without edges has a row of zeros. Indices are 32-bit: the sparse product then runs several times
@@ -107,7 +108,7 @@ class Graph:
         values = weights[rows] * weights[columns]
         return torch.sparse_csr_tensor(row_starts, columns.int(), values, size=(self.n_nodes, self.n_nodes))
 
-    def find(self, users, items):
+    def find(self, users: torch.Tensor, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Position of each pair among the edges, and whether it is there (where not, the position means nothing)."""
         if len(self) == 0:
             return torch.zeros_like(users), torch.zeros_like(users, dtype=torch.bool)
@@ -185,38 +186,38 @@ class _TransposedMeanPropagation(torch.autograd.Function):
         return None, _MeanPropagation.apply(ctx.adjacencies, gradient)
 
 
-def propagate(adjacency, x):
+def propagate(adjacency: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """One step of message passing, ``A @ x``, differentiable in ``x``.
 
     Args:
-        adjacency (torch.Tensor): symmetric sparse CSR, shape ``(N, N)``.
-        x (torch.Tensor): node table, shape ``(N, d)``.
+        adjacency: symmetric sparse CSR, shape ``(N, N)``.
+        x: node table, shape ``(N, d)``.
     """
     with torch.autocast(x.device.type, enabled=False):  # torch has no sparse product in half precision on a CPU
         return _SymmetricProduct.apply(adjacency, x.to(adjacency.dtype))
 
 
-def mean_propagation(adjacencies, x):
+def mean_propagation(adjacencies: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     r"""LightGCN's readout :math:`\frac{1}{L+1} \sum_{l=0}^{L} A_l \cdots A_1 x`, differentiable in ``x``.
 
     Costs L sparse products forward and as many backward (He et al., SIGIR 2020, Eq. 8).
 
     Args:
-        adjacencies (list of torch.Tensor): one symmetric sparse CSR matrix a layer, shape ``(N, N)`` each.
-        x (torch.Tensor): node table, shape ``(N, d)``.
+        adjacencies: one symmetric sparse CSR matrix a layer, shape ``(N, N)`` each.
+        x: node table, shape ``(N, d)``.
 
     Returns:
-        torch.Tensor: shape ``(N, d)``.
+        Shape ``(N, d)``.
     """
     with torch.autocast(x.device.type, enabled=False):
         return _MeanPropagation.apply(adjacencies, x.to(adjacencies[0].dtype) if adjacencies else x)
 
 
-def dataset_graph(dataset):
+def dataset_graph(dataset: Dataset) -> Graph:
     """The graph of a RecBole dataset's interactions.
 
     Args:
-        dataset (recbole.data.dataset.Dataset): after ``build()``.
+        dataset: after ``build()``.
     """
     users, items = dataset.inter_feat[dataset.uid_field], dataset.inter_feat[dataset.iid_field]
     return Graph.from_edges(users, items, dataset.user_num, dataset.item_num)

@@ -4,15 +4,15 @@ import torch
 import torch.nn.functional as F
 
 
-def pair_scores(table, n_users, users, items):
+def pair_scores(table: torch.Tensor, n_users: int, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
     """Dot products of user and item rows of a node table.
 
     Args:
-        table (torch.Tensor): final embeddings ``Z`` of all nodes, shape ``(N, d)``.
-        users, items (torch.LongTensor): ids of each pair, shape ``(B,)``.
+        table: final embeddings ``Z`` of all nodes, shape ``(N, d)``.
+        users, items: ids of each pair, shape ``(B,)``.
 
     Returns:
-        torch.Tensor: scores, shape ``(B,)``.
+        Scores, shape ``(B,)``.
     """
     return (F.embedding(users, table) * F.embedding(items + n_users, table)).sum(dim=1)
 
@@ -102,21 +102,27 @@ def _softmax_blocks(anchors, candidates, weights, temperature):
         yield rows, a, weights[rows, None], p.div_(normaliser), normaliser
 
 
-def info_nce(anchors, candidates, positives, temperature, weights=None):
+def info_nce(
+    anchors: torch.Tensor,
+    candidates: torch.Tensor,
+    positives: torch.Tensor,
+    temperature: float,
+    weights: torch.Tensor | None = None,
+) -> torch.Tensor:
     r"""InfoNCE, summed over anchors: each anchor against its positive among all candidates.
 
     .. math::
         \sum_b w_b \Big( \log \sum_m e^{\cos(a_b, c_m) / \tau} - \cos(a_b, c_{pos(b)}) / \tau \Big)
 
     Args:
-        anchors (torch.Tensor): shape ``(B, d)``.
-        candidates (torch.Tensor): shape ``(M, d)``.
-        positives (torch.LongTensor): row of each anchor's positive among the candidates, shape ``(B,)``.
-        temperature (float): tau, at least about .03: below that, exp underflows where all similarities are low.
-        weights (torch.Tensor): weight of each anchor, shape ``(B,)``; default all 1.
+        anchors: shape ``(B, d)``.
+        candidates: shape ``(M, d)``.
+        positives: row of each anchor's positive among the candidates, shape ``(B,)``.
+        temperature: tau, at least about .03: below that, exp underflows where all similarities are low.
+        weights: weight of each anchor, shape ``(B,)``; default all 1.
 
     Returns:
-        torch.Tensor: scalar, twice differentiable. Cost ``O(B M d)``, memory ``O(B d + M d)``.
+        Scalar, twice differentiable. Cost ``O(B M d)``, memory ``O(B d + M d)``.
     """
     if weights is None:
         weights = anchors.new_ones(len(anchors))
@@ -130,15 +136,15 @@ def _unit_rows(table):
     return table / torch.where(squares > 0, squares, 1).sqrt()
 
 
-def embedding_regulariser(table, occurrences, squared):
+def embedding_regulariser(table: torch.Tensor, occurrences: torch.Tensor, squared: bool) -> torch.Tensor:
     """RecBole's ``EmbLoss`` of a batch from how often each node occurs in it: ``sum |E_side|^2 / 2B`` or ``sum |E_side| / B``.
 
     ``E_side`` are the rows of the batch's users, items or negative items, repetitions included, and B their number.
 
     Args:
-        table (torch.Tensor): 0-layer embeddings, shape ``(N, d)``.
-        occurrences (torch.Tensor): shape ``(3, N)``.
-        squared (bool): whether norms are squared.
+        table: 0-layer embeddings, shape ``(N, d)``.
+        occurrences: shape ``(3, N)``.
+        squared: whether norms are squared.
     """
     size = occurrences[0].sum()
     squares = occurrences @ table.square().sum(dim=1)
@@ -147,24 +153,31 @@ def embedding_regulariser(table, occurrences, squared):
     return squares.clamp(min=torch.finfo(table.dtype).tiny).sqrt().sum() / size
 
 
-def unlearning_loss(forget_scores):
+def unlearning_loss(forget_scores: torch.Tensor) -> torch.Tensor:
     """``L_U`` (Eq. 20): mean softplus of the scores of the pairs to forget, shape ``(F,)``; 0 for no pairs."""
     return F.softplus(forget_scores).sum() / max(1, len(forget_scores))
 
 
-def preserving_loss(table, original, n_users, users, items, temperature):
+def preserving_loss(
+    table: torch.Tensor,
+    original: torch.Tensor,
+    n_users: int,
+    users: torch.Tensor,
+    items: torch.Tensor,
+    temperature: float,
+) -> torch.Tensor:
     """``L_P`` (Eq. 21-22): mean squared difference of the log-softmax of remaining pairs before and after.
 
     The softmax of a pair's user runs over the batch's items, so negatives that share the batch are held in place
     as well as the positives.
 
     Args:
-        table, original (torch.Tensor): final embeddings ``Z'`` and ``Z`` of all nodes, shape ``(N, d)``.
-        users, items (torch.LongTensor): remaining pairs of the batch, shape ``(B,)``.
-        temperature (float): tau_p, > 0.
+        table, original: final embeddings ``Z'`` and ``Z`` of all nodes, shape ``(N, d)``.
+        users, items: remaining pairs of the batch, shape ``(B,)``.
+        temperature: tau_p, > 0.
 
     Returns:
-        torch.Tensor: scalar. Cost ``O(U I d)`` for the batch's ``U`` different users and ``I`` different items.
+        Scalar. Cost ``O(U I d)`` for the batch's ``U`` different users and ``I`` different items.
     """
     batch_users, user_row = torch.unique(users, return_inverse=True)
     batch_items, item_row = torch.unique(items, return_inverse=True)
@@ -178,26 +191,33 @@ def preserving_loss(table, original, n_users, users, items, temperature):
     return (log_probability(table) - before).square().mean()
 
 
-def score_loss(table, original, n_users, users, items, negatives):
+def score_loss(
+    table: torch.Tensor,
+    original: torch.Tensor,
+    n_users: int,
+    users: torch.Tensor,
+    items: torch.Tensor,
+    negatives: torch.Tensor,
+) -> torch.Tensor:
     """``L_S``: mean of ``(s' - s)^2`` over remaining pairs and their negatives, ``s`` and ``s'`` before and after.
 
     Args:
-        table, original (torch.Tensor): final embeddings ``Z'`` and ``Z`` of all nodes, shape ``(N, d)``.
-        users, items, negatives (torch.LongTensor): a batch's users, remaining and negative items, shape ``(B,)``.
+        table, original: final embeddings ``Z'`` and ``Z`` of all nodes, shape ``(N, d)``.
+        users, items, negatives: a batch's users, remaining and negative items, shape ``(B,)``.
     """
     users, items = users.repeat(2), torch.cat([items, negatives])
     change = pair_scores(table, n_users, users, items) - pair_scores(original, n_users, users, items)
     return change.square().mean()
 
 
-def contrast_loss(full, partial, nodes, temperature):
+def contrast_loss(full: torch.Tensor, partial: torch.Tensor, nodes: torch.Tensor, temperature: float) -> torch.Tensor:
     """``L_C`` (Eq. 23-24): mean InfoNCE of the influence on part of a request towards that on all of it.
 
     Args:
-        full, partial (torch.Tensor): influence tables ``H`` of the request and of the same request with some edges
+        full, partial: influence tables ``H`` of the request and of the same request with some edges
             dropped, shape ``(N, d)``; gradients flow through ``partial`` only.
-        nodes (torch.LongTensor): the nodes that the request touches, shape ``(T,)``.
-        temperature (float): tau_c, > 0.
+        nodes: the nodes that the request touches, shape ``(T,)``.
+        temperature: tau_c, > 0.
     """
     positives = torch.arange(len(nodes), device=nodes.device)
     return info_nce(partial[nodes], full[nodes].detach(), positives, temperature) / max(1, len(nodes))

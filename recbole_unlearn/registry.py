@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from recbole_unlearn.errors import unknown
@@ -13,14 +14,14 @@ class Registry:
     """Classes found by their ``__name__``.
 
     Args:
-        kind (str): what is registered, for messages: ``"model"`` or ``"unlearning method"``.
+        kind: what is registered, for messages: ``"model"`` or ``"unlearning method"``.
     """
 
-    def __init__(self, kind):
+    def __init__(self, kind: str) -> None:
         self.kind = kind
         self._classes = {}
 
-    def register(self, cls):
+    def register(self, cls: type) -> type:
         """Class decorator: make ``cls`` known under its own name.
 
         Raises:
@@ -32,7 +33,7 @@ class Registry:
         self._classes[cls.__name__] = cls  # a class defined again, as in a notebook, replaces itself
         return cls
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> type:
         """The class of this name.
 
         Raises:
@@ -42,15 +43,15 @@ class Registry:
             raise unknown(self.kind, name, self._classes)
         return self._classes[name]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._classes))
 
-    def own(self, names):
+    def own(self, names: Iterable[str]) -> list[type]:
         """Those of the named classes that a user wrote, a list."""
         return [self[name] for name in names if _is_own(self[name])]
 
 
-def own_yaml(cls):
+def own_yaml(cls: type) -> Path | None:
     """Where the settings of a user's class are: ``NAME.yaml`` beside its module, of a notebook's in the working directory.
 
     ``None`` of a shipped class.
@@ -61,7 +62,7 @@ def own_yaml(cls):
     return (Path(file).parent if file else Path()) / f"{cls.__name__}.yaml"
 
 
-def own_sources(cls):
+def own_sources(cls: type) -> list[str]:
     """The source of a class and its bases that a user wrote, a list of str: a result is of these, and not of others' names.
 
     Of a class typed into an interpreter there is none to be had.

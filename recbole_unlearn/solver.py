@@ -3,6 +3,8 @@
 ``x`` and ``v`` are tables of shape ``(N, d)``, ``product`` is the function ``x -> H x``.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
@@ -10,12 +12,14 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from recbole_unlearn.errors import Diverged
 
 
-def spectral_radius(product, like, tolerance=1e-2):
+def spectral_radius(
+    product: Callable[[torch.Tensor], torch.Tensor], like: torch.Tensor, tolerance: float = 1e-2
+) -> float:
     """The largest magnitude of an eigenvalue of ``H``, by Lanczos from a fixed start.
 
     Args:
-        like (torch.Tensor): any table of the shape, type and device that ``product`` takes.
-        tolerance (float): relative accuracy.
+        like: any table of the shape, type and device that ``product`` takes.
+        tolerance: relative accuracy.
 
     Raises:
         Diverged: Lanczos does not converge.
@@ -36,7 +40,9 @@ def spectral_radius(product, like, tolerance=1e-2):
         raise Diverged(f"the spectral radius of the Hessian was not found ({error})") from None
 
 
-def neumann(product, v, scale, damping, iterations):
+def neumann(
+    product: Callable[[torch.Tensor], torch.Tensor], v: torch.Tensor, scale: float, damping: float, iterations: int
+) -> tuple[torch.Tensor, int, float]:
     """``x = h_T / scale`` with ``h_0 = v``, ``h_{t+1} = v + (1 - damping) h_t - H h_t / scale``.
 
     Converges if ``0 < lambda / scale + damping < 2`` for all eigenvalues lambda. Where some are negative, their directions
@@ -44,7 +50,7 @@ def neumann(product, v, scale, damping, iterations):
     term does no better than nothing, ``x`` is zero.
 
     Returns:
-        tuple: ``x``, the number of its terms, and the norm of the residual over that of ``v``.
+        ``x``, the number of its terms, and the norm of the residual over that of ``v``.
 
     Raises:
         Diverged: the first residual is above ``2 |v|``, which no scale from the spectral radius on allows, or
@@ -70,13 +76,15 @@ def neumann(product, v, scale, damping, iterations):
     return h / scale, iterations + 1, _ratio(residual, v)
 
 
-def conjugate_gradient(product, v, tolerance, iterations):
+def conjugate_gradient(
+    product: Callable[[torch.Tensor], torch.Tensor], v: torch.Tensor, tolerance: float, iterations: int
+) -> tuple[torch.Tensor, int, float]:
     """Conjugate gradient, which ends before it follows a direction of negative curvature.
 
     Its residual need not fall from step to step; the iterate with the smallest one is returned.
 
     Returns:
-        tuple: as :func:`neumann`.
+        As :func:`neumann`.
 
     Raises:
         Diverged: something is not finite.

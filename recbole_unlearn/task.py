@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 
+from recbole_unlearn.config import Config
 from recbole_unlearn.data import attack
 from recbole_unlearn.data import request as requests
 from recbole_unlearn.data.copies import with_edges, with_edges_of, with_extra_edges
@@ -15,7 +16,7 @@ from recbole_unlearn.graph import Graph, dataset_graph
 from recbole_unlearn.trainer import train_backbone
 
 
-def attack_config(config):
+def attack_config(config: Config) -> Config:
     """LightGCN as shipped, for ``forget_attack_epochs``: all backbones and all their settings meet the same request.
 
     It trains on the CPU whatever the run's device, so that a run on a GPU meets the same edges, too.
@@ -28,11 +29,11 @@ class UnlearningData:
     """Everything that a run's methods and its evaluation see.
 
     Args:
-        train (Dataset): what the original model is trained on, injected edges included.
-        remaining (Dataset): ``train`` without the request.
-        graph, remaining_graph (Graph): their edges.
-        request (Request): what to forget.
-        valid, test (Graph): held-out positives.
+        train: what the original model is trained on, injected edges included.
+        remaining: ``train`` without the request.
+        graph, remaining_graph: their edges.
+        request: what to forget.
+        valid, test: held-out positives.
         valid_data, test_data: RecBole's evaluation loaders; both hide all items of ``train``, forgotten ones too, so
             that every row of a report ranks the same items.
 
@@ -50,12 +51,12 @@ class UnlearningData:
     valid_data: FullSortEvalDataLoader
     test_data: FullSortEvalDataLoader
 
-    def observed(self):
+    def observed(self) -> Graph:
         """All edges of training, validation and test as one graph."""
         return Graph.union(self.graph, self.valid, self.test)
 
 
-def prepare_data(config):
+def prepare_data(config: Config) -> UnlearningData:
     """Load, split, and draw or read the request; an adversarial one trains its attacking model first.
 
     Raises:

@@ -1,13 +1,17 @@
 """The calibrated influence encoder: the least change of rows that takes forgotten pairs to what pairs never seen score."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from recbole_unlearn.data.request import Request
 from recbole_unlearn.encoder.target import UnseenScores, inductive_features, propagated_layers
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import pair_scores
+from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.solver import conjugate_gradient
 
 SPREAD = 0.1  # of the mean second moment, added to all directions: a change cannot hide in nearly empty ones
@@ -20,9 +24,9 @@ class Revision:
     """What forgetting a request makes of a table.
 
     Args:
-        ego (torch.Tensor): revised 0-layer table, shape ``(N, d)``.
-        targets (torch.Tensor): the expected score of each forgotten pair had it never been seen, shape ``(F,)``.
-        matters (torch.BoolTensor): whether both ends of a pair keep other edges, shape ``(F,)``; where one does not, its
+        ego: revised 0-layer table, shape ``(N, d)``.
+        targets: the expected score of each forgotten pair had it never been seen, shape ``(F,)``.
+        matters: boolean; whether both ends of a pair keep other edges, shape ``(F,)``; where one does not, its
             row is replaced as a whole, and the pair with it.
     """
 
@@ -48,12 +52,12 @@ class CalibratedEncoder:
     the request's graph with the coefficients :math:`\lambda`. A step of the conjugate gradient costs ``O(F d)``.
 
     Args:
-        scores (UnseenScores): of pairs never seen.
-        gain (torch.Tensor): :math:`a_v`, how much of a change of its row reaches a node's own embedding, shape ``(N,)``.
-        cost (torch.Tensor): :math:`c_v`, the squared change of all embeddings for a unit change of a row, shape ``(N,)``.
-        weight (float): :math:`\nu`.
-        passes (int): times that gaps are measured and closed; a further pass mends what the first order left out.
-        target_passes (int): of the passes, those that ask for the targets; later ones keep the last.
+        scores: of pairs never seen.
+        gain: :math:`a_v`, how much of a change of its row reaches a node's own embedding, shape ``(N,)``.
+        cost: :math:`c_v`, the squared change of all embeddings for a unit change of a row, shape ``(N,)``.
+        weight: :math:`\nu`.
+        passes: times that gaps are measured and closed; a further pass mends what the first order left out.
+        target_passes: of the passes, those that ask for the targets; later ones keep the last.
     """
 
     scores: UnseenScores
@@ -64,41 +68,43 @@ class CalibratedEncoder:
     target_passes: int
 
     @classmethod
-    def fit(cls, model, held_out, generator, **closing):
+    def fit(
+        cls, model: UnlearnableRecommender, held_out: Graph, generator: torch.Generator, **closing: float
+    ) -> "CalibratedEncoder":
         """Prepare for a model's requests.
 
         Args:
-            model (UnlearnableRecommender): trained.
-            held_out (Graph): positives that it was not trained on.
-            generator (torch.Generator): of all draws.
+            model: trained.
+            held_out: positives that it was not trained on.
+            generator: of all draws.
             **closing: ``weight``, ``passes`` and ``target_passes``, as of :func:`closing_settings`.
         """
         return cls(UnseenScores.fit(model, held_out, generator), *response(model, generator), **closing)
 
-    def without(self, lost):
+    def without(self, lost: torch.Tensor) -> "CalibratedEncoder":
         """The encoder with nothing left of some nodes, a boolean of shape ``(N,)``."""
         return replace(self, gain=self.gain.masked_fill(lost, 0), cost=self.cost.masked_fill(lost, 0))
 
-    def to_plain(self):
+    def to_plain(self) -> dict[str, Any]:
         """What was fitted, as tensors, text and numbers to be kept in a file."""
         return {"gain": self.gain, "cost": self.cost, "scores": self.scores.to_plain()}
 
     @classmethod
-    def from_plain(cls, state, **closing):
+    def from_plain(cls, state: dict[str, Any], **closing: float) -> "CalibratedEncoder":
         """What :meth:`to_plain` gave, with settings of its own; see :meth:`fit`."""
         return cls(UnseenScores.from_plain(state["scores"]), state["gain"], state["cost"], **closing)
 
     @torch.no_grad()
-    def __call__(self, model, remaining, request):
+    def __call__(self, model: UnlearnableRecommender, remaining: Graph, request: Request) -> Revision:
         """The revision of a model's table for a request.
 
         Args:
-            model (UnlearnableRecommender): before the request.
-            remaining (Graph): its graph without the request, on its device.
-            request (Request): what to forget.
+            model: before the request.
+            remaining: its graph without the request, on its device.
+            request: what to forget.
 
         Returns:
-            Revision: rows of nodes that lose their last edge stay; whoever takes the table replaces them.
+            Rows of nodes that lose their last edge stay; whoever takes the table replaces them.
         """
         n_users, users, items = remaining.n_users, request.users.to(model.device), request.items.to(model.device)
         ego, degrees, adjacency = model.ego_embeddings(), remaining.degrees(), remaining.adjacency
@@ -119,7 +125,7 @@ class CalibratedEncoder:
         return Revision(ego, targets, matters)
 
 
-def closing_settings(config):
+def closing_settings(config: Any) -> dict[str, float]:
     """How a run's settings want gaps closed: a dict of the arguments of :class:`CalibratedEncoder` that are no tensors."""
     return {
         "weight": config["ie_change_weight"],
@@ -132,22 +138,22 @@ class CalibratedTable(nn.Module):
     """A revised table that fine-tuning takes on from there; what an InfluenceEncoder is in the other case.
 
     Args:
-        revision (Revision): the start, and the targets.
-        final (torch.Tensor): final embeddings of the original model, shape ``(N, d)``, which other pairs' scores are held to.
+        revision: the start, and the targets.
+        final: final embeddings of the original model, shape ``(N, d)``, which other pairs' scores are held to.
     """
 
-    def __init__(self, revision, final):
+    def __init__(self, revision: Revision, final: torch.Tensor) -> None:
         super().__init__()
         self.ego = nn.Parameter(revision.ego.clone())
         self.register_buffer("targets", revision.targets)
         self.register_buffer("matters", revision.matters)
         self.register_buffer("final", final)
 
-    def forward(self, forget_adjacency, touched):
+    def forward(self, forget_adjacency: torch.Tensor, touched: torch.Tensor) -> torch.Tensor:
         """The table, shape ``(N, d)``."""
         return self.ego
 
-    def unlearning_loss(self, scores, drawn):
+    def unlearning_loss(self, scores: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         """``L_U``: mean Huber distance of the scores of the forgotten pairs at positions ``drawn`` to their targets."""
         distance = F.smooth_l1_loss(scores, self.targets[drawn], reduction="none")
         return (distance * self.matters[drawn]).mean()
@@ -157,20 +163,22 @@ class LeastChange:
     """What moving a node's row costs in the scores of its other pairs, and the cheapest move that closes given gaps.
 
     Args:
-        final (torch.Tensor): final embeddings, shape ``(N, d)``.
-        degrees (torch.Tensor): remaining pairs of each node, shape ``(N,)``.
-        n_users (int): nodes that are users.
-        gain, cost (torch.Tensor): see :class:`CalibratedEncoder`.
+        final: final embeddings, shape ``(N, d)``.
+        degrees: remaining pairs of each node, shape ``(N,)``.
+        n_users: nodes that are users.
+        gain, cost: see :class:`CalibratedEncoder`.
     """
 
-    def __init__(self, final, degrees, n_users, gain, cost):
+    def __init__(
+        self, final: torch.Tensor, degrees: torch.Tensor, n_users: int, gain: torch.Tensor, cost: torch.Tensor
+    ) -> None:
         self.final, self.n_users, self.gain = final, n_users, gain
         smallest = torch.finfo(final.dtype).tiny
         self.step = torch.where(degrees > 0, gain / (2 * degrees * cost).clamp(min=smallest), 0)  # of a row
         sides = [n_users, len(final) - n_users]
         self.moments = [second_moment(*side) for side in zip(final.split(sides), degrees.split(sides))]
 
-    def least_change(self, users, items, gaps, weight):
+    def least_change(self, users: torch.Tensor, items: torch.Tensor, gaps: torch.Tensor, weight: float) -> torch.Tensor:
         """The change of the table for the pairs' gaps of shape ``(F,)``; shape ``(N, d)``."""
         ends = torch.cat([users, items + self.n_users])  # a pair has two: its user at p, its item at F + p
         touched, row = torch.unique(ends, return_inverse=True)
@@ -201,15 +209,15 @@ class LeastChange:
         return torch.zeros_like(self.final).index_copy_(0, touched, -moves(coefficients))
 
 
-def second_moment(embeddings, counts):
+def second_moment(embeddings: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
     """``C``: half over the pairs that a side is in, half over all its nodes; and a spread that makes it invertible.
 
     Args:
-        embeddings (torch.Tensor): of one side, padding first, shape ``(M, d)``.
-        counts (torch.Tensor): pairs of each node, shape ``(M,)``.
+        embeddings: of one side, padding first, shape ``(M, d)``.
+        counts: pairs of each node, shape ``(M,)``.
 
     Returns:
-        torch.Tensor: shape ``(d, d)``, positive definite.
+        Shape ``(d, d)``, positive definite.
     """
     of_pairs = (embeddings * counts[:, None]).t() @ embeddings / counts.sum().clamp(min=1)
     of_nodes = embeddings[1:].t() @ embeddings[1:] / max(1, len(embeddings) - 1)
@@ -219,7 +227,7 @@ def second_moment(embeddings, counts):
 
 
 @torch.no_grad()
-def response(model, generator):
+def response(model: UnlearnableRecommender, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """How the final embeddings answer to a row: the diagonals of R and of ``R^T R`` for a symmetric readout ``Z = R E``.
 
     Estimated by random signs in the place of a table (Hutchinson, 1990), whatever the model's ``forward`` is made of. Users and
@@ -227,11 +235,11 @@ def response(model, generator):
     would be its noise.
 
     Args:
-        model (UnlearnableRecommender): on its training graph.
-        generator (torch.Generator): of the signs.
+        model: on its training graph.
+        generator: of the signs.
 
     Returns:
-        tuple of torch.Tensor: gain and cost, shape ``(N,)`` each.
+        Gain and cost, shape ``(N,)`` each.
     """
     ego = model.ego_embeddings()
     gain, cost = torch.zeros(len(ego), device=ego.device), torch.zeros(len(ego), device=ego.device)

@@ -24,13 +24,13 @@ class InfluenceEncoder(nn.Module):
     fine-tuning.
 
     Args:
-        ego (torch.Tensor): trained 0-layer table, shape ``(N, d)``.
-        final (torch.Tensor): final embeddings of the original model, shape ``(N, d)``; never trained.
-        n_layers (int): L, layers of both propagations.
-        rho (float): weight of :math:`W`.
+        ego: trained 0-layer table, shape ``(N, d)``.
+        final: final embeddings of the original model, shape ``(N, d)``; never trained.
+        n_layers: L, layers of both propagations.
+        rho: weight of :math:`W`.
     """
 
-    def __init__(self, ego, final, n_layers, rho):
+    def __init__(self, ego: torch.Tensor, final: torch.Tensor, n_layers: int, rho: float) -> None:
         super().__init__()
         n_nodes, dimension = ego.shape
         self.n_layers, self.rho = n_layers, rho
@@ -46,17 +46,17 @@ class InfluenceEncoder(nn.Module):
             nn.init.zeros_(layer.bias)
         self.mlp.requires_grad_(False)
 
-    def start_finetuning(self):
+    def start_finetuning(self) -> None:
         """From now on ``ego`` and ``mlp`` train, ``influence`` and ``weight`` do not."""
         for parameter, trains in ((self.influence, False), (self.weight, False), (self.ego, True)):
             parameter.requires_grad_(trains)
         self.mlp.requires_grad_(True)
 
-    def unlearning_loss(self, scores, drawn):
+    def unlearning_loss(self, scores: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         """``L_U`` (Eq. 20) for scores of the forgotten pairs at positions ``drawn``, shape ``(B,)`` each."""
         return unlearning_loss(scores)
 
-    def propagated_influence(self, forget_adjacency):
+    def propagated_influence(self, forget_adjacency: torch.Tensor) -> torch.Tensor:
         """``H`` of Eq. 15 for all nodes, shape ``(N, d)``."""
         layer = total = self.influence
         for _ in range(self.n_layers):
@@ -64,22 +64,22 @@ class InfluenceEncoder(nn.Module):
             total = total + layer
         return total
 
-    def shift(self, influence, forget_adjacency):
+    def shift(self, influence: torch.Tensor, forget_adjacency: torch.Tensor) -> torch.Tensor:
         """``dE`` of Eq. 17 from ``H``, before the rows that no edge touches are left out, shape ``(N, d)``."""
         weighted = self.weight * self.final
         for _ in range(self.n_layers):
             weighted = propagate(forget_adjacency, weighted)
         return influence - self.rho * weighted
 
-    def revise(self, shift, touched):
+    def revise(self, shift: torch.Tensor, touched: torch.Tensor) -> torch.Tensor:
         """The revised table ``E0'``, shape ``(N, d)``.
 
         Args:
-            shift (torch.Tensor): ``dE``, shape ``(N, d)``.
-            touched (torch.BoolTensor): nodes of the request, shape ``(N,)``.
+            shift: ``dE``, shape ``(N, d)``.
+            touched: boolean; nodes of the request, shape ``(N,)``.
         """
         return self.ego + self.mlp(shift) * touched[:, None]
 
-    def forward(self, forget_adjacency, touched):
+    def forward(self, forget_adjacency: torch.Tensor, touched: torch.Tensor) -> torch.Tensor:
         """One zero-shot pass: ``E0'`` of a request, shape ``(N, d)``."""
         return self.revise(self.shift(self.propagated_influence(forget_adjacency), forget_adjacency), touched)

@@ -4,6 +4,8 @@ Pairs that were never trained on are plenty: validation positives, random non-in
 partners. A forgotten pair should look like those of them that resemble it in everything but its own memory.
 """
 
+from typing import Any
+
 import lightgbm
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from recbole_unlearn.data.attack import least_likely_edges
 from recbole_unlearn.data.sampler import draw_negatives
 from recbole_unlearn.graph import Graph, propagate
 from recbole_unlearn.loss import pair_scores
+from recbole_unlearn.model.base import UnlearnableRecommender
 
 N_LAYERS = 3  # of the features
 N_TREES = 100
@@ -19,17 +22,17 @@ BEYOND_FIRST_LAYER = [4, 5, 7, 8, 9, 10]  # features of layers 2 and 3 of both s
 FAR = 3.0  # standard deviations
 
 
-def propagated_layers(ego, adjacency):
+def propagated_layers(ego: torch.Tensor, adjacency: torch.Tensor) -> torch.Tensor:
     """``A E, A^2 E, A^3 E``: what the graph says of each node, without its own row, which remembers its pairs.
 
     (Of that row a share of the mean of 1 / degree over its neighbours comes back in the second layer.)
 
     Args:
-        ego (torch.Tensor): 0-layer table, shape ``(N, d)``.
-        adjacency (torch.Tensor): sparse CSR, shape ``(N, N)``.
+        ego: 0-layer table, shape ``(N, d)``.
+        adjacency: sparse CSR, shape ``(N, N)``.
 
     Returns:
-        torch.Tensor: shape ``(N, 3, d)``.
+        Shape ``(N, 3, d)``.
     """
     layers = [ego]
     for _ in range(N_LAYERS):
@@ -37,14 +40,16 @@ def propagated_layers(ego, adjacency):
     return torch.stack(layers[1:], dim=1)
 
 
-def inductive_features(layers, degrees, n_users, users, items):
+def inductive_features(
+    layers: torch.Tensor, degrees: torch.Tensor, n_users: int, users: torch.Tensor, items: torch.Tensor
+) -> torch.Tensor:
     """Dot products of all layers of both sides, and both log degrees, shape ``(B, 11)``.
 
     Args:
-        layers (torch.Tensor): of :func:`propagated_layers`, shape ``(N, 3, d)``.
-        degrees (torch.Tensor): shape ``(N,)``.
-        n_users (int): nodes that are users.
-        users, items (torch.LongTensor): the pairs, shape ``(B,)``.
+        layers: of :func:`propagated_layers`, shape ``(N, 3, d)``.
+        degrees: shape ``(N,)``.
+        n_users: nodes that are users.
+        users, items: the pairs, shape ``(B,)``.
     """
     products = torch.bmm(layers[users], layers[items + n_users].transpose(1, 2)).flatten(1)
     counts = torch.stack([degrees[users], degrees[items + n_users]], dim=1)
@@ -59,21 +64,21 @@ class UnseenScores:
     pair has done so, and the second is taken.
 
     Args:
-        boosters (tuple of lightgbm.Booster): with all features, and without those of the first layer.
-        spread (float): standard deviation of their disagreement on pairs never seen.
+        boosters: with all features, and without those of the first layer.
+        spread: standard deviation of their disagreement on pairs never seen.
     """
 
-    def __init__(self, boosters, spread):
+    def __init__(self, boosters: tuple[lightgbm.Booster, lightgbm.Booster], spread: float) -> None:
         self.boosters, self.spread = boosters, spread
 
     @classmethod
-    def fit(cls, model, held_out, generator):
+    def fit(cls, model: UnlearnableRecommender, held_out: Graph, generator: torch.Generator) -> "UnseenScores":
         """Fit to a trained model.
 
         Args:
-            model (UnlearnableRecommender): on its training graph.
-            held_out (Graph): positives that it was not trained on (validation data).
-            generator (torch.Generator): draws the other pairs: as many non-interactions and least likely partners.
+            model: on its training graph.
+            held_out: positives that it was not trained on (validation data).
+            generator: draws the other pairs: as many non-interactions and least likely partners.
         """
         graph = model.graph.to("cpu")
         with torch.no_grad():
@@ -89,7 +94,7 @@ class UnseenScores:
         one, other = (booster.predict(view) for booster, view in zip(boosters, views))
         return cls(boosters, float((one - other).std()))
 
-    def __call__(self, features):
+    def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """The expected scores, shape ``(B,)``, for features of shape ``(B, 11)``."""
         if len(features) == 0:
             return features.new_zeros(0)
@@ -99,26 +104,28 @@ class UnseenScores:
         disagree = abs(one - other) > FAR * self.spread
         return torch.from_numpy(np.where(disagree, other, one)).to(features)
 
-    def to_plain(self):
+    def to_plain(self) -> dict[str, Any]:
         """Text and a number, to be kept in a file."""
         return {"boosters": [booster.model_to_string() for booster in self.boosters], "spread": self.spread}
 
     @classmethod
-    def from_plain(cls, state):
+    def from_plain(cls, state: dict[str, Any]) -> "UnseenScores":
         """What :meth:`to_plain` gave."""
         return cls(tuple(lightgbm.Booster(model_str=text) for text in state["boosters"]), state["spread"])
 
 
-def never_seen_pairs(final, graph, held_out, generator):
+def never_seen_pairs(
+    final: torch.Tensor, graph: Graph, held_out: Graph, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Held-out positives, as many random non-interactions, and as many of the nodes' least likely partners.
 
     Args:
-        final (torch.Tensor): final embeddings, shape ``(N, d)``.
-        graph, held_out (Graph): training edges, and positives left out of training.
-        generator (torch.Generator): of the draws.
+        final: final embeddings, shape ``(N, d)``.
+        graph, held_out: training edges, and positives left out of training.
+        generator: of the draws.
 
     Returns:
-        tuple of torch.LongTensor: users and items.
+        Users and items.
     """
     observed = Graph.union(graph, held_out)
     unlikely = least_likely_edges(final, observed, min(len(held_out), graph.n_nodes - 2), 0.0, generator)

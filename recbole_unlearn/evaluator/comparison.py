@@ -1,6 +1,7 @@
 """Rows of a report against Retrain's, and reports of several seeds against each other."""
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -8,14 +9,14 @@ RETRAIN = "Retrain"
 LABELS = ["method", "stage"]
 
 
-def gaps_to_retrain(rows):
+def gaps_to_retrain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """How far each row is from Retrain's, which is what unlearning aims at: neither less nor more.
 
     Args:
-        rows (list of dict): of a report.
+        rows: of a report.
 
     Returns:
-        list of dict: a row for each that has metrics, but for ``original`` and Retrain; empty without Retrain. Keys:
+        A row for each that has metrics, but for ``original`` and Retrain; empty without Retrain. Keys:
         ``MI-BF_gap`` and ``MI-NG_gap`` (``|ln m - ln m_R|``), ``AUC_FN_gap`` and ``AUC_FT_gap`` (absolute difference),
         ``<metric>_ratio`` for each ranking metric, ``speed_up`` (Retrain's online seconds over the row's) and
         ``break_even`` (requests after which the offline seconds are earned back; ``None`` if never).
@@ -26,7 +27,7 @@ def gaps_to_retrain(rows):
     return [_gap(row, retrain) for row in rows if row["method"] not in ("original", RETRAIN) and "MI-BF" in row]
 
 
-def membership_gaps(metrics, retrain):
+def membership_gaps(metrics: dict[str, Any], retrain: dict[str, Any]) -> dict[str, float]:
     """How far the forgetting metrics are from Retrain's: the keys ``MI-BF_gap`` to ``AUC_FT_gap`` of :func:`gaps_to_retrain`."""
     gaps = {}
     for metric in ("MI-BF", "MI-NG"):
@@ -47,14 +48,14 @@ def _gap(row, retrain):
     return gap
 
 
-def summarise(results):
+def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean and standard deviation over the reports of several seeds.
 
     Args:
-        results (list of dict): reports that differ in their seed only.
+        results: reports that differ in their seed only.
 
     Returns:
-        dict: ``model``, ``dataset``, ``forget``, ``seeds`` and ``results``: rows with ``n`` (seeds that gave a result) and,
+        ``model``, ``dataset``, ``forget``, ``seeds`` and ``results``: rows with ``n`` (seeds that gave a result) and,
         for each number of a row and of its gaps, ``{"mean": ..., "sd": ...}`` over those (sample standard deviation,
         ``None`` of one value). ``break_even`` is ``None`` if any seed never breaks even.
     """

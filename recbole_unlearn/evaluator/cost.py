@@ -4,12 +4,15 @@ import ctypes
 import gc
 import os
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
 import psutil
 import torch
+
+from recbole_unlearn.method.base import Stage, Unlearner
 
 SECONDS_BETWEEN_SAMPLES = 0.02  # of the resident memory
 
@@ -23,14 +26,14 @@ class Cost:
 
 
 @contextmanager
-def measured(device):
+def measured(device: torch.device) -> Iterator[Cost]:
     """Measure a block: its seconds, and its peak of resident memory on a CPU or of allocated memory on a GPU.
 
     Args:
-        device (torch.device): where the block works.
+        device: where the block works.
 
     Yields:
-        Cost: filled in when the block ends.
+        Filled in when the block ends.
     """
     cost, stop = Cost(), threading.Event()
     _give_back_memory()
@@ -82,15 +85,15 @@ def _resident_memory():
     return total
 
 
-def costed_stages(method, device):
+def costed_stages(method: Unlearner, device: torch.device) -> Iterator[tuple[Stage, Cost]]:
     """Run a method's online work, measuring each stage.
 
     Args:
-        method (Unlearner): prepared.
-        device (torch.device): where it works.
+        method: prepared.
+        device: where it works.
 
     Yields:
-        tuple: :class:`~recbole_unlearn.method.Stage` and its :class:`Cost`; a stage's seconds include those of the
+        :class:`~recbole_unlearn.method.Stage` and its :class:`Cost`; a stage's seconds include those of the
         stages it went on from.
     """
     stages, seconds = method.unlearn(), 0.0

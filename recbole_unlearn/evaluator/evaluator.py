@@ -1,13 +1,16 @@
 """One evaluator for every row of a report: same held-out items, same negatives, same matched pairs."""
 
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 from recbole.trainer import Trainer
 
 from recbole_unlearn.data.request import generator_for
 from recbole_unlearn.data.sampler import draw_negatives
 from recbole_unlearn.evaluator.metrics import auc, matching_weights, mi_bf, mi_ng
 from recbole_unlearn.evaluator.recbole_metrics import MembershipCollector, scores_of
+from recbole_unlearn.model.base import UnlearnableRecommender
 
 
 class UnlearningEvaluator:
@@ -19,10 +22,10 @@ class UnlearningEvaluator:
     Args:
         config (Config): settings.
         data (UnlearningData): the run's data.
-        original (UnlearnableRecommender): the model before unlearning.
+        original: the model before unlearning.
     """
 
-    def __init__(self, config, data, original):
+    def __init__(self, config: Any, data: Any, original: UnlearnableRecommender) -> None:
         self.test_data, self.show_progress = data.test_data, config["show_progress"]
         negatives = draw_negatives(data.observed(), config["unlearn_negatives"], generator_for(config))
         test = data.test
@@ -41,14 +44,14 @@ class UnlearningEvaluator:
         )
         self.trainer.eval_collector.data_collect(SimpleNamespace(dataset=data.remaining))
 
-    def evaluate(self, model):
+    def evaluate(self, model: Any) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         """All metrics of one model, and the scores behind them.
 
         Args:
             model: anything with RecBole's ``predict`` and ``full_sort_predict``.
 
         Returns:
-            tuple: a dict of RecBole's metrics on test data (e.g. ``recall@20``), then ``MI-BF``, ``MI-NG``, ``AUC_FN``
+            A dict of RecBole's metrics on test data (e.g. ``recall@20``), then ``MI-BF``, ``MI-NG``, ``AUC_FN``
             and ``AUC_FT`` (the AUC's other pairs are matched to the forgotten ones on item popularity); and
             :meth:`scores` of the model.
         """
@@ -64,6 +67,6 @@ class UnlearningEvaluator:
         }
         return metrics, after
 
-    def scores(self, model):
+    def scores(self, model: Any) -> dict[str, np.ndarray]:
         """Scores of the forgotten, negative and test pairs, a numpy array each."""
         return {name: scores_of(model, *pair) for name, pair in self.pairs.items()}

@@ -4,14 +4,14 @@ import numpy as np
 from scipy.special import expit
 
 
-def mi_bf(before, after):
+def mi_bf(before: np.ndarray, after: np.ndarray) -> float:
     """MI-BF: mean probability of the forgotten pairs before unlearning over that after; above 1 is forgetting.
 
     Args:
-        before, after (numpy.ndarray): scores of the forgotten pairs, shape ``(F,)`` each.
+        before, after: scores of the forgotten pairs, shape ``(F,)`` each.
 
     Returns:
-        float: nan if there are no forgotten pairs.
+        NaN if there are no forgotten pairs.
 
     >>> mi_bf(np.array([0.0, 0.0]), np.array([0.0, 0.0]))
     1.0
@@ -19,15 +19,15 @@ def mi_bf(before, after):
     return _ratio(before, after)
 
 
-def mi_ng(negative, after):
+def mi_ng(negative: np.ndarray, after: np.ndarray) -> float:
     """MI-NG: mean probability of pairs never interacted with over that of the forgotten pairs, both after unlearning.
 
     Args:
-        negative (numpy.ndarray): scores of the negative pairs, shape ``(M,)``.
-        after (numpy.ndarray): scores of the forgotten pairs, shape ``(F,)``.
+        negative: scores of the negative pairs, shape ``(M,)``.
+        after: scores of the forgotten pairs, shape ``(F,)``.
 
     Returns:
-        float: nan if either set is empty.
+        NaN if either set is empty.
     """
     return _ratio(negative, after)
 
@@ -38,15 +38,20 @@ def _ratio(numerator, denominator):
     return float(expit(numerator.astype(np.float64)).mean() / expit(denominator.astype(np.float64)).mean())
 
 
-def auc(first, second, first_weights=None, second_weights=None):
+def auc(
+    first: np.ndarray,
+    second: np.ndarray,
+    first_weights: np.ndarray | None = None,
+    second_weights: np.ndarray | None = None,
+) -> float:
     """Probability that a score of the first set exceeds one of the second, ties counted half; 0.5 is no difference.
 
     Args:
-        first, second (numpy.ndarray): scores, shapes ``(A,)`` and ``(B,)``.
-        first_weights, second_weights (numpy.ndarray): how much each score counts, >= 0; default all alike.
+        first, second: scores, shapes ``(A,)`` and ``(B,)``.
+        first_weights, second_weights: how much each score counts, >= 0; default all alike.
 
     Returns:
-        float: nan if a set is empty or has no weight, or a score is nan. Cost ``O((A + B) log(A + B))``.
+        NaN if a set is empty or has no weight, or a score is nan. Cost ``O((A + B) log(A + B))``.
 
     >>> auc(np.array([2.0, 3.0]), np.array([1.0, 2.0]))
     0.875
@@ -63,18 +68,18 @@ def auc(first, second, first_weights=None, second_weights=None):
     return float((w1 * (below[at] + 0.5 * weight[at])).sum() / (w1.sum() * w2.sum()))
 
 
-def matching_weights(target, other, n_bins=10):
+def matching_weights(target: np.ndarray, other: np.ndarray, n_bins: int = 10) -> tuple[np.ndarray, np.ndarray]:
     """Weights that give two sets of pairs the same distribution of item popularity.
 
     Popularity is cut at the target's quantiles; each member of ``other`` weighs its bin's share of the target over
     the bin's share of itself. Target members in a bin that ``other`` lacks weigh 0.
 
     Args:
-        target, other (numpy.ndarray): item popularity of each pair, shapes ``(A,)`` and ``(B,)``.
-        n_bins (int): quantile bins.
+        target, other: item popularity of each pair, shapes ``(A,)`` and ``(B,)``.
+        n_bins: quantile bins.
 
     Returns:
-        tuple of numpy.ndarray: weights of the target and of the other, shapes ``(A,)`` and ``(B,)``.
+        Weights of the target and of the other, shapes ``(A,)`` and ``(B,)``.
     """
     if len(target) == 0 or len(other) == 0:
         return np.zeros(len(target)), np.zeros(len(other))

@@ -2,22 +2,24 @@
 
 import torch
 
+from recbole_unlearn.graph import Graph
+
 BLOCK = 2**24  # scores held at a time: 64 MiB
 
 
-def ranking_metrics(final, seen, held_out, k):
+def ranking_metrics(final: torch.Tensor, seen: Graph, held_out: Graph, k: int) -> dict[str, float]:
     """Rank all items for each user with held-out items, those it has seen left out.
 
     A held-out item that the user has also seen, as where interactions repeat, is ranked: so does RecBole.
 
     Args:
-        final (torch.Tensor): final embeddings, shape ``(N, d)``.
-        seen (Graph): edges whose items are not ranked, unless they are held out; on the embeddings' device.
-        held_out (Graph): positives; on the embeddings' device.
-        k (int): length of the ranking; it may exceed the number of items.
+        final: final embeddings, shape ``(N, d)``.
+        seen: edges whose items are not ranked, unless they are held out; on the embeddings' device.
+        held_out: positives; on the embeddings' device.
+        k: length of the ranking; it may exceed the number of items.
 
     Returns:
-        dict: ``recall@k`` and ``ndcg@k``, means over the users that have held-out items (nan if nobody has).
+        ``recall@k`` and ``ndcg@k``, means over the users that have held-out items (nan if nobody has).
         Cost ``O(U I d)``.
     """
     seen = seen.without(held_out.users, held_out.items)

@@ -1,6 +1,10 @@
 """MI-BF and MI-NG as RecBole metrics, so that ``metrics: [Recall, NDCG, MI-BF, MI-NG]`` works in any yaml."""
 
+from typing import Any
+
+import numpy as np
 import torch
+from recbole.config import Config
 from recbole.data.interaction import Interaction
 from recbole.evaluator import metric_information, metric_types, metrics_dict
 from recbole.evaluator.base_metric import AbstractMetric
@@ -14,17 +18,19 @@ class MembershipCollector(Collector):
     """RecBole's collector, which also takes the scores of forgotten and negative pairs from the model.
 
     Args:
-        config (Config): settings.
-        pairs (dict): name of each set of pairs to its ``(users, items)``: ``forget`` and ``negative``.
-        before (dict): scores of the original model on the same sets, numpy arrays.
+        config: settings.
+        pairs: name of each set of pairs to its ``(users, items)``: ``forget`` and ``negative``.
+        before: scores of the original model on the same sets, numpy arrays.
     """
 
-    def __init__(self, config, pairs, before):
+    def __init__(
+        self, config: Config, pairs: dict[str, tuple[torch.Tensor, torch.Tensor]], before: dict[str, np.ndarray]
+    ) -> None:
         super().__init__(config)
         self.pairs = pairs
         self.data_struct.set("membership.before", before)
 
-    def model_collect(self, model):
+    def model_collect(self, model: Any) -> None:
         """Take the model's scores, if a metric wants them."""
         if self.register.need("membership.after"):
             after = {name: scores_of(model, *pair) for name, pair in self.pairs.items()}
@@ -32,7 +38,7 @@ class MembershipCollector(Collector):
 
 
 @torch.no_grad()
-def scores_of(model, users, items):
+def scores_of(model: Any, users: torch.Tensor, items: torch.Tensor) -> np.ndarray:
     """A model's scores of pairs through RecBole's ``predict``, as a numpy array of shape ``(B,)``."""
     pairs = Interaction({model.USER_ID: users, model.ITEM_ID: items}).to(model.device)
     return model.predict(pairs).cpu().numpy()
@@ -56,7 +62,7 @@ class MIBF(_MembershipMetric):
 
     name = "MI-BF"
 
-    def value(self, before, after):
+    def value(self, before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> float:
         return mi_bf(before["forget"], after["forget"])
 
 
@@ -65,11 +71,11 @@ class MING(_MembershipMetric):
 
     name = "MI-NG"
 
-    def value(self, before, after):
+    def value(self, before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> float:
         return mi_ng(after["negative"], after["forget"])
 
 
-def register_metrics():
+def register_metrics() -> None:
     """Make the metrics known to RecBole. Its registries are filled at import, so extend them before a Config."""
     for metric in (MIBF, MING):
         key = metric.name.lower()

@@ -1,5 +1,7 @@
 """The no-op: forget the edges in the graph only."""
 
+from collections.abc import Iterator
+
 from recbole_unlearn.method.base import METHODS, Stage, Unlearner
 
 
@@ -11,5 +13,5 @@ class DropEdges(Unlearner):
     both the graph and the loss; this takes it out of the graph only.
     """
 
-    def unlearn(self):
+    def unlearn(self) -> Iterator[Stage]:
         yield Stage("", self.original.revised(self.original.ego_embeddings(), self.data.remaining_graph))

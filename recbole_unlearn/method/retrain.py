@@ -1,5 +1,7 @@
 """Training from scratch on what remains: the ground truth."""
 
+from collections.abc import Iterator
+
 from recbole_unlearn.method.base import METHODS, Stage, Unlearner
 from recbole_unlearn.trainer import train_backbone
 
@@ -11,6 +13,6 @@ class Retrain(Unlearner):
     Reference: exact unlearning in Bourtoule et al., "Machine Unlearning", S&P 2021.
     """
 
-    def unlearn(self):
+    def unlearn(self) -> Iterator[Stage]:
         trained = train_backbone(self.config, self.data.remaining, "retrain", self.data.valid_data)
         yield Stage("", trained.model, trained.seconds_before)

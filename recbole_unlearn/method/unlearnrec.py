@@ -1,6 +1,8 @@
 """UnlearnRec: an influence encoder, prepared before requests come, revises the table in one pass."""
 
 import copy
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
@@ -13,6 +15,7 @@ from recbole_unlearn.encoder.calibrated import CalibratedEncoder, CalibratedTabl
 from recbole_unlearn.encoder.paper import InfluenceEncoder
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS, Stage, Unlearner
+from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.trainer import InfluenceEncoderTrainer, UnlearningTask
 
 
@@ -26,13 +29,13 @@ class UnlearnRec(Unlearner):
     Reference: Chen et al., "Pre-training for Recommendation Unlearning", SIGIR 2025.
     """
 
-    def prepare(self):
+    def prepare(self) -> float:
         init_seed(self.config["seed"], self.config["reproducibility"])
         encoder = {"unseen": Calibrated, "negative": Pretrained}[self.config["ie_target"]]
         self.encoder = encoder(self.config, self.data, self.original)
         return self.encoder.pretrain(self.after_epoch)
 
-    def unlearn(self):
+    def unlearn(self) -> Iterator[Stage]:
         config, data = self.config, self.data
         finetuning = config.replace(
             epochs=config["unlearn_finetune_epochs"],
@@ -61,19 +64,19 @@ class Calibrated:
     Args:
         config (Config): settings.
         data (UnlearningData): of it, training and validation data.
-        original (UnlearnableRecommender): the trained model.
+        original: the trained model.
     """
 
-    def __init__(self, config, data, original):
+    def __init__(self, config: Any, data: Any, original: UnlearnableRecommender) -> None:
         self.original = original
         generator = torch.Generator().manual_seed(config["seed"])
         self.encoder = CalibratedEncoder.fit(original, data.valid, generator, **closing_settings(config))
 
-    def pretrain(self, after_epoch):
+    def pretrain(self, after_epoch: Callable[[int], None]) -> float:
         """Nothing: the encoder is fitted in closed form."""
         return 0.0
 
-    def revise(self, task):
+    def revise(self, task: UnlearningTask) -> CalibratedTable:
         """The revised table of a request."""
         remaining = task.remaining_graph.to(self.original.device)
         revision = self.encoder(self.original, remaining, task.request)
@@ -87,13 +90,13 @@ class Pretrained:
         config, data, original: see :class:`Calibrated`.
     """
 
-    def __init__(self, config, data, original):
+    def __init__(self, config: Any, data: Any, original: UnlearnableRecommender) -> None:
         self.config, self.data, self.original = config, data, original
         with torch.no_grad():
             ego = original.ego_embeddings()
         self.encoder = InfluenceEncoder(ego, original.final_embeddings(), config["ie_n_layers"], config["ie_rho"])
 
-    def pretrain(self, after_epoch):
+    def pretrain(self, after_epoch: Callable[[int], None]) -> float:
         """Train ``influence`` and ``weight``; returns the seconds that earlier runs had spent on it."""
         config, data, original = self.config, self.data, self.original
         pretraining = config.replace(
@@ -123,7 +126,7 @@ class Pretrained:
         )
         return trainer.seconds_before
 
-    def revise(self, task):
+    def revise(self, task: UnlearningTask) -> InfluenceEncoder:
         """The revised table of a request: a copy of the encoder, whose table and MLP train from now on."""
         encoder = copy.deepcopy(self.encoder)  # what was pre-trained serves the next request too
         encoder.start_finetuning()
@@ -138,23 +141,23 @@ class RequestSimulator:
         data (UnlearningData): of it, training and validation data.
     """
 
-    def __init__(self, config, data):
+    def __init__(self, config: Any, data: Any) -> None:
         self.config, self.data = config, data
         self.base = train_loader(config, data.train, data.graph)
         self._round, self._task = None, None
 
-    def task_of(self, epoch):
+    def task_of(self, epoch: int) -> UnlearningTask:
         """A request of ``ie_request_ratio`` of the edges, another one every ``ie_epochs_per_request`` epochs."""
         round_ = epoch // self.config["ie_epochs_per_request"]
         if round_ != self._round:
             self._round, self._task = round_, self._draw(round_)
         return self._task
 
-    def held_out(self):
+    def held_out(self) -> tuple[UnlearningTask, Interaction]:
         """A request of a draw of its own, and validation pairs with negatives: what early stopping measures the loss on.
 
         Returns:
-            tuple: :class:`UnlearningTask`, and an Interaction of ``ie_batch_size`` users, items and negative items.
+            :class:`UnlearningTask`, and an Interaction of ``ie_batch_size`` users, items and negative items.
         """
         data, config = self.data, self.config
         users, items = data.valid.users, data.valid.items

@@ -1,11 +1,14 @@
 """The contract that makes a RecBole recommender unlearnable."""
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from recbole.data.interaction import Interaction
 from recbole.model.loss import BPRLoss
 
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.registry import Registry
 
 MODELS = Registry("model")
@@ -25,55 +28,59 @@ class UnlearnableRecommender:
     ``predict``, ``full_sort_predict``) follows from these.
     """
 
-    def forward(self, ego, adjacency):
+    def forward(self, ego: torch.Tensor, adjacency: torch.Tensor) -> torch.Tensor:
         """Final embeddings of all nodes.
 
         Args:
-            ego (torch.Tensor): 0-layer table ``E0``, shape ``(N, d)``, users first.
-            adjacency (torch.Tensor): normalised sparse CSR adjacency, shape ``(N, N)``.
+            ego: 0-layer table ``E0``, shape ``(N, d)``, users first.
+            adjacency: normalised sparse CSR adjacency, shape ``(N, N)``.
 
         Returns:
-            torch.Tensor: ``Z``, shape ``(N, d)``; the score of a pair is the dot product of its rows.
+            ``Z``, shape ``(N, d)``; the score of a pair is the dot product of its rows.
         """
         raise NotImplementedError
 
-    def regulariser(self, ego, occurrences):
+    def regulariser(self, ego: torch.Tensor, occurrences: torch.Tensor) -> torch.Tensor | float:
         """What the loss adds to keep the table small, a scalar; nothing by default.
 
         Args:
-            ego (torch.Tensor): 0-layer table, shape ``(N, d)``.
-            occurrences (torch.Tensor): how often each node is a user, an item and a negative item of the batch, shape
+            ego: 0-layer table, shape ``(N, d)``.
+            occurrences: how often each node is a user, an item and a negative item of the batch, shape
                 ``(3, N)``, of ``ego``'s dtype.
         """
         return 0.0
 
-    def self_supervised_loss(self, ego, occurrences, views):
+    def self_supervised_loss(
+        self, ego: torch.Tensor, occurrences: torch.Tensor, views: list[Graph]
+    ) -> torch.Tensor | float:
         """What the loss adds on random views of the graph, a scalar; nothing by default.
 
         Args:
             ego, occurrences: see :meth:`regulariser`.
-            views (list of Graph): what :meth:`draw_views` returned.
+            views: what :meth:`draw_views` returned.
         """
         return 0.0
 
-    def draw_views(self, graph):
+    def draw_views(self, graph: Graph) -> list[Graph]:
         """Subgraphs that the self-supervised loss looks at, a list of Graph, drawn anew each epoch.
 
         Drawn from torch's global generator; none by default.
         """
         return []
 
-    def model_loss(self, interaction, ego, final, views):
+    def model_loss(
+        self, interaction: Interaction, ego: torch.Tensor, final: torch.Tensor, views: list[Graph]
+    ) -> torch.Tensor:
         """The model's own training loss, as a mean over the batch.
 
         Args:
-            interaction (Interaction): users, items and negative items of ``B`` pairs.
-            ego (torch.Tensor): 0-layer table, shape ``(N, d)``.
-            final (torch.Tensor): ``forward(ego, adjacency)``, shape ``(N, d)``.
-            views (list of Graph): what :meth:`draw_views` returned for the same graph.
+            interaction: users, items and negative items of ``B`` pairs.
+            ego: 0-layer table, shape ``(N, d)``.
+            final: ``forward(ego, adjacency)``, shape ``(N, d)``.
+            views: what :meth:`draw_views` returned for the same graph.
 
         Returns:
-            torch.Tensor: scalar.
+            Scalar.
         """
         users = interaction[self.USER_ID]
         items, negatives = (interaction[field] + self.n_users for field in (self.ITEM_ID, self.NEG_ITEM_ID))
@@ -84,25 +91,25 @@ class UnlearnableRecommender:
         )
         return bpr + self.regulariser(ego, occurrences) + self.self_supervised_loss(ego, occurrences, views)
 
-    def ego_embeddings(self):
+    def ego_embeddings(self) -> torch.Tensor:
         """The 0-layer table ``E0``, shape ``(N, d)``, users first, differentiable."""
         return torch.cat([self.user_embedding.weight, self.item_embedding.weight])
 
-    def parameters_beyond_table(self):
+    def parameters_beyond_table(self) -> list[str]:
         """Names of trained parameters that are no part of the table, a list: what no method would revise."""
         trained = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
         of_table = torch.autograd.grad(self.ego_embeddings().sum(), list(trained.values()), allow_unused=True)
         return [name for name, gradient in zip(trained, of_table) if gradient is None]
 
     @torch.no_grad()
-    def set_ego_embeddings(self, ego):
+    def set_ego_embeddings(self, ego: torch.Tensor) -> None:
         """Copy a table of shape ``(N, d)`` into the model."""
         users, items = ego.split([self.n_users, self.n_items])
         self.user_embedding.weight.copy_(users)
         self.item_embedding.weight.copy_(items)
         self._final = None
 
-    def set_graph(self, graph):
+    def set_graph(self, graph: Graph) -> None:
         """Let the model train and predict on this graph."""
         self.graph = graph.to(self.device)
         self.adjacency = self.graph.adjacency
@@ -110,12 +117,12 @@ class UnlearnableRecommender:
         self._final = None
 
     @torch.no_grad()
-    def revised(self, ego, graph):
+    def revised(self, ego: torch.Tensor, graph: Graph) -> "UnlearnableRecommender":
         """A copy of this model with another table, on another graph; this one stays as it is.
 
         Args:
-            ego (torch.Tensor): shape ``(N, d)``.
-            graph (Graph): e.g. what remains after a request.
+            ego: shape ``(N, d)``.
+            graph: e.g. what remains after a request.
         """
         shared = (self.graph, self.adjacency, self._views, self._final)
         model = copy.deepcopy(self, {id(x): None for x in shared if x is not None})
@@ -124,36 +131,36 @@ class UnlearnableRecommender:
         return model.eval()
 
     @torch.no_grad()
-    def final_embeddings(self):
+    def final_embeddings(self) -> torch.Tensor:
         """``Z`` of the model's own table and graph, shape ``(N, d)``, kept until training goes on."""
         if self._final is None:
             self._final = self.forward(self.ego_embeddings(), self.adjacency)
         return self._final
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> "UnlearnableRecommender":
         """RecBole calls this at the start of each epoch: fresh views then."""
         if mode:
             self._final = None
             self._views = self.draw_views(self.graph)
         return torch.nn.Module.train(self, mode)
 
-    def load_state_dict(self, *args, **kwargs):
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Other weights, other final embeddings."""
         self._final = None
         return super().load_state_dict(*args, **kwargs)
 
-    def calculate_loss(self, interaction):
+    def calculate_loss(self, interaction: Interaction) -> torch.Tensor:
         """RecBole's training loss: :meth:`model_loss` on the model's own table and graph."""
         self._final = None
         ego = self.ego_embeddings()
         return self.model_loss(interaction, ego, self.forward(ego, self.adjacency), self._views)
 
-    def predict(self, interaction):
+    def predict(self, interaction: Interaction) -> torch.Tensor:
         """Scores of the interaction's pairs, shape ``(B,)``."""
         users, items = self.final_embeddings().split([self.n_users, self.n_items])
         return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(dim=1)
 
-    def full_sort_predict(self, interaction):
+    def full_sort_predict(self, interaction: Interaction) -> torch.Tensor:
         """Scores of all items for the interaction's users, shape ``(B * n_items,)``."""
         users, items = self.final_embeddings().split([self.n_users, self.n_items])
         return (users[interaction[self.USER_ID]] @ items.t()).view(-1)

@@ -1,5 +1,8 @@
 """Matrix factorisation with BPR (Rendle et al., "BPR: Bayesian Personalized Ranking", UAI 2009)."""
 
+import torch
+from recbole.config import Config
+from recbole.data.dataset import Dataset
 from recbole.model.general_recommender import BPR as RecBoleBPR
 
 from recbole_unlearn.graph import dataset_graph
@@ -10,9 +13,9 @@ from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 class BPR(UnlearnableRecommender, RecBoleBPR):
     """RecBole's matrix factorisation: the shortest example of the contract, and one that uses no graph."""
 
-    def __init__(self, config, dataset):
+    def __init__(self, config: Config, dataset: Dataset) -> None:
         super().__init__(config, dataset)
         self.set_graph(dataset_graph(dataset))
 
-    def forward(self, ego, adjacency):
+    def forward(self, ego: torch.Tensor, adjacency: torch.Tensor) -> torch.Tensor:
         return ego

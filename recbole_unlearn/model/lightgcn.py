@@ -1,5 +1,8 @@
 """LightGCN (He et al., "LightGCN: Simplifying and Powering Graph Convolution Network", SIGIR 2020)."""
 
+import torch
+from recbole.config import Config
+from recbole.data.dataset import Dataset
 from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
 
 from recbole_unlearn.graph import dataset_graph, mean_propagation
@@ -11,18 +14,18 @@ from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 class LightGCN(UnlearnableRecommender, RecBoleLightGCN):
     """RecBole's LightGCN with the graph as an argument and a CSR adjacency."""
 
-    def __init__(self, config, dataset):
+    def __init__(self, config: Config, dataset: Dataset) -> None:
         super().__init__(config, dataset)
         # RecBole keeps the training matrix and its adjacency: both would remember what is to be forgotten.
         del self.interaction_matrix, self.norm_adj_matrix
         self.set_graph(dataset_graph(dataset))
 
-    def get_norm_adj_mat(self):
+    def get_norm_adj_mat(self) -> torch.Tensor:
         """Keep RecBole's constructor from building its own, several seconds and four times slower to multiply."""
         return self.user_embedding.weight.new_empty(0)
 
-    def forward(self, ego, adjacency):
+    def forward(self, ego: torch.Tensor, adjacency: torch.Tensor) -> torch.Tensor:
         return mean_propagation([adjacency] * self.n_layers, ego)
 
-    def regulariser(self, ego, occurrences):
+    def regulariser(self, ego: torch.Tensor, occurrences: torch.Tensor) -> torch.Tensor:
         return self.reg_weight * embedding_regulariser(ego, occurrences, self.require_pow)

@@ -1,10 +1,15 @@
 """SGL (Wu et al., "Self-supervised Graph Learning for Recommendation", SIGIR 2021)."""
 
+from typing import Any
+
 import torch
+from recbole.config import Config
+from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
 from recbole.model.general_recommender import SGL as RecBoleSGL
 
 from recbole_unlearn.errors import unknown
-from recbole_unlearn.graph import dataset_graph, mean_propagation
+from recbole_unlearn.graph import Graph, dataset_graph, mean_propagation
 from recbole_unlearn.loss import embedding_regulariser, info_nce
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 
@@ -14,23 +19,23 @@ class SGL(UnlearnableRecommender, RecBoleSGL):
     """RecBole's SGL with the graph as an argument; ``type`` is ED (edge dropout), ND (node dropout) or RW (a walk:
     another edge dropout at each layer)."""
 
-    def __init__(self, config, dataset):
+    def __init__(self, config: Config, dataset: Dataset) -> None:
         if config["type"] not in ("ED", "ND", "RW"):
             raise unknown("type of SGL's views", config["type"], ("ED", "ND", "RW"))
         super().__init__(config, dataset)
         del self._user, self._item, self.train_graph
         self.set_graph(dataset_graph(dataset))
 
-    def create_adjust_matrix(self, is_sub):
+    def create_adjust_matrix(self, is_sub: bool) -> None:
         """Keep RecBole's constructor from building its own adjacency; :meth:`set_graph` and views replace it."""
 
-    def csr2tensor(self, matrix):
+    def csr2tensor(self, matrix: Any) -> None:
         """See :meth:`create_adjust_matrix`."""
 
-    def forward(self, ego, adjacency):
+    def forward(self, ego: torch.Tensor, adjacency: torch.Tensor) -> torch.Tensor:
         return mean_propagation([adjacency] * self.n_layers, ego)
 
-    def draw_views(self, graph):
+    def draw_views(self, graph: Graph) -> list[Graph]:
         """The graphs of two views, one after the other: one graph each, or with RW one a layer each."""
         drop = self._drop_nodes if self.type == "ND" else self._drop_edges
         return [drop(graph) for _ in range(2 * self.n_layers if self.type == "RW" else 2)]
@@ -43,14 +48,14 @@ class SGL(UnlearnableRecommender, RecBoleSGL):
         items = ~_keep(graph.n_items, self.drop_ratio, graph.users.device)
         return graph.subgraph(users[graph.users] & items[graph.items])
 
-    def calculate_loss(self, interaction):
+    def calculate_loss(self, interaction: Interaction) -> torch.Tensor:
         """RecBole's SGL trains on the sum over the batch."""
         return super().calculate_loss(interaction) * len(interaction)
 
-    def regulariser(self, ego, occurrences):
+    def regulariser(self, ego: torch.Tensor, occurrences: torch.Tensor) -> torch.Tensor:
         return self.reg_weight * embedding_regulariser(ego, occurrences, squared=False) / occurrences[0].sum()
 
-    def self_supervised_loss(self, ego, occurrences, views):
+    def self_supervised_loss(self, ego: torch.Tensor, occurrences: torch.Tensor, views: list[Graph]) -> torch.Tensor:
         """InfoNCE of each user and item of the batch in one view against all of its side in the other."""
         half = len(views) // 2
         first, second = (self._propagated(ego, graphs) for graphs in (views[:half], views[half:]))

@@ -2,11 +2,13 @@
 
 import torch
 import torch.nn.functional as F
+from recbole.config import Config
+from recbole.data.dataset import Dataset
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.model.init import xavier_uniform_initialization
 from recbole.utils import InputType
 
-from recbole_unlearn.graph import dataset_graph, mean_propagation, propagate
+from recbole_unlearn.graph import Graph, dataset_graph, mean_propagation, propagate
 from recbole_unlearn.loss import embedding_regulariser, info_nce
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 
@@ -21,7 +23,7 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
 
     input_type = InputType.PAIRWISE
 
-    def __init__(self, config, dataset):
+    def __init__(self, config: Config, dataset: Dataset) -> None:
         super().__init__(config, dataset)
         self.n_layers = config["n_layers"]
         self.reg_weight = config["reg_weight"]
@@ -35,17 +37,19 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
         self.apply(xavier_uniform_initialization)
         self.set_graph(dataset_graph(dataset))
 
-    def forward(self, ego, adjacency):
+    def forward(self, ego: torch.Tensor, adjacency: torch.Tensor) -> torch.Tensor:
         return propagate(adjacency, mean_propagation([adjacency] * (self.n_layers - 1), ego))
 
-    def regulariser(self, ego, occurrences):
+    def regulariser(self, ego: torch.Tensor, occurrences: torch.Tensor) -> torch.Tensor:
         return self.reg_weight * embedding_regulariser(ego, occurrences, self.require_pow)
 
-    def draw_views(self, graph):
+    def draw_views(self, graph: Graph) -> list[Graph]:
         """The graph that both noisy propagations run on."""
         return [graph]
 
-    def self_supervised_loss(self, ego, occurrences, views):
+    def self_supervised_loss(
+        self, ego: torch.Tensor, occurrences: torch.Tensor, views: list[Graph]
+    ) -> torch.Tensor | float:
         """Mean InfoNCE of the batch's users, and of its items, between two noisy propagations; or, as in RecBole-GNN, the
         sum over the batch's rows, where a node counts as often as it occurs, also among the others."""
         if not self.ssl_weight:

@@ -1,7 +1,10 @@
 """Training a backbone with RecBole's epochs and early stopping."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from recbole.data.dataset import Dataset
 from recbole.utils import init_seed, set_color
 
 from recbole_unlearn.data.sampler import train_loader
@@ -19,9 +22,9 @@ class Trained:
 
     Args:
         model: in evaluation mode.
-        seconds (float): what its training took in all.
-        seconds_before (float): the part of it that earlier runs had spent; this one went on from there.
-        file (str): where the finished training lies; ``None`` if there was nothing to train on.
+        seconds: what its training took in all.
+        seconds_before: the part of it that earlier runs had spent; this one went on from there.
+        file: where the finished training lies; ``None`` if there was nothing to train on.
     """
 
     model: UnlearnableRecommender
@@ -30,7 +33,7 @@ class Trained:
     file: str | None = None
 
 
-def train_backbone(config, dataset, name, valid_data=None, verbose=True):
+def train_backbone(config: Any, dataset: Dataset, name: str, valid_data: Any = None, verbose: bool = True) -> Trained:
     """Train a fresh ``config["model"]`` on a dataset; see :func:`train`.
 
     Raises:
@@ -46,21 +49,30 @@ def train_backbone(config, dataset, name, valid_data=None, verbose=True):
     return train(config, model, dataset, name, valid_data, verbose=verbose)
 
 
-def train(config, model, dataset, name, valid_data=None, content=(), trainer_class=ResumableTrainer, verbose=True):
+def train(
+    config: Any,
+    model: UnlearnableRecommender,
+    dataset: Dataset,
+    name: str,
+    valid_data: Any = None,
+    content: Sequence[Any] = (),
+    trainer_class: Callable[..., ResumableTrainer] = ResumableTrainer,
+    verbose: bool = True,
+) -> Trained:
     """Train a model on a dataset with RecBole's epochs and early stopping.
 
     Args:
         config (Config): settings of the training.
-        model (UnlearnableRecommender): as it was drawn.
-        dataset (Dataset): built; its interactions are the training data.
-        name (str): the model's part in the run, e.g. ``original``; begins the file's name.
+        model: as it was drawn.
+        dataset: built; its interactions are the training data.
+        name: the model's part in the run, e.g. ``original``; begins the file's name.
         valid_data: RecBole's evaluation loader for early stopping; ``None`` trains for all epochs.
-        content (sequence): what else the result depends on, tensors and plain values.
-        trainer_class (type): a :class:`ResumableTrainer`.
-        verbose (bool): whether epochs are logged.
+        content: what else the result depends on, tensors and plain values.
+        trainer_class: a :class:`ResumableTrainer`.
+        verbose: whether epochs are logged.
 
     Returns:
-        Trained: the model, in evaluation mode. The same training is loaded, not repeated: its file's name is a digest
+        The model, in evaluation mode. The same training is loaded, not repeated: its file's name is a digest
         of the settings, the content, the edges themselves and, of a model from outside of this package, its source.
     """
     model = model.to(config["device"])

@@ -1,15 +1,22 @@
 """Training the influence encoder, on simulated requests or on the actual one."""
 
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import torch
+from recbole.data.dataloader import TrainDataLoader
+from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
 from recbole.utils import InputType
 
 from recbole_unlearn.data.copies import with_edges
+from recbole_unlearn.data.request import Request
 from recbole_unlearn.data.sampler import train_loader
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import contrast_loss, pair_scores, preserving_loss, score_loss
+from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.trainer.resumable import ResumableTrainer
 
 ENCODER_LOSSES = ("model", "unlearning", "preserving", "contrast", "score")
@@ -20,41 +27,43 @@ class UnlearningTask:
 
     Args:
         config (Config): ``train_batch_size`` and ``ie_contrast_drop`` are read.
-        train (Dataset): the original's training data, built.
-        graph (Graph): its edges.
-        request (Request): those to forget.
-        generator (torch.Generator): draws the edges dropped for the contrast loss.
+        train: the original's training data, built.
+        graph: its edges.
+        request: those to forget.
+        generator: draws the edges dropped for the contrast loss.
     """
 
-    def __init__(self, config, train, graph, request, generator=None):
+    def __init__(
+        self, config: Any, train: Dataset, graph: Graph, request: Request, generator: torch.Generator | None = None
+    ) -> None:
         self.config, self.train, self.request, self.generator = config, train, request, generator
         self.n_users = graph.n_users
         self.forget_graph = Graph.from_edges(request.users, request.items, graph.n_users, graph.n_items)
         self.remaining_graph = graph.without(request.users, request.items)
 
     @cached_property
-    def forget_adjacency(self):
+    def forget_adjacency(self) -> torch.Tensor:
         """Of the request's graph, with that graph's own degrees; sparse CSR, shape ``(N, N)``."""
         return self.forget_graph.to(self.config["device"]).adjacency
 
     @cached_property
-    def partial_adjacency(self):
+    def partial_adjacency(self) -> torch.Tensor:
         """The same for the request with ``ie_contrast_drop`` of its edges dropped."""
         keep = torch.rand(len(self.forget_graph), generator=self.generator) >= self.config["ie_contrast_drop"]
         return self.forget_graph.subgraph(keep).to(self.config["device"]).adjacency
 
     @cached_property
-    def touched(self):
+    def touched(self) -> torch.Tensor:
         """Nodes of the request, boolean of shape ``(N,)``."""
         return (self.forget_graph.degrees() > 0).to(self.config["device"])
 
     @cached_property
-    def remaining_adjacency(self):
+    def remaining_adjacency(self) -> torch.Tensor:
         """Sparse CSR, shape ``(N, N)``."""
         return self.remaining_graph.to(self.config["device"]).adjacency
 
     @cached_property
-    def loader(self):
+    def loader(self) -> TrainDataLoader:
         """RecBole's training loader over the remaining interactions.
 
         Raises:
@@ -84,13 +93,20 @@ class InfluenceEncoderTrainer(ResumableTrainer):
 
     Args:
         config (Config): settings; ``ie_*_weight`` are the weights of the losses. A loss of weight 0 is not computed.
-        encoder (torch.nn.Module): what is trained.
-        backbone (UnlearnableRecommender): the original model; never changed.
-        name (str): file name under ``checkpoint_dir``.
-        task_of (callable): epoch number to :class:`UnlearningTask`.
+        encoder: what is trained.
+        backbone: the original model; never changed.
+        name: file name under ``checkpoint_dir``.
+        task_of: epoch number to :class:`UnlearningTask`.
     """
 
-    def __init__(self, config, encoder, backbone, name, task_of):
+    def __init__(
+        self,
+        config: Any,
+        encoder: torch.nn.Module,
+        backbone: UnlearnableRecommender,
+        name: str,
+        task_of: Callable[[int], UnlearningTask],
+    ) -> None:
         super().__init__(config, encoder, name)
         self.backbone, self.task_of = backbone, task_of
         self.loss_weights = {loss: config[f"ie_{loss}_weight"] for loss in ENCODER_LOSSES}
@@ -109,11 +125,11 @@ class InfluenceEncoderTrainer(ResumableTrainer):
         self.task = task
         self.views = self.backbone.draw_views(task.remaining_graph.to(self.device))
 
-    def losses(self, interaction):
+    def losses(self, interaction: Interaction) -> tuple[torch.Tensor, ...]:
         """The weighted losses on one batch of remaining interactions, those of weight 0 left out.
 
         Returns:
-            tuple of torch.Tensor: scalars in the order of ``ENCODER_LOSSES``.
+            Scalars in the order of ``ENCODER_LOSSES``.
         """
         task, encoder, weights = self.task, self.model, self.loss_weights
         n_users, sample = task.n_users, self.config["ie_sample_size"]

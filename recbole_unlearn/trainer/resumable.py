@@ -1,7 +1,9 @@
 """RecBole's Trainer, made resumable."""
 
 import os
+from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 
 import torch
 from recbole.trainer import Trainer
@@ -24,11 +26,11 @@ class ResumableTrainer(Trainer):
 
     Args:
         config (Config): settings.
-        model (torch.nn.Module): what is trained.
-        name (str): file name under ``checkpoint_dir``; must change with whatever changes the result.
+        model: what is trained.
+        name: file name under ``checkpoint_dir``; must change with whatever changes the result.
     """
 
-    def __init__(self, config, model, name):
+    def __init__(self, config: Any, model: torch.nn.Module, name: str) -> None:
         super().__init__(config, model)
         self.saved_model_file = os.path.join(config["checkpoint_dir"], f"{name}.pth")
         self.resume_file = f"{self.saved_model_file}.resume"
@@ -41,7 +43,15 @@ class ResumableTrainer(Trainer):
         self._resumable = False  # until fit says so
         self._resumed_at = self._last_save = perf_counter()
 
-    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+    def fit(
+        self,
+        train_data: Any,
+        valid_data: Any = None,
+        verbose: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+        callback_fn: Callable[[int, float], None] | None = None,
+    ) -> tuple[float, dict[str, float] | None]:
         """Train, resume or load; the model then holds the best weights (the last ones without validation data)."""
         self._resumable = saved
         if not saved:
@@ -76,7 +86,7 @@ class ResumableTrainer(Trainer):
                 group["fused"] = True  # the update in one pass over memory instead of ten
         return optimizer
 
-    def resume_checkpoint(self, resume_file):
+    def resume_checkpoint(self, resume_file: str) -> None:
         """Go on from the ``.resume`` file of the same training."""
         state = checkpoint.load(resume_file, self.device)
         self.model.load_state_dict(state["state_dict"])

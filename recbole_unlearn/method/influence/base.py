@@ -1,10 +1,14 @@
 """The common part of the methods that estimate how the trained table would differ without the request."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from recbole.utils import init_seed
 
 from recbole_unlearn.data.sampler import EdgeSampler
 from recbole_unlearn.errors import Diverged, UsageError
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import Stage, Unlearner
 from recbole_unlearn.method.influence.frozen_loss import FrozenLoss, Triples
 from recbole_unlearn.model.base import UnlearnableRecommender
@@ -22,22 +26,22 @@ class InfluenceUnlearner(Unlearner):
     not stationary, so v is not replaced by :math:`-\nabla L(E_0; A_r)`.
     """
 
-    def solve(self, v):
+    def solve(self, v: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
         """The estimated change of the table, shape ``(N, d)``, and details for the report.
 
         Args:
-            v (torch.Tensor): shape ``(N, d)``.
+            v: shape ``(N, d)``.
 
         Raises:
             Diverged: no usable estimate.
         """
         raise NotImplementedError
 
-    def trained_model(self):
+    def trained_model(self) -> tuple[UnlearnableRecommender, float]:
         """The model that the estimate is about, and the seconds that earlier runs had spent on it; by default the original."""
         return self.original, 0.0
 
-    def prepare(self):
+    def prepare(self) -> float:
         if type(self.original).model_loss is not UnlearnableRecommender.model_loss:
             raise UsageError(
                 f"{type(self).__name__} needs a loss of BPR and a regulariser, but {type(self.original).__name__} has its "
@@ -57,31 +61,31 @@ class InfluenceUnlearner(Unlearner):
         self.hessian = self.loss.hessian(self.ego)
         return seconds_before
 
-    def before(self):
+    def before(self) -> UnlearnableRecommender:
         return self.model
 
-    def unlearn(self):
+    def unlearn(self) -> Iterator[Stage]:
         v = self.change_of_gradient()
         estimate, details = self.solve(v) if v.any() else (torch.zeros_like(v), {})
         if not estimate.isfinite().all():
             raise Diverged("the estimate is not finite")
         yield Stage("", self.revised(self.model, self.ego + estimate), details=details)
 
-    def change_of_gradient(self):
+    def change_of_gradient(self) -> torch.Tensor:
         """v, shape ``(N, d)``."""
         remaining = self.frozen(self.data.remaining_graph, self.triples.select(self.kept()), self.remaining_views())
         return self.loss.gradient(self.ego) - remaining.gradient(self.ego)
 
-    def kept(self):
+    def kept(self) -> torch.Tensor:
         """Which of the triples remain, boolean of shape ``(E,)``."""
         return self.data.remaining_graph.contains(self.data.graph.users, self.data.graph.items).to(self.ego.device)
 
-    def remaining_views(self):
+    def remaining_views(self) -> list[Graph]:
         """The views, less the request."""
         users, items = (side.to(self.ego.device) for side in (self.data.request.users, self.data.request.items))
         return [view.without(users, items) for view in self.views]
 
-    def frozen(self, graph, triples, views, summed=None):
+    def frozen(self, graph: Graph, triples: Triples, views: list[Graph], summed: Triples | None = None) -> FrozenLoss:
         """The loss of ``triples`` on a graph; BPR may be summed over some of them only."""
         adjacency = graph.to(self.config["device"]).adjacency
         return FrozenLoss(

@@ -1,10 +1,13 @@
 """CEU: a Newton step from a model trained with a random linear term."""
 
+from typing import Any
+
 import torch
 from recbole.utils import init_seed
 
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.influence.base import InfluenceUnlearner
+from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.solver import conjugate_gradient
 from recbole_unlearn.trainer import train
 
@@ -22,7 +25,7 @@ class CEU(InfluenceUnlearner):
     Reference: Wu et al., "Certified Edge Unlearning for Graph Neural Networks", KDD 2023.
     """
 
-    def trained_model(self):
+    def trained_model(self) -> tuple[UnlearnableRecommender, float]:
         config, data = self.config, self.data
         strength, noise = config["unlearn_ceu_lambda"], config["unlearn_ceu_sigma"]
         init_seed(config["seed"], config["reproducibility"])
@@ -34,7 +37,7 @@ class CEU(InfluenceUnlearner):
         with torch.no_grad():
             return self.original.revised(trained.model.ego_embeddings(), data.graph), trained.seconds_before
 
-    def solve(self, v):
+    def solve(self, v: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
         config, diagonal = self.config, self.config["unlearn_ceu_lambda"] + self.config["unlearn_ceu_damping"]
         estimate, steps, residual = conjugate_gradient(
             lambda x: self.hessian(x) + diagonal * x,
@@ -45,7 +48,7 @@ class CEU(InfluenceUnlearner):
         return estimate, {"iterations": steps, "residual": f"{residual:.2f}"}
 
 
-def perturbed(model_class):
+def perturbed(model_class: type) -> type:
     """The backbone's class, with ``lambda / 2 |E|^2 + b . E`` in the loss over all edges together."""
 
     class Perturbed(model_class):

@@ -4,6 +4,7 @@ Everything random in a training loss is frozen (one negative item an edge, the v
 a function of the table alone and the losses before and after a request differ by the request only.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,8 +17,8 @@ class Triples:
     """Each of ``E`` edges with a negative item: ``BPR = sum_e softplus(-m_e)``, ``m_e = z_u . (z_i - z_j)``.
 
     Args:
-        users, items, negatives (torch.LongTensor): shape ``(E,)`` each.
-        n_users, n_items (int): numbers of nodes.
+        users, items, negatives: shape ``(E,)`` each.
+        n_users, n_items: numbers of nodes.
     """
 
     users: torch.Tensor
@@ -27,7 +28,7 @@ class Triples:
     n_items: int
 
     @property
-    def n_nodes(self):
+    def n_nodes(self) -> int:
         """N, users and items together."""
         return self.n_users + self.n_items
 
@@ -42,7 +43,7 @@ class Triples:
         row_starts[1:] = torch.cumsum(counts, 0)
         return by_user, by_item, row_starts, items[by_user].int(), users[by_item].int()
 
-    def matrix(self, values):
+    def matrix(self, values: torch.Tensor) -> torch.Tensor:
         """Symmetric sparse matrix with ``values`` (shape ``(E,)``) at the edges and their negatives at ``(u, j)``."""
         by_user, by_item, row_starts, columns, item_columns = self._pattern
         signed = torch.cat([values, -values])
@@ -53,7 +54,7 @@ class Triples:
             size=(self.n_nodes, self.n_nodes),
         )
 
-    def differences(self, left, right):
+    def differences(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         """``l_u . (r_i - r_j)`` of each triple, shape ``(E,)``, for two node tables of shape ``(N, d)``."""
         by_user, _, row_starts, columns, _ = self._pattern
         zeros = left.new_zeros(len(by_user))
@@ -66,11 +67,11 @@ class Triples:
         positive, negative = unsorted.view(2, len(self.users))
         return positive - negative
 
-    def select(self, keep):
+    def select(self, keep: torch.Tensor) -> "Triples":
         """The triples where ``keep`` (boolean, shape ``(E,)``) holds."""
         return Triples(self.users[keep], self.items[keep], self.negatives[keep], self.n_users, self.n_items)
 
-    def occurrences(self):
+    def occurrences(self) -> torch.Tensor:
         """How often each node is a user, an item and a negative item, shape ``(3, N)``."""
         nodes = self.users, self.items + self.n_users, self.negatives + self.n_users
         return torch.stack([torch.bincount(side, minlength=self.n_nodes) for side in nodes])
@@ -110,7 +111,7 @@ class _BPRGradient(torch.autograd.Function):
         return first + ctx.triples.matrix(curvature * margin_change) @ final, None
 
 
-def bpr_sum(final, triples):
+def bpr_sum(final: torch.Tensor, triples: Triples) -> torch.Tensor:
     """``sum_e softplus(-m_e)``, twice differentiable in the final embeddings of shape ``(N, d)``.
 
     The gradient and the Hessian-vector product cost two to four sparse products with ``2E`` places and no tensor of
@@ -127,13 +128,13 @@ class FrozenLoss:
     nodes of a batch with each other; here these are all nodes, as in its largest batch.
 
     Args:
-        model (UnlearnableRecommender): the backbone; its table and graph are not used.
-        adjacency (torch.Tensor): what the table is propagated on, sparse CSR, shape ``(N, N)``.
-        triples (Triples): the edges and their negatives that BPR sums over.
-        occurrences (torch.Tensor): of all triples of the loss, shape ``(3, N)``, for the regulariser and the
+        model: the backbone; its table and graph are not used.
+        adjacency: what the table is propagated on, sparse CSR, shape ``(N, N)``.
+        triples: the edges and their negatives that BPR sums over.
+        occurrences: of all triples of the loss, shape ``(3, N)``, for the regulariser and the
             self-supervised loss.
-        views (list of Graph): frozen views.
-        seed (int): of the noise.
+        views: frozen views.
+        seed: of the noise.
     """
 
     model: torch.nn.Module
@@ -143,7 +144,7 @@ class FrozenLoss:
     views: list
     seed: int
 
-    def __call__(self, ego):
+    def __call__(self, ego: torch.Tensor) -> torch.Tensor:
         """The loss of a table of shape ``(N, d)``, a scalar, twice differentiable."""
         counts = self.occurrences.to(ego.dtype)
         if not counts.any():  # nothing remains to learn from
@@ -153,11 +154,11 @@ class FrozenLoss:
             extra = self.model.regulariser(ego, counts) + self.model.self_supervised_loss(ego, counts, self.views)
         return bpr_sum(self.model.forward(ego, self.adjacency), self.triples) + counts[0].sum() * extra
 
-    def gradient(self, ego):
+    def gradient(self, ego: torch.Tensor) -> torch.Tensor:
         """Shape ``(N, d)``."""
         return self._differentiated(ego)[1]
 
-    def hessian(self, ego):
+    def hessian(self, ego: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
         """The function ``x -> H x`` at a table; ``x`` and the result have shape ``(N, d)``."""
         leaf, gradient = self._differentiated(ego, create_graph=True)
         return lambda x: torch.autograd.grad(gradient, leaf, x, retain_graph=True)[0]

@@ -1,5 +1,9 @@
 """GIF: the influence function by a truncated Neumann series."""
 
+from typing import Any
+
+import torch
+
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.influence.base import InfluenceUnlearner
 from recbole_unlearn.solver import neumann, spectral_radius
@@ -17,13 +21,13 @@ class GIF(InfluenceUnlearner):
     Reference: Wu et al., "GIF: A General Graph Unlearning Strategy via Influence Function", WWW 2023.
     """
 
-    def prepare(self):
+    def prepare(self) -> float:
         seconds_before = super().prepare()
         scale = self.config["unlearn_gif_scale"]
         self.scale = MARGIN * spectral_radius(self.hessian, self.ego) if scale == "auto" else float(scale)
         return seconds_before
 
-    def solve(self, v):
+    def solve(self, v: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
         damping, iterations = self.config["unlearn_gif_damping"], self.config["unlearn_gif_iterations"]
         estimate, steps, residual = neumann(self.hessian, v, self.scale, damping, iterations)
         return estimate, {"iterations": steps, "residual": f"{residual:.2f}", "scale": f"{self.scale:.3g}"}

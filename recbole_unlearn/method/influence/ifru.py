@@ -1,5 +1,7 @@
 """IFRU: the influence of the forgotten edges and of those that they spill over to, on the rows that matter."""
 
+from typing import Any
+
 import torch
 
 from recbole_unlearn.graph import propagate
@@ -19,7 +21,7 @@ class IFRU(InfluenceUnlearner):
     Reference: Zhang et al., "Recommendation Unlearning via Influence Function", ACM TORS 2024.
     """
 
-    def change_of_gradient(self):
+    def change_of_gradient(self) -> torch.Tensor:
         triples, kept, data = self.triples, self.kept(), self.data
         shrinks = self._deleted_share() > self.config["unlearn_ifru_degree_change"]
         spilled = kept & (shrinks[triples.users] | shrinks[triples.items + triples.n_users])
@@ -28,7 +30,7 @@ class IFRU(InfluenceUnlearner):
         after = self.frozen(data.remaining_graph, triples.select(kept), views, triples.select(spilled))
         return before.gradient(self.ego) - after.gradient(self.ego)
 
-    def solve(self, v):
+    def solve(self, v: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
         config, moves = self.config, self._important_rows()[:, None]
         damping = config["unlearn_ifru_damping"]
         estimate, steps, residual = conjugate_gradient(

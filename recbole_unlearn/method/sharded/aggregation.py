@@ -1,41 +1,46 @@
 """How the embeddings of several shards' models become one model."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
+from recbole.data.dataset import Dataset
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from scipy.optimize import minimize
 from scipy.special import expit
 from torch import nn
 
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 
 
-def weighted_concatenation(tables, weights):
+def weighted_concatenation(tables: list[torch.Tensor], weights: Sequence[float]) -> torch.Tensor:
     """One table whose dot products are the weighted sums of the shards': ``sum_k w_k z_u^k . z_i^k``.
 
     Args:
-        tables (list of torch.Tensor): final embeddings of each shard's model, shape ``(N, d)`` each.
-        weights (sequence of float): K of them, >= 0.
+        tables: final embeddings of each shard's model, shape ``(N, d)`` each.
+        weights: K of them, >= 0.
 
     Returns:
-        torch.Tensor: shape ``(N, K d)``.
+        Shape ``(N, K d)``.
     """
     return torch.cat([table * float(weight) ** 0.5 for table, weight in zip(tables, weights)], dim=1)
 
 
-def learned_weights(differences, penalty):
+def learned_weights(differences: np.ndarray, penalty: float) -> np.ndarray:
     """LBAggr's importance of each shard: minimises mean ``softplus(-D w) + penalty |w|`` over ``w >= 0``.
 
     A convex problem in K unknowns, solved by L-BFGS-B from equal weights.
 
     Args:
-        differences (numpy.ndarray): by how much each shard's model scores the positive item above the negative one,
+        differences: by how much each shard's model scores the positive item above the negative one,
             shape ``(n_triples, K)``.
-        penalty (float): of the Euclidean norm of the weights.
+        penalty: of the Euclidean norm of the weights.
 
     Returns:
-        numpy.ndarray: shape ``(K,)``; equal weights if there are no triples.
+        Shape ``(K,)``; equal weights if there are no triples.
     """
     d = np.asarray(differences, dtype=np.float64)
     n_triples, n_shards = d.shape
@@ -51,14 +56,14 @@ def learned_weights(differences, penalty):
     return minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * n_shards).x
 
 
-def table_model(config, dataset, table, graph):
+def table_model(config: Any, dataset: Dataset, table: torch.Tensor, graph: Graph) -> UnlearnableRecommender:
     """A recommender that scores by the dot products of a fixed table: RecBole's BPR model with these embeddings.
 
     Args:
         config (Config): settings of the run.
-        dataset (Dataset): built.
-        table (torch.Tensor): shape ``(N, D)``.
-        graph (Graph): the interactions behind the table.
+        dataset: built.
+        table: shape ``(N, D)``.
+        graph: the interactions behind the table.
     """
     model = MODELS["BPR"](config.replace(embedding_size=table.shape[1]), dataset).to(config["device"])
     return model.revised(table, graph)
@@ -78,16 +83,24 @@ class AttentionAggregator(UnlearnableRecommender, GeneralRecommender):
 
     Args:
         config (Config): settings.
-        dataset (Dataset): built.
-        backbone (UnlearnableRecommender): whose ``forward`` the result goes through.
-        tables (torch.Tensor): 0-layer tables, shape ``(K, N, d)``; not trained.
-        present (torch.BoolTensor): whether a node has edges in a shard, shape ``(K, N)``.
-        graph (Graph): all shards' edges, which the result is propagated on.
+        dataset: built.
+        backbone: whose ``forward`` the result goes through.
+        tables: 0-layer tables, shape ``(K, N, d)``; not trained.
+        present: boolean; whether a node has edges in a shard, shape ``(K, N)``.
+        graph: all shards' edges, which the result is propagated on.
     """
 
     input_type = InputType.PAIRWISE
 
-    def __init__(self, config, dataset, backbone, tables, present, graph):
+    def __init__(
+        self,
+        config: Any,
+        dataset: Dataset,
+        backbone: UnlearnableRecommender,
+        tables: torch.Tensor,
+        present: torch.Tensor,
+        graph: Graph,
+    ) -> None:
         super().__init__(config, dataset)
         self.backbone_forward = backbone.forward
         sizes, device = [self.n_users, self.n_items], config["device"]
@@ -97,10 +110,10 @@ class AttentionAggregator(UnlearnableRecommender, GeneralRecommender):
         self.to(device)
         self.set_graph(graph)
 
-    def forward(self, ego, adjacency):
+    def forward(self, ego: torch.Tensor, adjacency: torch.Tensor) -> torch.Tensor:
         return self.backbone_forward(ego, adjacency)
 
-    def ego_embeddings(self):
+    def ego_embeddings(self) -> torch.Tensor:
         """``e_0`` of all nodes, shape ``(N, d)``."""
         return torch.cat([attention() for attention in self.sides])
 
@@ -109,11 +122,11 @@ class _Attention(nn.Module):
     """Of one side, users or items.
 
     Args:
-        tables (torch.Tensor): shape ``(K, n, d)``; the result has shape ``(n, d)``.
-        present (torch.BoolTensor): shape ``(K, n)``.
+        tables: shape ``(K, n, d)``; the result has shape ``(n, d)``.
+        present: boolean; shape ``(K, n)``.
     """
 
-    def __init__(self, tables, present):
+    def __init__(self, tables: torch.Tensor, present: torch.Tensor) -> None:
         super().__init__()
         n_shards, self.n_nodes, dimension = tables.shape
         self.weight = nn.Parameter(torch.eye(dimension).repeat(n_shards, 1, 1))

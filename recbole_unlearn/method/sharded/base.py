@@ -1,19 +1,23 @@
 """The common part of the methods that train a model a shard and retrain only the shards that a request touches."""
 
 import os
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import joblib
 import torch
 from joblib.externals import loky
+from recbole.data.dataset import Dataset
 from recbole.utils import init_seed
 from tqdm import tqdm
 
 from recbole_unlearn.data.sampler import rankable
 from recbole_unlearn.files import checkpoint
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import Stage, Unlearner
 from recbole_unlearn.method.sharded.shard import ShardData, in_all_data
-from recbole_unlearn.model.base import MODELS
+from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 from recbole_unlearn.trainer import ResumableTrainer, train
 
 
@@ -27,31 +31,33 @@ class ShardedUnlearner(Unlearner):
     the touched shards are trained anew on what remains of them, and the aggregation is made anew.
     """
 
-    def partition(self):
+    def partition(self) -> tuple[torch.Tensor, int, float]:
         """Shard of each training edge (-1: no shard holds it; shape ``(E,)``), the number of shards, and ``seconds_before``
         as in :meth:`prepare`."""
         raise NotImplementedError
 
-    def aggregate(self, shards, dataset, graph):
+    def aggregate(
+        self, shards: list[tuple[torch.Tensor, Graph]], dataset: Dataset, graph: Graph
+    ) -> tuple[UnlearnableRecommender, float]:
         """One model of the shards' tables, and ``seconds_before`` as in :meth:`prepare`.
 
         Args:
-            shards (list of tuple): each shard's table (shape ``(N, d)``, zeros for nodes without edges there) and graph.
-            dataset (Dataset): all shards' interactions.
-            graph (Graph): their edges.
+            shards: each shard's table (shape ``(N, d)``, zeros for nodes without edges there) and graph.
+            dataset: all shards' interactions.
+            graph: their edges.
         """
         raise NotImplementedError
 
     @staticmethod
-    def shard_table(model):
+    def shard_table(model: UnlearnableRecommender) -> torch.Tensor:
         """What :meth:`aggregate` gets of a shard's model, shape ``(N, d)``; by default the final embeddings."""
         return model.final_embeddings()
 
-    def parts(self, graph):
+    def parts(self, graph: Graph) -> list[Graph]:
         """The graphs that a shard's model is trained on in turn, each holding the one before; by default all at once."""
         return [graph]
 
-    def prepare(self):
+    def prepare(self) -> float:
         self.shard, self.n_shards, partitioning = self.partition()
         graphs = {k: self.data.graph.subgraph(self.shard == k) for k in range(self.n_shards)}
         self.shards, earlier = self._train(graphs, graphs)
@@ -59,10 +65,10 @@ class ShardedUnlearner(Unlearner):
         self.model, aggregating = self._aggregated(self.shards, self.data.train, self.data.graph)
         return partitioning + sum(earlier.values()) + aggregating
 
-    def before(self):
+    def before(self) -> UnlearnableRecommender:
         return self.model
 
-    def unlearn(self):
+    def unlearn(self) -> Iterator[Stage]:
         data = self.data
         forgotten = ~data.remaining_graph.contains(data.graph.users, data.graph.items)
         touched = [k for k in torch.unique(self.shard[forgotten]).tolist() if k >= 0]
@@ -77,21 +83,23 @@ class ShardedUnlearner(Unlearner):
         model, aggregating = self._aggregated({**self.shards, **retrained}, data.remaining, data.remaining_graph)
         yield Stage("", model, training + aggregating, details)
 
-    def details(self):
+    def details(self) -> dict[str, Any]:
         """What else the report should tell about the partition."""
         return {}
 
     def _aggregated(self, shards, dataset, graph):
         return self.aggregate([shards[k] for k in sorted(shards)], dataset, graph)
 
-    def _train(self, graphs, before):
+    def _train(
+        self, graphs: dict[int, Graph], before: dict[int, Graph]
+    ) -> tuple[dict[int, tuple[torch.Tensor, Graph]], dict[str, float]]:
         """Train a model on each graph.
 
         Args:
-            graphs, before (dict): a shard's number to its edges, and to those before any request, whose nodes it knows.
+            graphs, before: a shard's number to its edges, and to those before any request, whose nodes it knows.
 
         Returns:
-            tuple: shard number to table and graph; and each training's file to the seconds that earlier runs had spent
+            Shard number to table and graph; and each training's file to the seconds that earlier runs had spent
             on it, as the workers together wait for them.
         """
         data, owner = self.data, type(self).__name__

@@ -1,15 +1,20 @@
 """GraphEraser: balanced shards of nodes, with a learned weight a shard."""
 
+from typing import Any
+
 import torch
+from recbole.data.dataset import Dataset
 from recbole.utils import init_seed
 
 from recbole_unlearn.data.sampler import EdgeSampler
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.influence.frozen_loss import Triples
 from recbole_unlearn.method.sharded.aggregation import learned_weights, table_model, weighted_concatenation
 from recbole_unlearn.method.sharded.base import ShardedUnlearner
 from recbole_unlearn.method.sharded.partition import first_centres, node_shards, propagated_labels
+from recbole_unlearn.model.base import UnlearnableRecommender
 
 SHARE_OF_TRIPLES = 0.1  # that the weights are learned on (section 4.4 of the paper)
 
@@ -26,7 +31,7 @@ class GraphEraser(ShardedUnlearner):
     Reference: Chen et al., "Graph Unlearning", CCS 2022.
     """
 
-    def partition(self):
+    def partition(self) -> tuple[torch.Tensor, int, float]:
         config, graph = self.config, self.data.graph
         on_users = config["unlearn_grapheraser_partition_on"] == "users"
         shard = self._node_shards(graph.n_users if on_users else graph.n_nodes)
@@ -56,10 +61,12 @@ class GraphEraser(ShardedUnlearner):
         least = -(-n_nodes // self.config["unlearn_grapheraser_shards"])
         return least + int(self.config["unlearn_grapheraser_slack"] * (n_nodes - least))
 
-    def details(self):
+    def details(self) -> dict[str, Any]:
         return {"edges in shards": f"{self.kept:.0%}"}
 
-    def aggregate(self, shards, dataset, graph):
+    def aggregate(
+        self, shards: list[tuple[torch.Tensor, Graph]], dataset: Dataset, graph: Graph
+    ) -> tuple[UnlearnableRecommender, float]:
         config = self.config
         init_seed(config["seed"], config["reproducibility"])
         chosen = torch.randperm(len(graph))[: max(1, int(SHARE_OF_TRIPLES * len(graph)))]

@@ -7,13 +7,15 @@ import torch
 from sklearn.cluster import kmeans_plusplus
 from tqdm import trange
 
+from recbole_unlearn.graph import Graph
 
-def random_shards(n, n_shards, generator):
+
+def random_shards(n: int, n_shards: int, generator: torch.Generator) -> torch.Tensor:
     """A random shard for each of ``n`` points, sizes equal up to one; shape ``(n,)``."""
     return torch.randperm(n, generator=generator) % n_shards
 
 
-def balanced_assignment(distances, cap):
+def balanced_assignment(distances: torch.Tensor, cap: int) -> torch.Tensor:
     """The greedy assignment: over all (point, shard) pairs by ascending distance, each point to its first shard with a place.
 
     Found by deferred acceptance (Gale and Shapley, 1962) with the distance as both sides' preference: points without
@@ -21,11 +23,11 @@ def balanced_assignment(distances, cap):
     the closest of all pairs is in both; here every step is a tensor operation. Ties go to the lower index.
 
     Args:
-        distances (torch.Tensor): shape ``(n, K)``.
-        cap (int): with ``K * cap >= n``.
+        distances: shape ``(n, K)``.
+        cap: with ``K * cap >= n``.
 
     Returns:
-        torch.LongTensor: shard of each point, shape ``(n,)``.
+        Shard of each point, shape ``(n,)``.
     """
     n, n_shards = distances.shape
     preference = torch.argsort(distances, dim=1, stable=True)
@@ -44,21 +46,31 @@ def balanced_assignment(distances, cap):
         shard[refused] = preference[refused, tried[refused]]
 
 
-def edge_shards(users, items, user_table, item_table, n_shards, cap, rounds, generator, show_progress=False):
+def edge_shards(
+    users: torch.Tensor,
+    items: torch.Tensor,
+    user_table: torch.Tensor,
+    item_table: torch.Tensor,
+    n_shards: int,
+    cap: int,
+    rounds: int,
+    generator: torch.Generator,
+    show_progress: bool = False,
+) -> torch.Tensor:
     """RecEraser's interaction-based partition: around edges, ``dist(e, k) = |p_u - a_k|^2 |q_i - b_k|^2``.
 
     The first anchors are random edges; each round assigns all edges (:func:`balanced_assignment`) and moves an anchor
     to the mean of its edges, until nothing changes.
 
     Args:
-        users, items (torch.LongTensor): the edges, shape ``(E,)`` each.
-        user_table, item_table (torch.Tensor): pre-trained embeddings p and q, shape ``(n, d)`` each.
-        n_shards, cap, rounds (int): K, largest shard, and rounds at most.
-        generator (torch.Generator): draws the first anchors.
-        show_progress (bool): whether a bar is shown.
+        users, items: the edges, shape ``(E,)`` each.
+        user_table, item_table: pre-trained embeddings p and q, shape ``(n, d)`` each.
+        n_shards, cap, rounds: K, largest shard, and rounds at most.
+        generator: draws the first anchors.
+        show_progress: whether a bar is shown.
 
     Returns:
-        torch.LongTensor: shard of each edge, shape ``(E,)``.
+        Shard of each edge, shape ``(E,)``.
     """
     first = torch.randperm(len(users), generator=generator)[:n_shards]
     anchors = [table[side[first]] for table, side in ((user_table, users), (item_table, items))]
@@ -75,16 +87,16 @@ def edge_shards(users, items, user_table, item_table, n_shards, cap, rounds, gen
     return shard
 
 
-def node_shards(table, anchors, cap, rounds):
+def node_shards(table: torch.Tensor, anchors: torch.Tensor, cap: int, rounds: int) -> torch.Tensor:
     """Balanced k-means of nodes: GraphEraser's BEKM, and RecEraser's user- and item-based partitions.
 
     Args:
-        table (torch.Tensor): embeddings, shape ``(n, d)``.
-        anchors (torch.Tensor): first centres, shape ``(K, d)``.
-        cap, rounds (int): largest shard, and rounds at most.
+        table: embeddings, shape ``(n, d)``.
+        anchors: first centres, shape ``(K, d)``.
+        cap, rounds: largest shard, and rounds at most.
 
     Returns:
-        torch.LongTensor: shard of each node, shape ``(n,)``.
+        Shard of each node, shape ``(n,)``.
     """
     shard, nodes = None, torch.arange(len(table))
     for _ in range(rounds):
@@ -95,13 +107,15 @@ def node_shards(table, anchors, cap, rounds):
     return shard
 
 
-def first_centres(table, n_shards, seed):
+def first_centres(table: torch.Tensor, n_shards: int, seed: int) -> torch.Tensor:
     """Spread starting centres by k-means++, shape ``(K, d)``."""
     centres, _ = kmeans_plusplus(table.numpy(), n_shards, random_state=seed)
     return torch.from_numpy(centres)
 
 
-def propagated_labels(graph, n_shards, caps, rounds, generator):
+def propagated_labels(
+    graph: Graph, n_shards: int, caps: tuple[int, int], rounds: int, generator: torch.Generator
+) -> torch.Tensor:
     """GraphEraser's BLPA, balanced label propagation: nodes go where most of their neighbours are, most of them first.
 
     Users take their items' labels, then items take their users' new ones: both at once would swap labels for ever. Each
@@ -109,14 +123,14 @@ def propagated_labels(graph, n_shards, caps, rounds, generator):
     nodes and queues those that find no place; a side at once, with the same order and caps, needs no loop over nodes.
 
     Args:
-        graph (Graph): what labels spread on.
-        n_shards (int): K.
-        caps (tuple of int): largest number of users, and of items, in a shard.
-        rounds (int): rounds at most.
-        generator (torch.Generator): draws the first labels and breaks ties.
+        graph: what labels spread on.
+        n_shards: K.
+        caps: largest number of users, and of items, in a shard.
+        rounds: rounds at most.
+        generator: draws the first labels and breaks ties.
 
     Returns:
-        torch.LongTensor: shard of each node, users first, shape ``(N,)``.
+        Shard of each node, users first, shape ``(N,)``.
     """
     items = random_shards(graph.n_items, n_shards, generator)
     users = None

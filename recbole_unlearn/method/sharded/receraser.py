@@ -3,12 +3,15 @@
 from math import ceil
 
 import torch
+from recbole.data.dataset import Dataset
 from recbole.utils import init_seed
 
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.sharded.aggregation import AttentionAggregator
 from recbole_unlearn.method.sharded.base import ShardedUnlearner
 from recbole_unlearn.method.sharded.partition import edge_shards, node_shards
+from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.trainer import train, train_backbone
 
 CAP = 1.2  # times the mean shard (section 4.2 of the paper)
@@ -22,7 +25,7 @@ class RecEraser(ShardedUnlearner):
     Reference: Chen et al., "Recommendation Unlearning", WWW 2022.
     """
 
-    def partition(self):
+    def partition(self) -> tuple[torch.Tensor, int, float]:
         config, data = self.config, self.data
         kind, n_shards, rounds = (config[f"unlearn_receraser_{key}"] for key in ("partition", "shards", "rounds"))
         trained = train_backbone(config.for_model("BPR"), data.train, "RecEraser-factors", data.valid_data)
@@ -39,10 +42,12 @@ class RecEraser(ShardedUnlearner):
         return shard, n_shards, trained.seconds_before
 
     @staticmethod
-    def shard_table(model):
+    def shard_table(model: UnlearnableRecommender) -> torch.Tensor:
         return model.ego_embeddings()
 
-    def aggregate(self, shards, dataset, graph):
+    def aggregate(
+        self, shards: list[tuple[torch.Tensor, Graph]], dataset: Dataset, graph: Graph
+    ) -> tuple[UnlearnableRecommender, float]:
         fitting = self.config.replace(
             epochs=self.config["unlearn_receraser_epochs"],
             learning_rate=self.config["unlearn_receraser_learning_rate"],

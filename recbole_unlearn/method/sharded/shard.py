@@ -1,6 +1,7 @@
 """A shard as data of its own: the users and items that have edges there, renumbered, and no others."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
@@ -16,8 +17,8 @@ class ShardData:
     """What a shard's model is trained on. It costs what the shard's nodes and edges cost, and no edge elsewhere changes it.
 
     Args:
-        users, items (torch.LongTensor): ids, in all data, of what are 1, 2, ... here.
-        parts (list of Dataset): what the model is trained on in turn, each holding the one before.
+        users, items: ids, in all data, of what are 1, 2, ... here.
+        parts: what the model is trained on in turn, each holding the one before.
         valid_data: RecBole's evaluation loader of the validation pairs between the shard's nodes, for early stopping;
             ``None`` with several parts, and where there are no pairs or too few items to rank.
     """
@@ -28,14 +29,14 @@ class ShardData:
     valid_data: AbstractDataLoader | None
 
     @classmethod
-    def of(cls, config, train, valid, graph, parts):
+    def of(cls, config: Any, train: Dataset, valid: Dataset, graph: Graph, parts: list[Graph]) -> "ShardData":
         """The data of one shard.
 
         Args:
             config (Config): settings of the training.
-            train, valid (Dataset): of all shards.
-            graph (Graph): the shard's edges before any request; its nodes keep their numbers when edges are forgotten.
-            parts (list of Graph): the edges to train on in turn, as in the result.
+            train, valid: of all shards.
+            graph: the shard's edges before any request; its nodes keep their numbers when edges are forgotten.
+            parts: the edges to train on in turn, as in the result.
         """
         users, items = nodes_of(graph)
         parts = [with_nodes(with_edges_of(train, part), users, items) for part in parts]
@@ -43,17 +44,17 @@ class ShardData:
         return cls(users, items, parts, valid_data)
 
 
-def nodes_of(graph):
+def nodes_of(graph: Graph) -> list[torch.Tensor]:
     """Users and items that have edges: ids ascending, which are 1, 2, ... in a shard's data."""
     return [torch.nonzero(degrees).flatten() for degrees in graph.degrees().split([graph.n_users, graph.n_items])]
 
 
-def in_all_data(table, graph):
+def in_all_data(table: torch.Tensor, graph: Graph) -> torch.Tensor:
     """A table of a shard's nodes (shape ``(n, d)``) as one of all nodes: zeros for the others, shape ``(N, d)``.
 
     Args:
-        table (torch.Tensor): with a row of padding before the users' and before the items'.
-        graph (Graph): the shard's edges, before any request.
+        table: with a row of padding before the users' and before the items'.
+        graph: the shard's edges, before any request.
     """
     users, items = nodes_of(graph)
     of_users, of_items = table.split([len(users) + 1, len(items) + 1])

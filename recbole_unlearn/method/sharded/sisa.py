@@ -1,11 +1,14 @@
 """SISA: random shards of edges, in slices, with the mean of the shards' scores."""
 
 import torch
+from recbole.data.dataset import Dataset
 
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.sharded.aggregation import table_model, weighted_concatenation
 from recbole_unlearn.method.sharded.base import ShardedUnlearner
 from recbole_unlearn.method.sharded.partition import random_shards
+from recbole_unlearn.model.base import UnlearnableRecommender
 
 
 @METHODS.register
@@ -19,14 +22,14 @@ class SISA(ShardedUnlearner):
     Reference: Bourtoule et al., "Machine Unlearning", S&P 2021.
     """
 
-    def partition(self):
+    def partition(self) -> tuple[torch.Tensor, int, float]:
         n_shards, n_edges = self.config["unlearn_sisa_shards"], len(self.data.graph)
         generator = torch.Generator().manual_seed(self.config["seed"])
         shard = random_shards(n_edges, n_shards, generator)
         self.slice = random_shards(n_edges, self.config["unlearn_sisa_slices"], generator)
         return shard, n_shards, 0.0
 
-    def parts(self, graph):
+    def parts(self, graph: Graph) -> list[Graph]:
         last = self.config["unlearn_sisa_slices"] - 1
         if last == 0:
             return [graph]
@@ -34,6 +37,8 @@ class SISA(ShardedUnlearner):
         earlier = [whole.subgraph(self.slice <= r) for r in range(last)]
         return [graph.subgraph(part.contains(graph.users, graph.items)) for part in earlier] + [graph]
 
-    def aggregate(self, shards, dataset, graph):
+    def aggregate(
+        self, shards: list[tuple[torch.Tensor, Graph]], dataset: Dataset, graph: Graph
+    ) -> tuple[UnlearnableRecommender, float]:
         table = weighted_concatenation([table for table, _ in shards], [1 / len(shards)] * len(shards))
         return table_model(self.config, dataset, table, graph), 0.0
