@@ -1,4 +1,4 @@
-"""Short names for content."""
+"""Short names that change with the content they stand for."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ import torch
 
 
 def digest(*parts: object) -> str:
-    """A short name for content: SHA-256 over tensors' bytes and strings, 12 hexadecimal digits."""
+    """The first 12 hexadecimal digits of SHA-256 over the bytes of tensors and the text of everything else."""
     sha = hashlib.sha256()
     for part in parts:
         sha.update(part.detach().cpu().numpy().tobytes() if isinstance(part, torch.Tensor) else str(part).encode())

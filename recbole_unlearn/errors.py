@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one line that says what, where and what to do."""
+"""Errors that a user can mend: one line that says what is wrong, where, and what to do."""
 
 import difflib
 from collections.abc import Iterable
@@ -11,15 +11,15 @@ class UsageError(ValueError):
 
 
 class Diverged(UsageError):
-    """A training or an estimate is of no use. The report says so in a method's row, and no model is saved."""
+    """A training or an estimate is unusable. The method's row of the report says so, and no model is saved."""
 
 
 class FailedChecks(UsageError):
-    """A new version of a store fails its checks, so that it is not published.
+    """A new version of a store fails its checks and is not published.
 
     Args:
         message: one line.
-        checks: names of the checks that it fails.
+        checks: names of the failed checks.
         folder: where its files are kept aside.
     """
 
@@ -31,15 +31,12 @@ class FailedChecks(UsageError):
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
-    """The error for a name that does not exist, with the choices that do, the closest first.
+    """The error for an unknown name. It lists the choices, the closest first; the caller raises it.
 
     Args:
         kind: what the name should be, e.g. ``"model"``.
         name: the name as given.
         choices: the names that exist.
-
-    Returns:
-        To be raised by the caller.
     """
     choices = sorted(choices)
     by_lower = {choice.lower(): choice for choice in choices}

@@ -1,4 +1,4 @@
-"""The user-item graph: edges to a normalised sparse adjacency, its products, and the removal of edges.
+"""The user-item graph: its edges, its normalised sparse adjacency and products with it, and the removal of edges.
 
 Nodes are numbered users first: user ``u`` is node ``u``, item ``i`` is node ``n_users + i``; ``N = n_users + n_items``.
 """
@@ -14,7 +14,7 @@ from recbole.data.dataset import Dataset
 class Graph:
     """An undirected bipartite graph as a sorted, duplicate-free list of ``E`` edges.
 
-    Build one with :meth:`from_edges`; every subgraph is then a mask and a compaction, O(E) without sorting.
+    Build one with :meth:`from_edges`. A subgraph then costs O(E), without sorting.
 
     Args:
         users: user of each edge, shape ``(E,)``, ascending by (user, item).
@@ -38,7 +38,7 @@ class Graph:
             users, items: the edges' ends, shape ``(E,)`` each, any order.
         """
         pairs = users * n_items + items
-        if not (pairs[1:] > pairs[:-1]).all():  # those of a file of ours are sorted already
+        if not (pairs[1:] > pairs[:-1]).all():  # the edges of our own files are sorted already
             pairs = torch.unique(pairs)
             users, items = pairs // n_items, pairs % n_items
         return cls(users, items, torch.argsort(items, stable=True), n_users, n_items)
@@ -59,7 +59,7 @@ class Graph:
         return self.n_users + self.n_items
 
     def to(self, device: torch.device | str) -> "Graph":
-        """The same graph on another device; itself if it is there."""
+        """The same graph on another device, or the graph itself if it is there already."""
         if self.users.device == torch.empty(0, device=device).device:
             return self
         return Graph(
@@ -86,7 +86,7 @@ class Graph:
         return Graph(self.users[keep], self.items[keep], new_position[kept_order], self.n_users, self.n_items)
 
     def without(self, users: torch.Tensor, items: torch.Tensor) -> "Graph":
-        """The remaining graph after these edges are forgotten; pairs that are no edges are ignored."""
+        """The remaining graph after forgetting these edges; ignores pairs that are not edges."""
         keep = torch.ones(len(self), dtype=torch.bool, device=self.users.device)
         position, found = self.find(users, items)
         keep[position[found]] = False
@@ -109,7 +109,7 @@ class Graph:
         return torch.sparse_csr_tensor(row_starts, columns.int(), values, size=(self.n_nodes, self.n_nodes))
 
     def find(self, users: torch.Tensor, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Position of each pair among the edges, and whether it is there (where not, the position means nothing)."""
+        """Position of each pair among the edges, and whether it is an edge; if not, the position has no meaning."""
         if len(self) == 0:
             return torch.zeros_like(users), torch.zeros_like(users, dtype=torch.bool)
         pairs = self.users * self.n_items + self.items
@@ -118,11 +118,11 @@ class Graph:
         return position, pairs[position] == wanted
 
 
-COLUMNS = 32  # of a table that are propagated at a time on a CPU, whose cache holds more of their rows
+COLUMNS = 32  # columns propagated at a time on a CPU: more of their rows fit into its cache
 
 
 def _by_columns(propagation, x):
-    """What a propagation, which treats each column alike, makes of a table."""
+    """Apply a propagation, which treats each column alike, to blocks of a table's columns."""
     if x.device.type != "cpu" or x.shape[1] <= COLUMNS:
         return propagation(x)
     result = torch.empty_like(x, memory_format=torch.contiguous_format)
@@ -133,7 +133,7 @@ def _by_columns(propagation, x):
 
 
 class _SymmetricProduct(torch.autograd.Function):
-    """``A @ x`` for a symmetric sparse ``A``, whose backward pass is the same product: no transpose is ever built."""
+    """``A @ x`` for a symmetric sparse ``A``. The backward pass is the same product and builds no transpose."""
 
     @staticmethod
     def forward(ctx, adjacency, x):

@@ -24,8 +24,8 @@ INFO_NCE_BLOCK_ON_GPU = 1 << 26  # 256 MiB: a kernel has enough to do
 class _InfoNCE(torch.autograd.Function):
     """Sum of ``w_b (log sum_m exp(a_b . c_m / tau) - a_b . c_pos(b) / tau)`` for rows of unit length.
 
-    The gradient is taken in the forward pass, block by block, so the B x M similarities are never held whole and
-    exp is computed once. Unit length bounds the logits by 1 / tau, which serves as their maximum.
+    The forward pass computes the gradient too, block by block: it computes exp once and never holds all B x M
+    similarities. Unit length bounds the logits by 1 / tau, which serves as their maximum.
     """
 
     @staticmethod
@@ -49,7 +49,7 @@ class _InfoNCE(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         *inputs, grad_anchors, grad_candidates = ctx.saved_tensors
-        if torch.is_grad_enabled():  # somebody will differentiate the gradient
+        if torch.is_grad_enabled():  # the caller may differentiate the gradient
             grad_anchors, grad_candidates = _InfoNCEGradient.apply(
                 *inputs, ctx.temperature, grad_anchors, grad_candidates
             )
@@ -57,9 +57,9 @@ class _InfoNCE(torch.autograd.Function):
 
 
 class _InfoNCEGradient(torch.autograd.Function):
-    """The gradient that :class:`_InfoNCE` found, with the Hessian-vector product as its backward pass.
+    """The gradient that :class:`_InfoNCE` computed, with the Hessian-vector product as its backward pass.
 
-    With P the softmax, S' the change of the logits: ``P' = P * (S' - sum_m P S')``, and the gradients change by
+    P is the softmax, S' the change of the logits. Then ``P' = P * (S' - sum_m P S')``, and the gradients change by
     ``w (P' c + P c' - c'_pos) / tau`` and ``(P'^T w a + P^T w a' - sum_pos w a') / tau``.
     """
 
@@ -118,7 +118,7 @@ def info_nce(
         anchors: shape ``(B, d)``.
         candidates: shape ``(M, d)``.
         positives: row of each anchor's positive among the candidates, shape ``(B,)``.
-        temperature: tau, at least about .03: below that, exp underflows where all similarities are low.
+        temperature: tau, at least about .03: below that, exp underflows if all similarities are low.
         weights: weight of each anchor, shape ``(B,)``; default all 1.
 
     Returns:
@@ -137,13 +137,13 @@ def _unit_rows(table):
 
 
 def embedding_regulariser(table: torch.Tensor, occurrences: torch.Tensor, squared: bool) -> torch.Tensor:
-    """RecBole's ``EmbLoss`` of a batch from how often each node occurs in it: ``sum |E_side|^2 / 2B`` or ``sum |E_side| / B``.
+    """RecBole's ``EmbLoss`` of a batch: ``sum |E_side|^2 / 2B`` or ``sum |E_side| / B``.
 
     ``E_side`` are the rows of the batch's users, items or negative items, repetitions included, and B their number.
 
     Args:
         table: 0-layer embeddings, shape ``(N, d)``.
-        occurrences: shape ``(3, N)``.
+        occurrences: how often each node is one of the three, shape ``(3, N)``.
         squared: whether norms are squared.
     """
     size = occurrences[0].sum()
@@ -168,8 +168,7 @@ def preserving_loss(
 ) -> torch.Tensor:
     """``L_P`` (Eq. 21-22): mean squared difference of the log-softmax of remaining pairs before and after.
 
-    The softmax of a pair's user runs over the batch's items, so negatives that share the batch are held in place
-    as well as the positives.
+    A user's softmax runs over the batch's items, so the loss holds the batch's negatives in place too.
 
     Args:
         table, original: final embeddings ``Z'`` and ``Z`` of all nodes, shape ``(N, d)``.

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from recbole_unlearn.errors import unknown
 
-LIBRARIES = {"recbole_unlearn", "recbole", "torch", "builtins"}  # all else is the user's own
+LIBRARIES = {"recbole_unlearn", "recbole", "torch", "builtins"}  # every other package is the user's own
 
 
 class Registry:
     """Classes found by their ``__name__``.
 
     Args:
-        kind: what is registered, for messages: ``"model"`` or ``"unlearning method"``.
+        kind: what it holds, for messages: ``"model"`` or ``"unlearning method"``.
     """
 
     def __init__(self, kind: str) -> None:
@@ -37,7 +37,7 @@ class Registry:
         """The class of this name.
 
         Raises:
-            UsageError: no such name; lists those that exist.
+            UsageError: the name is unknown; the message lists the known ones.
         """
         if name not in self._classes:
             raise unknown(self.kind, name, self._classes)
@@ -47,14 +47,14 @@ class Registry:
         return iter(sorted(self._classes))
 
     def own(self, names: Iterable[str]) -> list[type]:
-        """Those of the named classes that a user wrote, a list."""
+        """The named classes that a user wrote."""
         return [self[name] for name in names if _is_own(self[name])]
 
 
 def own_yaml(cls: type) -> Path | None:
-    """Where the settings of a user's class are: ``NAME.yaml`` beside its module, of a notebook's in the working directory.
+    """The settings file of a user's class: ``NAME.yaml`` beside its module, or in the working directory for a notebook.
 
-    ``None`` of a shipped class.
+    ``None`` for a shipped class.
     """
     if not _is_own(cls):
         return None
@@ -63,9 +63,9 @@ def own_yaml(cls: type) -> Path | None:
 
 
 def own_sources(cls: type) -> list[str]:
-    """The source of a class and its bases that a user wrote, a list of str: a result is of these, and not of others' names.
+    """The sources of a class and of its bases that a user wrote: a result depends on the code, not only on the name.
 
-    Of a class typed into an interpreter there is none to be had.
+    A class typed into an interpreter has no source; its name stands in for it.
     """
     sources = []
     for each in filter(_is_own, cls.__mro__):

@@ -45,16 +45,16 @@ def neumann(
 ) -> tuple[torch.Tensor, int, float]:
     """``x = h_T / scale`` with ``h_0 = v``, ``h_{t+1} = v + (1 - damping) h_t - H h_t / scale``.
 
-    Converges if ``0 < lambda / scale + damping < 2`` for all eigenvalues lambda. Where some are negative, their directions
-    grow from some step on, so the series ends before the residual ``v - damping h - H h / scale`` rises; if its first
-    term does no better than nothing, ``x`` is zero.
+    Converges if ``0 < lambda / scale + damping < 2`` for all eigenvalues lambda. Directions of negative eigenvalues
+    grow from some step on. The series therefore ends before the residual ``v - damping h - H h / scale`` rises. If its
+    first term does not lower the residual, ``x`` is zero.
 
     Returns:
         ``x``, the number of its terms, and the norm of the residual over that of ``v``.
 
     Raises:
-        Diverged: the first residual is above ``2 |v|``, which no scale from the spectral radius on allows, or
-            something is not finite.
+        Diverged: a value is not finite, or the first residual is above ``2 |v|``, which means that ``scale`` is below
+            the spectral radius.
     """
 
     def residual_of(h):
@@ -79,15 +79,15 @@ def neumann(
 def conjugate_gradient(
     product: Callable[[torch.Tensor], torch.Tensor], v: torch.Tensor, tolerance: float, iterations: int
 ) -> tuple[torch.Tensor, int, float]:
-    """Conjugate gradient, which ends before it follows a direction of negative curvature.
+    """Conjugate gradient that stops before a direction of negative curvature.
 
-    Its residual need not fall from step to step; the iterate with the smallest one is returned.
+    Its residual can rise from one step to the next; the result is the iterate with the smallest residual.
 
     Returns:
         As :func:`neumann`.
 
     Raises:
-        Diverged: something is not finite.
+        Diverged: a value is not finite.
     """
     _check_finite(v)
     x, residual = torch.zeros_like(v), v

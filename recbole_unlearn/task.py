@@ -17,9 +17,9 @@ from recbole_unlearn.trainer import train_backbone
 
 
 def attack_config(config: Config) -> Config:
-    """LightGCN as shipped, for ``forget_attack_epochs``: all backbones and all their settings meet the same request.
+    """LightGCN with shipped settings and ``forget_attack_epochs``: every backbone, however set, gets the same request.
 
-    It trains on the CPU whatever the run's device, so that a run on a GPU meets the same edges, too.
+    It trains on the CPU, so that a run on a GPU gets the same edges too.
     """
     return config.for_model("LightGCN").replace(epochs=config["forget_attack_epochs"], device=torch.device("cpu"))
 
@@ -37,8 +37,8 @@ class UnlearningData:
         valid_data, test_data: RecBole's evaluation loaders; both hide all items of ``train``, forgotten ones too, so
             that every row of a report ranks the same items.
 
-    With ``unlearn_measure_on: valid``, as a sweep has it, one half of the validation pairs stands in for ``test`` and
-    ``valid`` is the other; ``valid_data``, for the early stopping of backbones, is of both.
+    With ``unlearn_measure_on: valid``, which a sweep sets, ``test`` is one half of the validation pairs and ``valid``
+    the other. ``valid_data``, which stops the training of backbones early, has both halves.
     """
 
     train: Dataset
@@ -57,10 +57,10 @@ class UnlearningData:
 
 
 def prepare_data(config: Config) -> UnlearningData:
-    """Load, split, and draw or read the request; an adversarial one trains its attacking model first.
+    """Load and split the dataset, and draw or read the request; an adversarial request first trains its attacker.
 
     Raises:
-        UsageError: no such dataset, a bad request file, an empty part of the split.
+        UsageError: the dataset does not exist, the request file is invalid, or a part of the split is empty.
     """
     if config["train_file"]:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The calibrated influence encoder: the least change of rows that takes forgotten pairs to what pairs never seen score."""
+"""The calibrated influence encoder: the least change of rows that gives forgotten pairs the scores of unseen pairs."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,20 +14,20 @@ from recbole_unlearn.loss import pair_scores
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.solver import conjugate_gradient
 
-SPREAD = 0.1  # of the mean second moment, added to all directions: a change cannot hide in nearly empty ones
+SPREAD = 0.1  # share of the mean second moment, added to all directions: no change can hide in nearly empty ones
 TOLERANCE, ITERATIONS = 0.1, 50  # of the conjugate gradient
-N_PROBES = 256  # of each side
+N_PROBES = 256  # random signs for each side
 
 
 @dataclass(frozen=True)
 class Revision:
-    """What forgetting a request makes of a table.
+    """The table after forgetting a request.
 
     Args:
         ego: revised 0-layer table, shape ``(N, d)``.
-        targets: the expected score of each forgotten pair had it never been seen, shape ``(F,)``.
-        matters: boolean; whether both ends of a pair keep other edges, shape ``(F,)``; where one does not, its
-            row is replaced as a whole, and the pair with it.
+        targets: the score expected of each forgotten pair, had training never seen it, shape ``(F,)``.
+        matters: whether both ends of a pair keep other edges, boolean, shape ``(F,)``. An end without other edges gets
+            a new row, which replaces the pair's score too.
     """
 
     ego: torch.Tensor
@@ -39,25 +39,27 @@ class Revision:
 class CalibratedEncoder:
     r"""Maps a request to a revised table in closed form: the request's graph, weighted by what each pair remembers.
 
-    The gap :math:`g` of a forgotten pair is its score without its edge, less the score that it would have had
-    (:class:`~recbole_unlearn.encoder.target.UnseenScores`), where that is positive. To first order, moving the rows of its ends by
-    :math:`\delta` changes its score by :math:`a_u \delta_u \cdot z_i + a_i \delta_i \cdot z_u`. The revision is
+    The gap :math:`g` of a forgotten pair is its score without its edge, minus the score expected of an unseen pair
+    (:class:`~recbole_unlearn.encoder.target.UnseenScores`), or 0 if that is higher. To first order, moving the rows of
+    its ends by :math:`\delta` changes its score by :math:`a_u \delta_u \cdot z_i + a_i \delta_i \cdot z_u`. The
+    revision is
 
     .. math::
         \arg\min_\delta \sum_{(u,i)} (g_{ui} + \Delta s_{ui})^2 + \nu \sum_v 2 d_v c_v \, \delta_v^\top C_v \delta_v,
 
-    where the second term is the squared change of the scores of each node's :math:`d_v` remaining pairs and of as many
-    others, :math:`C_v` being the second moment of the embeddings that it is scored with. With P the inverse of that term's
-    matrix, :math:`\delta = -P J^\top \lambda` and :math:`(J P J^\top + \nu) \lambda = g`: the embeddings, propagated over
-    the request's graph with the coefficients :math:`\lambda`. A step of the conjugate gradient costs ``O(F d)``.
+    The second term is the squared change of the scores of each node's :math:`d_v` remaining pairs and of as many
+    others. :math:`C_v` is the second moment of the embeddings that the node is scored with. With P the inverse of that
+    term's matrix, :math:`\delta = -P J^\top \lambda` and :math:`(J P J^\top + \nu) \lambda = g`: the embeddings,
+    propagated over the request's graph with the coefficients :math:`\lambda`. A step of the conjugate gradient costs
+    ``O(F d)``.
 
     Args:
-        scores: of pairs never seen.
-        gain: :math:`a_v`, how much of a change of its row reaches a node's own embedding, shape ``(N,)``.
+        scores: the expected scores of unseen pairs.
+        gain: :math:`a_v`, the share of a change of its row that reaches a node's own embedding, shape ``(N,)``.
         cost: :math:`c_v`, the squared change of all embeddings for a unit change of a row, shape ``(N,)``.
         weight: :math:`\nu`.
-        passes: times that gaps are measured and closed; a further pass mends what the first order left out.
-        target_passes: of the passes, those that ask for the targets; later ones keep the last.
+        passes: how often the encoder measures and closes the gaps; a further pass mends the first order's error.
+        target_passes: how many of the passes compute new targets; later ones keep the last.
     """
 
     scores: UnseenScores
@@ -75,23 +77,23 @@ class CalibratedEncoder:
 
         Args:
             model: trained.
-            held_out: positives that it was not trained on.
-            generator: of all draws.
-            **closing: ``weight``, ``passes`` and ``target_passes``, as of :func:`closing_settings`.
+            held_out: positives outside its training data.
+            generator: makes all draws.
+            **closing: ``weight``, ``passes`` and ``target_passes``, e.g. from :func:`closing_settings`.
         """
         return cls(UnseenScores.fit(model, held_out, generator), *response(model, generator), **closing)
 
     def without(self, lost: torch.Tensor) -> "CalibratedEncoder":
-        """The encoder with nothing left of some nodes, a boolean of shape ``(N,)``."""
+        """The encoder without what it knows of the nodes where ``lost`` (boolean, shape ``(N,)``) holds."""
         return replace(self, gain=self.gain.masked_fill(lost, 0), cost=self.cost.masked_fill(lost, 0))
 
     def to_plain(self) -> dict[str, Any]:
-        """What was fitted, as tensors, text and numbers to be kept in a file."""
+        """What the fit produced, as tensors, text and numbers for a file."""
         return {"gain": self.gain, "cost": self.cost, "scores": self.scores.to_plain()}
 
     @classmethod
     def from_plain(cls, state: dict[str, Any], **closing: float) -> "CalibratedEncoder":
-        """What :meth:`to_plain` gave, with settings of its own; see :meth:`fit`."""
+        """The inverse of :meth:`to_plain`; settings as in :meth:`fit`."""
         return cls(UnseenScores.from_plain(state["scores"]), state["gain"], state["cost"], **closing)
 
     @torch.no_grad()
@@ -104,7 +106,7 @@ class CalibratedEncoder:
             request: what to forget.
 
         Returns:
-            Rows of nodes that lose their last edge stay; whoever takes the table replaces them.
+            Rows of nodes that lose their last edge are unchanged; the caller replaces them.
         """
         n_users, users, items = remaining.n_users, request.users.to(model.device), request.items.to(model.device)
         ego, degrees, adjacency = model.ego_embeddings(), remaining.degrees(), remaining.adjacency
@@ -112,8 +114,8 @@ class CalibratedEncoder:
         limit = None
         for number in range(self.passes):
             if number < self.target_passes:
-                # The rows of the forgotten pairs' neighbours learned from them, and so did the features. A revised table
-                # holds less of that, so that the target is asked for again.
+                # The neighbours' rows learned from the forgotten pairs, so the features did too. A revised table holds
+                # less of that: compute the targets again.
                 features = inductive_features(propagated_layers(ego, adjacency), degrees, n_users, users, items)
                 targets = self.scores(features)
             final = model.forward(ego, adjacency)
@@ -126,7 +128,7 @@ class CalibratedEncoder:
 
 
 def closing_settings(config: Any) -> dict[str, float]:
-    """How a run's settings want gaps closed: a dict of the arguments of :class:`CalibratedEncoder` that are no tensors."""
+    """The scalar settings of :class:`CalibratedEncoder`, from a run's configuration."""
     return {
         "weight": config["ie_change_weight"],
         "passes": config["ie_passes"],
@@ -135,11 +137,11 @@ def closing_settings(config: Any) -> dict[str, float]:
 
 
 class CalibratedTable(nn.Module):
-    """A revised table that fine-tuning takes on from there; what an InfluenceEncoder is in the other case.
+    """A revised table for fine-tuning, with the interface of an InfluenceEncoder.
 
     Args:
-        revision: the start, and the targets.
-        final: final embeddings of the original model, shape ``(N, d)``, which other pairs' scores are held to.
+        revision: the initial table and the targets.
+        final: final embeddings of the original model, shape ``(N, d)``; other pairs keep their scores.
     """
 
     def __init__(self, revision: Revision, final: torch.Tensor) -> None:
@@ -160,7 +162,7 @@ class CalibratedTable(nn.Module):
 
 
 class LeastChange:
-    """What moving a node's row costs in the scores of its other pairs, and the cheapest move that closes given gaps.
+    """The cheapest move of rows that closes given gaps; its cost is the change of the nodes' other scores.
 
     Args:
         final: final embeddings, shape ``(N, d)``.
@@ -180,10 +182,10 @@ class LeastChange:
 
     def least_change(self, users: torch.Tensor, items: torch.Tensor, gaps: torch.Tensor, weight: float) -> torch.Tensor:
         """The change of the table for the pairs' gaps of shape ``(F,)``; shape ``(N, d)``."""
-        ends = torch.cat([users, items + self.n_users])  # a pair has two: its user at p, its item at F + p
+        ends = torch.cat([users, items + self.n_users])  # of pair p: its user at p, its item at F + p
         touched, row = torch.unique(ends, return_inverse=True)
         of_users, of_items = self.final.index_select(0, ends).chunk(2)
-        others = torch.cat([of_items, of_users])  # whom an end is scored with
+        others = torch.cat([of_items, of_users])  # the other end of each end's pair
         user_moment, item_moment = self.moments
         whitened = torch.cat(
             [torch.linalg.solve(item_moment, of_items.t()).t(), torch.linalg.solve(user_moment, of_users.t()).t()]
@@ -191,7 +193,7 @@ class LeastChange:
         step, gain = self.step[touched][:, None], self.gain[ends]
 
         def moves(coefficients):
-            """``P J^T`` of a coefficient a pair: the touched rows' moves."""
+            """``P J^T`` times the pairs' coefficients: the moves of the touched rows."""
             scaled = coefficients.repeat(2)[:, None] * whitened
             return torch.zeros(len(touched), scaled.shape[1]).to(scaled).index_add_(0, row, scaled).mul_(step)
 
@@ -210,10 +212,10 @@ class LeastChange:
 
 
 def second_moment(embeddings: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """``C``: half over the pairs that a side is in, half over all its nodes; and a spread that makes it invertible.
+    """``C`` of one side: half over its pairs, half over all its nodes, plus a spread that makes it invertible.
 
     Args:
-        embeddings: of one side, padding first, shape ``(M, d)``.
+        embeddings: of the side's nodes, padding first, shape ``(M, d)``.
         counts: pairs of each node, shape ``(M,)``.
 
     Returns:
@@ -228,15 +230,14 @@ def second_moment(embeddings: torch.Tensor, counts: torch.Tensor) -> torch.Tenso
 
 @torch.no_grad()
 def response(model: UnlearnableRecommender, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """How the final embeddings answer to a row: the diagonals of R and of ``R^T R`` for a symmetric readout ``Z = R E``.
+    """The diagonals of R and of ``R^T R`` for a symmetric readout ``Z = R E``: how final embeddings respond to a row.
 
-    Estimated by random signs in the place of a table (Hutchinson, 1990), whatever the model's ``forward`` is made of. Users and
-    items get them apart: what leads from one side to the other, most of SimGCL's readout, has no part in the gain and
-    would be its noise.
+    The estimate feeds random signs to the model's ``forward`` (Hutchinson, 1990), whatever it computes. It does so for
+    users and items apart: the part of R that links the two sides, most of SimGCL's readout, would only add noise.
 
     Args:
         model: on its training graph.
-        generator: of the signs.
+        generator: draws the signs.
 
     Returns:
         Gain and cost, shape ``(N,)`` each.
@@ -252,4 +253,4 @@ def response(model: UnlearnableRecommender, generator: torch.Generator) -> tuple
             answer = model.forward(some, model.adjacency)
             gain += (some * answer).mean(dim=1) / rounds
             cost += answer.square().mean(dim=1) / rounds
-    return gain.clamp(min=0), cost  # the diagonal of a readout of powers is positive, a noisy estimate of it may not be
+    return gain.clamp(min=0), cost  # the true diagonal is positive; a noisy estimate of it may not be

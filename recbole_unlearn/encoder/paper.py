@@ -19,9 +19,9 @@ class InfluenceEncoder(nn.Module):
         W^{(0)} &= w \odot Z, \quad W = \hat A_f^L W^{(0)} \qquad \text{(Eq. 16)} \\
         \Delta E &= H - \rho W, \quad E_0' = E_0 + \mathrm{MLP}(\Delta E) \qquad \text{(Eq. 17-18)}
 
-    Rows of nodes that the request does not touch stay as they are. ``influence`` (:math:`H^{(0)}`) and ``weight``
-    (:math:`w`) train while pre-training; ``ego`` (:math:`E_0`) and ``mlp`` (close to the identity until then: weights 1, biases 0, negative values times .99) train while
-    fine-tuning.
+    Rows of nodes that the request does not touch stay as they are. Pre-training trains ``influence`` (:math:`H^{(0)}`)
+    and ``weight`` (:math:`w`); fine-tuning trains ``ego`` (:math:`E_0`) and ``mlp``, which starts close to the identity
+    (identity weights, biases 0, negative values times .99).
 
     Args:
         ego: trained 0-layer table, shape ``(N, d)``.
@@ -47,7 +47,7 @@ class InfluenceEncoder(nn.Module):
         self.mlp.requires_grad_(False)
 
     def start_finetuning(self) -> None:
-        """From now on ``ego`` and ``mlp`` train, ``influence`` and ``weight`` do not."""
+        """Train ``ego`` and ``mlp`` from now on, and no longer ``influence`` and ``weight``."""
         for parameter, trains in ((self.influence, False), (self.weight, False), (self.ego, True)):
             parameter.requires_grad_(trains)
         self.mlp.requires_grad_(True)
@@ -65,7 +65,7 @@ class InfluenceEncoder(nn.Module):
         return total
 
     def shift(self, influence: torch.Tensor, forget_adjacency: torch.Tensor) -> torch.Tensor:
-        """``dE`` of Eq. 17 from ``H``, before the rows that no edge touches are left out, shape ``(N, d)``."""
+        """``dE`` of Eq. 17 from ``H``, for all nodes, touched or not, shape ``(N, d)``."""
         weighted = self.weight * self.final
         for _ in range(self.n_layers):
             weighted = propagate(forget_adjacency, weighted)
@@ -76,7 +76,7 @@ class InfluenceEncoder(nn.Module):
 
         Args:
             shift: ``dE``, shape ``(N, d)``.
-            touched: boolean; nodes of the request, shape ``(N,)``.
+            touched: nodes of the request, boolean, shape ``(N,)``.
         """
         return self.ego + self.mlp(shift) * touched[:, None]
 

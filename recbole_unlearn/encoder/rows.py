@@ -1,4 +1,4 @@
-"""Rows of nodes that a model has never seen, and of those that lose everything."""
+"""Rows of nodes that a model has never seen, and of nodes that lose all their edges."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ from recbole_unlearn.graph import Graph
 def never_seen_rows(
     ego: torch.Tensor, graph: Graph, erased: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mean row of the users, and of the items, that have no edge: what training leaves of a node that it never saw.
+    """The mean row of users without edges, and of items without edges: what training makes of a node it never sees.
 
-    An item without edges is still drawn as a negative, so that its row is not zero; it is where there is no such node.
+    Training still draws an item without edges as a negative, so its row is not zero. Without such nodes the mean is 0.
 
     Args:
         ego: 0-layer table, shape ``(N, d)``.
         graph: training edges.
-        erased: boolean; nodes whose rows no training has made, shape ``(N,)``; default none.
+        erased: boolean, nodes whose rows do not come from training, shape ``(N,)``; default none.
 
     Returns:
         A user's row and an item's row, shape ``(d,)`` each.
@@ -33,12 +33,12 @@ def never_seen_rows(
 
 
 def without_rows(ego: torch.Tensor, lost: Sequence[torch.Tensor], rows: Sequence[torch.Tensor]) -> torch.Tensor:
-    """A table in which some nodes keep nothing of their rows.
+    """The table with the rows of some nodes replaced.
 
     Args:
         ego: 0-layer table, shape ``(N, d)``.
-        lost: booleans; of each user and of each item, whether its row is to go.
-        rows: what a user and an item get instead, shape ``(d,)`` each.
+        lost: whether to replace the row of each user and of each item, boolean.
+        rows: the new row of a user and that of an item, shape ``(d,)`` each.
 
     Returns:
         Shape ``(N, d)``.
@@ -48,6 +48,6 @@ def without_rows(ego: torch.Tensor, lost: Sequence[torch.Tensor], rows: Sequence
 
 
 def lost_nodes(graph: Graph, remaining: Graph) -> tuple[torch.Tensor, torch.Tensor]:
-    """The users, and the items, that lose their last edge: a boolean of each user and of each item."""
+    """Whether each user, and each item, loses its last edge, boolean."""
     lost = (graph.degrees() > 0) & (remaining.degrees() == 0)
     return lost.split([graph.n_users, graph.n_items])

@@ -1,7 +1,7 @@
-"""What a model would score a pair, or give a node as its row, had it never been trained on it: what forgetting aims at.
+"""The target of forgetting: the score that a model would give a pair had it never trained on it.
 
-Pairs that were never trained on are plenty: validation positives, random non-interactions, each node's least likely
-partners. A forgotten pair should look like those of them that resemble it in everything but its own memory.
+There are many such pairs: validation positives, random non-interactions, each node's least likely partners. A forgotten
+pair should score like the ones that resemble it in everything but the memory of its own training.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from recbole_unlearn.graph import Graph, propagate
 from recbole_unlearn.loss import pair_scores
 from recbole_unlearn.model.base import UnlearnableRecommender
 
-N_LAYERS = 3  # of the features
+N_LAYERS = 3  # layers of propagation in the features
 N_TREES = 100
 BEYOND_FIRST_LAYER = [4, 5, 7, 8, 9, 10]  # features of layers 2 and 3 of both sides, and the degrees
 FAR = 3.0  # standard deviations
@@ -25,7 +25,7 @@ FAR = 3.0  # standard deviations
 def propagated_layers(ego: torch.Tensor, adjacency: torch.Tensor) -> torch.Tensor:
     """``A E, A^2 E, A^3 E``: what the graph says of each node, without its own row, which remembers its pairs.
 
-    (Of that row a share of the mean of 1 / degree over its neighbours comes back in the second layer.)
+    The second layer returns a share of that row: the mean of 1 / degree over the node's neighbours.
 
     Args:
         ego: 0-layer table, shape ``(N, d)``.
@@ -59,13 +59,13 @@ def inductive_features(
 class UnseenScores:
     """Regressions from inductive features to a model's scores, fitted on pairs that it was never trained on.
 
-    One sees all layers. The other leaves out the first, because a pair also marks its neighbours: their rows learned from
-    it, and a node's first layer is the mean of them. Where the two disagree by more than they do on pairs never seen, the
-    pair has done so, and the second is taken.
+    The first regression sees all layers. The second leaves out the first layer, the mean of the neighbours' rows,
+    because these rows learned from the pair too. If the two disagree by far more than they do on unseen pairs, the
+    first layer remembers the pair, and the second regression gives the score.
 
     Args:
-        boosters: with all features, and without those of the first layer.
-        spread: standard deviation of their disagreement on pairs never seen.
+        boosters: the regression on all features, and the one without the first layer's.
+        spread: standard deviation of their disagreement on unseen pairs.
     """
 
     def __init__(self, boosters: tuple[lightgbm.Booster, lightgbm.Booster], spread: float) -> None:
@@ -105,12 +105,12 @@ class UnseenScores:
         return torch.from_numpy(np.where(disagree, other, one)).to(features)
 
     def to_plain(self) -> dict[str, Any]:
-        """Text and a number, to be kept in a file."""
+        """The regressions as text and a number, for a file."""
         return {"boosters": [booster.model_to_string() for booster in self.boosters], "spread": self.spread}
 
     @classmethod
     def from_plain(cls, state: dict[str, Any]) -> "UnseenScores":
-        """What :meth:`to_plain` gave."""
+        """The inverse of :meth:`to_plain`."""
         return cls(tuple(lightgbm.Booster(model_str=text) for text in state["boosters"]), state["spread"])
 
 
@@ -122,7 +122,7 @@ def never_seen_pairs(
     Args:
         final: final embeddings, shape ``(N, d)``.
         graph, held_out: training edges, and positives left out of training.
-        generator: of the draws.
+        generator: draws the pairs.
 
     Returns:
         Users and items.

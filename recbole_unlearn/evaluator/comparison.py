@@ -1,4 +1,4 @@
-"""Rows of a report against Retrain's, and reports of several seeds against each other."""
+"""Comparison of a report's rows with Retrain's, and of the reports of several seeds."""
 
 import math
 from typing import Any
@@ -10,13 +10,13 @@ LABELS = ["method", "stage"]
 
 
 def gaps_to_retrain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """How far each row is from Retrain's, which is what unlearning aims at: neither less nor more.
+    """The distance of each row from Retrain's, the target of unlearning: forgetting neither less nor more.
 
     Args:
-        rows: of a report.
+        rows: a report's rows.
 
     Returns:
-        A row for each that has metrics, but for ``original`` and Retrain; empty without Retrain. Keys:
+        A row for each that has metrics, except ``original`` and Retrain; empty without Retrain. Keys:
         ``MI-BF_gap`` and ``MI-NG_gap`` (``|ln m - ln m_R|``), ``AUC_FN_gap`` and ``AUC_FT_gap`` (absolute difference),
         ``<metric>_ratio`` for each ranking metric, ``speed_up`` (Retrain's online seconds over the row's) and
         ``break_even`` (requests after which the offline seconds are earned back; ``None`` if never).
@@ -28,7 +28,7 @@ def gaps_to_retrain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def membership_gaps(metrics: dict[str, Any], retrain: dict[str, Any]) -> dict[str, float]:
-    """How far the forgetting metrics are from Retrain's: the keys ``MI-BF_gap`` to ``AUC_FT_gap`` of :func:`gaps_to_retrain`."""
+    """Distances of the forgetting metrics from Retrain's: :func:`gaps_to_retrain`'s ``MI-BF_gap`` to ``AUC_FT_gap``."""
     gaps = {}
     for metric in ("MI-BF", "MI-NG"):
         positive = metrics[metric] > 0 and retrain[metric] > 0
@@ -52,12 +52,12 @@ def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean and standard deviation over the reports of several seeds.
 
     Args:
-        results: reports that differ in their seed only.
+        results: reports that differ only in their seed.
 
     Returns:
         ``model``, ``dataset``, ``forget``, ``seeds`` and ``results``: rows with ``n`` (seeds that gave a result) and,
         for each number of a row and of its gaps, ``{"mean": ..., "sd": ...}`` over those (sample standard deviation,
-        ``None`` of one value). ``break_even`` is ``None`` if any seed never breaks even.
+        ``None`` for one value). ``break_even`` is ``None`` if any seed never breaks even.
     """
     frames = []
     for result in results:

@@ -1,4 +1,4 @@
-"""What a method costs: seconds and peak memory, offline and online apart."""
+"""The cost of a method: seconds and peak memory, offline and online apart."""
 
 import ctypes
 import gc
@@ -14,12 +14,12 @@ import torch
 
 from recbole_unlearn.method.base import Stage, Unlearner
 
-SECONDS_BETWEEN_SAMPLES = 0.02  # of the resident memory
+SECONDS_BETWEEN_SAMPLES = 0.02  # between samples of the resident memory
 
 
 @dataclass
 class Cost:
-    """Seconds, and the peak of memory in MB (2**20 bytes) meanwhile."""
+    """Seconds, and the peak of memory during them in MB (2**20 bytes)."""
 
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
@@ -33,7 +33,7 @@ def measured(device: torch.device) -> Iterator[Cost]:
         device: where the block works.
 
     Yields:
-        Filled in when the block ends.
+        The cost; its values are set when the block ends.
     """
     cost, stop = Cost(), threading.Event()
     _give_back_memory()
@@ -67,7 +67,7 @@ def measured(device: torch.device) -> Iterator[Cost]:
 
 
 def _give_back_memory():
-    """Return to the system what was freed before: it would count as the block's, e.g. that of a training in the same process."""
+    """Return freed memory, e.g. of a training in this process, to the system: it would count as the block's."""
     gc.collect()
     library = ctypes.CDLL(None) if os.name == "posix" else None
     if hasattr(library, "malloc_trim"):  # glibc's
@@ -93,8 +93,7 @@ def costed_stages(method: Unlearner, device: torch.device) -> Iterator[tuple[Sta
         device: where it works.
 
     Yields:
-        :class:`~recbole_unlearn.method.Stage` and its :class:`Cost`; a stage's seconds include those of the
-        stages it went on from.
+        Each stage and its cost; a stage's seconds include those of the stages that it continues.
     """
     stages, seconds = method.unlearn(), 0.0
     while True:

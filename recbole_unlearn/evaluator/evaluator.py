@@ -1,4 +1,4 @@
-"""One evaluator for every row of a report: same held-out items, same negatives, same matched pairs."""
+"""One evaluator for every row of a report: the same held-out items, negatives and matched pairs."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +16,7 @@ from recbole_unlearn.model.base import UnlearnableRecommender
 class UnlearningEvaluator:
     """Applies RecBole's ranking metrics and the forgetting metrics to any model.
 
-    Where a metric asks for the popularity of items (AveragePopularity, TailPercentage), it is that among the remaining
-    interactions, for every row.
+    For every row, metrics of item popularity (AveragePopularity, TailPercentage) count the remaining interactions.
 
     Args:
         config (Config): settings.
@@ -38,7 +37,7 @@ class UnlearningEvaluator:
         popularity = data.remaining_graph.degrees()[data.graph.n_users :].numpy()
         of = {name: popularity[items.numpy()] for name, (_, items) in self.pairs.items()}
         self.matched = {name: matching_weights(of["forget"], of[name]) for name in ("negative", "test")}
-        self.trainer = Trainer(config, original)  # for its evaluation loop
+        self.trainer = Trainer(config, original)  # only for its evaluation loop
         self.trainer.eval_collector = MembershipCollector(
             config, {name: self.pairs[name] for name in ("forget", "negative")}, self.before
         )
@@ -51,9 +50,8 @@ class UnlearningEvaluator:
             model: anything with RecBole's ``predict`` and ``full_sort_predict``.
 
         Returns:
-            A dict of RecBole's metrics on test data (e.g. ``recall@20``), then ``MI-BF``, ``MI-NG``, ``AUC_FN``
-            and ``AUC_FT`` (the AUC's other pairs are matched to the forgotten ones on item popularity); and
-            :meth:`scores` of the model.
+            RecBole's metrics on test data (e.g. ``recall@20``), then ``MI-BF``, ``MI-NG``, ``AUC_FN`` and ``AUC_FT``
+            (the AUCs match their other pairs to the forgotten ones on item popularity); and the model's :meth:`scores`.
         """
         self.trainer.model = model
         ranking = self.trainer.evaluate(self.test_data, load_best_model=False, show_progress=self.show_progress)
@@ -68,5 +66,5 @@ class UnlearningEvaluator:
         return metrics, after
 
     def scores(self, model: Any) -> dict[str, np.ndarray]:
-        """Scores of the forgotten, negative and test pairs, a numpy array each."""
+        """Scores of the forgotten, negative and test pairs."""
         return {name: scores_of(model, *pair) for name, pair in self.pairs.items()}

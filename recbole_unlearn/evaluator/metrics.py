@@ -48,7 +48,7 @@ def auc(
 
     Args:
         first, second: scores, shapes ``(A,)`` and ``(B,)``.
-        first_weights, second_weights: how much each score counts, >= 0; default all alike.
+        first_weights, second_weights: weight of each score, >= 0; default all alike.
 
     Returns:
         NaN if a set is empty or has no weight, or a score is nan. Cost ``O((A + B) log(A + B))``.
@@ -71,8 +71,8 @@ def auc(
 def matching_weights(target: np.ndarray, other: np.ndarray, n_bins: int = 10) -> tuple[np.ndarray, np.ndarray]:
     """Weights that give two sets of pairs the same distribution of item popularity.
 
-    Popularity is cut at the target's quantiles; each member of ``other`` weighs its bin's share of the target over
-    the bin's share of itself. Target members in a bin that ``other`` lacks weigh 0.
+    The bins' edges are quantiles of the target's popularity. A member of ``other`` weighs the number of target members
+    over the number of ``other``'s members in its bin. A target member in a bin that ``other`` lacks weighs 0.
 
     Args:
         target, other: item popularity of each pair, shapes ``(A,)`` and ``(B,)``.

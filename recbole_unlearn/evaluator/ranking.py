@@ -1,4 +1,4 @@
-"""Recall and NDCG by full ranking, as RecBole defines them, straight from embeddings."""
+"""Recall and NDCG by full ranking, as RecBole defines them, computed from embeddings."""
 
 import torch
 
@@ -8,13 +8,13 @@ BLOCK = 2**24  # scores held at a time: 64 MiB
 
 
 def ranking_metrics(final: torch.Tensor, seen: Graph, held_out: Graph, k: int) -> dict[str, float]:
-    """Rank all items for each user with held-out items, those it has seen left out.
+    """Rank all items for each user with held-out items, except the items that the user has seen.
 
-    A held-out item that the user has also seen, as where interactions repeat, is ranked: so does RecBole.
+    A held-out item that the user has also seen, as with repeated interactions, is ranked, as in RecBole.
 
     Args:
         final: final embeddings, shape ``(N, d)``.
-        seen: edges whose items are not ranked, unless they are held out; on the embeddings' device.
+        seen: edges whose items are not ranked unless they are held out; on the embeddings' device.
         held_out: positives; on the embeddings' device.
         k: length of the ranking; it may exceed the number of items.
 

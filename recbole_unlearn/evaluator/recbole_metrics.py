@@ -19,8 +19,8 @@ class MembershipCollector(Collector):
 
     Args:
         config: settings.
-        pairs: name of each set of pairs to its ``(users, items)``: ``forget`` and ``negative``.
-        before: scores of the original model on the same sets, numpy arrays.
+        pairs: users and items of the sets ``forget`` and ``negative``.
+        before: scores of the original model on the same sets.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class MembershipCollector(Collector):
         self.data_struct.set("membership.before", before)
 
     def model_collect(self, model: Any) -> None:
-        """Take the model's scores, if a metric wants them."""
+        """Take the model's scores if a metric needs them."""
         if self.register.need("membership.after"):
             after = {name: scores_of(model, *pair) for name, pair in self.pairs.items()}
             self.data_struct.set("membership.after", after)
@@ -45,7 +45,7 @@ def scores_of(model: Any, users: torch.Tensor, items: torch.Tensor) -> np.ndarra
 
 
 class _MembershipMetric(AbstractMetric):
-    """No value where no request is known, as while the original model trains."""
+    """A metric without a value while no request is known, as in the training of the original model."""
 
     metric_type = EvaluatorType.RANKING
     metric_need = ["membership.after"]
@@ -76,7 +76,7 @@ class MING(_MembershipMetric):
 
 
 def register_metrics() -> None:
-    """Make the metrics known to RecBole. Its registries are filled at import, so extend them before a Config."""
+    """Add the metrics to RecBole's registries, which a Config reads; call it before making one."""
     for metric in (MIBF, MING):
         key = metric.name.lower()
         metrics_dict[key] = metric

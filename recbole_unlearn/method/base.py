@@ -1,4 +1,4 @@
-"""What an unlearning method is."""
+"""The contract of an unlearning method."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,11 +18,11 @@ class Stage:
     """One result of a method's online work.
 
     Args:
-        name: e.g. ``zero-shot``; empty if the method has one stage only.
-        model: a RecBole recommender (``predict``, ``full_sort_predict``, the id fields and ``device``); one that is an
+        name: e.g. ``zero-shot``; empty if the method has only one stage.
+        model: a RecBole recommender (``predict``, ``full_sort_predict``, the id fields and ``device``). An
             :class:`~recbole_unlearn.model.UnlearnableRecommender` is also saved.
-        seconds_before: what an earlier, interrupted run of the same work had spent on it.
-        details: what a reader of the report should know, e.g. ``{"shards retrained": 3}``.
+        seconds_before: time that an earlier, interrupted run spent on the same work.
+        details: further entries of the report, e.g. ``{"shards retrained": 3}``.
     """
 
     name: str
@@ -34,13 +34,13 @@ class Stage:
 class Unlearner:
     """One unlearning method in one run.
 
-    Implement :meth:`unlearn`, and :meth:`prepare` if there is something to do before a request comes; add a yaml
+    Implement :meth:`unlearn`, and :meth:`prepare` if the method works before a request comes. Add
     ``properties/method/<Name>.yaml`` and register the class. The docstring cites the paper.
 
     Args:
         config (Config): settings, with the method's yaml.
-        data (UnlearningData): the training data. ``prepare`` may look at ``train`` and validation data only,
-            ``unlearn`` also at ``request`` and ``remaining``; neither at test data.
+        data (UnlearningData): the training data. ``prepare`` may read only ``train`` and validation data, ``unlearn``
+            also ``request`` and ``remaining``; neither may read test data.
         original: the trained model; never changed.
     """
 
@@ -48,29 +48,28 @@ class Unlearner:
         self.config, self.data, self.original = config, data, original
 
     def prepare(self) -> float:
-        """Offline work; returns the seconds that earlier runs had spent on it, if it continued theirs."""
+        """Do the offline work; returns the seconds that earlier runs spent on it, if it continues theirs."""
         return 0.0
 
     def after_epoch(self, epoch: int) -> None:
-        """Called after each epoch (from 1) of a preparation that trains epoch by epoch and could be unlearned with by then;
-        a sweep puts its own function here."""
+        """Called after each epoch (from 1) of a preparation whose state could then unlearn; a sweep replaces it."""
 
     def before(self) -> torch.nn.Module:
-        """The prepared method's model before any request: the original, unless the method needs one of its own."""
+        """The prepared method's model before any request: the original, unless the method trains its own."""
         return self.original
 
     def unlearn(self) -> Iterator[Stage]:
-        """Online work: yield a :class:`Stage` for each stage of the result.
+        """Do the online work: yield a :class:`Stage` for each stage of the result.
 
-        A later stage may go on from an earlier one: its time then includes the earlier one's.
+        A later stage may continue an earlier one; its time then includes the earlier one's.
 
         Raises:
-            Diverged: there is no usable result.
+            Diverged: no usable result.
         """
         raise NotImplementedError
 
     def revised(self, model: UnlearnableRecommender, ego: torch.Tensor) -> UnlearnableRecommender:
-        """A model with another table on the remaining graph; a node that lost its last edge keeps nothing of its row."""
+        """A model with another table on the remaining graph; nodes that lose their last edge get new rows."""
         graph, remaining = self.data.graph, self.data.remaining_graph
         lost = [side.to(ego.device) for side in lost_nodes(graph, remaining)]
         return model.revised(without_rows(ego, lost, never_seen_rows(ego, graph)), remaining)

@@ -7,10 +7,10 @@ from recbole_unlearn.method.base import METHODS, Stage, Unlearner
 
 @METHODS.register
 class DropEdges(Unlearner):
-    """The remaining graph with the old table: what any method must beat to have unlearned anything.
+    """The remaining graph with the old table: the result that any method must beat to have unlearned anything.
 
-    Reference: section 2.3 of Chen et al., "Pre-training for Recommendation Unlearning", SIGIR 2025: a forgotten edge shaped
-    both the graph and the loss; this takes it out of the graph only.
+    Reference: section 2.3 of Chen et al., "Pre-training for Recommendation Unlearning", SIGIR 2025. A forgotten edge
+    shaped both the graph and the loss; this method only takes it out of the graph.
     """
 
     def unlearn(self) -> Iterator[Stage]:

@@ -21,9 +21,9 @@ from recbole_unlearn.trainer import InfluenceEncoderTrainer, UnlearningTask
 
 @METHODS.register
 class UnlearnRec(Unlearner):
-    """An influence encoder prepared offline; online one pass (stage ``zero-shot``), then ``fine-tuned``.
+    """An influence encoder, prepared offline. Online one pass (stage ``zero-shot``), then fine-tuning (``fine-tuned``).
 
-    ``ie_target: unseen`` is the :class:`~recbole_unlearn.encoder.calibrated.CalibratedEncoder`, ``negative`` the
+    ``ie_target: unseen`` selects the :class:`~recbole_unlearn.encoder.calibrated.CalibratedEncoder`, ``negative`` the
     paper's, which pre-trains on simulated requests.
 
     Reference: Chen et al., "Pre-training for Recommendation Unlearning", SIGIR 2025.
@@ -44,7 +44,7 @@ class UnlearnRec(Unlearner):
             ie_contrast_weight=0,
         )
         task = UnlearningTask(finetuning, data.train, data.graph, data.request)
-        table = self.encoder.revise(task)  # a module: the revised table, with what fine-tuning trains
+        table = self.encoder.revise(task)  # a module: the revised table and the parameters that fine-tuning trains
         yield Stage("zero-shot", self._model(table, task))
 
         if config["unlearn_finetune_epochs"] == 0 or len(task.remaining_graph) == 0 or len(data.request) == 0:
@@ -59,11 +59,11 @@ class UnlearnRec(Unlearner):
 
 
 class Calibrated:
-    """The closed-form encoder towards the scores of pairs never seen; validation positives are among those.
+    """The closed-form encoder towards the scores of unseen pairs, e.g. validation positives.
 
     Args:
         config (Config): settings.
-        data (UnlearningData): of it, training and validation data.
+        data (UnlearningData): only its training and validation data are used.
         original: the trained model.
     """
 
@@ -73,7 +73,7 @@ class Calibrated:
         self.encoder = CalibratedEncoder.fit(original, data.valid, generator, **closing_settings(config))
 
     def pretrain(self, after_epoch: Callable[[int], None]) -> float:
-        """Nothing: the encoder is fitted in closed form."""
+        """Do nothing: the constructor fits the encoder in closed form."""
         return 0.0
 
     def revise(self, task: UnlearningTask) -> CalibratedTable:
@@ -97,7 +97,7 @@ class Pretrained:
         self.encoder = InfluenceEncoder(ego, original.final_embeddings(), config["ie_n_layers"], config["ie_rho"])
 
     def pretrain(self, after_epoch: Callable[[int], None]) -> float:
-        """Train ``influence`` and ``weight``; returns the seconds that earlier runs had spent on it."""
+        """Train ``influence`` and ``weight``; returns the seconds that earlier runs spent on it."""
         config, data, original = self.config, self.data, self.original
         pretraining = config.replace(
             epochs=config["ie_epochs"],
@@ -127,18 +127,18 @@ class Pretrained:
         return trainer.seconds_before
 
     def revise(self, task: UnlearningTask) -> InfluenceEncoder:
-        """The revised table of a request: a copy of the encoder, whose table and MLP train from now on."""
-        encoder = copy.deepcopy(self.encoder)  # what was pre-trained serves the next request too
+        """The revised table of a request: a copy of the encoder, ready to fine-tune its table and MLP."""
+        encoder = copy.deepcopy(self.encoder)  # the pre-trained encoder serves the next request too
         encoder.start_finetuning()
         return encoder
 
 
 class RequestSimulator:
-    """Requests to practise on: random edges of the training graph, never the actual request.
+    """Requests for pre-training: random edges of the training graph, never the actual request.
 
     Args:
         config (Config): settings of the pre-training.
-        data (UnlearningData): of it, training and validation data.
+        data (UnlearningData): only its training and validation data are used.
     """
 
     def __init__(self, config: Any, data: Any) -> None:
@@ -147,17 +147,17 @@ class RequestSimulator:
         self._round, self._task = None, None
 
     def task_of(self, epoch: int) -> UnlearningTask:
-        """A request of ``ie_request_ratio`` of the edges, another one every ``ie_epochs_per_request`` epochs."""
+        """A request for ``ie_request_ratio`` of the edges; a new one every ``ie_epochs_per_request`` epochs."""
         round_ = epoch // self.config["ie_epochs_per_request"]
         if round_ != self._round:
             self._round, self._task = round_, self._draw(round_)
         return self._task
 
     def held_out(self) -> tuple[UnlearningTask, Interaction]:
-        """A request of a draw of its own, and validation pairs with negatives: what early stopping measures the loss on.
+        """A separately drawn request, and validation pairs with negatives, on which early stopping measures the loss.
 
         Returns:
-            :class:`UnlearningTask`, and an Interaction of ``ie_batch_size`` users, items and negative items.
+            The request, and an Interaction of ``ie_batch_size`` users, items and negative items.
         """
         data, config = self.data, self.config
         users, items = data.valid.users, data.valid.items

@@ -17,14 +17,14 @@ MODELS = Registry("model")
 class UnlearnableRecommender:
     """Mixin for a RecBole general recommender whose trained state is a table and whose input is a graph.
 
-    Put it before RecBole's class among the bases and implement :meth:`forward`, pure in both arguments: the same model
-    on another graph, or with another table, is one call. The loss is BPR (Rendle et al., UAI 2009) plus, if you
+    Put it before RecBole's class among the bases and implement :meth:`forward`, pure in both arguments: one call gives
+    the same model on another graph or with another table. The loss is BPR (Rendle et al., UAI 2009) plus, if you
     implement them, :meth:`regulariser` and :meth:`self_supervised_loss` with its :meth:`draw_views`. A model with
     another loss overrides :meth:`model_loss`; the influence methods, which need second derivatives, refuse it.
 
-    The embeddings are expected as ``user_embedding`` and ``item_embedding`` (``nn.Embedding``); a model that keeps
+    The mixin expects the embeddings as ``user_embedding`` and ``item_embedding`` (``nn.Embedding``). A model that keeps
     them elsewhere also overrides :meth:`ego_embeddings` and :meth:`set_ego_embeddings`. In ``__init__``, call
-    ``self.set_graph(dataset_graph(dataset))`` last. Everything RecBole asks of a model (``calculate_loss``,
+    ``self.set_graph(dataset_graph(dataset))`` last. Everything that RecBole needs of a model (``calculate_loss``,
     ``predict``, ``full_sort_predict``) follows from these.
     """
 
@@ -41,7 +41,7 @@ class UnlearnableRecommender:
         raise NotImplementedError
 
     def regulariser(self, ego: torch.Tensor, occurrences: torch.Tensor) -> torch.Tensor | float:
-        """What the loss adds to keep the table small, a scalar; nothing by default.
+        """The term of the loss that keeps the table small, a scalar; 0 by default.
 
         Args:
             ego: 0-layer table, shape ``(N, d)``.
@@ -53,7 +53,7 @@ class UnlearnableRecommender:
     def self_supervised_loss(
         self, ego: torch.Tensor, occurrences: torch.Tensor, views: list[Graph]
     ) -> torch.Tensor | float:
-        """What the loss adds on random views of the graph, a scalar; nothing by default.
+        """The term of the loss on random views of the graph, a scalar; 0 by default.
 
         Args:
             ego, occurrences: see :meth:`regulariser`.
@@ -62,9 +62,9 @@ class UnlearnableRecommender:
         return 0.0
 
     def draw_views(self, graph: Graph) -> list[Graph]:
-        """Subgraphs that the self-supervised loss looks at, a list of Graph, drawn anew each epoch.
+        """The subgraphs that the self-supervised loss uses, drawn anew each epoch from torch's global generator.
 
-        Drawn from torch's global generator; none by default.
+        None by default.
         """
         return []
 
@@ -96,7 +96,7 @@ class UnlearnableRecommender:
         return torch.cat([self.user_embedding.weight, self.item_embedding.weight])
 
     def parameters_beyond_table(self) -> list[str]:
-        """Names of trained parameters that are no part of the table, a list: what no method would revise."""
+        """Names of trained parameters outside the table, which no method would revise."""
         trained = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
         of_table = torch.autograd.grad(self.ego_embeddings().sum(), list(trained.values()), allow_unused=True)
         return [name for name, gradient in zip(trained, of_table) if gradient is None]
@@ -110,7 +110,7 @@ class UnlearnableRecommender:
         self._final = None
 
     def set_graph(self, graph: Graph) -> None:
-        """Let the model train and predict on this graph."""
+        """Make the model train and predict on this graph."""
         self.graph = graph.to(self.device)
         self.adjacency = self.graph.adjacency
         self._views = None
@@ -132,20 +132,20 @@ class UnlearnableRecommender:
 
     @torch.no_grad()
     def final_embeddings(self) -> torch.Tensor:
-        """``Z`` of the model's own table and graph, shape ``(N, d)``, kept until training goes on."""
+        """``Z`` of the model's own table and graph, shape ``(N, d)``, kept until the next training step."""
         if self._final is None:
             self._final = self.forward(self.ego_embeddings(), self.adjacency)
         return self._final
 
     def train(self, mode: bool = True) -> "UnlearnableRecommender":
-        """RecBole calls this at the start of each epoch: fresh views then."""
+        """Draw fresh views: RecBole calls this at the start of each epoch."""
         if mode:
             self._final = None
             self._views = self.draw_views(self.graph)
         return torch.nn.Module.train(self, mode)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Other weights, other final embeddings."""
+        """Load the weights and drop the final embeddings of the old ones."""
         self._final = None
         return super().load_state_dict(*args, **kwargs)
 

@@ -11,7 +11,7 @@ from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 
 @MODELS.register
 class BPR(UnlearnableRecommender, RecBoleBPR):
-    """RecBole's matrix factorisation: the shortest example of the contract, and one that uses no graph."""
+    """RecBole's matrix factorisation, the shortest example of the contract; it uses no graph."""
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
         super().__init__(config, dataset)

@@ -16,12 +16,12 @@ class LightGCN(UnlearnableRecommender, RecBoleLightGCN):
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
         super().__init__(config, dataset)
-        # RecBole keeps the training matrix and its adjacency: both would remember what is to be forgotten.
+        # RecBole keeps the training matrix and its adjacency; both would remember the forgotten data.
         del self.interaction_matrix, self.norm_adj_matrix
         self.set_graph(dataset_graph(dataset))
 
     def get_norm_adj_mat(self) -> torch.Tensor:
-        """Keep RecBole's constructor from building its own, several seconds and four times slower to multiply."""
+        """Keep RecBole's constructor from building its own, which takes seconds and multiplies four times slower."""
         return self.user_embedding.weight.new_empty(0)
 
     def forward(self, ego: torch.Tensor, adjacency: torch.Tensor) -> torch.Tensor:

@@ -16,8 +16,10 @@ from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 
 @MODELS.register
 class SGL(UnlearnableRecommender, RecBoleSGL):
-    """RecBole's SGL with the graph as an argument; ``type`` is ED (edge dropout), ND (node dropout) or RW (a walk:
-    another edge dropout at each layer)."""
+    """RecBole's SGL with the graph as an argument.
+
+    ``type`` is ED (edge dropout), ND (node dropout) or RW (a walk: another edge dropout at each layer).
+    """
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
         if config["type"] not in ("ED", "ND", "RW"):
@@ -36,7 +38,7 @@ class SGL(UnlearnableRecommender, RecBoleSGL):
         return mean_propagation([adjacency] * self.n_layers, ego)
 
     def draw_views(self, graph: Graph) -> list[Graph]:
-        """The graphs of two views, one after the other: one graph each, or with RW one a layer each."""
+        """The graphs of the first view, then those of the second: one graph each, or with RW one for each layer."""
         drop = self._drop_nodes if self.type == "ND" else self._drop_edges
         return [drop(graph) for _ in range(2 * self.n_layers if self.type == "RW" else 2)]
 
@@ -49,21 +51,21 @@ class SGL(UnlearnableRecommender, RecBoleSGL):
         return graph.subgraph(users[graph.users] & items[graph.items])
 
     def calculate_loss(self, interaction: Interaction) -> torch.Tensor:
-        """RecBole's SGL trains on the sum over the batch."""
+        """The sum over the batch, which RecBole's SGL trains on."""
         return super().calculate_loss(interaction) * len(interaction)
 
     def regulariser(self, ego: torch.Tensor, occurrences: torch.Tensor) -> torch.Tensor:
         return self.reg_weight * embedding_regulariser(ego, occurrences, squared=False) / occurrences[0].sum()
 
     def self_supervised_loss(self, ego: torch.Tensor, occurrences: torch.Tensor, views: list[Graph]) -> torch.Tensor:
-        """InfoNCE of each user and item of the batch in one view against all of its side in the other."""
+        """InfoNCE of each of the batch's users (items) in one view against all users (items) in the other."""
         half = len(views) // 2
         first, second = (self._propagated(ego, graphs) for graphs in (views[:half], views[half:]))
         sides, total = [self.n_users, self.n_items], 0
         counts = occurrences[0, : self.n_users], occurrences[1, self.n_users :]
         for one, other, count in zip(first.split(sides), second.split(sides), counts):
             nodes = torch.nonzero(count).flatten()
-            # A node that occurs k times in the batch is one anchor of weight k: the same sum for less work.
+            # A node that occurs k times in the batch is one anchor of weight k: the same sum with less work.
             total = total + info_nce(one[nodes], other, nodes, self.ssl_tau, count[nodes])
         return self.ssl_weight * total / occurrences[0].sum()
 
@@ -73,7 +75,7 @@ class SGL(UnlearnableRecommender, RecBoleSGL):
 
 
 def _keep(n, share, device):
-    """A boolean mask with exactly ``int(n * share)`` random places true."""
+    """A boolean mask that is true at exactly ``int(n * share)`` random places."""
     keep = torch.zeros(n, dtype=torch.bool, device=device)
     keep[torch.randperm(n, device=device)[: int(n * share)]] = True
     return keep

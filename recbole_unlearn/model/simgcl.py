@@ -17,7 +17,7 @@ from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 class SimGCL(UnlearnableRecommender, GeneralRecommender):
     r"""LightGCN without the 0-th layer, trained with BPR and the contrast of two noisy propagations.
 
-    Noise of length ``simgcl_eps`` is added to each layer, in the orthant of the embedding it perturbs:
+    Each layer adds noise of length ``simgcl_eps`` in the orthant of the embedding that it perturbs:
     :math:`e' = e + \epsilon \, \mathrm{sign}(e) \odot \frac{r}{|r|}`, r uniform.
     """
 
@@ -50,8 +50,11 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
     def self_supervised_loss(
         self, ego: torch.Tensor, occurrences: torch.Tensor, views: list[Graph]
     ) -> torch.Tensor | float:
-        """Mean InfoNCE of the batch's users, and of its items, between two noisy propagations; or, as in RecBole-GNN, the
-        sum over the batch's rows, where a node counts as often as it occurs, also among the others."""
+        """Mean InfoNCE of the batch's users, and of its items, between two noisy propagations.
+
+        With ``simgcl_sum``, as in RecBole-GNN, the sum over the batch's rows: a node counts as often as it occurs, also
+        among the candidates.
+        """
         if not self.ssl_weight:
             return 0.0
         first, second = (self._perturbed(ego, views[0].adjacency) for _ in range(2))

@@ -22,9 +22,9 @@ class Trained:
 
     Args:
         model: in evaluation mode.
-        seconds: what its training took in all.
-        seconds_before: the part of it that earlier runs had spent; this one went on from there.
-        file: where the finished training lies; ``None`` if there was nothing to train on.
+        seconds: duration of the training, over all runs that worked on it.
+        seconds_before: the part that earlier runs spent before this one resumed.
+        file: the finished training's file; ``None`` if there was nothing to train on.
     """
 
     model: UnlearnableRecommender
@@ -37,7 +37,7 @@ def train_backbone(config: Any, dataset: Dataset, name: str, valid_data: Any = N
     """Train a fresh ``config["model"]`` on a dataset; see :func:`train`.
 
     Raises:
-        UsageError: it trains more than a table, and the rest would go on knowing what is forgotten.
+        UsageError: the model trains more than a table; the rest would still know the forgotten data.
     """
     init_seed(config["seed"], config["reproducibility"])
     model = MODELS[config["model"]](config, dataset)
@@ -63,17 +63,17 @@ def train(
 
     Args:
         config (Config): settings of the training.
-        model: as it was drawn.
+        model: with its initial weights.
         dataset: built; its interactions are the training data.
         name: the model's part in the run, e.g. ``original``; begins the file's name.
         valid_data: RecBole's evaluation loader for early stopping; ``None`` trains for all epochs.
-        content: what else the result depends on, tensors and plain values.
-        trainer_class: a :class:`ResumableTrainer`.
+        content: tensors and plain values that the result also depends on.
+        trainer_class: makes a :class:`ResumableTrainer`.
         verbose: whether epochs are logged.
 
     Returns:
-        The model, in evaluation mode. The same training is loaded, not repeated: its file's name is a digest
-        of the settings, the content, the edges themselves and, of a model from outside of this package, its source.
+        The model, in evaluation mode. A training that finished before is loaded, not repeated: its file's name is a
+        digest of the settings, the content, the edges and, for a user's own model, its source.
     """
     model = model.to(config["device"])
     graph = dataset_graph(dataset)
@@ -83,7 +83,7 @@ def train(
     if verbose:
         trainer.logger.info(set_color(f"Training {name}", "pink") + f": {config['model']} on {len(graph)} interactions")
     if len(graph) == 0:
-        return Trained(model.eval(), 0.0, 0.0)  # nothing to learn from: the model stays as it was drawn
+        return Trained(model.eval(), 0.0, 0.0)  # nothing to learn from: the model keeps its initial weights
     loader, show_progress = train_loader(config, dataset, graph), config["show_progress"] and verbose
     trainer.fit(loader, valid_data, verbose, show_progress=show_progress)
     model.eval()
@@ -91,7 +91,7 @@ def train(
 
 
 def _edges_behind(valid_data):
-    """What early stopping depends on: the edges that a loader's users are ranked with, those it hides included."""
+    """The edges that early stopping depends on: those that a loader ranks, and those that it hides."""
     if valid_data is None:
         return []
     parts = [valid_data._dataset, *getattr(valid_data._sampler, "datasets", [])[:1]]

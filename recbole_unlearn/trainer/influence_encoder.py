@@ -23,13 +23,13 @@ ENCODER_LOSSES = ("model", "unlearning", "preserving", "contrast", "score")
 
 
 class UnlearningTask:
-    """One request as the influence encoder sees it; all parts are derived, and only when they are asked for.
+    """One request as the influence encoder sees it. Each part is derived when it is first used.
 
     Args:
-        config (Config): ``train_batch_size`` and ``ie_contrast_drop`` are read.
+        config (Config): settings; it reads ``train_batch_size`` and ``ie_contrast_drop``.
         train: the original's training data, built.
         graph: its edges.
-        request: those to forget.
+        request: the edges to forget.
         generator: draws the edges dropped for the contrast loss.
     """
 
@@ -43,7 +43,7 @@ class UnlearningTask:
 
     @cached_property
     def forget_adjacency(self) -> torch.Tensor:
-        """Of the request's graph, with that graph's own degrees; sparse CSR, shape ``(N, N)``."""
+        """The adjacency of the request's graph, normalised by its own degrees; sparse CSR, shape ``(N, N)``."""
         return self.forget_graph.to(self.config["device"]).adjacency
 
     @cached_property
@@ -59,7 +59,7 @@ class UnlearningTask:
 
     @cached_property
     def remaining_adjacency(self) -> torch.Tensor:
-        """Sparse CSR, shape ``(N, N)``."""
+        """The adjacency of the remaining graph, sparse CSR, shape ``(N, N)``."""
         return self.remaining_graph.to(self.config["device"]).adjacency
 
     @cached_property
@@ -67,7 +67,7 @@ class UnlearningTask:
         """RecBole's training loader over the remaining interactions.
 
         Raises:
-            UsageError: its batches have no negative items, which the losses need.
+            UsageError: the batches have no negative items, which the losses need.
         """
         kind, negatives = self.config["MODEL_INPUT_TYPE"], self.config["train_neg_sample_args"]
         if kind != InputType.PAIRWISE or negatives["distribution"] == "none":
@@ -81,19 +81,19 @@ class UnlearningTask:
 
 
 class InfluenceEncoderTrainer(ResumableTrainer):
-    """Trains an influence encoder on the paper's loss (Eq. 25), ``L_M + l_u L_U + l_p L_P + l_c L_C``, and ``l_s L_S``.
+    """Trains an influence encoder on ``L_M + l_u L_U + l_p L_P + l_c L_C + l_s L_S``, the paper's Eq. 25 and ``L_S``.
 
-    ``L_S`` (:func:`~recbole_unlearn.loss.score_loss`) is ours: ``L_P`` compares softmaxes, which do not see all of a
-    user's scores fall together, and that is the cheapest way to lower those of the forgotten pairs.
+    ``L_S`` (:func:`~recbole_unlearn.loss.score_loss`) is ours. ``L_P`` compares softmaxes, which do not change when all
+    of a user's scores fall together; that would be the cheapest way to lower the scores of the forgotten pairs.
 
-    The same class pre-trains (an :class:`~recbole_unlearn.encoder.paper.InfluenceEncoder`'s ``influence`` and
-    ``weight``, another simulated request every few epochs) and fine-tunes (its ``ego`` and ``mlp``, or a
-    :class:`~recbole_unlearn.encoder.calibrated.CalibratedTable`, on the actual request): which parameters train and
-    what ``L_U`` is are the module's, which request an epoch sees is ``task_of``.
+    The same class pre-trains and fine-tunes. Pre-training trains ``influence`` and ``weight`` of an
+    :class:`~recbole_unlearn.encoder.paper.InfluenceEncoder`, on another simulated request every few epochs. Fine-tuning
+    trains its ``ego`` and ``mlp``, or a :class:`~recbole_unlearn.encoder.calibrated.CalibratedTable`, on the actual
+    request. The module decides which parameters train and what ``L_U`` is; ``task_of`` chooses an epoch's request.
 
     Args:
         config (Config): settings; ``ie_*_weight`` are the weights of the losses. A loss of weight 0 is not computed.
-        encoder: what is trained.
+        encoder: the module to train.
         backbone: the original model; never changed.
         name: file name under ``checkpoint_dir``.
         task_of: epoch number to :class:`UnlearningTask`.
@@ -121,7 +121,7 @@ class InfluenceEncoderTrainer(ResumableTrainer):
         return self.task.loader
 
     def _take_up(self, task):
-        """Let :meth:`losses` be about this request, with fresh views of what remains."""
+        """Make :meth:`losses` use this request, with fresh views of the remaining graph."""
         self.task = task
         self.views = self.backbone.draw_views(task.remaining_graph.to(self.device))
 
@@ -165,7 +165,7 @@ class InfluenceEncoderTrainer(ResumableTrainer):
 
     @torch.no_grad()
     def _valid_epoch(self, valid_data, show_progress=False):
-        """The same loss on requests kept aside, with validation pairs in the place of remaining interactions."""
+        """The same loss on a held-out request, with validation pairs in place of remaining interactions."""
         task, interaction = valid_data
         self._take_up(task)
         score = float(sum(self.losses(interaction.to(self.device))))

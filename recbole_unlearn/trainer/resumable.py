@@ -18,15 +18,15 @@ PROGRESS = ("epoch", "cur_step", "best_valid_score", "best_valid_result", "secon
 
 
 class ResumableTrainer(Trainer):
-    """RecBole's Trainer whose files are named by content, written aside and resumed from.
+    """RecBole's Trainer with files that are named by content, written whole, and resumed from.
 
-    ``NAME.pth`` holds the best weights, ``NAME.pth.resume`` the last state. Each epoch's random streams are derived
-    from the seed and the epoch, so an interrupted training goes on as if it had not been. A training that finished is
-    not repeated: :meth:`fit` loads it.
+    ``NAME.pth`` holds the best weights, ``NAME.pth.resume`` the last state. The seed and the epoch determine each
+    epoch's random streams, so a resumed training gives the same result as an uninterrupted one. :meth:`fit` loads a
+    training that finished before.
 
     Args:
         config (Config): settings.
-        model: what is trained.
+        model: the module to train.
         name: file name under ``checkpoint_dir``; must change with whatever changes the result.
     """
 
@@ -38,9 +38,9 @@ class ResumableTrainer(Trainer):
         self.tensorboard = SummaryWriter(os.path.join(self.tensorboard.log_dir, name))
         self.epoch = 0
         self.seconds = 0.0  # spent training, earlier runs included
-        self.seconds_before = 0.0  # what those had spent, but for those of another process that this one waited for
+        self.seconds_before = 0.0  # spent by earlier runs, without the time that this one waited for another process
         self._waited = 0.0  # seconds
-        self._resumable = False  # until fit says so
+        self._resumable = False  # fit sets it
         self._resumed_at = self._last_save = perf_counter()
 
     def fit(
@@ -52,13 +52,13 @@ class ResumableTrainer(Trainer):
         show_progress: bool = False,
         callback_fn: Callable[[int, float], None] | None = None,
     ) -> tuple[float, dict[str, float] | None]:
-        """Train, resume or load; the model then holds the best weights (the last ones without validation data)."""
+        """Train, resume or load. The model then holds the best weights, or without validation data the last ones."""
         self._resumable = saved
         if not saved:
             return self._fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
         with checkpoint.alone(
             self.saved_model_file
-        ) as self._waited:  # another process may be at the same training: then wait, and load it
+        ) as self._waited:  # if another process runs the same training, wait for it and load its result
             if self._load_finished():
                 return self.best_valid_score, self.best_valid_result
             if os.path.exists(self.resume_file):
@@ -87,7 +87,7 @@ class ResumableTrainer(Trainer):
         return optimizer
 
     def resume_checkpoint(self, resume_file: str) -> None:
-        """Go on from the ``.resume`` file of the same training."""
+        """Continue from the ``.resume`` file of the same training."""
         state = checkpoint.load(resume_file, self.device)
         self.model.load_state_dict(state["state_dict"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -124,7 +124,7 @@ class ResumableTrainer(Trainer):
         return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
 
     def _start_epoch(self, train_data, epoch_idx):
-        """The loader of this epoch's batches; called when the random streams are at its start."""
+        """The loader of this epoch's batches; called right after the epoch's random streams are seeded."""
         return train_data
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
@@ -146,7 +146,7 @@ class ResumableTrainer(Trainer):
         self.seconds_before = max(0.0, self.seconds - self._waited)
 
     def _untimed(self, callback):
-        """The callback, its time not counted as training."""
+        """The callback, with its time not counted as training."""
 
         def call(*arguments):
             self._count_seconds()
@@ -162,7 +162,7 @@ class ResumableTrainer(Trainer):
 
 
 def _plain(value):
-    """RecBole's scores are numpy scalars, which a safe load refuses."""
+    """A value of plain Python: RecBole's scores are numpy scalars, which a safe load refuses."""
     if isinstance(value, dict):
         return {key: float(entry) for key, entry in value.items()}
     return value if value is None or isinstance(value, int) else float(value)

@@ -1,4 +1,4 @@
-"""The common part of the methods that estimate how the trained table would differ without the request."""
+"""The common part of methods that estimate how the trained table would differ without the request."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,17 +17,18 @@ from recbole_unlearn.model.base import UnlearnableRecommender
 class InfluenceUnlearner(Unlearner):
     r"""Implement :meth:`solve`, which approximates :math:`H^{-1} v`.
 
-    With L the training loss, summed over the edges of the full and of the remaining graph, and H its Hessian on the full one:
+    L is the training loss, summed over the edges of the full graph or of the remaining graph; H is its Hessian on the
+    full graph. Then
 
     .. math::
         E_0' = E_0 + H^{-1} v, \qquad v = \nabla [L(E_0; A) - L(E_0; A_r)]
 
-    The difference of the two losses also holds what the changed degrees do to the retained edges. A trained model is
-    not stationary, so v is not replaced by :math:`-\nabla L(E_0; A_r)`.
+    The difference of the two losses includes the effect of the changed degrees on the retained edges. A trained model
+    is not stationary, so :math:`-\nabla L(E_0; A_r)` cannot replace v.
     """
 
     def solve(self, v: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
-        """The estimated change of the table, shape ``(N, d)``, and details for the report.
+        """The estimated change of the table, shape ``(N, d)``, and the stage's details.
 
         Args:
             v: shape ``(N, d)``.
@@ -38,7 +39,7 @@ class InfluenceUnlearner(Unlearner):
         raise NotImplementedError
 
     def trained_model(self) -> tuple[UnlearnableRecommender, float]:
-        """The model that the estimate is about, and the seconds that earlier runs had spent on it; by default the original."""
+        """The model to revise, by default the original, and the seconds that earlier runs spent on it."""
         return self.original, 0.0
 
     def prepare(self) -> float:
@@ -77,16 +78,16 @@ class InfluenceUnlearner(Unlearner):
         return self.loss.gradient(self.ego) - remaining.gradient(self.ego)
 
     def kept(self) -> torch.Tensor:
-        """Which of the triples remain, boolean of shape ``(E,)``."""
+        """Whether each triple remains, boolean, shape ``(E,)``."""
         return self.data.remaining_graph.contains(self.data.graph.users, self.data.graph.items).to(self.ego.device)
 
     def remaining_views(self) -> list[Graph]:
-        """The views, less the request."""
+        """The views without the request."""
         users, items = (side.to(self.ego.device) for side in (self.data.request.users, self.data.request.items))
         return [view.without(users, items) for view in self.views]
 
     def frozen(self, graph: Graph, triples: Triples, views: list[Graph], summed: Triples | None = None) -> FrozenLoss:
-        """The loss of ``triples`` on a graph; BPR may be summed over some of them only."""
+        """The loss of ``triples`` on a graph; BPR sums over ``summed``, by default all of them."""
         adjacency = graph.to(self.config["device"]).adjacency
         return FrozenLoss(
             self.model,

@@ -14,13 +14,13 @@ from recbole_unlearn.trainer import train
 
 @METHODS.register
 class CEU(InfluenceUnlearner):
-    r"""One Newton step, from an original of its own that is trained with noise in the loss.
+    r"""One Newton step, from an original of its own that trains with noise in the loss.
 
-    The original minimises :math:`L + \frac{\lambda}{2} |E|^2 + b \cdot E`, b drawn from :math:`N(0, \sigma^2)`, so that the
-    step's remaining error is hidden in the noise. The paper certifies that for strictly convex losses. BPR's is not
-    convex, and the default noise is far weaker than the paper's, which costs much of the ranking: nothing is certified
-    here, and the norm of the residual is told instead. Its MI-BF is against the run's original, not its own, so a part
-    of it comes from the other model and not from unlearning.
+    That original minimises :math:`L + \frac{\lambda}{2} |E|^2 + b \cdot E` with b from :math:`N(0, \sigma^2)`, so that
+    the noise hides the step's remaining error. The paper certifies this for strictly convex losses. Here nothing is
+    certified: BPR is not convex, and the default noise is far weaker than the paper's, which costs much of the ranking.
+    The report gives the norm of the residual instead. MI-BF compares with the run's original, not with CEU's, so a part
+    of it comes from the different model and not from unlearning.
 
     Reference: Wu et al., "Certified Edge Unlearning for Graph Neural Networks", KDD 2023.
     """

@@ -1,7 +1,7 @@
 """A backbone's training loss at frozen randomness, with its gradient and Hessian-vector product, for influence methods.
 
-Everything random in a training loss is frozen (one negative item an edge, the views, the noise), so that the loss is
-a function of the table alone and the losses before and after a request differ by the request only.
+Everything random in a training loss is frozen: one negative item for each edge, the views, the noise. The loss is then
+a function of the table alone, and the losses before and after a request differ only by the request.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Triples:
 
     @cached_property
     def _pattern(self):
-        """Places of +e (the edge) and -e (its negative) in an (N, N) CSR matrix: orders of both halves, rows, columns."""
+        """Places of edges (+e) and negatives (-e) in an (N, N) CSR matrix: orders of both halves, rows, columns."""
         users, items = self.users.repeat(2), torch.cat([self.items, self.negatives]) + self.n_users
         by_user = torch.argsort(users * self.n_nodes + items)
         by_item = torch.argsort(items * self.n_nodes + users)
@@ -124,17 +124,16 @@ def bpr_sum(final: torch.Tensor, triples: Triples) -> torch.Tensor:
 class FrozenLoss:
     """A backbone's training loss summed over a graph's edges as one batch, with all randomness frozen.
 
-    For BPR, the regulariser of squared norms and SGL's InfoNCE that is the sum over any batches. SimGCL contrasts the
-    nodes of a batch with each other; here these are all nodes, as in its largest batch.
+    For BPR, the regulariser of squared norms and SGL's InfoNCE, this equals the sum over batches of any size. SimGCL
+    contrasts the nodes of a batch with each other; here these are all nodes, as in its largest batch.
 
     Args:
         model: the backbone; its table and graph are not used.
-        adjacency: what the table is propagated on, sparse CSR, shape ``(N, N)``.
+        adjacency: the table's propagation, sparse CSR, shape ``(N, N)``.
         triples: the edges and their negatives that BPR sums over.
-        occurrences: of all triples of the loss, shape ``(3, N)``, for the regulariser and the
-            self-supervised loss.
+        occurrences: of all triples of the loss, shape ``(3, N)``, for the regulariser and the self-supervised loss.
         views: frozen views.
-        seed: of the noise.
+        seed: seeds the noise.
     """
 
     model: torch.nn.Module
@@ -155,7 +154,7 @@ class FrozenLoss:
         return bpr_sum(self.model.forward(ego, self.adjacency), self.triples) + counts[0].sum() * extra
 
     def gradient(self, ego: torch.Tensor) -> torch.Tensor:
-        """Shape ``(N, d)``."""
+        """The gradient at a table, shape ``(N, d)``."""
         return self._differentiated(ego)[1]
 
     def hessian(self, ego: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -8,15 +8,15 @@ from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.influence.base import InfluenceUnlearner
 from recbole_unlearn.solver import neumann, spectral_radius
 
-MARGIN = 1.2  # of the scale over the spectral radius
+MARGIN = 1.2  # ratio of the scale to the spectral radius
 
 
 @METHODS.register
 class GIF(InfluenceUnlearner):
-    """The influence function with the loss that a changed graph makes elsewhere, inverted by a Neumann series.
+    """The influence function, with the changed graph's effect on other edges' loss, inverted by a Neumann series.
 
-    The Hessian of BPR is indefinite and the series ends before its residual rises: only directions of large curvature
-    are inverted, so the model moves a part of the way that retraining goes.
+    The Hessian of BPR is indefinite, and the series ends before its residual rises. It inverts only directions of large
+    curvature, so the model moves only a part of the way that retraining goes.
 
     Reference: Wu et al., "GIF: A General Graph Unlearning Strategy via Influence Function", WWW 2023.
     """

@@ -1,4 +1,4 @@
-"""IFRU: the influence of the forgotten edges and of those that they spill over to, on the rows that matter."""
+"""IFRU: the influence of the forgotten edges and of the edges that they spill over to, on the rows that matter."""
 
 from typing import Any
 
@@ -12,11 +12,12 @@ from recbole_unlearn.solver import conjugate_gradient
 
 @METHODS.register
 class IFRU(InfluenceUnlearner):
-    """The influence function restricted to what a deletion changes most.
+    """The influence function, restricted to what a deletion changes most.
 
-    v is the gradient of the forgotten edges' BPR plus the spillover: the change of the BPR of retained edges with an end
-    whose degree falls by more than ``unlearn_ifru_degree_change``; regulariser and contrast change as a whole. Only
-    rows above the ``unlearn_ifru_quantile`` of the propagated share of deleted edges move: H, damped, is restricted to them.
+    v is the gradient of the forgotten edges' BPR plus the spillover: the change in BPR of retained edges with an end
+    whose degree falls by a share above ``unlearn_ifru_degree_change``. Regulariser and contrast change as a whole. Only
+    rows above the ``unlearn_ifru_quantile`` of the propagated share of deleted edges move, with the damped H restricted
+    to them.
 
     Reference: Zhang et al., "Recommendation Unlearning via Influence Function", ACM TORS 2024.
     """
@@ -42,7 +43,7 @@ class IFRU(InfluenceUnlearner):
         return estimate, {"iterations": steps, "residual": f"{residual:.2f}", "rows moved": int(moves.sum())}
 
     def _deleted_share(self):
-        """Share of each node's edges that the request takes, shape ``(N,)``."""
+        """Share of each node's edges that the request removes, shape ``(N,)``."""
         before, after = (graph.degrees().to(self.ego) for graph in (self.data.graph, self.data.remaining_graph))
         return (before - after) / before.clamp(min=1)
 

@@ -1,4 +1,4 @@
-"""How the embeddings of several shards' models become one model."""
+"""Aggregation of the embeddings of several shards' models into one model."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -35,9 +35,9 @@ def learned_weights(differences: np.ndarray, penalty: float) -> np.ndarray:
     A convex problem in K unknowns, solved by L-BFGS-B from equal weights.
 
     Args:
-        differences: by how much each shard's model scores the positive item above the negative one,
-            shape ``(n_triples, K)``.
-        penalty: of the Euclidean norm of the weights.
+        differences: score of the positive item minus that of the negative one, in each shard's model, shape
+            ``(n_triples, K)``.
+        penalty: weight of the Euclidean norm.
 
     Returns:
         Shape ``(K,)``; equal weights if there are no triples.
@@ -72,22 +72,22 @@ def table_model(config: Any, dataset: Dataset, table: torch.Tensor, graph: Graph
 class AttentionAggregator(UnlearnableRecommender, GeneralRecommender):
     r"""RecEraser's attention over K shards' tables, trained by BPR through the backbone's propagation.
 
-    With :math:`x_k` a node's row in shard k and other parameters for users than for items:
+    :math:`x_k` is a node's row in shard k; users and items have separate parameters:
 
     .. math::
         x_k' = W_k x_k + b_k, \quad \alpha = \mathrm{softmax}_k\, h^T \mathrm{ReLU}(W x_k' + b), \quad
         e_0 = \sum_k \alpha_k x_k'
 
-    A shard in which a node has no edge is left out of that node's softmax, and costs nothing there: a step costs the
-    number of pairs of a shard and a node with edges in it, not K N. A node without edges anywhere has a row of zeros.
+    A node's softmax leaves out the shards in which the node has no edge. A step costs the number of pairs of a shard
+    and a node with edges in it, not K N. A node without any edge has a row of zeros.
 
     Args:
         config (Config): settings.
         dataset: built.
-        backbone: whose ``forward`` the result goes through.
+        backbone: propagates the result by its ``forward``.
         tables: 0-layer tables, shape ``(K, N, d)``; not trained.
-        present: boolean; whether a node has edges in a shard, shape ``(K, N)``.
-        graph: all shards' edges, which the result is propagated on.
+        present: whether a node has edges in a shard, boolean, shape ``(K, N)``.
+        graph: all shards' edges, for the propagation.
     """
 
     input_type = InputType.PAIRWISE
@@ -119,11 +119,11 @@ class AttentionAggregator(UnlearnableRecommender, GeneralRecommender):
 
 
 class _Attention(nn.Module):
-    """Of one side, users or items.
+    """The attention of one side, users or items.
 
     Args:
         tables: shape ``(K, n, d)``; the result has shape ``(n, d)``.
-        present: boolean; shape ``(K, n)``.
+        present: boolean, shape ``(K, n)``.
     """
 
     def __init__(self, tables: torch.Tensor, present: torch.Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The common part of the methods that train a model a shard and retrain only the shards that a request touches."""
+"""The common part of methods that train a model for each shard and retrain only the shards that a request touches."""
 
 import os
 from collections.abc import Iterator
@@ -22,24 +22,23 @@ from recbole_unlearn.trainer import ResumableTrainer, train
 
 
 class ShardedUnlearner(Unlearner):
-    """Implement :meth:`partition` and :meth:`aggregate`, and :meth:`shard_table` to say what is kept of a shard's model.
+    """Implement :meth:`partition` and :meth:`aggregate`, and :meth:`shard_table` to choose the table of a shard.
 
-    The partition is drawn once, from the training data; shards are trained apart, in parallel on ``unlearn_shard_workers``
-    processes, and of each only one table stays in memory. A shard's model knows the users and items that have edges
-    there, draws its negative items among them, and stops early on the validation pairs between them: given the partition
-    (which was drawn with the forgotten edges), a shard that a request does not touch is as if they had never been. Online,
-    the touched shards are trained anew on what remains of them, and the aggregation is made anew.
+    The training data is partitioned once. The shards train apart, in parallel on ``unlearn_shard_workers`` processes,
+    and only one table of each stays in memory. A shard's model knows only the users and items that have edges there: it
+    draws its negative items among them and stops early on the validation pairs between them. Given the partition, which
+    the forgotten edges did influence, a shard that a request does not touch is as if these edges had never existed.
+    Online, the method retrains the touched shards on their remaining edges and aggregates anew.
     """
 
     def partition(self) -> tuple[torch.Tensor, int, float]:
-        """Shard of each training edge (-1: no shard holds it; shape ``(E,)``), the number of shards, and ``seconds_before``
-        as in :meth:`prepare`."""
+        """Each training edge's shard (shape ``(E,)``; -1: in none), number of shards, and seconds of earlier runs."""
         raise NotImplementedError
 
     def aggregate(
         self, shards: list[tuple[torch.Tensor, Graph]], dataset: Dataset, graph: Graph
     ) -> tuple[UnlearnableRecommender, float]:
-        """One model of the shards' tables, and ``seconds_before`` as in :meth:`prepare`.
+        """One model from the shards' tables, and the seconds that earlier runs spent on it.
 
         Args:
             shards: each shard's table (shape ``(N, d)``, zeros for nodes without edges there) and graph.
@@ -50,11 +49,11 @@ class ShardedUnlearner(Unlearner):
 
     @staticmethod
     def shard_table(model: UnlearnableRecommender) -> torch.Tensor:
-        """What :meth:`aggregate` gets of a shard's model, shape ``(N, d)``; by default the final embeddings."""
+        """The table of a shard's model for :meth:`aggregate`, shape ``(N, d)``; by default the final embeddings."""
         return model.final_embeddings()
 
     def parts(self, graph: Graph) -> list[Graph]:
-        """The graphs that a shard's model is trained on in turn, each holding the one before; by default all at once."""
+        """The graphs that a shard's model trains on in turn, each containing the previous one; by default one."""
         return [graph]
 
     def prepare(self) -> float:
@@ -74,7 +73,7 @@ class ShardedUnlearner(Unlearner):
         touched = [k for k in torch.unique(self.shard[forgotten]).tolist() if k >= 0]
         kept = {k: data.graph.subgraph((self.shard == k) & ~forgotten) for k in touched}
         retrained, earlier = self._train(kept, {k: self.shards[k][1] for k in touched})
-        # Slices before the request's are loaded from what prepare trained: nobody waits for them again.
+        # Slices before the request's are loaded from the preparation: they cost no time now.
         training = sum(seconds for file, seconds in earlier.items() if file not in self._prepared)
         details = {"shards retrained": f"{len(touched)} of {self.n_shards}", **self.details()}
         if not forgotten.any():
@@ -84,7 +83,7 @@ class ShardedUnlearner(Unlearner):
         yield Stage("", model, training + aggregating, details)
 
     def details(self) -> dict[str, Any]:
-        """What else the report should tell about the partition."""
+        """Further entries of the report on the partition."""
         return {}
 
     def _aggregated(self, shards, dataset, graph):
@@ -96,11 +95,11 @@ class ShardedUnlearner(Unlearner):
         """Train a model on each graph.
 
         Args:
-            graphs, before: a shard's number to its edges, and to those before any request, whose nodes it knows.
+            graphs, before: each shard's edges, and its edges before any request, whose nodes its model knows.
 
         Returns:
-            Shard number to table and graph; and each training's file to the seconds that earlier runs had spent
-            on it, as the workers together wait for them.
+            Each shard's table and graph; and for each training's file the seconds that earlier runs spent on it,
+            divided by the number of workers.
         """
         data, owner = self.data, type(self).__name__
         config = self.config.replace(
@@ -130,7 +129,7 @@ class ShardedUnlearner(Unlearner):
 
     def _n_workers(self, n_shards):
         wanted = self.config["unlearn_shard_workers"]
-        # As many threads as any other training here has: the comparison with Retrain is of equal means.
+        # As many threads as any other training here: a fair comparison with Retrain.
         there = torch.cuda.device_count() if self.config["device"].type == "cuda" else torch.get_num_threads()
         return max(1, min(wanted or there, n_shards))
 
@@ -141,7 +140,7 @@ class ShardedUnlearner(Unlearner):
 
 
 def _train_shard(model_class, table_of, config, shard, name):
-    """In a worker, or here: the table of the shard's nodes on the CPU, and each training's file with the seconds of earlier runs."""
+    """The table of the shard's nodes on the CPU, and for each training's file the seconds that earlier runs spent."""
     MODELS.register(model_class)  # a fresh process does not know a user's own model
     if len(shard.parts) > 1:
         # As much work as without slices: sum_r (r / R) 2 / (R + 1) = 1.
@@ -153,7 +152,7 @@ def _train_shard(model_class, table_of, config, shard, name):
         graph = model.graph
         content = [shard.users, shard.items, graph.users, graph.items, os.path.basename(file or "")]
         trainer_class = partial(_GoingOn, file) if len(shard.parts) > 1 else ResumableTrainer
-        # The model is on the whole part; in batches come only pairs that a negative item can be drawn for.
+        # The model uses the graph of the whole part; batches have only pairs for which a negative item can be drawn.
         trained = train(config, model, rankable(part), name, shard.valid_data, content, trainer_class, verbose=False)
         if trained.file:
             file = trained.file
@@ -162,7 +161,7 @@ def _train_shard(model_class, table_of, config, shard, name):
 
 
 class _GoingOn(ResumableTrainer):
-    """Starts from the weights and the optimiser in a finished training's file, and keeps its own optimiser too."""
+    """Starts from the weights and the optimiser of a finished training's file, and also saves its own optimiser."""
 
     def __init__(self, file, *arguments):
         super().__init__(*arguments)

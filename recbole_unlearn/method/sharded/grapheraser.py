@@ -1,4 +1,4 @@
-"""GraphEraser: balanced shards of nodes, with a learned weight a shard."""
+"""GraphEraser: balanced shards of nodes, with a learned weight for each shard."""
 
 from typing import Any
 
@@ -16,17 +16,17 @@ from recbole_unlearn.method.sharded.base import ShardedUnlearner
 from recbole_unlearn.method.sharded.partition import first_centres, node_shards, propagated_labels
 from recbole_unlearn.model.base import UnlearnableRecommender
 
-SHARE_OF_TRIPLES = 0.1  # that the weights are learned on (section 4.4 of the paper)
+SHARE_OF_TRIPLES = 0.1  # share of the training data that the weights learn from (section 4.4 of the paper)
 
 
 @METHODS.register
 class GraphEraser(ShardedUnlearner):
     """Shards of nodes by balanced k-means (BEKM) or balanced label propagation (BLPA), aggregated by LBAggr.
 
-    With ``unlearn_grapheraser_partition_on: nodes``, the paper's, a shard is the graph that its users and items induce:
-    edges between shards are lost, and a pair of nodes of different shards scores 0, so that a user is recommended items
-    of one shard only. With ``users``, a shard has its users' edges, items are in all shards and no edge is lost. The
-    report tells the share of edges kept. A forgotten edge between shards was never learned: nothing is retrained for it.
+    With the paper's ``unlearn_grapheraser_partition_on: nodes``, a shard is the graph that its users and items induce.
+    Edges between shards are lost, and a pair of nodes of different shards scores 0: a user gets recommendations from
+    one shard only. With ``users``, a shard has its users' edges, items are in all shards, and no edge is lost. The
+    report gives the share of edges kept. Forgetting an edge between shards retrains nothing, as no shard learned it.
 
     Reference: Chen et al., "Graph Unlearning", CCS 2022.
     """
@@ -43,7 +43,7 @@ class GraphEraser(ShardedUnlearner):
         return shard_of_edge, config["unlearn_grapheraser_shards"], 0.0
 
     def _node_shards(self, n_nodes):
-        """Shards of the first ``n_nodes`` nodes; labels spread over users and items in any case."""
+        """Shards of the first ``n_nodes`` nodes; labels always spread over users and items."""
         config, graph = self.config, self.data.graph
         n_shards, rounds = config["unlearn_grapheraser_shards"], config["unlearn_grapheraser_rounds"]
         if config["unlearn_grapheraser_partition"] == "BLPA":

@@ -1,4 +1,4 @@
-"""Balanced partitions of edges or nodes into shards, for the methods that retrain shards.
+"""Balanced partitions of edges or nodes into shards, for methods that retrain shards.
 
 Distances are tables of shape ``(n, K)``: ``n`` points, ``K`` shards. A cap is the largest number of points in a shard.
 """
@@ -11,16 +11,16 @@ from recbole_unlearn.graph import Graph
 
 
 def random_shards(n: int, n_shards: int, generator: torch.Generator) -> torch.Tensor:
-    """A random shard for each of ``n`` points, sizes equal up to one; shape ``(n,)``."""
+    """A random shard for each of ``n`` points, shape ``(n,)``; shard sizes differ by one at most."""
     return torch.randperm(n, generator=generator) % n_shards
 
 
 def balanced_assignment(distances: torch.Tensor, cap: int) -> torch.Tensor:
-    """The greedy assignment: over all (point, shard) pairs by ascending distance, each point to its first shard with a place.
+    """The greedy assignment: over (point, shard) pairs by ascending distance, each point gets the first with room.
 
-    Found by deferred acceptance (Gale and Shapley, 1962) with the distance as both sides' preference: points without
-    a place try their next-nearest shard, which keeps the ``cap`` nearest. Without ties the results are the same, since
-    the closest of all pairs is in both; here every step is a tensor operation. Ties go to the lower index.
+    The algorithm is deferred acceptance (Gale and Shapley, 1962) with the distance as both sides' preference: points
+    without a place try their next-nearest shard, which keeps the ``cap`` nearest. Without ties the result is the same,
+    because the closest of all pairs is in both, but every step is a tensor operation. Ties go to the lower index.
 
     Args:
         distances: shape ``(n, K)``.
@@ -59,15 +59,15 @@ def edge_shards(
 ) -> torch.Tensor:
     """RecEraser's interaction-based partition: around edges, ``dist(e, k) = |p_u - a_k|^2 |q_i - b_k|^2``.
 
-    The first anchors are random edges; each round assigns all edges (:func:`balanced_assignment`) and moves an anchor
+    The first anchors are random edges. Each round assigns all edges (:func:`balanced_assignment`) and moves each anchor
     to the mean of its edges, until nothing changes.
 
     Args:
         users, items: the edges, shape ``(E,)`` each.
         user_table, item_table: pre-trained embeddings p and q, shape ``(n, d)`` each.
-        n_shards, cap, rounds: K, largest shard, and rounds at most.
+        n_shards, cap, rounds: K, size of the largest shard, and largest number of rounds.
         generator: draws the first anchors.
-        show_progress: whether a bar is shown.
+        show_progress: whether to show a bar.
 
     Returns:
         Shard of each edge, shape ``(E,)``.
@@ -93,7 +93,7 @@ def node_shards(table: torch.Tensor, anchors: torch.Tensor, cap: int, rounds: in
     Args:
         table: embeddings, shape ``(n, d)``.
         anchors: first centres, shape ``(K, d)``.
-        cap, rounds: largest shard, and rounds at most.
+        cap, rounds: size of the largest shard, and largest number of rounds.
 
     Returns:
         Shard of each node, shape ``(n,)``.
@@ -116,17 +116,18 @@ def first_centres(table: torch.Tensor, n_shards: int, seed: int) -> torch.Tensor
 def propagated_labels(
     graph: Graph, n_shards: int, caps: tuple[int, int], rounds: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """GraphEraser's BLPA, balanced label propagation: nodes go where most of their neighbours are, most of them first.
+    """GraphEraser's BLPA, balanced label propagation: nodes join the shard of most of their neighbours.
 
-    Users take their items' labels, then items take their users' new ones: both at once would swap labels for ever. Each
-    side is assigned greedily by descending number of neighbours in a shard, ties at random. The paper moves single
-    nodes and queues those that find no place; a side at once, with the same order and caps, needs no loop over nodes.
+    Users take their items' labels, then items take their users' new labels; both at once would swap labels for ever.
+    The assignment of a side is greedy by descending number of neighbours in a shard, with random ties. The paper moves
+    single nodes and queues those that find no place. Here a whole side moves at once, with the same order and caps and
+    without a loop over nodes.
 
     Args:
-        graph: what labels spread on.
+        graph: the edges that labels spread on.
         n_shards: K.
         caps: largest number of users, and of items, in a shard.
-        rounds: rounds at most.
+        rounds: largest number of rounds.
         generator: draws the first labels and breaks ties.
 
     Returns:
@@ -144,7 +145,7 @@ def propagated_labels(
 
 
 def _majority(nodes, labels, n_nodes, n_shards, cap, generator):
-    """The balanced assignment of nodes to the labels that most of their edges have."""
+    """The balanced assignment of nodes to the most frequent labels of their edges."""
     votes = torch.bincount(nodes * n_shards + labels, minlength=n_nodes * n_shards).view(n_nodes, n_shards)
     ties = torch.rand(n_nodes, n_shards, generator=generator, dtype=torch.double)
     return balanced_assignment(-votes - ties, cap)
@@ -157,7 +158,7 @@ def _squared_distances(table, anchors):
 
 
 def _counts(shard, nodes, n_shards, n_nodes):
-    """How often each node is in each shard, shape ``(K, n)``."""
+    """Number of occurrences of each node in each shard, shape ``(K, n)``."""
     return torch.bincount(shard * n_nodes + nodes, minlength=n_shards * n_nodes).view(n_shards, n_nodes)
 
 

@@ -14,13 +14,14 @@ from recbole_unlearn.method.sharded.partition import edge_shards, node_shards
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.trainer import train, train_backbone
 
-CAP = 1.2  # times the mean shard (section 4.2 of the paper)
+CAP = 1.2  # largest shard over the mean shard (section 4.2 of the paper)
 
 
 @METHODS.register
 class RecEraser(ShardedUnlearner):
-    """Shards around similar interactions (or users, or items) of a pre-trained matrix factorisation, aggregated by
-    attention, which is fitted anew after every request.
+    """Shards of similar interactions (or users, or items), aggregated by attention.
+
+    A pre-trained matrix factorisation gives the similarity. The attention is fitted anew after every request.
 
     Reference: Chen et al., "Recommendation Unlearning", WWW 2022.
     """

@@ -1,4 +1,4 @@
-"""A shard as data of its own: the users and items that have edges there, renumbered, and no others."""
+"""A shard as a dataset of its own: only the users and items that have edges there, renumbered."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +14,13 @@ from recbole_unlearn.graph import Graph, dataset_graph
 
 @dataclass(frozen=True)
 class ShardData:
-    """What a shard's model is trained on. It costs what the shard's nodes and edges cost, and no edge elsewhere changes it.
+    """The training data of a shard's model. Its size is that of the shard; edges of other shards do not change it.
 
     Args:
-        users, items: ids, in all data, of what are 1, 2, ... here.
-        parts: what the model is trained on in turn, each holding the one before.
+        users, items: ids in the whole dataset of the nodes that are 1, 2, ... here.
+        parts: the datasets that the model trains on in turn, each containing the previous one.
         valid_data: RecBole's evaluation loader of the validation pairs between the shard's nodes, for early stopping;
-            ``None`` with several parts, and where there are no pairs or too few items to rank.
+            ``None`` if there are several parts, no such pairs, or too few items to rank.
     """
 
     users: torch.Tensor
@@ -34,7 +34,7 @@ class ShardData:
 
         Args:
             config (Config): settings of the training.
-            train, valid: of all shards.
+            train, valid: the datasets of all shards.
             graph: the shard's edges before any request; its nodes keep their numbers when edges are forgotten.
             parts: the edges to train on in turn, as in the result.
         """
@@ -45,15 +45,15 @@ class ShardData:
 
 
 def nodes_of(graph: Graph) -> list[torch.Tensor]:
-    """Users and items that have edges: ids ascending, which are 1, 2, ... in a shard's data."""
+    """Ascending ids of the users, and of the items, that have edges; they are 1, 2, ... in a shard's data."""
     return [torch.nonzero(degrees).flatten() for degrees in graph.degrees().split([graph.n_users, graph.n_items])]
 
 
 def in_all_data(table: torch.Tensor, graph: Graph) -> torch.Tensor:
-    """A table of a shard's nodes (shape ``(n, d)``) as one of all nodes: zeros for the others, shape ``(N, d)``.
+    """A table of a shard's nodes (shape ``(n, d)``) as a table of all nodes, shape ``(N, d)``, zero for the others.
 
     Args:
-        table: with a row of padding before the users' and before the items'.
+        table: with a padding row before the users' rows and one before the items'.
         graph: the shard's edges, before any request.
     """
     users, items = nodes_of(graph)
@@ -63,7 +63,7 @@ def in_all_data(table: torch.Tensor, graph: Graph) -> torch.Tensor:
 
 
 def _validation_loader(config, train, valid):
-    """Hides the items of ``train``; users who have all items are left out, there is nothing to rank."""
+    """An evaluation loader that hides the items of ``train``, without the users who have all items."""
     seen = Graph.union(dataset_graph(train), dataset_graph(valid))
     some_left = seen.degrees()[: seen.n_users] < seen.n_items - 1
     train, valid = (with_edges(part, some_left[part.inter_feat[part.uid_field]]) for part in (train, valid))

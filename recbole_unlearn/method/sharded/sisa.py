@@ -15,9 +15,9 @@ from recbole_unlearn.model.base import UnlearnableRecommender
 class SISA(ShardedUnlearner):
     """Sharded, isolated, sliced, aggregated training.
 
-    A shard's edges come in ``unlearn_sisa_slices`` slices: step r trains on the first r of them, from the weights and
-    the optimiser of step r - 1, and a request is forgotten by repeating the steps from its first slice on. With one
-    slice a shard stops early on validation data; steps have a fixed number of epochs, ``2 / (R + 1)`` of the whole.
+    A shard's edges come in R slices (``unlearn_sisa_slices``). Step r trains on the first r of them, from the weights
+    and the optimiser of step r - 1. Forgetting a request repeats the steps from its first slice on. With one slice, a
+    shard stops early on validation data; with several, each step has a fixed number of epochs, ``2 / (R + 1)`` of all.
 
     Reference: Bourtoule et al., "Machine Unlearning", S&P 2021.
     """
