@@ -77,7 +77,7 @@ def read_content(path: str) -> dict[str, Any]:
         path: what :func:`save_model` wrote, of this release or, as ``.pth``, of an earlier one.
 
     Returns:
-        dict: ``config`` (dict of plain data), ``state_dict`` (names to finite tensors), ``edges`` (int32 ids of users and
+        ``config`` (dict of plain data), ``state_dict`` (names to finite tensors), ``edges`` (int32 ids of users and
         items, shape ``(2, E)``), and ``user_tokens`` and ``item_tokens`` (lists by id, None where erased).
 
     Raises:
@@ -110,7 +110,7 @@ def load_model(
         config_dict: settings to change.
 
     Returns:
-        tuple: ``config``, ``model`` (in evaluation mode) and ``tokens``: a dict from ``user`` and ``item`` to the list
+        ``config``, ``model`` (in evaluation mode) and ``tokens``: a dict from ``user`` and ``item`` to the list
         of external tokens, in the order of internal ids.
 
     Raises:

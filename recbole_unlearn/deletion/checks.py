@@ -96,7 +96,7 @@ def artefacts_of(folder: str, before: State, after: State, forgotten: dict[str, 
         forgotten: part of the data to the graph of its forgotten edges, on the CPU.
 
     Returns:
-        list of dict: ``file``, ``scanned``, ``leftovers`` and ``differences``.
+        ``file``, ``scanned``, ``leftovers`` and ``differences``.
     """
     content = read_content(os.path.join(folder, MODEL))
     edges = tuple(content["edges"].long())

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -103,11 +104,11 @@ class Refused(UsageError):
 
 
 @contextmanager
-def explained(folder):
+def explained(folder: str) -> Iterator[None]:
     """Turn what the disk, permissions or a damaged database refuse within the block into one line for the user.
 
     Args:
-        folder (str): of the store, to be named.
+        folder: of the store, to be named.
 
     Raises:
         Refused: instead of an ``OSError`` or ``sqlite3.Error`` that the disk or its permissions cause.
@@ -132,7 +133,7 @@ def explained(folder):
 
 
 @contextmanager
-def connected(folder):
+def connected(folder: str) -> Iterator[sqlite3.Connection]:
     """Yield a connection to the database of a store, in autocommit mode.
 
     It lasts no longer than the block, because SQLite's connections must not be carried into forked processes.
@@ -146,7 +147,7 @@ def connected(folder):
 
 
 @contextmanager
-def transaction(folder):
+def transaction(folder: str) -> Iterator[sqlite3.Connection]:
     """Yield a connection whose changes are made all together at the end of the block, or not at all on an error."""
     with connected(folder) as db:
         db.execute("BEGIN IMMEDIATE")
@@ -156,12 +157,12 @@ def transaction(folder):
         db.execute("COMMIT")  # closing without it rolls back
 
 
-def create(folder, fingerprint):
+def create(folder: str, fingerprint: str) -> None:
     """Make the database of a store, without any version.
 
     Args:
-        folder (str): of the store.
-        fingerprint (str): of its key.
+        folder: of the store.
+        fingerprint: of its key.
     """
     Path(folder, NAME).touch(mode=0o600, exist_ok=False)  # unfinished requests name people
     with connected(folder) as db:
@@ -170,11 +171,11 @@ def create(folder, fingerprint):
         _keep(db, "key", fingerprint)
 
 
-def upgrade(db, fingerprint):
+def upgrade(db: sqlite3.Connection, fingerprint: str) -> bool:
     """Give the database of an earlier release, in a transaction, what this one keeps besides; nothing if it has that.
 
     Returns:
-        bool: whether it is of an earlier release.
+        Whether it is of an earlier release.
     """
     is_old = _version(db) == OLD_SCHEMA_VERSION
     if is_old:
@@ -184,12 +185,12 @@ def upgrade(db, fingerprint):
     return is_old
 
 
-def check(folder, fingerprint):
+def check(folder: str, fingerprint: str) -> None:
     """Refuse the database of a store if it is damaged, has another schema or belongs to another key.
 
     Args:
-        folder (str): of the store.
-        fingerprint (str): of the key that is there.
+        folder: of the store.
+        fingerprint: of the key that is there.
 
     Raises:
         UsageError: another schema or key.

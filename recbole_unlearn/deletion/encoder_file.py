@@ -48,7 +48,7 @@ def read_plain(path: str) -> dict[str, Any]:
     """Read an encoder's file, of this release or, as ``.pth``, of an earlier one, without making the encoder.
 
     Returns:
-        dict: as of ``CalibratedEncoder.to_plain``, tensors on the CPU.
+        As of ``CalibratedEncoder.to_plain``, tensors on the CPU.
 
     Raises:
         UsageError: no such file, another kind of file, or a damaged one.

@@ -1,18 +1,25 @@
 """What a receipt is made of: counts, measures and drift, without anybody's identifier."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
+from recbole_unlearn.config import Config
 from recbole_unlearn.deletion.histograms import score_histograms
 from recbole_unlearn.deletion.measures import K, Measures
 from recbole_unlearn.deletion.receipt import size_class
+from recbole_unlearn.deletion.request_file import DeletionRequest
+from recbole_unlearn.deletion.resolve import Resolution
+from recbole_unlearn.deletion.state import State
 
 
-def counts_of(request, found):
+def counts_of(request: DeletionRequest, found: list[dict[str, int] | None]) -> dict[str, Any]:
     """A request's rows in numbers, and its interactions by their class, see :mod:`~recbole_unlearn.deletion.receipt`.
 
     Args:
-        request (DeletionRequest): as submitted.
-        found (list): of :class:`~recbole_unlearn.deletion.resolve.Resolution`, an entry a row.
+        request: as submitted.
+        found: of :class:`~recbole_unlearn.deletion.resolve.Resolution`, an entry a row.
     """
     there = [(scope, each) for (scope, _, _), each in zip(request.rows, found) if each is not None]
     return {
@@ -25,22 +32,26 @@ def counts_of(request, found):
     }
 
 
-def rows_of(request, found, keyed_hash):
+def rows_of(
+    request: DeletionRequest, found: list[dict[str, int] | None], keyed_hash: Callable[..., str]
+) -> list[dict[str, Any]]:
     """A request's rows with keyed hashes in the place of identifiers, and whether each names somebody or something there."""
     return [
         {"scope": row[0], "hash": keyed_hash(*row), "found": each is not None} for row, each in zip(request.rows, found)
     ]
 
 
-def measured(before, after, resolution):
+def measured(
+    before: State, after: State, resolution: Resolution
+) -> tuple[dict[str, dict[str, float]], dict[str, Any] | None]:
     """Measures and scores of two states, for what was forgotten between them.
 
     Args:
-        before, after (State): the same ids in both.
-        resolution (Resolution): of the requests, on ``before``.
+        before, after: the same ids in both.
+        resolution: of the requests, on ``before``.
 
     Returns:
-        tuple: ``measures`` and ``scores`` of a receipt.
+        ``measures`` and ``scores`` of a receipt.
     """
     device, graph = before.model.device, before.model.graph
     gone = ~resolution.keep["train"].to(device)
@@ -54,14 +65,16 @@ def measured(before, after, resolution):
     return {"before": first, "after": second}, score_histograms(first_scores, second_scores)
 
 
-def drift_of(details, counts, measures, config):
+def drift_of(
+    details: dict[str, Any], counts: dict[str, int], measures: dict[str, dict[str, float]], config: Config
+) -> dict[str, Any]:
     """How far a model has come from its last training, and whether to train it again.
 
     Args:
-        details (dict): of the parent version.
-        counts (dict): ``requests`` and ``interactions`` of the new ones together.
-        measures (dict): before and after.
-        config (Config): names the limits.
+        details: of the parent version.
+        counts: ``requests`` and ``interactions`` of the new ones together.
+        measures: before and after.
+        config: names the limits.
     """
     last = details["drift"]
     requests = last["requests"] + counts["requests"]
@@ -86,6 +99,6 @@ def drift_of(details, counts, measures, config):
     }
 
 
-def coarsened(drift):
+def coarsened(drift: dict[str, Any]) -> dict[str, Any]:
     """What receipts say of it: the difference of exact numbers in two of them would be one request's."""
     return {**drift, "interactions": size_class(drift["interactions"]), "share": round(drift["share"], 2)}

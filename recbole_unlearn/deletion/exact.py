@@ -25,18 +25,18 @@ def check_retrainable(config: Config) -> None:
         )
 
 
-def retrained(state, data_folder, work_folder):
+def retrained(state: State, data_folder: str, work_folder: str) -> State:
     """Train a state's model anew. An interrupted training goes on where it was.
 
     Args:
-        state (State): whose data remain; its model's table is not used.
-        data_folder (str): holds the dataset's folder, with the ``.inter`` files of the state's data.
-        work_folder (str): for the training's own files.
+        state: whose data remain; its model's table is not used.
+        data_folder: holds the dataset's folder, with the ``.inter`` files of the state's data.
+        work_folder: for the training's own files.
 
     The store's format is fixed, so that no setting with which the source was read counts here.
 
     Returns:
-        State: with the same ids; nodes without data have the rows of nodes never seen.
+        With the same ids; nodes without data have the rows of nodes never seen.
     """
     config = state.config.replace(
         **READ_WITH,

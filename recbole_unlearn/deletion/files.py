@@ -7,6 +7,7 @@ import secrets
 import shutil
 import socket
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import filelock
@@ -29,26 +30,26 @@ class Lock:
     The system frees the lock when its process dies. It would live on in forked workers, so they give up their copy.
 
     Args:
-        folder (str): its file ``lock`` is made if need be, and names the process that holds the lock.
+        folder: its file ``lock`` is made if need be, and names the process that holds the lock.
     """
 
     _held = set()  # the locks of this process
 
-    def __init__(self, folder):
+    def __init__(self, folder: str):
         self.folder = folder
         self._descriptor = None
 
     @property
-    def held(self):
+    def held(self) -> bool:
         """Whether this process holds the lock."""
         return self in Lock._held
 
-    def acquire(self, wait_seconds, on_wait=None):
+    def acquire(self, wait_seconds: float, on_wait: Callable[[int], object] | None = None) -> None:
         """Take the lock, or wait for it.
 
         Args:
-            wait_seconds (float): how long at most; 0 does not wait.
-            on_wait (callable, optional): called once with the holder's process id if there is need to wait.
+            wait_seconds: how long at most; 0 does not wait.
+            on_wait: called once with the holder's process id if there is need to wait.
 
         Raises:
             UsageError: another process holds the lock all the time.
@@ -68,7 +69,7 @@ class Lock:
         self._descriptor = descriptor
         Lock._held.add(self)
 
-    def release(self):
+    def release(self) -> None:
         """Free the lock. A forked child that leaves its parent's block frees nothing."""
         if self.held:
             os.ftruncate(self._descriptor, 0)
@@ -107,7 +108,7 @@ if hasattr(os, "register_at_fork"):  # where processes fork
 
 
 @contextmanager
-def private():
+def private() -> Iterator[None]:
     """Let folders and files that the process makes during the block be its user's alone, whatever the umask was."""
     before = os.umask(PRIVATE)
     try:
@@ -116,17 +117,17 @@ def private():
         os.umask(before)
 
 
-def write_folder(folder, write):
+def write_folder(folder: str, write: Callable[[str], object]) -> dict[str, str]:
     """Let ``write(temporary_folder)`` fill a folder, and rename it once all of it is on the disk.
 
     An interruption leaves ``.building`` next to ``folder``, for the caller to remove.
 
     Args:
-        folder (str): does not exist yet.
-        write (callable): takes the temporary folder, which is empty.
+        folder: does not exist yet.
+        write: takes the temporary folder, which is empty.
 
     Returns:
-        dict: each file's name, relative to the folder, to its SHA-256.
+        Each file's name, relative to the folder, to its SHA-256.
     """
     parent = os.path.dirname(folder)
     building = os.path.join(parent, BUILDING)
@@ -144,17 +145,17 @@ def write_folder(folder, write):
 
 
 @contextmanager
-def built_aside(folder):
+def built_aside(folder: str) -> Iterator[str]:
     """Yield an empty folder next to ``folder`` that takes its place at the end of the block, or vanishes on an error.
 
     What killed processes of this machine have left there is removed first. A folder that several machines share may
     hold what another one is building.
 
     Args:
-        folder (str): absolute; nothing may be there. Its parents are made if need be.
+        folder: absolute; nothing may be there. Its parents are made if need be.
 
     Yields:
-        str: the temporary folder, on the same file system.
+        The temporary folder, on the same file system.
 
     Raises:
         UsageError: something is at ``folder``.
@@ -183,7 +184,7 @@ def built_aside(folder):
     sync_folder(parent)
 
 
-def write_private(path, content):
+def write_private(path: str, content: bytes) -> None:
     """Write bytes to a new file that only its owner may read, down to the disk."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
@@ -191,7 +192,7 @@ def write_private(path, content):
         os.fsync(file.fileno())
 
 
-def sync_folder(folder):
+def sync_folder(folder: str) -> None:
     """Make renames and new names in a folder survive a power failure."""
     if os.name == "nt":
         return  # Windows opens no folder, and writes names at once
@@ -202,23 +203,23 @@ def sync_folder(folder):
         os.close(descriptor)
 
 
-def stage_link(target, link):
+def stage_link(target: str, link: str) -> None:
     """Make a link next to ``link`` that :func:`place_link` puts in its place, which then needs no more disk space.
 
     Args:
-        target (str): absolute, though the link will be relative, to survive a move of both.
-        link (str): absolute.
+        target: absolute, though the link will be relative, to survive a move of both.
+        link: absolute.
     """
     os.symlink(os.path.relpath(target, os.path.dirname(link)), link + STAGED)
 
 
-def place_link(link):
+def place_link(link: str) -> None:
     """Put the staged link in its place: whoever reads it meanwhile finds the old one or the new one."""
     os.replace(link + STAGED, link)
     sync_folder(os.path.dirname(link))
 
 
-def repair_link(target, link):
+def repair_link(target: str, link: str) -> None:
     """Let a link point to its target, and remove what an interruption has left staged.
 
     Raises:
@@ -235,7 +236,7 @@ def repair_link(target, link):
         place_link(link)
 
 
-def remove(path):
+def remove(path: str | os.PathLike) -> None:
     """Remove a file, a link or a folder with all that is in it."""
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
@@ -243,7 +244,7 @@ def remove(path):
         os.remove(path)
 
 
-def digest_of(path):
+def digest_of(path: str | os.PathLike) -> str:
     """The SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:

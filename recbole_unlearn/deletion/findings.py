@@ -10,10 +10,10 @@ class Finding:
     """Something that is to be gone and is still there, or that nobody can tell to be gone.
 
     Args:
-        file (str): where.
-        place (str): where in it, e.g. ``"row 17 and 2 more"`` or ``"edges"``.
-        count (int): how many rows, edges, tokens or tensors.
-        sure (bool): False of what only a person can tell, such as pickled objects, or a plain number in a text without
+        file: where.
+        place: where in it, e.g. ``"row 17 and 2 more"`` or ``"edges"``.
+        count: how many rows, edges, tokens or tensors.
+        sure: False of what only a person can tell, such as pickled objects, or a plain number in a text without
             columns. It may be waived.
     """
 
@@ -28,12 +28,12 @@ class Scan:
     """What a search looked at and what it found.
 
     Args:
-        files (list of tuple): each file that was searched, and what was looked for in it.
-        findings (list of Finding): in the order of the files.
-        not_searched (list of tuple): each file of which something was not searched, and why.
-        waived (list of tuple): the same of files that were waived by name.
-        left_out (list of tuple): what was not even looked at, and why.
-        unused (list of str): waivers that match nothing.
+        files: each file that was searched, and what was looked for in it.
+        findings: in the order of the files.
+        not_searched: each file of which something was not searched, and why.
+        waived: the same of files that were waived by name.
+        left_out: what was not even looked at, and why.
+        unused: waivers that match nothing.
     """
 
     files: list = field(default_factory=list)

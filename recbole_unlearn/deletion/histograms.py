@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,14 +19,14 @@ FEWEST_PAIRS = 20  # a histogram of fewer would come close to single scores
 BINS, SMOOTHED, DIGITS = 40, 1.5, 2  # of histograms; bins of a standard deviation; decimals of the largest density
 
 
-def score_histograms(before, after):
+def score_histograms(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> dict[str, Any] | None:
     """What a receipt keeps of the scores, smoothed and rounded so that no number of pairs can be read off.
 
     Args:
-        before, after (dict): scores of a model, an array each under the keys of :data:`~recbole_unlearn.report.figure.SETS`.
+        before, after: scores of a model, an array each under the keys of :data:`~recbole_unlearn.report.figure.SETS`.
 
     Returns:
-        dict: ``edges`` of the bins, and under ``before`` and ``after`` the densities in them (zero where a set is
+        ``edges`` of the bins, and under ``before`` and ``after`` the densities in them (zero where a set is
         empty) under the legends of ``SETS``; None if fewer than 20 pairs were forgotten.
     """
     if len(before["forget"]) < FEWEST_PAIRS:
@@ -51,7 +52,7 @@ def score_histograms(before, after):
 
 
 @functools.lru_cache(maxsize=1)  # requests that were applied together share their scores
-def drawn_as_png(text):
+def drawn_as_png(text: str) -> dict[str, str]:
     scores = json.loads(text)
     drawing = Figure(figsize=(6.4, 4.6), layout="constrained")
     edges, colours, said = np.array(scores["edges"]), dict(SETS.values()), []

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,10 +29,10 @@ class Imported:
     """A trained model with the data of its training.
 
     Args:
-        config (Config): of its training.
-        model (UnlearnableRecommender): on its training graph.
-        parts (dict): ``train``, ``valid`` and ``test`` datasets, built.
-        tokens (dict): external tokens of ``user`` and ``item``, object arrays in the order of internal ids; None where
+        config: of its training.
+        model: on its training graph.
+        parts: ``train``, ``valid`` and ``test`` datasets, built.
+        tokens: external tokens of ``user`` and ``item``, object arrays in the order of internal ids; None where
             the model had forgotten somebody before.
     """
 
@@ -40,11 +41,11 @@ class Imported:
     parts: dict[str, Dataset]
     tokens: dict[str, np.ndarray]
 
-    def graphs(self):
+    def graphs(self) -> dict[str, Graph]:
         """Each part of the data to its graph."""
         return {part: dataset_graph(dataset) for part, dataset in self.parts.items()}
 
-    def counts(self):
+    def counts(self) -> dict[str, torch.Tensor]:
         """How many rows the edges of those parts have in which some has several; see :class:`State`."""
         counts = {}
         for part, graph in self.graphs().items():
@@ -52,26 +53,26 @@ class Imported:
             counts[part] = counts_of(graph, *(feat[field] for field in fields))
         return {part: of for part, of in counts.items() if of is not None}
 
-    def state(self):
+    def state(self) -> State:
         """The model ready for requests."""
         held_out = {part: graph for part, graph in self.graphs().items() if part in HELD_OUT}
         return State.prepare(self.config, self.model, self.tokens, held_out, self.counts())
 
-    def write_rows(self, part, path):
+    def write_rows(self, part: str, path: str) -> None:
         """Write a part of the data; see :meth:`State.write`."""
         write_dataset(path, self.parts[part])
 
 
-def import_checkpoint(path, config_dict=None):
+def import_checkpoint(path: str, config_dict: dict[str, Any] | None = None) -> Imported:
     """Load a checkpoint of this package, or one that RecBole's own Trainer wrote, and the data that it was trained on.
 
     Args:
-        path (str): the file. Nothing in it is executed.
-        config_dict (dict): settings to change, e.g. ``data_path``. ``train_file`` names the training rows of a checkpoint
+        path: the file. Nothing in it is executed.
+        config_dict: settings to change, e.g. ``data_path``. ``train_file`` names the training rows of a checkpoint
             of RecBole's: an ``.inter`` file.
 
     Returns:
-        Imported: checked against its data.
+        Checked against its data.
 
     Raises:
         UsageError: no such file, one of another kind, or data that the model was not trained on.

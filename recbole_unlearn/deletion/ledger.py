@@ -4,9 +4,11 @@ import functools
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from contextlib import contextmanager
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
+from typing import Any
 
 from recbole_unlearn.deletion import database, records
 from recbole_unlearn.deletion.database import RESTORE, explained
@@ -23,13 +25,13 @@ class Ledger:
     """What the database of a store says of requests. Opening writes nothing.
 
     Args:
-        folder (str): of the store.
+        folder: of the store.
 
     Raises:
         UsageError: no store, a damaged one, or one of another release.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str):
         self.folder = os.path.abspath(folder)
         self._lock = Lock(self.folder)
         if not os.path.isfile(os.path.join(self.folder, database.NAME)):
@@ -39,14 +41,14 @@ class Ledger:
         with explained(self.folder):
             database.check(self.folder, fingerprint(self._key))
 
-    def submit(self, requests):
+    def submit(self, requests: Iterable[DeletionRequest]) -> dict[str, str]:
         """Take in requests: all of them or, on an error, none.
 
         Args:
-            requests (iterable): DeletionRequests, or objects with a ``request_id``, ``received_at`` and ``rows``.
+            requests: DeletionRequests, or objects with a ``request_id``, ``received_at`` and ``rows``.
 
         Returns:
-            dict: request id to ``"new"``; ``"pending"``, known but not done, a failed one now to be tried again; or
+            Request id to ``"new"``; ``"pending"``, known but not done, a failed one now to be tried again; or
             ``"done"``.
 
         Raises:
@@ -59,7 +61,7 @@ class Ledger:
                 outcome.setdefault(request.request_id, records.submit(db, request, content))  # one may come twice
         return outcome
 
-    def start(self, ids):
+    def start(self, ids: Iterable[str]) -> None:
         """Mark requests as running. If this process is killed, they are pending again.
 
         Raises:
@@ -69,12 +71,12 @@ class Ledger:
             for request_id in ids:
                 records.set_status(db, request_id, "running")
 
-    def fail(self, ids, reason):
+    def fail(self, ids: Iterable[str], reason: str) -> None:
         """Mark requests as failed. They keep what they ask for; submitted again, or by :meth:`retry`, they are pending again.
 
         Args:
-            ids (iterable of str): of the requests.
-            reason (str): one line.
+            ids: of the requests.
+            reason: one line.
 
         Raises:
             ValueError: one is unknown, done or failed.
@@ -84,12 +86,12 @@ class Ledger:
             for request_id in ids:
                 records.set_status(db, request_id, "failed", reason=reason, finished_at=finished_at)
 
-    def postpone(self, ids, reason):
+    def postpone(self, ids: Iterable[str], reason: str) -> None:
         """Mark requests as pending again for a reason that has nothing to do with them, such as a full disk.
 
         Args:
-            ids (iterable of str): of the requests.
-            reason (str): one line.
+            ids: of the requests.
+            reason: one line.
 
         Raises:
             ValueError: one is unknown, done or failed.
@@ -98,16 +100,16 @@ class Ledger:
             for request_id in ids:
                 records.set_status(db, request_id, "pending", reason=reason)
 
-    def retry(self):
+    def retry(self) -> None:
         """Mark all failed requests as pending again."""
         with self._transaction() as db:
             db.execute("UPDATE requests SET status = 'pending', finished_at = NULL WHERE status = 'failed'")
 
-    def pending(self, tried=None):
+    def pending(self, tried: bool | None = None) -> list[DeletionRequest]:
         """The pending requests as DeletionRequests, in the order of their submission.
 
         Args:
-            tried (bool, optional): only those that an earlier call has failed to apply, or only the others.
+            tried: only those that an earlier call has failed to apply, or only the others.
         """
         rows = self._query(
             "SELECT request_id, rows, received_at, reason FROM requests JOIN payloads USING (position) "
@@ -120,7 +122,7 @@ class Ledger:
                 if tried in (None, row["reason"] is not None)
             ]
 
-    def requests(self):
+    def requests(self) -> list[dict[str, Any]]:
         """All requests in the order of their submission, as dicts: what became of them, not what they ask for."""
         rows = self._query(
             "SELECT request_id, received_at, submitted_at, status, version, finished_at, reason "
@@ -128,12 +130,12 @@ class Ledger:
         )
         return [dict(row) for row in rows]
 
-    def counts(self):
+    def counts(self) -> dict[str, int]:
         """Each status to its number of requests."""
         rows = self._query("SELECT status, COUNT(*) AS number FROM requests GROUP BY status")
         return {**dict.fromkeys(database.STATUSES, 0), **{row["status"]: row["number"] for row in rows}}
 
-    def receipt(self, request_id):
+    def receipt(self, request_id: str) -> dict[str, Any]:
         """The receipt of a done request.
 
         Raises:
@@ -141,11 +143,11 @@ class Ledger:
         """
         return self.receipts([request_id])[request_id]
 
-    def receipts(self, ids):
+    def receipts(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """The receipts of done requests, a dict by request id, in the given order.
 
         Args:
-            ids (iterable of str): of the requests.
+            ids: of the requests.
 
         Raises:
             UsageError: a request is unknown or not done.
@@ -171,7 +173,7 @@ class Ledger:
             shared = {None: {}, **{row["number"]: records.plain(row["shared"]) for row in batches}}
             return {name: {**shared[rows[name]["batch"]], **records.plain(rows[name]["receipt"])} for name in ids}
 
-    def batches(self):
+    def batches(self) -> dict[int | None, list[str]]:
         """Number of a batch to the ids of the requests that were applied together; None to those of an earlier release."""
         batches, columns = {}, {row["name"] for row in self._query("PRAGMA table_info(requests)")}
         batch = "batch" if "batch" in columns else "NULL"
@@ -181,15 +183,15 @@ class Ledger:
             batches.setdefault(number, []).append(name)
         return batches
 
-    def forgotten(self):
+    def forgotten(self) -> dict[str, str]:
         """The keyed hash of everything forgotten so far to the id of the request that was the first to ask for it."""
         return dict(map(tuple, self._query("SELECT hash, request_id FROM forgotten")))
 
-    def keyed_hash(self, *parts):
+    def keyed_hash(self, *parts: str | None) -> str:
         """Hash texts (or None) so that only who has the store's key can tell what they were.
 
         Returns:
-            str: 32 hexadecimal digits.
+            32 hexadecimal digits.
         """
         texts = ("null" if part is None else encode_basestring_ascii(part) for part in parts)
         digest = self._empty_hash.copy()
@@ -226,6 +228,6 @@ class Ledger:
             return db.execute(sql, parameters).fetchall()
 
 
-def fingerprint(key):
+def fingerprint(key: bytes) -> str:
     """What tells a key from others and does not tell the key."""
     return hashlib.blake2b(key=key, person=b"fingerprint", digest_size=16).hexdigest()

@@ -1,6 +1,7 @@
 """What a receipt says of a model before and after: its use on validation data, and how forgotten pairs look in it."""
 
 import numpy as np
+import torch
 from scipy.special import expit
 
 from recbole_unlearn.data.sampler import draw_negatives
@@ -20,14 +21,22 @@ class Measures:
     alone: neither the model nor the encoder has seen them.
 
     Args:
-        seen (Graph): training edges before the request, which no ranking shows; on the models' device, as all graphs.
-        remaining (Graph): training edges after it.
-        valid, test (Graph): held-out positives that remain.
-        forgotten (tuple of torch.Tensor): users and items of the forgotten training pairs.
-        generator (torch.Generator): draws the pairs never interacted with.
+        seen: training edges before the request, which no ranking shows; on the models' device, as all graphs.
+        remaining: training edges after it.
+        valid, test: held-out positives that remain.
+        forgotten: users and items of the forgotten training pairs.
+        generator: draws the pairs never interacted with.
     """
 
-    def __init__(self, seen, remaining, valid, test, forgotten, generator):
+    def __init__(
+        self,
+        seen: Graph,
+        remaining: Graph,
+        valid: Graph,
+        test: Graph,
+        forgotten: tuple[torch.Tensor, torch.Tensor],
+        generator: torch.Generator,
+    ):
         self.seen, self.valid = seen, valid
         observed = Graph.union(seen, valid, test).to("cpu")
         size = min(N_NEGATIVES, (seen.n_users - 1) * (seen.n_items - 1) - len(observed))
@@ -40,13 +49,13 @@ class Measures:
         of = {name: popularity[items.cpu()].numpy() for name, (_, items) in self.pairs.items()}
         self.matched = {name: matching_weights(of["forget"], of[name]) for name in ("negative", "test")}
 
-    def scores(self, final):
+    def scores(self, final: torch.Tensor) -> dict[str, np.ndarray]:
         """Scores of the forgotten, negative and test pairs, a numpy array each."""
         device = final.device
         pairs = {name: (users.to(device), items.to(device)) for name, (users, items) in self.pairs.items()}
         return {name: pair_scores(final, self.seen.n_users, *pair).cpu().numpy() for name, pair in pairs.items()}
 
-    def __call__(self, final):
+    def __call__(self, final: torch.Tensor) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         """All measures, and the scores behind them, of final embeddings of shape ``(N, d)``."""
         scores = self.scores(final)
         ranking = ranking_metrics(final, self.seen, self.valid, K)

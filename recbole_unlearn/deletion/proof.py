@@ -30,7 +30,7 @@ def check_knowledge(path: str, dataset: str, model: UnlearnableRecommender) -> f
         model: on its training graph.
 
     Returns:
-        float: how often the model's rows tell a training pair from a random one of the same popularity.
+        How often the model's rows tell a training pair from a random one of the same popularity.
 
     Raises:
         UsageError: weights that are not finite, hardly trained, or of other ids.
@@ -114,7 +114,7 @@ def matched_wins(table: torch.Tensor, graph: Graph, held_out: Graph) -> tuple[fl
         graph, held_out: on the CPU; of a user without training pairs, none are compared.
 
     Returns:
-        tuple: the share that the training pairs win, and its standard deviation, infinite if nothing can be compared; users
+        The share that the training pairs win, and its standard deviation, infinite if nothing can be compared; users
         are independent, pairs of one user are not.
     """
     held_out = held_out.without(graph.users, graph.items)  # a repeated interaction may be in both

@@ -65,7 +65,7 @@ def write_receipts(receipts: list[dict[str, Any]], path: str) -> tuple[str, str]
         path: without an ending; folders are made if need be.
 
     Returns:
-        tuple: paths of the JSON and of the page.
+        Paths of the JSON and of the page.
 
     Raises:
         ValueError: a row holds anything else, such as an identifier. Nothing is written then.

@@ -1,56 +1,59 @@
-"""What a store keeps in its tables: versions, requests and what is forgotten."""
+"""The rows of a store's tables: versions, requests and hashes of what is forgotten."""
 
 import json
 import os
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from recbole_unlearn.deletion.database import PAYLOADS
 from recbole_unlearn.deletion.files import digest_of
+from recbole_unlearn.deletion.request_file import DeletionRequest
 from recbole_unlearn.errors import UsageError
 
-ENDINGS = (".safetensors", ".pth")  # of checkpoints: ours, and RecBole's or those of earlier releases
+ENDINGS = (".safetensors", ".pth")  # of checkpoints: this release's; RecBole's and earlier releases'
 FAILED = ".failed"  # ending of the folder of a version that fails its checks
-WORK = "work"  # folder of a store for a retraining that is under way
+WORK = "work"  # folder of a store for a retraining in progress
 
 
 @dataclass(frozen=True)
 class Version:
-    """A state of the model.
+    """A version of the model.
 
     Args:
-        number (int): from 1.
-        parent (int or None): number of the version that it was made of.
-        method (str): what made it, e.g. ``"import"`` or ``"UnlearnRec"``.
-        created_at (str): ISO 8601 in UTC, as all times of a store.
-        files (dict): name, relative to the folder, to SHA-256.
-        details (dict): plain data, whatever the method tells of it.
-        folder (str): absolute.
-        quarantined_until (str or None): when it may be removed; None for the current version.
+        number: from 1.
+        parent: number of the version that it was made from; None for the first.
+        method: how it was made, e.g. ``"import"`` or ``"UnlearnRec"``.
+        created_at: ISO 8601 in UTC, as all times of a store.
+        files: name, relative to the folder, to SHA-256.
+        details: plain data about it.
+        folder: absolute.
+        quarantined_until: when it may be removed; None for the current version.
     """
 
     number: int
     parent: int | None
     method: str
     created_at: str
-    files: dict
-    details: dict
+    files: dict[str, str]
+    details: dict[str, Any]
     folder: str
     quarantined_until: str | None = None
 
     def changed_files(self) -> list[str]:
-        """Paths of its files that are missing or have changed since the version was made, each read as a whole."""
+        """Paths of files that are missing or have changed since the version was made. Reads every file in full."""
         paths = {os.path.join(self.folder, name): digest for name, digest in self.files.items()}
         return [path for path, digest in paths.items() if not os.path.isfile(path) or digest_of(path) != digest]
 
 
-def store_folder(checkpoint):
-    """Where the store of a checkpoint is: beside it, ``X.store`` for ``X.safetensors`` or ``X.pth``.
+def store_folder(checkpoint: str | os.PathLike) -> str:
+    """The folder of a checkpoint's store, beside the checkpoint: ``X.store`` for ``X.safetensors`` or ``X.pth``.
 
     Raises:
-        UsageError: the checkpoint is a store's own file.
+        UsageError: the checkpoint is itself a file of a store.
     """
     for parent in Path(checkpoint).absolute().parents:
         if parent.suffix == ".store":
@@ -60,23 +63,23 @@ def store_folder(checkpoint):
     return f"{os.path.splitext(checkpoint)[0]}.store"
 
 
-def version_folder(store_folder, number):
-    """Where a version's files are."""
+def version_folder(store_folder: str, number: int) -> str:
+    """The folder of a version."""
     return os.path.join(store_folder, "versions", f"{number:04d}")
 
 
-def now():
+def now() -> datetime:
     """This moment, in UTC."""
     return datetime.now(timezone.utc)
 
 
-def iso(moment):
-    """A datetime with a time zone as ISO 8601 in UTC, to the second: such texts sort as the times do."""
+def iso(moment: datetime) -> str:
+    """A datetime with a time zone as ISO 8601 in UTC, to the second. Such texts sort in the order of time."""
     return moment.astimezone(timezone.utc).isoformat(timespec="seconds")
 
 
-def insert_version(db, version):
-    """Add a Version, not quarantined."""
+def insert_version(db: sqlite3.Connection, version: Version) -> None:
+    """Add a version that is not in quarantine."""
     db.execute(
         "INSERT INTO versions (number, parent, method, created_at, files, details) VALUES (?, ?, ?, ?, ?, ?)",
         (
@@ -90,14 +93,14 @@ def insert_version(db, version):
     )
 
 
-def quarantine(db, until):
-    """Set until when versions stay; a dict of their numbers to a time."""
+def quarantine(db: sqlite3.Connection, until: dict[int, str]) -> None:
+    """Set when the quarantine of versions ends: number of a version to a time."""
     db.executemany(
         "UPDATE versions SET quarantined_until = ? WHERE number = ?", [(time, number) for number, time in until.items()]
     )
 
 
-def version_of(row, store_folder):
+def version_of(row: sqlite3.Row, store_folder: str) -> Version:
     """The Version of a row of the table."""
     return Version(
         number=row["number"],
@@ -111,11 +114,11 @@ def version_of(row, store_folder):
     )
 
 
-def plain(text):
+def plain(text: str | None) -> Any:
     """The plain data of a JSON column.
 
     Raises:
-        sqlite3.DatabaseError: it is no JSON.
+        sqlite3.DatabaseError: the text is no JSON.
     """
     try:
         return json.loads(text)
@@ -123,16 +126,16 @@ def plain(text):
         raise sqlite3.DatabaseError("a column is no JSON") from None
 
 
-def submit(db, request, content):
-    """Take in a request, or recognise it.
+def submit(db: sqlite3.Connection, request: DeletionRequest, content: str) -> str:
+    """Add a request, or recognise a known one.
 
     Args:
-        db (sqlite3.Connection): in a transaction.
-        request (DeletionRequest): or an object like it.
-        content (str): hash of its rows.
+        db: in a transaction.
+        request: or an object like it.
+        content: hash of its rows.
 
     Returns:
-        str: ``"new"``; ``"pending"``, known but not done, a failed one now to be tried again; or ``"done"``.
+        ``"new"``; ``"pending"``: known but not done, and a failed one becomes pending again; or ``"done"``.
 
     Raises:
         UsageError: the request id is known with other rows.
@@ -157,14 +160,14 @@ def submit(db, request, content):
     return "done" if known["status"] == "done" else "pending"
 
 
-def set_status(db, request_id, status, **columns):
-    """Move a request on that is pending or running.
+def set_status(db: sqlite3.Connection, request_id: str, status: str, **columns: Any) -> None:
+    """Change the status of a pending or running request.
 
     Args:
-        db (sqlite3.Connection): in a transaction.
-        request_id (str): which.
-        status (str): its new one.
-        columns: names and values of what else changes.
+        db: in a transaction.
+        request_id: of the request.
+        status: the new one.
+        columns: other columns to set, name to value.
 
     Raises:
         ValueError: the request is unknown, done or failed.
@@ -179,15 +182,21 @@ def set_status(db, request_id, status, **columns):
         raise ValueError(f"Request '{request_id}' cannot become {status}: it is unknown, done or failed.")
 
 
-def finish(db, number, receipts, forgotten, shared):
+def finish(
+    db: sqlite3.Connection,
+    number: int,
+    receipts: dict[str, dict[str, Any]],
+    forgotten: dict[str, Iterable[str]],
+    shared: dict[str, Any],
+) -> None:
     """Mark requests done, remember what is forgotten, and erase what the requests ask for.
 
     Args:
-        db (sqlite3.Connection): in a transaction.
-        number (int): of the version that answers the requests.
-        receipts (dict): request id to what is its own in its receipt, a dict of plain data.
-        forgotten (dict): request id to an iterable of keyed hashes; those that are known already stay as they are.
-        shared (dict): what all of the receipts say besides, plain data.
+        db: in a transaction.
+        number: of the version that answers the requests.
+        receipts: request id to its own part of the receipt, plain data.
+        forgotten: request id to keyed hashes; known hashes keep their request.
+        shared: the part that all of the receipts share, plain data.
 
     Raises:
         ValueError: a request is unknown, done or failed.
@@ -202,10 +211,10 @@ def finish(db, number, receipts, forgotten, shared):
 
 
 def _erase_payloads(db):
-    """Leave no byte of what done requests ask for.
+    """Erase every byte of what done requests ask for.
 
-    ``secure_delete`` overwrites a row that is deleted, but not the copies that stay behind in a page when its rows move
-    to another page. It does overwrite every page of a table that is dropped.
+    ``secure_delete`` overwrites a deleted row, but not the copies that a page keeps when its rows move to another page.
+    It overwrites every page of a dropped table, so this drops the table and makes it again.
     """
     unfinished = db.execute(
         "SELECT position, rows FROM payloads JOIN requests USING (position) WHERE status != 'done'"

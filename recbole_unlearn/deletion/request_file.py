@@ -30,10 +30,10 @@ class DeletionRequest:
     """What one request wants to be forgotten, in external tokens.
 
     Args:
-        request_id (str): 1 to 128 letters, digits and ``._:@-``.
-        rows (iterable of tuple): ``(scope, user, item)``; the scope is ``"interaction"``, ``"user"`` (then the item is
+        request_id: 1 to 128 letters, digits and ``._:@-``.
+        rows: ``(scope, user, item)``; the scope is ``"interaction"``, ``"user"`` (then the item is
             None) or ``"item"`` (then the user is None). Kept as a tuple, sorted and distinct.
-        received_at (str, optional): ISO 8601, or seconds since 1970; kept as ISO 8601 in UTC.
+        received_at: ISO 8601, or seconds since 1970; kept as ISO 8601 in UTC.
 
     Raises:
         UsageError: another request id, no rows, an id that is no str or empty, a row whose scope contradicts its ids, or
@@ -59,7 +59,7 @@ class DeletionRequest:
             raise UsageError(f"Request '{self.request_id}' names nothing to forget.")
 
 
-def read_requests(path, user_field, item_field):
+def read_requests(path: str, user_field: str, item_field: str) -> list[DeletionRequest]:
     """Read the requests of a file, in the order in which they first appear.
 
     Columns are ``user_field`` (a row asks to forget a user), ``item_field`` (an item) or both (an interaction), and
@@ -68,11 +68,11 @@ def read_requests(path, user_field, item_field):
     Without ``request_id`` the file is one request, named after its content: the same file twice is the same request.
 
     Args:
-        path (str): an atomic file (``.inter``, tabs), a ``.csv``, or a ``.jsonl`` with an object a line.
-        user_field, item_field (str): names of the id columns.
+        path: an atomic file (``.inter``, tabs), a ``.csv``, or a ``.jsonl`` with an object a line.
+        user_field, item_field: names of the id columns.
 
     Returns:
-        list of DeletionRequest: with ``received_at`` in UTC.
+        With ``received_at`` in UTC.
 
     Raises:
         UsageError: the file cannot be read, or anything in it is malformed or ambiguous.
@@ -146,7 +146,7 @@ def utc(text: str) -> str:
     """A time as ISO 8601 in UTC.
 
     Args:
-        text (str): ISO 8601, taken as UTC where it does not say, or seconds since 1970.
+        text: ISO 8601, taken as UTC where it does not say, or seconds since 1970.
 
     Raises:
         ValueError: it is neither, or no time at which a request can have come; says what it is instead.

@@ -1,10 +1,11 @@
-"""What requests mean in a model's data: which rows are theirs, and who is erased with them."""
+"""Look up requests in a model's data: which rows they name, and which users and items they erase."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from recbole_unlearn.deletion.request_file import DeletionRequest
 from recbole_unlearn.deletion.rows import id_of, row_degrees
 from recbole_unlearn.graph import Graph
 
@@ -14,32 +15,38 @@ class Resolution:
     """Requests, resolved together.
 
     Args:
-        found (dict): request id to a list, one entry a row of the request, of the number of interactions that it names
-            in each part of the data, repeated ones each counted; None for a row that names nobody.
-        keep (dict): part of the data to a boolean tensor, whether each edge of its graph remains.
-        erased (dict): ``user`` and ``item`` to a boolean array, whether each loses its token.
+        found: request id to a list, one entry a row of the request: the number of interactions that the row names in
+            each part of the data, with repetitions, or None if it names nobody.
+        keep: part of the data to a boolean tensor: whether each edge of its graph remains.
+        erased: ``user`` and ``item`` to a boolean array: whether each loses its token.
     """
 
-    found: dict
-    keep: dict
-    erased: dict
+    found: dict[str, list[dict[str, int] | None]]
+    keep: dict[str, torch.Tensor]
+    erased: dict[str, np.ndarray]
 
-    def is_empty(self):
+    def is_empty(self) -> bool:
         """Whether the requests change nothing."""
         return not any(side.any() for side in self.erased.values()) and all(mask.all() for mask in self.keep.values())
 
 
-def resolve(requests, tokens, graphs, counts=None):
-    """Look up requests.
+def resolve(
+    requests: list[DeletionRequest],
+    tokens: dict[str, np.ndarray],
+    graphs: dict[str, Graph],
+    counts: dict[str, torch.Tensor] | None = None,
+) -> Resolution:
+    """Look up requests in the data.
 
     Args:
-        requests (list of DeletionRequest): any number; their union is what goes.
-        tokens (dict): of ``user`` and ``item``, object arrays in the order of internal ids.
-        graphs (dict): part of the data to its graph, on the CPU.
-        counts (dict): part of the data to how many rows its edges have, where some have several.
+        requests: any number; their union is what goes.
+        tokens: of ``user`` and ``item``, object arrays in the order of internal ids.
+        graphs: part of the data to its graph, on the CPU.
+        counts: part of the data to the number of rows of each edge; only parts in which some edge has several.
 
     Returns:
-        Resolution: users and items lose their token if they are named as a whole, or lose their last edge in all parts.
+        The resolution. Users and items lose their token if a request names them as a whole, or if they lose their last
+        edge in all parts.
     """
     rows = [row for request in requests for row in request.rows]
     scopes = np.array([scope for scope, _, _ in rows])
@@ -83,7 +90,7 @@ def _found(graphs, cell):
 
 
 def _rows_of(graph, counts, users, items):
-    """How many rows each pair has in a part of the data."""
+    """The number of rows of each pair in a part of the data."""
     position, found = graph.find(users, items)
     return found.long() if counts is None or not len(counts) else torch.where(found, counts[position], 0)
 

@@ -6,15 +6,19 @@ them.
 """
 
 import csv
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import torch
+from recbole.data.dataset import Dataset
 from recbole.utils import FeatureType
 from recbole.utils.argument_list import dataset_arguments
 
+from recbole_unlearn.config import Config
 from recbole_unlearn.data.interactions import source_of
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.graph import Graph
 
 SEPARATOR, ENCODING = "\t", "utf-8"
 NEW_LINE, QUOTE = ord("\n"), ord('"')
@@ -29,12 +33,12 @@ READ_WITH = {  # the settings with which RecBole reads the files: all of a datas
 }
 
 
-def write_dataset(path, dataset):
+def write_dataset(path: str, dataset: Dataset) -> None:
     """Write a RecBole dataset's interactions, with all fields that are single tokens or numbers.
 
     Args:
-        path (str): file to write.
-        dataset (Dataset): built.
+        path: file to write.
+        dataset: built.
     """
     feat, ids = dataset.inter_feat, (dataset.uid_field, dataset.iid_field)
     order = np.lexsort((feat[ids[1]].numpy(), feat[ids[0]].numpy()))  # which keeps the order of a pair's rows
@@ -64,12 +68,12 @@ def _values(dataset, field):
     return values[:, 0] if values.ndim > 1 else values  # one of `numerical_features` has a bucket besides
 
 
-def copy_rows(source, path, keep):
+def copy_rows(source: str, path: str, keep: np.ndarray) -> None:
     """Write the rows of a file where a mask holds.
 
     Args:
-        source, path (str): files of this module.
-        keep (numpy.ndarray): boolean, one a row.
+        source, path: files of this module.
+        keep: boolean, one a row.
 
     Raises:
         UsageError: the file has another number of rows, or ends within one.
@@ -87,16 +91,16 @@ def copy_rows(source, path, keep):
         file.write(content[np.repeat(np.concatenate([[True], keep]), lengths)])
 
 
-def read_ids(path, config, tokens):
+def read_ids(path: str, config: Config, tokens: dict[str, np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
     """The internal ids of a file's rows.
 
     Args:
-        path (str): file of this module.
-        config (Config): names the id fields.
-        tokens (dict): of ``user`` and ``item``, object arrays in the order of internal ids.
+        path: file of this module.
+        config: names the id fields.
+        tokens: of ``user`` and ``item``, object arrays in the order of internal ids.
 
     Returns:
-        tuple of torch.LongTensor: users and items.
+        Users and items.
 
     Raises:
         UsageError: the file is missing or damaged, or names something without an id.
@@ -113,7 +117,7 @@ def read_ids(path, config, tokens):
         raise UsageError(f"'{path}' names {error}: it was changed. Restore it.") from None
 
 
-def read_table(path):
+def read_table(path: str) -> pd.DataFrame:
     """All of a file: texts and numbers, a column a field.
 
     Raises:
@@ -134,19 +138,19 @@ def read_table(path):
     return table.rename(columns=lambda name: name.rpartition(":")[0])
 
 
-def id_of(tokens, wanted):
+def id_of(tokens: np.ndarray, wanted: Sequence[str | None]) -> np.ndarray:
     """Internal ids of external tokens, -1 where unknown, as a numpy array; whoever indexes with them takes :func:`known_ids`.
 
     Args:
-        tokens (numpy.ndarray): objects, in the order of internal ids; the first is padding.
-        wanted (sequence of str): any number.
+        tokens: objects, in the order of internal ids; the first is padding.
+        wanted: any number.
     """
     known = np.flatnonzero([token is not None for token in tokens[1:]]) + 1
     place = pd.Index(tokens[known], dtype=object).get_indexer(pd.Index(wanted, dtype=object))
     return np.append(known, -1)[place]  # where unknown, the place is -1: the last
 
 
-def known_ids(tokens, wanted):
+def known_ids(tokens: np.ndarray, wanted: Sequence[str]) -> np.ndarray:
     """Internal ids of external tokens that are all known, to index with; see :func:`id_of`.
 
     Raises:
@@ -159,12 +163,12 @@ def known_ids(tokens, wanted):
     return ids
 
 
-def counts_of(graph, users, items):
+def counts_of(graph: Graph, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor | None:
     """How many rows each edge of a graph has, shape ``(E,)``; None if each has one.
 
     Args:
-        graph (Graph): of the rows.
-        users, items (torch.LongTensor): the ids of each row.
+        graph: of the rows.
+        users, items: the ids of each row.
     """
     if len(users) == len(graph):
         return None
@@ -172,17 +176,17 @@ def counts_of(graph, users, items):
     return torch.bincount(position, minlength=len(graph))
 
 
-def of_rows(values, counts):
+def of_rows(values: torch.Tensor, counts: torch.Tensor | None) -> torch.Tensor:
     """What holds for edges as what holds for their rows.
 
     Args:
-        values (torch.Tensor): one an edge.
-        counts (torch.LongTensor or None): of :func:`counts_of`.
+        values: one an edge.
+        counts: of :func:`counts_of`.
     """
     return values if counts is None else values.repeat_interleave(counts)
 
 
-def row_degrees(graph, counts):
+def row_degrees(graph: Graph, counts: torch.Tensor | None) -> torch.Tensor:
     """Number of rows at each node, shape ``(N,)``; see :func:`counts_of`."""
     if counts is None:
         return graph.degrees()

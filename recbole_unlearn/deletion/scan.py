@@ -71,7 +71,7 @@ def search(
         searched_name: the part of the path that may name somebody.
 
     Returns:
-        tuple: what was looked for, the findings, and why something was not searched.
+        What was looked for, the findings, and why something was not searched.
     """
     hits, reasons = [], []
     label = ["rows"]

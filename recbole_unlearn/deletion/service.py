@@ -1,8 +1,10 @@
 """Deletion requests against a saved model, top to bottom: store, requests, revision, measures, receipts."""
 
 import os
+from collections.abc import Sequence
 from logging import getLogger
 from time import perf_counter
+from typing import Any
 
 from recbole_unlearn.deletion import evidence, receipt
 from recbole_unlearn.deletion.checks import check_first, failed
@@ -21,30 +23,27 @@ from recbole_unlearn.errors import UsageError
 from recbole_unlearn.known_settings import check_deletion_settings, is_read_of_a_store
 from recbole_unlearn.model_file import read_content
 
-MAKE_THE_MODEL = (
-    "dataset",
-    "embedding_size",
-    "n_layers",
-    "USER_ID_FIELD",
-    "ITEM_ID_FIELD",
-)  # another value is another model
+# Another value of one of these makes another model.
+MAKE_THE_MODEL = ("dataset", "embedding_size", "n_layers", "USER_ID_FIELD", "ITEM_ID_FIELD")
 REPORTED = 20  # requests that the command reports one by one
 
 
-def prepare(checkpoint, config_dict=None, force=False, exact=False):
-    """Make the store of a trained checkpoint, with the encoder that serves its requests; once.
+def prepare(
+    checkpoint: str, config_dict: dict[str, Any] | None = None, force: bool = False, exact: bool = False
+) -> Store:
+    """Make the store of a trained checkpoint, with the encoder that serves its requests. A store is made once.
 
     Args:
-        checkpoint (str): written by this package, or by RecBole's own Trainer.
-        config_dict (dict): settings to change, e.g. ``data_path``.
-        force (bool): whether to take a model whose table looks damaged.
-        exact (bool): whether settings of a training will be read.
+        checkpoint: written by this package, or by RecBole's own Trainer.
+        config_dict: settings to change, e.g. ``data_path``.
+        force: whether to accept a model whose table looks damaged.
+        exact: whether the call that follows trains anew, and so reads the settings of a training.
 
     Returns:
-        Store: what is there already, if it is.
+        The store: the existing one, if there is one.
 
     Raises:
-        UsageError: no checkpoint, or one that does not fit its data.
+        UsageError: the checkpoint does not exist or does not fit its data.
     """
     folder = store_folder(checkpoint)
     check_deletion_settings(config_dict)
@@ -69,14 +68,16 @@ def prepare(checkpoint, config_dict=None, force=False, exact=False):
         raise
 
 
-def dry_run(checkpoint, requests, config_dict=None):
+def dry_run(
+    checkpoint: str, requests: str | os.PathLike | list[DeletionRequest], config_dict: dict[str, Any] | None = None
+) -> dict[str, dict[str, Any]]:
     """Look requests up without changing anything.
 
     Args:
         checkpoint, requests, config_dict: see :func:`unlearn`.
 
     Returns:
-        dict: request id to the counts that its receipt would have, or has if it was done before.
+        Request id to the counts that its receipt would have, or that it has if the request was done before.
     """
     folder, done = store_folder(checkpoint), {}
     check_deletion_settings(config_dict)
@@ -102,32 +103,38 @@ def dry_run(checkpoint, requests, config_dict=None):
     return counts
 
 
-def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds=600, force=False):
+def unlearn(
+    checkpoint: str,
+    requests: str | os.PathLike | Sequence[DeletionRequest] = (),
+    config_dict: dict[str, Any] | None = None,
+    exact: bool = False,
+    wait_seconds: float = 600,
+    force: bool = False,
+) -> dict[str, Any]:
     """Apply deletion requests to a saved model, through its store.
 
-    Requests that are done already are not applied again. Those of this call make one new version together, or none if they
-    name nothing in the data; those that an earlier call left unfinished make one of their own, so that no old request
-    stands in the way of a new one. A version that fails its checks is not published. Versions whose quarantine is over are
-    removed.
+    The call skips requests that are done already. Its other requests make one new version together, or none if they
+    name nothing in the data. Requests that an earlier call left unfinished make a version of their own, so that no old
+    request blocks a new one. The call does not publish a version that fails its checks. It removes versions whose
+    quarantine is over.
 
     Args:
-        checkpoint (str): written by this package, or by RecBole's own Trainer. Its store is made if there is none.
-        requests (str or list of DeletionRequest): a file of :func:`~recbole_unlearn.deletion.request_file.read_requests`,
-            or what it returns.
-        config_dict (dict): settings to change.
-        exact (bool): whether to train anew on what remains, in the place of the encoder; failed requests are tried again.
-        wait_seconds (float): how long at most to wait for another process that holds the store.
-        force (bool): whether to publish a version that fails its checks; failed requests are tried again.
+        checkpoint: written by this package, or by RecBole's own Trainer. The call makes its store if there is none.
+        requests: a file for :func:`~recbole_unlearn.deletion.request_file.read_requests`, or what it returns.
+        config_dict: settings to change.
+        exact: whether to train anew on what remains, instead of using the encoder; also tries failed requests again.
+        wait_seconds: the longest wait for another process that holds the store.
+        force: whether to publish a version that fails its checks; also tries failed requests again.
 
     Returns:
-        dict: ``store``, ``version``, ``model`` (path of the current model), ``status`` (request id to what
-        :meth:`~recbole_unlearn.deletion.store.Store.submit` said), ``receipts`` (request id to receipt, of those done),
-        ``failed_checks`` (names of the checks in receipts that a version was published in spite of) and ``waiting``
-        (number of failed requests that wait for ``force``, ``exact`` or being submitted again).
+        ``store``, ``version``, ``model`` (path of the current model), ``status`` (request id to what
+        :meth:`~recbole_unlearn.deletion.store.Store.submit` returned), ``receipts`` (request id to receipt, of done
+        requests), ``failed_checks`` (names of the failed checks in receipts of published versions) and ``waiting``
+        (number of failed requests that wait for ``force``, ``exact`` or a new submission).
 
     Raises:
         FailedChecks: a new version fails its checks; its files are kept aside, and its requests have failed.
-        UsageError: a bad request, another process holds the store, or nothing could be changed; nothing is then.
+        UsageError: a request is bad, another process holds the store, or a change failed; then nothing has changed.
     """
     store = prepare(checkpoint, config_dict, force, exact)
     waiting = lambda holder: getLogger().info(f"Waiting for process {holder}, which holds the store")  # noqa: E731
@@ -181,7 +188,7 @@ def unlearn(checkpoint, requests=(), config_dict=None, exact=False, wait_seconds
 
 
 def _opened(folder, checkpoint):
-    """The store of a checkpoint; it serves on after the checkpoint, which still knows the forgotten, is deleted."""
+    """The store of a checkpoint. It works without the checkpoint, which still knows the forgotten and may be deleted."""
     store = Store(folder)
     if os.path.isfile(checkpoint) and digest_of(checkpoint) != store.current().details["checkpoint"]:
         raise UsageError(
@@ -191,7 +198,7 @@ def _opened(folder, checkpoint):
 
 
 def _load(store, config_dict, exact):
-    """The state of the current version, whose files are what was written, with the settings that a call on it reads."""
+    """The state of the current version, its files verified, with the settings that a call on a store reads."""
     changed = store.current().changed_files()
     if changed:
         raise UsageError(
@@ -210,7 +217,7 @@ def _load(store, config_dict, exact):
 
 
 def _report_unread(folder, config_dict, exact):
-    """Log the settings that a call on a store which is there already does not read."""
+    """Log the given settings that a call on an existing store does not read."""
     unread = [name for name in config_dict or {} if not is_read_of_a_store(name, exact)]
     if unread:
         hint = "" if exact else " Only --exact trains."
@@ -218,28 +225,27 @@ def _report_unread(folder, config_dict, exact):
 
 
 def _clean_up(store, config, errors):
-    """Write receipts, and remove what is not needed any more: also after an error, such as a full disk."""
+    """Write receipts and remove what is no longer needed, even after an error such as a full disk."""
     try:
         store.purge(keep=config["unlearn_quarantine_versions"], grace_seconds=config["unlearn_grace_seconds"])
         _write_receipts(store)
-        if (
-            os.path.lexists(os.path.join(store.folder, WORK)) and not errors
-        ):  # after one, the same training may be wanted
-            remove(os.path.join(store.folder, WORK))
+        work = os.path.join(store.folder, WORK)
+        if os.path.lexists(work) and not errors:  # after an error, the same training may go on
+            remove(work)
     except UsageError as error:
         errors.append(error)
 
 
 def _write_receipts(store):
-    """Write the pages of receipts that have none yet: the database has them from the moment that a request is done."""
+    """Write the receipts that have no files yet: the database holds each from the moment its request is done."""
     folder = os.path.join(store.folder, receipt.FOLDER)
     with explained(store.folder):
-        os.makedirs(folder, exist_ok=True)  # someone may have taken them all away
+        os.makedirs(folder, exist_ok=True)  # somebody may have removed the folder
         there = set()
         for place, _, names in os.walk(folder):
             paths = {name: os.path.join(place, name) for name in names}
             for name in names:
-                if name.startswith("."):  # half written by a process that was killed; whoever writes holds the store
+                if name.startswith("."):  # half written by a killed process: only the lock's holder writes
                     os.remove(paths[name])
             there.update(os.path.relpath(path, folder) for path in paths.values())
         for place, ids in receipt.places(store.batches()).items():
@@ -256,7 +262,7 @@ def _requests(requests, config):
 
 
 def _failed_checks(receipts, batches):
-    """Names of the required checks that some receipt of this call says were failed, each once."""
+    """Names of the required checks that failed according to the receipts of this call, each once."""
     of_call = [receipts[batch[0].request_id] for batch in batches if batch and batch[0].request_id in receipts]
     return list(dict.fromkeys(name for each in of_call for name in failed(each["checks"] or [])))
 
@@ -264,11 +270,8 @@ def _failed_checks(receipts, batches):
 def _report(result, current):
     logger, receipts = getLogger(), result["receipts"]
     for request_id, of_request in list(receipts.items())[:REPORTED]:
-        again = (
-            "was done before and changes nothing"
-            if result["status"].get(request_id) == "done"
-            else of_request["outcome"]
-        )
+        is_old = result["status"].get(request_id) == "done"
+        again = "was done before and changes nothing" if is_old else of_request["outcome"]
         logger.info(f"{request_id}: {again}; {_in_words(of_request['counts'])}")
     _report_sums([of_request["counts"] for of_request in receipts.values()])
     if result["waiting"]:
@@ -284,7 +287,7 @@ def _report(result, current):
 
 
 def _report_sums(counts):
-    """One line of sums, if there are more requests than it reports one by one."""
+    """Log one line of sums if there are more requests than the command reports one by one."""
     if len(counts) > REPORTED:
         found, rows = (sum(each[key] for each in counts) for key in ("found", "rows"))
         getLogger().info(f"All {len(counts)} requests: {found} of {rows} rows found")

@@ -1,15 +1,18 @@
 """What a version of a store holds: a model, its encoder, and all of its data."""
 
 import os
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.request import Request
 from recbole_unlearn.deletion import counts_file, encoder_file, rows
+from recbole_unlearn.deletion.resolve import Resolution
 from recbole_unlearn.encoder.calibrated import CalibratedEncoder, closing_settings
 from recbole_unlearn.encoder.rows import lost_nodes, never_seen_rows, without_rows
 from recbole_unlearn.errors import UsageError
@@ -18,11 +21,8 @@ from recbole_unlearn.model import UnlearnableRecommender
 from recbole_unlearn.model_file import load_model, write_model
 
 MODEL, ENCODER, DATA = "model.safetensors", "encoder.safetensors", "data"  # files and a folder of a version
-EARLIER = {
-    MODEL: "model.pth",
-    ENCODER: "encoder.pth",
-}  # what earlier releases called them, and still is in their stores
-COUNTS = "counts.safetensors"  # how many rows the edges of the training data have, where some have several
+EARLIER = {MODEL: "model.pth", ENCODER: "encoder.pth"}  # names in the stores of earlier releases
+COUNTS = "counts.safetensors"  # number of rows of each training edge, if some edge has several
 HELD_OUT = ("valid", "test")
 
 
@@ -31,24 +31,25 @@ class State:
     """A model in service.
 
     Args:
-        config (Config): of its training.
-        model (UnlearnableRecommender): on its training graph. Its padding rows are what a node never seen has.
-        tokens (dict): external tokens of ``user`` and ``item``, object arrays in the order of internal ids; None where
+        config: of its training.
+        model: on its training graph. Its padding rows are those of a node never seen.
+        tokens: external tokens of ``user`` and ``item``, object arrays in the order of internal ids; None where
             erased.
-        held_out (dict): the graphs of ``valid`` and ``test``.
-        encoder (CalibratedEncoder): of the model.
-        counts (dict): of those parts of the data in which some edge has several rows, how many each has, shape ``(E,)``.
+        held_out: the graphs of ``valid`` and ``test``.
+        encoder: of the model.
+        counts: part of the data to the number of rows of each edge, shape ``(E,)``; only parts in which some edge has
+            several rows.
     """
 
     config: Config
     model: UnlearnableRecommender
-    tokens: dict
-    held_out: dict
+    tokens: dict[str, np.ndarray]
+    held_out: dict[str, Graph]
     encoder: CalibratedEncoder
-    counts: dict = field(default_factory=dict)
+    counts: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, folder, config_dict=None):
+    def load(cls, folder: str, config_dict: dict[str, Any] | None = None) -> "State":
         """Read the files of a version; nothing in them is executed.
 
         Raises:
@@ -70,21 +71,29 @@ class State:
             config, model, tokens, held_out, encoder, {part: of for part, of in counts.items() if of is not None}
         )
 
-    def graphs(self):
-        """Each part of the data to its graph, on the CPU."""
+    def graphs(self) -> dict[str, Graph]:
+        """The graph of each part of the data, on the CPU."""
         return {"train": self.model.graph.to("cpu"), **self.held_out}
 
-    def n_rows(self):
-        """How many rows all parts of the data have together."""
+    def n_rows(self) -> int:
+        """The number of rows in all parts of the data together."""
         return sum(len(rows.of_rows(graph.users, self.counts.get(part))) for part, graph in self.graphs().items())
 
     @classmethod
-    def prepare(cls, config, model, tokens, held_out, counts, absent=None):
-        """Fit the encoder of a trained model, and let its padding rows be what a node never seen has.
+    def prepare(
+        cls,
+        config: Config,
+        model: UnlearnableRecommender,
+        tokens: dict[str, np.ndarray],
+        held_out: dict[str, Graph],
+        counts: dict[str, torch.Tensor],
+        absent: dict[str, np.ndarray] | None = None,
+    ) -> "State":
+        """Fit the encoder of a trained model, and set the model's padding rows to those of a node never seen.
 
         Args:
             config, model, tokens, held_out, counts: of the State.
-            absent (dict): ``user`` and ``item`` to a boolean array, whose rows no training has made; default the erased.
+            absent: ``user`` and ``item`` to a boolean array: nodes whose rows no training made. Default: the erased.
         """
         generator = torch.Generator().manual_seed(config["seed"])
         encoder = CalibratedEncoder.fit(model, held_out["valid"], generator, **closing_settings(config))
@@ -96,14 +105,14 @@ class State:
             model = model.revised(without_rows(ego, nobody, (ego[0], ego[model.n_users])), model.graph)
         return cls(config, model, tokens, held_out, encoder, counts)
 
-    def without(self, resolution):
-        """The state after a request, the same encoder pass for all that it names.
+    def without(self, resolution: Resolution) -> "State":
+        """The state after requests; one pass of the encoder forgets all that they name.
 
         Args:
-            resolution (Resolution): of requests on this state.
+            resolution: of requests on this state.
 
         Returns:
-            State: who is erased, or loses the last training edge, has the padding's row.
+            A state in which nodes that are erased, or lose their last training edge, have the padding's row.
         """
         model, graphs = self.model, self.graphs()
         gone = ~resolution.keep["train"]
@@ -126,12 +135,12 @@ class State:
             {part: counts[resolution.keep[part]] for part, counts in self.counts.items()},
         )
 
-    def write(self, folder, write_rows):
+    def write(self, folder: str, write_rows: Callable[[str, str], None]) -> None:
         """Write the files of a version.
 
         Args:
-            folder (str): empty.
-            write_rows (callable): takes the name of a part and the path of the ``.inter`` file to write.
+            folder: empty.
+            write_rows: takes the name of a part of the data and the path of the ``.inter`` file to write.
         """
         write_model(os.path.join(folder, MODEL), self.model, self.config, self.tokens)
         encoder_file.write(os.path.join(folder, ENCODER), self.encoder)
@@ -141,32 +150,32 @@ class State:
 
 
 def name_in(names: Container[str], name: str) -> str:
-    """What a file of a version, ``MODEL`` or ``ENCODER``, is called among the names of the version's files."""
+    """The name of a version's ``MODEL`` or ``ENCODER`` among the names of its files."""
     return EARLIER[name] if EARLIER[name] in names and name not in names else name
 
 
 def file_of(folder: str, name: str) -> str:
-    """The path of a version's ``MODEL`` or ``ENCODER``, whichever release wrote it; of this one's if there is none."""
+    """The path of a version's ``MODEL`` or ``ENCODER``, whichever release wrote it; this release's name if neither exists."""
     there = [each for each in (name, EARLIER[name]) if os.path.exists(os.path.join(folder, each))]
     return os.path.join(folder, name_in(there, name))
 
 
-def erased_of(tokens):
-    """Who is erased: ``user`` and ``item`` to a boolean array, whether each has lost its token."""
+def erased_of(tokens: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """``user`` and ``item`` to a boolean array: whether each has lost its token."""
     return {side: np.asarray(names, dtype=object) == None for side, names in tokens.items()}  # noqa: E711  (of each)
 
 
-def without_trace(tokens, graph):
-    """The nodes that nothing may be known of: a boolean of each that is erased, or has no training edge, shape ``(N,)``.
+def without_trace(tokens: dict[str, np.ndarray], graph: Graph) -> torch.Tensor:
+    """Whether each node is erased or has no training edge, shape ``(N,)``: nothing may be known of such a node.
 
     Args:
-        tokens (dict): of ``user`` and ``item``, in the order of internal ids.
-        graph (Graph): training edges.
+        tokens: of ``user`` and ``item``, in the order of internal ids.
+        graph: training edges.
     """
     return torch.from_numpy(np.concatenate([*erased_of(tokens).values()])) | (graph.degrees() == 0).cpu()
 
 
-def write_data(folder, dataset, write_rows):
+def write_data(folder: str, dataset: str, write_rows: Callable[[str, str], None]) -> None:
     """Write all parts of the data below a folder; see :meth:`State.write`."""
     for part in ("train", *HELD_OUT):
         path = data_file(folder, dataset, part)
@@ -174,11 +183,11 @@ def write_data(folder, dataset, write_rows):
         write_rows(part, path)
 
 
-def read_data(folder, dataset):
-    """Each part of the data to a table of its rows, texts and numbers, by the names of their fields."""
+def read_data(folder: str, dataset: str) -> dict[str, pd.DataFrame]:
+    """A table of rows for each part of the data: texts and numbers, a column a field."""
     return {part: rows.read_table(data_file(folder, dataset, part)) for part in ("train", *HELD_OUT)}
 
 
-def data_file(folder, dataset, part):
-    """Where a part of the data lies, so that RecBole reads it with ``benchmark_filename: [train, valid, test]``."""
+def data_file(folder: str, dataset: str, part: str) -> str:
+    """The path of a part of the data, where RecBole reads it with ``benchmark_filename: [train, valid, test]``."""
     return os.path.join(folder, DATA, dataset, f"{dataset}.{part}.inter")

@@ -8,9 +8,11 @@ import os
 import re
 import secrets
 import sqlite3
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from recbole_unlearn.deletion import database, records
 from recbole_unlearn.deletion.database import explained
@@ -43,29 +45,31 @@ class Store(Ledger):
     failed its checks, until another one is published. All of it is its owner's alone.
 
     Args:
-        folder (str): made by :meth:`create`.
+        folder: made by :meth:`create`.
 
     Raises:
         UsageError: no store, a damaged one, or one of another release. Every method raises it where the disk is full or
             permissions are missing, and RuntimeError if it writes and the store is not :meth:`locked`.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str):
         super().__init__(folder)
         self._link = os.path.join(self.folder, "current")
 
     @classmethod
-    def create(cls, folder, write, method="import", details=None):
+    def create(
+        cls, folder: str, write: Callable[[str], object], method: str = "import", details: dict[str, Any] | None = None
+    ) -> "Store":
         """Make a store with one version, or nothing if that fails.
 
         Args:
-            folder (str): nothing may be there.
-            write (callable): takes an empty folder and writes the version's files there.
-            method (str): what made the version.
-            details (dict, optional): plain data about the version.
+            folder: nothing may be there.
+            write: takes an empty folder and writes the version's files there.
+            method: what made the version.
+            details: plain data about the version.
 
         Returns:
-            Store: opened.
+            Opened.
 
         Raises:
             UsageError: the place is taken.
@@ -85,12 +89,12 @@ class Store(Ledger):
         return cls(folder)
 
     @contextmanager
-    def locked(self, wait_seconds, on_wait=None):
+    def locked(self, wait_seconds: float, on_wait: Callable[[int], object] | None = None) -> Iterator[None]:
         """Hold the store for writing during the block, put in order after whoever held it last.
 
         Args:
-            wait_seconds (float): how long at most to wait for another process.
-            on_wait (callable, optional): called once, with that process's id, before waiting.
+            wait_seconds: how long at most to wait for another process.
+            on_wait: called once, with that process's id, before waiting.
 
         Raises:
             UsageError: another process holds the store.
@@ -114,22 +118,30 @@ class Store(Ledger):
             finally:
                 self._lock.release()
 
-    def publish(self, write, method, details, receipts, forgotten, quarantined):
+    def publish(
+        self,
+        write: Callable[[str], object],
+        method: str,
+        details: dict[str, Any],
+        receipts: Callable[[Version], tuple[dict[str, dict[str, Any]], dict[str, Any]]],
+        forgotten: dict[str, Iterable[str]],
+        quarantined: dict[int, str],
+    ) -> Version:
         """In one step, make a new version the current one, mark requests done, and quarantine the older versions.
 
         On an error nothing has changed. Only an interruption in the last moment, when all is decided, can find it done.
 
         Args:
-            write (callable): takes an empty folder and writes the version's files there.
-            method (str): what made the version.
-            details (dict): plain data about the version.
-            receipts (callable): takes the new Version; returns a dict of request id to receipt, a dict of plain data, and a
+            write: takes an empty folder and writes the version's files there.
+            method: what made the version.
+            details: plain data about the version.
+            receipts: takes the new Version; returns a dict of request id to receipt, a dict of plain data, and a
                 dict of what they have in common. If it raises FailedChecks, the version's files stay, set aside.
-            forgotten (dict): request id to an iterable of keyed hashes; known ones stay with the request they have.
-            quarantined (dict): number of each version until now to the time when it may be removed, as of :meth:`retention`.
+            forgotten: request id to an iterable of keyed hashes; known ones stay with the request they have.
+            quarantined: number of each version until now to the time when it may be removed, as of :meth:`retention`.
 
         Returns:
-            Version: the new one.
+            The new one.
 
         Raises:
             ValueError: a request is unknown, done or failed.
@@ -160,13 +172,18 @@ class Store(Ledger):
             raise
         return version
 
-    def finish(self, receipts, forgotten, shared=None):
+    def finish(
+        self,
+        receipts: dict[str, dict[str, Any]],
+        forgotten: dict[str, Iterable[str]],
+        shared: dict[str, Any] | None = None,
+    ) -> None:
         """In one step, mark requests done that need no new version.
 
         Args:
-            receipts (dict): request id to receipt, a dict of plain data.
-            forgotten (dict): request id to an iterable of keyed hashes; known ones stay with the request they have.
-            shared (dict): what the receipts have in common.
+            receipts: request id to receipt, a dict of plain data.
+            forgotten: request id to an iterable of keyed hashes; known ones stay with the request they have.
+            shared: what the receipts have in common.
 
         Raises:
             ValueError: a request is unknown, done or failed.
@@ -175,16 +192,16 @@ class Store(Ledger):
         with self._transaction() as db:
             records.finish(db, number, receipts, forgotten, shared or {})
 
-    def retention(self, days, keep=None, grace_seconds=0):
+    def retention(self, days: float, keep: int | None = None, grace_seconds: float = 0) -> dict[int, str]:
         """Until when each version stays, once another one is published.
 
         Args:
-            days (float): of quarantine of those that are not in quarantine yet.
-            keep (int, optional): of the versions, the newest that may stay that long.
-            grace_seconds (float): how long a version stays in any case after it was superseded: somebody may be reading it.
+            days: of quarantine of those that are not in quarantine yet.
+            keep: of the versions, the newest that may stay that long.
+            grace_seconds: how long a version stays in any case after it was superseded: somebody may be reading it.
 
         Returns:
-            dict: number of a version to a time, the oldest version first.
+            Number of a version to a time, the oldest version first.
         """
         moment, times = now(), {}
         grace, superseded = timedelta(seconds=grace_seconds), self._superseded()
@@ -195,16 +212,16 @@ class Store(Ledger):
             times[version.number] = until
         return dict(reversed(times.items()))
 
-    def purge(self, now=None, keep=None, grace_seconds=0):
+    def purge(self, now: datetime | None = None, keep: int | None = None, grace_seconds: float = 0) -> list[int]:
         """Remove the folders of versions whose quarantine is over.
 
         Args:
-            now (datetime, optional): with a time zone.
-            keep (int, optional): end the quarantine of all other versions than this many, the newest.
-            grace_seconds (float): how long a version stays in any case after it was superseded.
+            now: with a time zone.
+            keep: end the quarantine of all other versions than this many, the newest.
+            grace_seconds: how long a version stays in any case after it was superseded.
 
         Returns:
-            list of int: numbers of the removed versions.
+            Numbers of the removed versions.
         """
         moment = now or records.now()
         quarantined = [version for version in reversed(self.versions()) if version.quarantined_until]
@@ -221,11 +238,11 @@ class Store(Ledger):
         self._tidy()
         return removed
 
-    def current(self):
+    def current(self) -> Version:
         """The newest Version."""
         return self.versions()[-1]
 
-    def versions(self):
+    def versions(self) -> list[Version]:
         """The Versions that are not removed, the oldest first."""
         rows = self._query("SELECT * FROM versions WHERE removed_at IS NULL ORDER BY number")
         with explained(self.folder):

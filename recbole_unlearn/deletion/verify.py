@@ -38,7 +38,7 @@ def verify(checkpoint: str | os.PathLike, also: Iterable[str] = (), waive: Itera
         waive: names of files that need not be searched, see :func:`~recbole_unlearn.deletion.findings.waived`.
 
     Returns:
-        Scan: clean if everything was searched or waived, and nothing is left.
+        Clean if everything was searched or waived, and nothing is left.
 
     Raises:
         UsageError: there is no store, it is damaged, or a place in ``also`` does not exist.

@@ -4,9 +4,10 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import perf_counter
+from typing import Any
 
 import filelock
 import psutil
@@ -15,12 +16,12 @@ import torch
 HOST = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:32]  # in names of files that are not whole yet
 
 
-def write_aside(path, write):
+def write_aside(path: str, write: Callable[[str], object]) -> None:
     """Let ``write(temporary_path)`` make a file, then rename it: an interruption leaves the old file or the new one.
 
     Args:
-        path (str): where the file belongs; its folder is made if need be.
-        write (callable): takes the temporary path, in the same folder and with the same ending.
+        path: where the file belongs; its folder is made if need be.
+        write: takes the temporary path, in the same folder and with the same ending.
     """
     folder, name = os.path.split(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
@@ -56,7 +57,7 @@ def alone(path: str) -> Iterator[float]:
         path: of the file.
 
     Yields:
-        float: seconds that another process was waited for.
+        Seconds that another process was waited for.
     """
     folder, name = os.path.split(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
@@ -78,7 +79,7 @@ def alone(path: str) -> Iterator[float]:
         os.close(descriptor)
 
 
-def save(path, state):
+def save(path: str, state: Any) -> None:
     """Save tensors and plain data."""
 
     def write(temporary):
@@ -91,7 +92,7 @@ def save(path, state):
     write_aside(path, write)
 
 
-def load(path, device="cpu"):
+def load(path: str, device: str | torch.device = "cpu") -> Any:
     """Load what :func:`save` wrote.
 
     Raises:

@@ -60,7 +60,7 @@ def load(path: str, map_location: Any = None) -> dict[str, Any]:
         map_location: see ``torch.load``.
 
     Returns:
-        dict: with ``config``, ``state_dict`` and the rest.
+        With ``config``, ``state_dict`` and the rest.
 
     Raises:
         UsageError: no such file, one of another kind, or one that names more than RecBole's Trainer pickles.

@@ -52,7 +52,7 @@ def read(path: str, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]
     """Read what :func:`write` wrote, in about as much memory as the file is long.
 
     Returns:
-        tuple: ``tensors``, on the CPU, and ``settings``.
+        ``tensors``, on the CPU, and ``settings``.
 
     Raises:
         FileNotFoundError: no such file.

@@ -59,7 +59,7 @@ class Stub:
         stub.args = args
         return stub
 
-    def __init__(self, *args):
+    def __init__(self, *args: Any) -> None:
         pass
 
     def __setstate__(self, state):

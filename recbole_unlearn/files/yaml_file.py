@@ -1,6 +1,7 @@
 """Settings in yaml: each key stands once, and names and identifiers are the text that stands there."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 from recbole.config import Config as RecBoleConfig
@@ -18,7 +19,7 @@ class Loader(RecBoleConfig._build_yaml_loader(None)):
         UsageError: a key twice, or an identifier that YAML would change, with the line.
     """
 
-    def get_single_node(self):
+    def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
         _refuse_repeated_keys(node, set())
         if isinstance(node, yaml.MappingNode):
@@ -51,11 +52,11 @@ class Loader(RecBoleConfig._build_yaml_loader(None)):
         return _copy(node, node.value, STRING)
 
 
-def read_yaml(file) -> dict:
+def read_yaml(file: str) -> dict[str, Any]:
     """The settings of a yaml file, a dict; nothing in it is executed.
 
     Args:
-        file (str): its path.
+        file: its path.
 
     Raises:
         UsageError: no such file, no valid yaml, no ``key: value`` lines, a key twice, or an identifier without quotes
