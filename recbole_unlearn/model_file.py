@@ -1,4 +1,4 @@
-"""Saving an unlearned model so that it can be served and loaded again, with nothing of what was forgotten."""
+"""Save a model as one file to serve and load again; the file holds nothing of what was forgotten."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -16,22 +16,22 @@ from recbole_unlearn.model import MODELS, UnlearnableRecommender
 
 KIND = "model"
 KEYS = {"config", "state_dict", "edges", "user_tokens", "item_tokens"}
-MOST_LAYERS = 100  # of a graph's propagation: settings of a file may ask for any number
+MOST_LAYERS = 100  # of propagation: a file's settings may name any number
 
 
 def save_model(path: str, model: UnlearnableRecommender, config: Config, dataset: Dataset) -> None:
-    """Write a model with its graph, its configuration as plain data, and the tokens behind its ids.
+    """Write a model with its graph, its configuration as plain data, and the tokens of its ids.
 
-    Users and items whose last edge was forgotten lose their token too: the file does not tell that they were there.
+    Users and items whose last edge was forgotten lose their token too: the file does not reveal that they existed.
 
     Args:
-        path: file to write, by custom ending in ``.safetensors``.
+        path: of the file, usually ending in ``.safetensors``.
         model: on the remaining graph.
         config: of the run.
-        dataset: built; gives fields and tokens.
+        dataset: built; provides fields and tokens.
 
     Raises:
-        Diverged: the model's table has values that are not finite; nothing is written.
+        Diverged: the model has values that are not finite; nothing is written.
     """
     had_edges = _present(dataset)
     has_edges = model.graph.degrees().cpu().numpy() > 0
@@ -41,13 +41,13 @@ def save_model(path: str, model: UnlearnableRecommender, config: Config, dataset
 
 
 def write_model(path: str, model: UnlearnableRecommender, config: Config, tokens: dict[str, Any]) -> None:
-    """Write a model with the tokens behind its ids; see :func:`save_model`.
+    """Write a model with the given tokens of its ids; see :func:`save_model`.
 
     Args:
         tokens: external tokens of ``user`` and ``item``, lists in the order of internal ids, None where erased.
 
     Raises:
-        Diverged: the model's table has values that are not finite; nothing is written.
+        Diverged: the model has values that are not finite; nothing is written.
     """
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise Diverged(f"The model for '{path}' has values that are not finite, so it was not saved.")
@@ -64,24 +64,24 @@ def write_model(path: str, model: UnlearnableRecommender, config: Config, tokens
 
 
 def write_content(path: str, content: dict[str, Any]) -> None:
-    """Write what a model file holds, as :func:`read_content` returns it."""
+    """Write the content of a model file, as :func:`read_content` returns it."""
     tensors = {f"state_dict.{name}": weight for name, weight in content["state_dict"].items()}
     tensors |= {"edges": content["edges"], **_packed("user_tokens", content["user_tokens"])}
     tensor_file.write(path, KIND, tensors | _packed("item_tokens", content["item_tokens"]), content["config"])
 
 
 def read_content(path: str) -> dict[str, Any]:
-    """Read a model file, checked in itself, without building the model. Nothing in it is executed.
+    """Read a model file and check its content, without building the model or executing anything in the file.
 
     Args:
-        path: what :func:`save_model` wrote, of this release or, as ``.pth``, of an earlier one.
+        path: a file that :func:`save_model` wrote, or a ``.pth`` file of an earlier release.
 
     Returns:
         ``config`` (dict of plain data), ``state_dict`` (names to finite tensors), ``edges`` (int32 ids of users and
         items, shape ``(2, E)``), and ``user_tokens`` and ``item_tokens`` (lists by id, None where erased).
 
     Raises:
-        UsageError: no such file, another kind of file, or a damaged one.
+        UsageError: the file does not exist, is of another kind, or is damaged.
     """
     try:
         content = (
@@ -106,7 +106,7 @@ def load_model(
     """Rebuild a saved model without its dataset.
 
     Args:
-        path: what :func:`save_model` wrote.
+        path: a file that :func:`save_model` wrote.
         config_dict: settings to change.
 
     Returns:
@@ -114,7 +114,7 @@ def load_model(
         of external tokens, in the order of internal ids.
 
     Raises:
-        UsageError: no such file, or another kind of file.
+        UsageError: the file does not exist, is of another kind, is damaged, or does not fit the settings.
     """
     content = read_content(path)
     trained = content["config"]
@@ -137,10 +137,10 @@ def load_model(
 
 
 def check_sizes(config: Config, weights: dict[str, torch.Tensor], n_nodes: int) -> None:
-    """Refuse settings for which a model would be larger than its weights, before it is built.
+    """Refuse settings whose model would be larger than the given weights, before it is built.
 
     Raises:
-        ValueError: they do not fit.
+        ValueError: the settings do not fit the weights.
     """
     there = sum(weight.numel() for weight in weights.values())
     size, layers = config["embedding_size"], config["n_layers"]
@@ -151,7 +151,7 @@ def check_sizes(config: Config, weights: dict[str, torch.Tensor], n_nodes: int) 
 
 
 def _packed(side, tokens):
-    """Tokens as three tensors: their bytes one after the other, where each ends, and which are erased."""
+    """Tokens as three tensors: their bytes one after the other, the end of each, and whether each is erased."""
     texts = [(token or "").encode("utf-8", "surrogatepass") for token in tokens]
     return {
         f"{side}.bytes": torch.from_numpy(np.frombuffer(b"".join(texts), dtype=np.uint8).copy()),
@@ -161,7 +161,7 @@ def _packed(side, tokens):
 
 
 def _unpacked(tensors, config):
-    """The content of a model file from what is in its safetensors file."""
+    """The content of a model file, from the tensors and settings of its safetensors file."""
     prefix = "state_dict."
     return {
         "config": config,
@@ -191,7 +191,7 @@ def _texts(tensors, side):
 
 
 def _check(content):
-    """Raise ValueError, KeyError or TypeError for a file's content that no model can be made of."""
+    """Raise ValueError, KeyError or TypeError if no model can be built from a file's content."""
     if not isinstance(content, dict):
         raise ValueError("it holds no dictionary")
     missing = next((key for key in sorted(KEYS) if key not in content), None)
@@ -219,15 +219,16 @@ def _check(content):
 
 
 def _settings(model, config):
-    """What rebuilds this model, which may be another than the run's; settings of the request name what was forgotten."""
+    """Settings that rebuild this model, which may differ from the run's. Those of the request, which name what was
+    forgotten, are left out."""
     settings = {key: value for key, value in config.as_dict().items() if not key.startswith("forget_")}
     return {**settings, "model": type(model).__name__, "embedding_size": model.ego_embeddings().shape[1]}
 
 
 def _stored(config, users, items, n_users, n_items):
-    """As much of a RecBole dataset as a model's constructor asks for."""
+    """The part of a RecBole dataset that a model's constructor reads."""
     uid, iid = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
-    ones = np.ones(len(users), dtype=np.float32)  # as RecBole wants them: another type would have it sort the pairs
+    ones = np.ones(len(users), dtype=np.float32)  # RecBole's type: with another one, it sorts the pairs
     matrix = sp.coo_matrix((ones, (users.numpy(), items.numpy())), shape=(n_users, n_items))
     return SimpleNamespace(
         uid_field=uid,

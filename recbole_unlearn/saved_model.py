@@ -1,4 +1,4 @@
-"""Models as files, to save and to serve: of a run, and of a store."""
+"""Save and load models: those of a run, and the current one of a store."""
 
 from typing import Any, NamedTuple
 
@@ -15,14 +15,14 @@ __all__ = ["Current", "load_current", "load_model", "save_model"]
 
 
 class Current(NamedTuple):
-    """The current version of a store, all of it of one version.
+    """The current version of a store; all fields are of the same version.
 
     Args:
         config: of its training.
         model: in evaluation mode.
         tokens: ``user`` and ``item`` to the list of external tokens, in the order of internal ids, None where erased.
-        version: its number.
-        data: ``train``, ``valid`` and ``test`` to a table of rows, texts and numbers; None if not asked for.
+        version: number of the version.
+        data: ``train``, ``valid`` and ``test`` to a table of rows, texts and numbers; None unless asked for.
     """
 
     config: Config
@@ -33,10 +33,10 @@ class Current(NamedTuple):
 
 
 def load_current(store: str, data: bool = False, config_dict: dict[str, Any] | None = None) -> Current:
-    """Load what a store says is to be served, while others may publish the next version.
+    """Load the version that a store serves; another process may publish the next one meanwhile.
 
-    A version that is read stays for ``unlearn_grace_seconds`` after the next one is published; if reading takes longer, the
-    next one is read.
+    A version stays for ``unlearn_grace_seconds`` after the next one is published. If loading takes longer, this loads
+    the next one instead.
 
     Args:
         store: folder of a store.
@@ -44,7 +44,7 @@ def load_current(store: str, data: bool = False, config_dict: dict[str, Any] | N
         config_dict: settings to change.
 
     Raises:
-        UsageError: no store, or a damaged one.
+        UsageError: the store does not exist or is damaged.
     """
     while True:
         version = Store(store).current()
@@ -58,5 +58,5 @@ def load_current(store: str, data: bool = False, config_dict: dict[str, Any] | N
             tables = read_data(version.folder, config["dataset"]) if data else None
             return Current(config, model, tokens, version.number, tables)
         except (OSError, UsageError):
-            if Store(store).current().number == version.number:  # else it may have been removed meanwhile
+            if Store(store).current().number == version.number:  # else the version may have been removed meanwhile
                 raise

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and that cannot run code when they are read."""
+"""Files that are whole or absent, and that run no code when they are read."""
 
 import os
 import re
@@ -13,14 +13,14 @@ import filelock
 import psutil
 import torch
 
-HOST = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:32]  # in names of files that are not whole yet
+HOST = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:32]  # in the names of unfinished files
 
 
 def write_aside(path: str, write: Callable[[str], object]) -> None:
     """Let ``write(temporary_path)`` make a file, then rename it: an interruption leaves the old file or the new one.
 
     Args:
-        path: where the file belongs; its folder is made if need be.
+        path: of the file; its folder is made if need be.
         write: takes the temporary path, in the same folder and with the same ending.
     """
     folder, name = os.path.split(os.path.abspath(path))
@@ -30,7 +30,7 @@ def write_aside(path: str, write: Callable[[str], object]) -> None:
     try:
         write(temporary)
         with open(temporary, "rb") as file:
-            os.fsync(file.fileno())  # the content before the name, also through a power failure
+            os.fsync(file.fileno())  # content before name, even in a power failure
         os.replace(temporary, path)
     finally:
         if os.path.exists(temporary):
@@ -38,7 +38,7 @@ def write_aside(path: str, write: Callable[[str], object]) -> None:
 
 
 def _remove_leftovers(folder, name):
-    """Remove what killed processes of this machine left of a file; those of another one may be alive."""
+    """Remove what killed processes of this machine left of a file. Processes of other machines may be alive."""
     left = re.compile(rf"\.{re.escape(HOST)}-(\d+)-[0-9a-f]{{8}}-{re.escape(name)}")
     for entry in os.listdir(folder):
         match = left.fullmatch(entry)
@@ -51,13 +51,13 @@ def _remove_leftovers(folder, name):
 def alone(path: str) -> Iterator[float]:
     """Exclude other processes that would make the same file, on this machine and on others that share its folder.
 
-    The lock is a hidden file beside it, which goes with the block.
+    The lock is a hidden file beside it, which the end of the block removes.
 
     Args:
         path: of the file.
 
     Yields:
-        Seconds that another process was waited for.
+        Seconds spent waiting for another process.
     """
     folder, name = os.path.split(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
@@ -70,23 +70,23 @@ def alone(path: str) -> Iterator[float]:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
                 break
-        os.close(descriptor)  # of a file that its holder has removed meanwhile
+        os.close(descriptor)  # its holder has removed the file meanwhile
     try:
         yield waited
     finally:
-        with suppress(OSError):  # Windows removes no open file: it stays, and is used again
+        with suppress(OSError):  # Windows removes no open file: it stays and is reused
             os.remove(lock)
         os.close(descriptor)
 
 
 def save(path: str, state: Any) -> None:
-    """Save tensors and plain data."""
+    """Save tensors and plain data; the file is whole or absent."""
 
     def write(temporary):
         with open(temporary, "wb") as file:
             try:
                 torch.save(state, file)
-            except RuntimeError as error:  # of torch's writer, on closing after the OSError of a full disk
+            except RuntimeError as error:  # torch's writer raises it on closing, after the OSError of a full disk
                 raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
     write_aside(path, write)
@@ -96,7 +96,7 @@ def load(path: str, device: str | torch.device = "cpu") -> Any:
     """Load what :func:`save` wrote.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: the file does not exist.
         pickle.UnpicklingError: it holds more than tensors and plain data, which torch refuses to run.
     """
     return torch.load(path, map_location=device, weights_only=True)

@@ -1,4 +1,4 @@
-"""Loading what RecBole's Trainer saves, which pickles a Config, without running code that a file names."""
+"""Load checkpoints of RecBole's Trainer, which pickle a Config, without running code that a file names."""
 
 import importlib
 import inspect
@@ -53,7 +53,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load(path: str, map_location: Any = None) -> dict[str, Any]:
-    """What RecBole's Trainer saved, in the place of ``torch.load``, which refuses it from torch 2.6 on.
+    """Load what RecBole's Trainer saved. ``torch.load`` refuses it from torch 2.6 on.
 
     Args:
         path: the file.
@@ -63,7 +63,7 @@ def load(path: str, map_location: Any = None) -> dict[str, Any]:
         With ``config``, ``state_dict`` and the rest.
 
     Raises:
-        UsageError: no such file, one of another kind, or one that names more than RecBole's Trainer pickles.
+        UsageError: the file does not exist, is of another kind, or names more than RecBole's Trainer pickles.
     """
     pickles = SimpleNamespace(
         Unpickler=_Unpickler, load=lambda file, **options: _Unpickler(file, **options).load(), __name__=__name__

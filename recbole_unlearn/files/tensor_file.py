@@ -1,4 +1,4 @@
-"""Tensors with settings in one safetensors file, whose header says how large everything is before anything is read."""
+"""Tensors and settings in one safetensors file, whose header states all sizes before anything else is read."""
 
 import json
 import zlib
@@ -10,29 +10,28 @@ import torch
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.files.checkpoint import write_aside
 
-FORMAT = 1  # of what this module writes; a higher one is of a later release
-KEY = "recbole_unlearn"  # in the file's metadata; one alone, because safetensors writes several in any order
-HEADER_LIMIT = 2**20  # bytes of names, shapes and settings: parsed, they take some thirty times as many
+FORMAT = 1  # of files that this module writes; a later release may write a higher one
+KEY = "recbole_unlearn"  # the only key in the metadata, because safetensors writes several in any order
+HEADER_LIMIT = 2**20  # bytes of names, shapes and settings; parsed, they take about thirty times as much
 
 
 def write(path: str, kind: str, tensors: Mapping[str, torch.Tensor], settings: dict[str, Any]) -> None:
-    """Write a file that is whole or absent, the same bytes for the same content.
+    """Write a file that is whole or absent. The same content gives the same bytes.
 
     Args:
-        path: where.
+        path: of the file.
         kind: of the content, e.g. ``"model"``.
-        tensors: names to tensors of any device and layout.
+        tensors: name to tensor, of any device and layout.
         settings: plain data, fit for JSON.
 
     Raises:
         OSError: the file cannot be written.
-        ValueError: the header would be too long to be read again.
+        ValueError: the header would be too long to read again.
     """
-    import safetensors.torch  # here, because whoever only imports the package needs none of it
+    import safetensors.torch  # here, because importing the package does not need it
 
-    tensors = {
-        name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())
-    }  # none shared
+    # Clones, because safetensors refuses tensors that share memory.
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
     text = json.dumps(settings)
     header = {"format": FORMAT, "kind": kind, "checksum": _checksum(text, tensors), "settings": text}
     content = safetensors.torch.save(tensors, {KEY: json.dumps(header)})
@@ -42,22 +41,22 @@ def write(path: str, kind: str, tensors: Mapping[str, torch.Tensor], settings: d
         )
 
     def write_content(temporary):
-        with open(temporary, "wb") as file:  # not safetensors' own writer, which does not say why it fails
+        with open(temporary, "wb") as file:  # safetensors' own writer does not say why it fails
             file.write(content)
 
     write_aside(path, write_content)
 
 
 def read(path: str, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read what :func:`write` wrote, in about as much memory as the file is long.
+    """Read what :func:`write` wrote. Memory use is about the size of the file.
 
     Returns:
         ``tensors``, on the CPU, and ``settings``.
 
     Raises:
-        FileNotFoundError: no such file.
-        OSError: it cannot be read.
-        UsageError: it is something else, of a later release, or damaged; the message is a reason without the path.
+        FileNotFoundError: the file does not exist.
+        OSError: the file cannot be read.
+        UsageError: the file is of another kind, of a later release, or damaged; the message gives no path.
     """
     import safetensors
 
@@ -69,9 +68,7 @@ def read(path: str, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = _header(file.metadata(), kind)
-            tensors = {
-                name: file.get_tensor(name).clone() for name in file.keys()
-            }  # else a view of the file on the disk
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # not views of the file
     except safetensors.SafetensorError as error:
         raise UsageError(f"it is no whole safetensors file ({' '.join(str(error).split())})") from None
     if header["checksum"] != _checksum(header["settings"], tensors):
@@ -80,7 +77,7 @@ def read(path: str, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]
 
 
 def is_tensor_file(path: str) -> bool:
-    """Whether a file begins as a safetensors file does: the header's length in eight bytes, then the header."""
+    """Whether a file begins like a safetensors file: eight bytes with the header's length, then the header."""
     with open(path, "rb") as file:
         start = file.read(9)
     return start[5:] == b"\0\0\0{"
@@ -93,10 +90,10 @@ def text_tensor(text: str) -> torch.Tensor:
 
 
 def text_of(tensor: torch.Tensor) -> str:
-    """What :func:`text_tensor` made bytes of.
+    """The text of a tensor that :func:`text_tensor` made.
 
     Raises:
-        ValueError: it is no UTF-8.
+        ValueError: the bytes are no UTF-8.
     """
     return tensor.numpy().tobytes().decode("utf-8", "surrogatepass")
 
@@ -106,7 +103,7 @@ def _header_length(content):
 
 
 def _header(metadata, kind):
-    """Our entry in a file's metadata, checked."""
+    """This package's entry in a file's metadata, checked."""
     header = _parsed((metadata or {}).get(KEY, "null"))
     if not isinstance(header, dict) or not isinstance(header.get("format"), int) or header.get("kind") != kind:
         raise UsageError(f"it is a safetensors file of something else than a {kind} of this package")

@@ -1,9 +1,9 @@
-"""Files of ``torch.save`` from anybody: read without running them, and in about as much memory as they are long.
+"""Read files of ``torch.save`` from anybody without running them, in about as much memory as their size.
 
-``torch.load(weights_only=True)`` does not know the pickle protocol that RecBole's Trainer writes (4), and believes a file
-about sizes. So the archive is checked first (parts stored as they are, no longer than the file), then its pickle
-(no more objects than it has bytes for), and :class:`pickle.Unpickler` gets a :class:`Stub`, made for this file, for each
-class and function that the file names. Tensors are made of the archive's parts at last, each no larger than its part.
+``torch.load(weights_only=True)`` does not know the pickle protocol that RecBole's Trainer writes (4), and trusts the
+sizes in a file. This module first checks the archive (parts uncompressed and no longer than the file), then its pickle
+(no more objects than its length allows). :class:`pickle.Unpickler` then gets a :class:`Stub`, made for this file, for
+each class and function that the file names. Last come the tensors, each no larger than its part of the archive.
 """
 
 import io
@@ -19,13 +19,10 @@ import torch
 
 from recbole_unlearn.errors import UsageError
 
-MOST_OBJECTS = (
-    10_000  # containers and calls of a pickle, besides one for each BYTES_AN_OBJECT: one byte makes an empty list
-)
+# A pickle may have so many containers and calls, and one more for each BYTES_AN_OBJECT: one byte makes an empty list.
+MOST_OBJECTS = 10_000
 BYTES_AN_OBJECT = 500
-TUPLES = frozenset(
-    ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
-)  # at most MOST_OBJECTS: hashing deep ones overflows the C stack
+TUPLES = frozenset(("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"))  # MOST_OBJECTS: hashing deep ones overflows the C stack
 CONTAINERS = TUPLES | set(
     "MARK LIST DICT EMPTY_LIST EMPTY_DICT EMPTY_SET FROZENSET INST OBJ NEWOBJ NEWOBJ_EX REDUCE".split()
 )
@@ -45,11 +42,11 @@ OF_TENSORS = re.compile(r"torch\._utils\._rebuild_(tensor_v2|parameter)|torch\.\
 
 
 class Stub:
-    """What a class or function of a file becomes: it keeps what it is called with, and does nothing.
+    """Stands for a class or function that a file names: keeps the arguments of its call and does nothing.
 
     Attributes:
-        args (tuple): of the call.
-        state: what the object was to be given, mostly the dict of its attributes; ``None`` if nothing.
+        args: tuple of the call's arguments.
+        state: the object's pickled state, mostly the dict of its attributes; None if there is none.
     """
 
     state = None
@@ -67,7 +64,7 @@ class Stub:
 
 
 def name_of(stub: Any) -> str | None:
-    """The full name of the class or function that a stub is made by, e.g. ``"torch.device"``; None for anything else."""
+    """The full name of the class or function that a stub stands for, e.g. ``"torch.device"``; else None."""
     return f"{type(stub).__module__}.{type(stub).__qualname__}" if isinstance(stub, Stub) else None
 
 
@@ -76,15 +73,16 @@ def read(path: str, stubs: bool = False) -> Any:
 
     Args:
         path: of torch's format since 1.6, a zip archive.
-        stubs: whether a file may hold more than tensors and plain data; what it does is a :class:`Stub` then.
+        stubs: whether the file may hold more than tensors and plain data; a :class:`Stub` then stands for the rest.
 
     Returns:
         What was saved. Tensors in dictionaries and lists are on the CPU without gradients.
 
     Raises:
-        FileNotFoundError: no such file.
-        OSError: it cannot be read.
-        UsageError: it is no such file, damaged, or larger inside than outside; the message is a reason without the path.
+        FileNotFoundError: the file does not exist.
+        OSError: the file cannot be read.
+        UsageError: the file is of another kind, damaged, or larger inside than outside; the message is a reason without
+            the path.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -109,7 +107,7 @@ def read(path: str, stubs: bool = False) -> Any:
 
 
 def _prefix(archive, size):
-    """The folder of a sound archive's parts, with a slash."""
+    """The folder of an archive's parts, with a slash. Refuses an archive that is not sound."""
     entries = archive.infolist()
     names = [entry.filename for entry in entries]
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
@@ -121,7 +119,7 @@ def _prefix(archive, size):
     pickles = [name for name in names if re.fullmatch(r"[^/]+/data\.pkl", name)]
     if len(pickles) != 1:
         raise UsageError("it is a zip file of something else than torch.save")
-    damaged = archive.testzip()  # torch does not look at the checksums of its own files
+    damaged = archive.testzip()  # torch does not check the checksums of its own files
     if damaged:
         raise UsageError(f"it is damaged ({damaged}): restore it from a copy")
     prefix = pickles[0].removesuffix("data.pkl")
@@ -131,13 +129,13 @@ def _prefix(archive, size):
 
 
 def _check_pickle(content):
-    """Refuse a pickle that would become much larger than it is, or do what no pickle of torch does."""
+    """Refuse a pickle that would grow much larger than it is, or that does what no pickle of torch does."""
     n_objects = n_tuples = 0
     for instruction, argument, _ in pickletools.genops(content):
         name = instruction.name
         n_objects += name in CONTAINERS
         n_tuples += name in TUPLES
-        if name.endswith("PUT") and int(argument) > len(content):  # memory for as many places
+        if name.endswith("PUT") and int(argument) > len(content):  # it would allocate that many places
             raise UsageError("its pickle is damaged: a place beyond its end")
         if name.startswith("EXT"):
             raise UsageError("its pickle names classes by numbers")
@@ -146,7 +144,7 @@ def _check_pickle(content):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes of each name of a file a class of its own, so that a file can change nothing but what is made for it."""
+    """Makes a class of its own for each name in a file, so that a file can change nothing else."""
 
     def __init__(self, file):
         super().__init__(file)
@@ -165,15 +163,15 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Storage(Stub):
-    """A part of the archive that is a tensor's numbers."""
+    """A part of the archive that holds a tensor's numbers."""
 
 
 def _with_tensors(content, part):
-    """The content, with tensors in dictionaries and lists in the place of their stubs.
+    """The content, with tensors in place of their stubs in dictionaries and lists.
 
     Args:
         content: what was unpickled; changed in place.
-        part (callable): key to bytes of a part.
+        part: function from a part's key to its bytes.
     """
     storages, pending, seen = {}, [[content]], set()
     top = pending[0]

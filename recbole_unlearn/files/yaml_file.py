@@ -1,4 +1,4 @@
-"""Settings in yaml: each key stands once, and names and identifiers are the text that stands there."""
+"""Settings in yaml: each key appears once, and names and identifiers keep their text as written."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ class Loader(RecBoleConfig._build_yaml_loader(None)):
     """RecBole's loader, which reads ``1e-4`` as a number, with the checks of this module.
 
     Raises:
-        UsageError: a key twice, or an identifier that YAML would change, with the line.
+        UsageError: a key appears twice, or YAML would change an identifier; names the line.
     """
 
     def get_single_node(self) -> yaml.Node | None:
@@ -28,7 +28,7 @@ class Loader(RecBoleConfig._build_yaml_loader(None)):
         return node
 
     def _kept(self, name, node):
-        """The node of a setting, with the text in the place of what YAML makes of it where the setting is text."""
+        """The node of a setting; if the setting is text, the node keeps the text as written."""
         if name in IDENTIFIERS:
             return self._identifiers(name, node)
         if name in NAMES or (name in TEXT and isinstance(node, yaml.ScalarNode)):
@@ -38,12 +38,12 @@ class Loader(RecBoleConfig._build_yaml_loader(None)):
     def _identifiers(self, name, node):
         if isinstance(node, yaml.SequenceNode):
             return _copy(node, [self._identifier(name, each) for each in node.value])
-        if node.tag == NULL:  # nobody is named, as a sweep's yaml says; in a list, `null` could be somebody
+        if node.tag == NULL:  # names nobody, as in a sweep's yaml; in a list, `null` could be somebody
             return node
         return self._identifier(name, node)
 
     def _identifier(self, name, node):
-        if node.tag == STRING or not isinstance(node, yaml.ScalarNode):  # whoever checks the setting refuses the latter
+        if node.tag == STRING or not isinstance(node, yaml.ScalarNode):  # validation refuses the latter
             return node
         value = self.construct_object(node)
         if type(value) not in (int, float) or str(value) != node.value:
@@ -53,14 +53,14 @@ class Loader(RecBoleConfig._build_yaml_loader(None)):
 
 
 def read_yaml(file: str) -> dict[str, Any]:
-    """The settings of a yaml file, a dict; nothing in it is executed.
+    """Read the settings of a yaml file. Nothing in it is executed.
 
     Args:
         file: its path.
 
     Raises:
-        UsageError: no such file, no valid yaml, no ``key: value`` lines, a key twice, or an identifier without quotes
-            that YAML would change, as 007 or 1.10; with the line.
+        UsageError: the file does not exist, is no valid yaml or has no ``key: value`` lines; or, with the line, a key
+            appears twice or an identifier needs quotes because YAML would change it, such as 007 or 1.10.
     """
     try:
         content = yaml.load(Path(file).read_text(encoding="utf-8-sig"), Loader=Loader)
@@ -70,7 +70,7 @@ def read_yaml(file: str) -> dict[str, Any]:
         raise UsageError(f"Config file '{file}' cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     except UsageError as error:
         raise UsageError(f"Config file '{file}', {error}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError is that of 2026-02-31
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2026-02-31 raises a ValueError
         raise UsageError(f"Config file '{file}' is not valid yaml: {' '.join(str(error).split())}") from None
     if not isinstance(content or {}, dict):
         raise UsageError(f"Config file '{file}' must hold `key: value` lines.")
@@ -78,7 +78,7 @@ def read_yaml(file: str) -> dict[str, Any]:
 
 
 def _refuse_repeated_keys(node, seen):
-    if not isinstance(node, yaml.CollectionNode) or id(node) in seen:  # an alias may stand for a list around it
+    if not isinstance(node, yaml.CollectionNode) or id(node) in seen:  # an alias may stand for a list that contains it
         return
     seen.add(id(node))
     if not isinstance(node, yaml.MappingNode):
@@ -97,7 +97,7 @@ def _refuse_repeated_keys(node, seen):
 
 
 def _texts(node):
-    """A node whose scalars, its keys among them, are the text that stands there."""
+    """A node whose scalars, including keys, are text as written."""
     if isinstance(node, yaml.MappingNode):
         return _copy(node, [(_texts(key), _texts(value)) for key, value in node.value])
     if isinstance(node, yaml.SequenceNode):
@@ -106,7 +106,7 @@ def _texts(node):
 
 
 def _copy(node, value, tag=None):
-    """Another node, because an alias may use the same one for another setting."""
+    """A new node, because an alias may share the old one with another setting."""
     return type(node)(tag or node.tag, value, node.start_mark, node.end_mark)
 
 
