@@ -1,4 +1,4 @@
-"""How many rows the edges of a version's training data have, as a file: a revision then reads none of the rows."""
+"""The number of rows of each training edge, as a file, so that a revision need not parse the rows."""
 
 import torch
 
@@ -17,13 +17,13 @@ def read(path: str) -> torch.Tensor:
     """Read the counts, shape ``(E,)``.
 
     Raises:
-        UsageError: no such file, another kind of file, or a damaged one.
+        UsageError: the file does not exist, is of another kind, or is damaged.
     """
     try:
         counts = tensor_file.read(path, KIND)[0]["train"].long()
         if counts.ndim != 1 or (counts < 1).any():
             raise ValueError("they are no counts")
-    except Exception as error:  # safetensors' are of several types
+    except Exception as error:  # safetensors raises several types
         raise UsageError(
             f"'{path}' has no counts of rows: {(str(error) or type(error).__name__).splitlines()[0]}"
         ) from None

@@ -1,4 +1,4 @@
-"""The encoder of a version as a file."""
+"""Write and read the encoder of a version as a file."""
 
 import re
 from typing import Any
@@ -25,10 +25,15 @@ def write(path: str, encoder: CalibratedEncoder) -> None:
 
 
 def read(path: str, n_nodes: int, config: Config) -> CalibratedEncoder:
-    """Read the encoder of a model with so many users and items.
+    """Read the encoder of a model.
+
+    Args:
+        path: of the file.
+        n_nodes: number of the model's users and items.
+        config: of the model; names the device.
 
     Raises:
-        UsageError: no such file, another kind of file, a damaged one, or one of another model.
+        UsageError: the file does not exist, is of another kind, is damaged, or is of another model.
     """
     plain = read_plain(path)
     if len(plain["gain"]) != n_nodes:
@@ -38,25 +43,25 @@ def read(path: str, n_nodes: int, config: Config) -> CalibratedEncoder:
     try:
         tensors = {name: plain[name].to(config["device"]) for name in ("gain", "cost")}
         return CalibratedEncoder.from_plain({**plain, **tensors}, **closing_settings(config))
-    except Exception as error:  # LightGBM's own, which are of many types
+    except Exception as error:  # LightGBM raises many types
         raise UsageError(
             f"'{path}' is no encoder of a store: {(str(error) or type(error).__name__).splitlines()[0]}"
         ) from None
 
 
 def read_plain(path: str) -> dict[str, Any]:
-    """Read an encoder's file, of this release or, as ``.pth``, of an earlier one, without making the encoder.
+    """Read an encoder's file, or a ``.pth`` file of an earlier release, without building the encoder.
 
     Returns:
-        As of ``CalibratedEncoder.to_plain``, tensors on the CPU.
+        What ``CalibratedEncoder.to_plain`` gives, with tensors on the CPU.
 
     Raises:
-        UsageError: no such file, another kind of file, or a damaged one.
+        UsageError: the file does not exist, is of another kind, or is damaged.
     """
     try:
         plain = _unpacked(*tensor_file.read(path, KIND)) if tensor_file.is_tensor_file(path) else torch_file.read(path)
         _check(plain)
-    except Exception as error:  # torch's and pickle's are of many types
+    except Exception as error:  # torch and pickle raise many types
         reason = (
             f"it has no {error}"
             if isinstance(error, KeyError)
@@ -75,12 +80,12 @@ def _unpacked(tensors, settings):
 
 
 def _check(plain):
-    """Raise ValueError, KeyError or TypeError for what no encoder can be made of."""
+    """Raise ValueError, KeyError or TypeError if no encoder can be built from the content."""
     gain, cost, boosters = plain["gain"], plain["cost"], plain["scores"]["boosters"]
     if not all(isinstance(each, torch.Tensor) and each.ndim == 1 and each.isfinite().all() for each in (gain, cost)):
         raise ValueError("its gain or cost are no finite numbers")
     if len(gain) != len(cost) or len(boosters) != 2 or not isinstance(plain["scores"]["spread"], float):
         raise ValueError("its parts do not fit each other")
-    for text in boosters:  # LightGBM allocates what the text says
+    for text in boosters:  # LightGBM allocates the sizes in the text
         if any(len(size) > 9 or int(size) > len(text) for size in SIZES.findall(text)):
             raise ValueError("its regression says that it is larger than its text")

@@ -1,4 +1,4 @@
-"""What a receipt is made of: counts, measures and drift, without anybody's identifier."""
+"""The content of a receipt: counts, measures and drift, without anybody's identifier."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from recbole_unlearn.deletion.state import State
 
 
 def counts_of(request: DeletionRequest, found: list[dict[str, int] | None]) -> dict[str, Any]:
-    """A request's rows in numbers, and its interactions by their class, see :mod:`~recbole_unlearn.deletion.receipt`.
+    """Numbers of a request's rows, and its interactions' size class: see :mod:`~recbole_unlearn.deletion.receipt`.
 
     Args:
         request: as submitted.
@@ -35,7 +35,7 @@ def counts_of(request: DeletionRequest, found: list[dict[str, int] | None]) -> d
 def rows_of(
     request: DeletionRequest, found: list[dict[str, int] | None], keyed_hash: Callable[..., str]
 ) -> list[dict[str, Any]]:
-    """A request's rows with keyed hashes in the place of identifiers, and whether each names somebody or something there."""
+    """A request's rows with keyed hashes instead of identifiers, and whether each names something in the data."""
     return [
         {"scope": row[0], "hash": keyed_hash(*row), "found": each is not None} for row, each in zip(request.rows, found)
     ]
@@ -44,10 +44,10 @@ def rows_of(
 def measured(
     before: State, after: State, resolution: Resolution
 ) -> tuple[dict[str, dict[str, float]], dict[str, Any] | None]:
-    """Measures and scores of two states, for what was forgotten between them.
+    """Measures and scores of the pairs forgotten between two states.
 
     Args:
-        before, after: the same ids in both.
+        before, after: with the same ids.
         resolution: of the requests, on ``before``.
 
     Returns:
@@ -68,20 +68,22 @@ def measured(
 def drift_of(
     details: dict[str, Any], counts: dict[str, int], measures: dict[str, dict[str, float]], config: Config
 ) -> dict[str, Any]:
-    """How far a model has come from its last training, and whether to train it again.
+    """The distance of a model from its last training, and whether to train it again.
 
     Args:
         details: of the parent version.
-        counts: ``requests`` and ``interactions`` of the new ones together.
+        counts: ``requests`` and ``interactions`` of the new requests together.
         measures: before and after.
-        config: names the limits.
+        config: sets the limits.
     """
     last = details["drift"]
     requests = last["requests"] + counts["requests"]
     interactions = last["interactions"] + counts["interactions"]
     share = interactions / details["trained_on"]
     before, after = (measures[stage][f"ndcg@{K}"] for stage in ("before", "after"))
-    ratio = last["utility"] * (after / before if before > 0 and after == after else 1)  # as it was, if nothing tells
+    ratio = last["utility"] * (
+        after / before if before > 0 and after == after else 1
+    )  # unchanged if it cannot be measured
     limits = {
         f"{requests} requests": requests >= config["unlearn_retrain_requests"],
         f"at least {100 * config['unlearn_retrain_share']:g} % of the interactions": share
@@ -100,5 +102,5 @@ def drift_of(
 
 
 def coarsened(drift: dict[str, Any]) -> dict[str, Any]:
-    """What receipts say of it: the difference of exact numbers in two of them would be one request's."""
+    """The drift as receipts state it: exact numbers in two receipts would differ by one request's."""
     return {**drift, "interactions": size_class(drift["interactions"]), "share": round(drift["share"], 2)}

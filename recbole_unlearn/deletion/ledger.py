@@ -1,4 +1,4 @@
-"""The requests of a store: what they ask for, what became of them, their receipts, and what is forgotten for good."""
+"""The requests of a store: their rows, status and receipts, and hashes of what is forgotten for good."""
 
 import functools
 import hashlib
@@ -18,17 +18,17 @@ from recbole_unlearn.deletion.request_file import DeletionRequest
 from recbole_unlearn.errors import UsageError
 
 KEY_BYTES = 32
-AT_A_TIME = 500  # parameters of a query
+AT_A_TIME = 500  # parameters of one query
 
 
 class Ledger:
-    """What the database of a store says of requests. Opening writes nothing.
+    """The requests in the database of a store. Opening writes nothing.
 
     Args:
         folder: of the store.
 
     Raises:
-        UsageError: no store, a damaged one, or one of another release.
+        UsageError: the store does not exist, is damaged, or is of another release.
     """
 
     def __init__(self, folder: str):
@@ -42,27 +42,29 @@ class Ledger:
             database.check(self.folder, fingerprint(self._key))
 
     def submit(self, requests: Iterable[DeletionRequest]) -> dict[str, str]:
-        """Take in requests: all of them or, on an error, none.
+        """Add requests: all of them or, on an error, none.
 
         Args:
-            requests: DeletionRequests, or objects with a ``request_id``, ``received_at`` and ``rows``.
+            requests: to add; other objects with a ``request_id``, ``received_at`` and ``rows`` will do.
 
         Returns:
-            Request id to ``"new"``; ``"pending"``, known but not done, a failed one now to be tried again; or
+            Request id to ``"new"``; ``"pending"``: known but not done, and a failed one becomes pending again; or
             ``"done"``.
 
         Raises:
-            UsageError: a request id is known with other rows. Their order and repetition do not matter.
+            UsageError: a request id is known with other rows. The order and repetition of rows do not matter.
         """
         outcome = {}
         with self._transaction() as db:
             for request in requests:
                 content = self.keyed_hash(*sorted({json.dumps(row) for row in request.rows}))
-                outcome.setdefault(request.request_id, records.submit(db, request, content))  # one may come twice
+                outcome.setdefault(
+                    request.request_id, records.submit(db, request, content)
+                )  # a request may be given twice
         return outcome
 
     def start(self, ids: Iterable[str]) -> None:
-        """Mark requests as running. If this process is killed, they are pending again.
+        """Mark requests as running. If this process is killed, they become pending again.
 
         Raises:
             ValueError: one is unknown, done or failed.
@@ -72,7 +74,7 @@ class Ledger:
                 records.set_status(db, request_id, "running")
 
     def fail(self, ids: Iterable[str], reason: str) -> None:
-        """Mark requests as failed. They keep what they ask for; submitted again, or by :meth:`retry`, they are pending again.
+        """Mark requests as failed. They keep their rows; a new submission or :meth:`retry` makes them pending again.
 
         Args:
             ids: of the requests.
@@ -106,10 +108,10 @@ class Ledger:
             db.execute("UPDATE requests SET status = 'pending', finished_at = NULL WHERE status = 'failed'")
 
     def pending(self, tried: bool | None = None) -> list[DeletionRequest]:
-        """The pending requests as DeletionRequests, in the order of their submission.
+        """The pending requests in the order of their submission.
 
         Args:
-            tried: only those that an earlier call has failed to apply, or only the others.
+            tried: True for only those that an earlier call has failed to apply, False for only the others.
         """
         rows = self._query(
             "SELECT request_id, rows, received_at, reason FROM requests JOIN payloads USING (position) "
@@ -123,7 +125,7 @@ class Ledger:
             ]
 
     def requests(self) -> list[dict[str, Any]]:
-        """All requests in the order of their submission, as dicts: what became of them, not what they ask for."""
+        """All requests in the order of their submission, as dicts with their status but without their rows."""
         rows = self._query(
             "SELECT request_id, received_at, submitted_at, status, version, finished_at, reason "
             "FROM requests ORDER BY position"
@@ -131,7 +133,7 @@ class Ledger:
         return [dict(row) for row in rows]
 
     def counts(self) -> dict[str, int]:
-        """Each status to its number of requests."""
+        """The number of requests of each status."""
         rows = self._query("SELECT status, COUNT(*) AS number FROM requests GROUP BY status")
         return {**dict.fromkeys(database.STATUSES, 0), **{row["status"]: row["number"] for row in rows}}
 
@@ -144,7 +146,7 @@ class Ledger:
         return self.receipts([request_id])[request_id]
 
     def receipts(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The receipts of done requests, a dict by request id, in the given order.
+        """The receipts of done requests by request id, in the given order.
 
         Args:
             ids: of the requests.
@@ -157,9 +159,7 @@ class Ledger:
             some = ids[start : start + AT_A_TIME]
             marks = ", ".join("?" * len(some))
             found = self._query(f"SELECT * FROM requests WHERE request_id IN ({marks})", *some)
-            rows |= {
-                row["request_id"]: {"batch": None, **dict(row)} for row in found
-            }  # an earlier release has no batches
+            rows |= {row["request_id"]: {"batch": None, **dict(row)} for row in found}  # earlier releases: no batches
         for request_id in ids:
             if request_id not in rows:
                 raise UsageError(
@@ -174,7 +174,7 @@ class Ledger:
             return {name: {**shared[rows[name]["batch"]], **records.plain(rows[name]["receipt"])} for name in ids}
 
     def batches(self) -> dict[int | None, list[str]]:
-        """Number of a batch to the ids of the requests that were applied together; None to those of an earlier release."""
+        """Number of a batch, whose requests were applied together, to their ids; None to those of earlier releases."""
         batches, columns = {}, {row["name"] for row in self._query("PRAGMA table_info(requests)")}
         batch = "batch" if "batch" in columns else "NULL"
         for name, number in self._query(
@@ -184,11 +184,11 @@ class Ledger:
         return batches
 
     def forgotten(self) -> dict[str, str]:
-        """The keyed hash of everything forgotten so far to the id of the request that was the first to ask for it."""
+        """Keyed hash of everything forgotten so far to the id of the first request that named it."""
         return dict(map(tuple, self._query("SELECT hash, request_id FROM forgotten")))
 
     def keyed_hash(self, *parts: str | None) -> str:
-        """Hash texts (or None) so that only who has the store's key can tell what they were.
+        """Hash texts (or None) so that only somebody with the store's key can find out what they were.
 
         Returns:
             32 hexadecimal digits.
@@ -205,7 +205,7 @@ class Ledger:
     @functools.cached_property
     def _key(self):
         path = os.path.join(self.folder, "key")
-        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe would wait
             raise UsageError(f"Store '{self.folder}' is damaged: '{path}' is no file. {RESTORE}")
         with explained(self.folder):
             key = Path(path).read_bytes()
@@ -229,5 +229,5 @@ class Ledger:
 
 
 def fingerprint(key: bytes) -> str:
-    """What tells a key from others and does not tell the key."""
+    """A hash that distinguishes keys without revealing them."""
     return hashlib.blake2b(key=key, person=b"fingerprint", digest_size=16).hexdigest()

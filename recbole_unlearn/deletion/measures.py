@@ -1,4 +1,4 @@
-"""What a receipt says of a model before and after: its use on validation data, and how forgotten pairs look in it."""
+"""A receipt's measures of a model before and after: utility on validation data, and scores of forgotten pairs."""
 
 import numpy as np
 import torch
@@ -15,17 +15,17 @@ K = 20
 
 
 class Measures:
-    """Measures any model of a request in the same way.
+    """Measures every model of a request in the same way.
 
-    The encoder is fitted on ``valid``, so that the positives that forgotten pairs are compared with are those of ``test``
-    alone: neither the model nor the encoder has seen them.
+    The encoder is fitted on ``valid``. So forgotten pairs are compared with the positives of ``test`` alone, which
+    neither the model nor the encoder has seen.
 
     Args:
-        seen: training edges before the request, which no ranking shows; on the models' device, as all graphs.
-        remaining: training edges after it.
+        seen: training edges before the request, excluded from rankings. All graphs are on the models' device.
+        remaining: training edges after the request.
         valid, test: held-out positives that remain.
         forgotten: users and items of the forgotten training pairs.
-        generator: draws the pairs never interacted with.
+        generator: draws pairs without interactions.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class Measures:
         self.matched = {name: matching_weights(of["forget"], of[name]) for name in ("negative", "test")}
 
     def scores(self, final: torch.Tensor) -> dict[str, np.ndarray]:
-        """Scores of the forgotten, negative and test pairs, a numpy array each."""
+        """Scores of the forgotten, negative and test pairs, from final embeddings of shape ``(N, d)``."""
         device = final.device
         pairs = {name: (users.to(device), items.to(device)) for name, (users, items) in self.pairs.items()}
         return {name: pair_scores(final, self.seen.n_users, *pair).cpu().numpy() for name, pair in pairs.items()}
 
     def __call__(self, final: torch.Tensor) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """All measures, and the scores behind them, of final embeddings of shape ``(N, d)``."""
+        """All measures of final embeddings of shape ``(N, d)``, and the scores that they are computed from."""
         scores = self.scores(final)
         ranking = ranking_metrics(final, self.seen, self.valid, K)
         mean = float(expit(scores["forget"].astype(np.float64)).mean()) if len(scores["forget"]) else float("nan")

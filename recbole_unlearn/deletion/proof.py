@@ -1,4 +1,4 @@
-"""Whether a checkpoint was trained on the rows that its store would take for its training: no file format tells."""
+"""Test whether a checkpoint was trained on the rows that its store would use: no file format records them."""
 
 from logging import getLogger
 
@@ -11,29 +11,31 @@ from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import pair_scores
 from recbole_unlearn.model import UnlearnableRecommender
 
-LEAST_AUC = 0.55  # of training pairs against others of the same degrees; .5 if ids mean somebody else, above .64 if not
-# On ml-100k, training pairs win by 8 to 19 standard deviations in models of RecBole's that were trained on them (BPR and
-# LightGCN, 1 to 100 epochs), and by at most 3 where the split was another.
+LEAST_AUC = 0.55  # of training pairs against others of the same degrees; 0.5 if ids mean somebody else, else above 0.64
+# On ml-100k, training pairs win by 8 to 19 standard deviations in RecBole's models that were trained on them (BPR and
+# LightGCN, 1 to 100 epochs), and by at most 3 if the split was another.
 LEAST_DEVIATIONS = 5
-EXPECTED = 0.3  # of what a model's rows know beyond chance of its training pairs, they know at least so much of no held-out ones
-STRUCTURE = 1.5  # the largest singular value's share of a table, in those of a random table: less is hardly trained
-TOLERANCE = 1e-4  # of the root mean square of final embeddings; float32 rounds to some 1e-6 of it
+EXPECTED = (
+    0.3  # of a model's knowledge of its training pairs beyond chance, the least part that excludes held-out pairs
+)
+STRUCTURE = 1.5  # the largest singular value's share, relative to a random table's: a table below it is hardly trained
+TOLERANCE = 1e-4  # relative to the root mean square of final embeddings; float32 rounds to about 1e-6 of it
 NAME_ROWS = "name its training rows with --train_file=FILE"
 
 
 def check_knowledge(path: str, dataset: str, model: UnlearnableRecommender) -> float:
-    """Refuse weights whose ids mean other users or items than the data's.
+    """Refuse weights whose ids mean other users or items than those of the data.
 
     Args:
         path: of the checkpoint, for the message.
-        dataset: its name.
+        dataset: name of the dataset.
         model: on its training graph.
 
     Returns:
-        How often the model's rows tell a training pair from a random one of the same popularity.
+        How often the model's rows rank a training pair above a random pair of the same popularity, from 0 to 1.
 
     Raises:
-        UsageError: weights that are not finite, hardly trained, or of other ids.
+        UsageError: the weights are not finite, are hardly trained, or are of other ids.
     """
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise UsageError(f"'{path}' has weights that are not finite.")
@@ -41,11 +43,9 @@ def check_knowledge(path: str, dataset: str, model: UnlearnableRecommender) -> f
     generator = torch.Generator().manual_seed(0)
     chosen = torch.randperm(len(graph), generator=generator)[:10_000]
     users, items = graph.users[chosen], graph.items[chosen]
-    others = items[torch.randperm(len(items), generator=generator)]  # as popular; by popularity any model ranks well
+    others = items[torch.randperm(len(items), generator=generator)]  # as popular: any model ranks well by popularity
     unseen = ~graph.contains(users, others)
-    ego = (
-        model.ego_embeddings().detach().cpu()
-    )  # of the graph's propagation any rows profit, if they are those of others
+    ego = model.ego_embeddings().detach().cpu()  # not propagated: the graph would help even somebody else's rows
     pairs = (users, items), (users[unseen], others[unseen])
     value = auc(*(pair_scores(ego, graph.n_users, *pair).numpy() for pair in pairs))
     if value >= LEAST_AUC:
@@ -65,20 +65,20 @@ def check_split(
 ) -> None:
     """Refuse a model that was trained on other rows of the data than those of its graph.
 
-    The final embeddings that a checkpoint may hold prove it: the table, propagated over the right graph, gives them again.
-    Else the model must score training pairs above held-out ones of the same users and of items as popular; if both are
-    mixtures of what it was trained on, neither wins.
+    If the checkpoint holds final embeddings, they are the proof: the table, propagated over the right graph, gives them
+    again. Otherwise the model must score training pairs above held-out pairs of the same users and equally popular
+    items. With another split both sides mix pairs that it was trained on with others, and neither wins.
 
     Args:
         path: of the checkpoint, for the message.
-        dataset: its name.
+        dataset: name of the dataset.
         model: on the graph of the training part.
         held_out: the other interactions of the data.
-        final: final embeddings in the checkpoint, shape ``(N, d)``.
-        named: whether the user names the training rows, which then need no proof, and must only not be disproved.
+        final: final embeddings in the checkpoint, shape ``(N, d)``; None if it has none.
+        named: whether the user names the training rows. They then need no proof, but may be disproved.
 
     Raises:
-        UsageError: other rows, or nothing can be proved.
+        UsageError: the model was trained on other rows, or nothing can be proved.
     """
     if final is not None:
         rows = "the rows in --train_file" if named else "the split that its settings give"
@@ -96,7 +96,7 @@ def check_split(
     if won - 0.5 >= LEAST_DEVIATIONS * deviation:
         return
     found = f"a training pair wins against a held-out one in {won:.1%} of cases"
-    if EXPECTED * (knowledge - 0.5) < (LEAST_DEVIATIONS + 2) * deviation:  # the right split may have done no better
+    if EXPECTED * (knowledge - 0.5) < (LEAST_DEVIATIONS + 2) * deviation:  # the right split might do no better
         raise UsageError(
             f"'{path}' is undertrained (or its data are few): its scores tell too little to prove on which rows it was trained, "
             f"{found}. Train it longer, or {NAME_ROWS}."
@@ -110,12 +110,12 @@ def matched_wins(table: torch.Tensor, graph: Graph, held_out: Graph) -> tuple[fl
     """How often a training pair scores above a held-out pair of the same user whose item is about as popular.
 
     Args:
-        table: of all nodes, shape ``(N, d)``. Not a graph's final embeddings, which hold the graph whatever was trained.
-        graph, held_out: on the CPU; of a user without training pairs, none are compared.
+        table: of all nodes, shape ``(N, d)``. Not final embeddings: they hold the graph, whatever was trained.
+        graph, held_out: on the CPU. Users without training pairs are left out.
 
     Returns:
-        The share that the training pairs win, and its standard deviation, infinite if nothing can be compared; users
-        are independent, pairs of one user are not.
+        The share of comparisons that the training pairs win, and its standard deviation, infinite if nothing can be
+        compared. It treats users as independent, but not the pairs of one user.
     """
     held_out = held_out.without(graph.users, graph.items)  # a repeated interaction may be in both
     popularity = torch.log1p((graph.degrees() + held_out.degrees())[graph.n_users :].double()).numpy()
@@ -141,12 +141,12 @@ def _same_embeddings(model, final):
     own = model.final_embeddings().detach().cpu().double()
     if own.shape != final.shape:
         return False
-    tolerance = max(TOLERANCE, torch.finfo(final.dtype).eps * 10)  # of half precision, if the training had that
+    tolerance = max(TOLERANCE, torch.finfo(final.dtype).eps * 10)  # wider for half precision
     return bool(((own - final.double()).abs().max() <= tolerance * final.double().square().mean().sqrt()).item())
 
 
 def _is_like_random(table):
-    """Whether a table has no direction that stands out from those of random numbers (Marchenko and Pastur, 1967)."""
+    """Whether no direction of a table stands out from random numbers (Marchenko and Pastur, 1967)."""
     squares = torch.linalg.svdvals(table.double()).square()
     largest = (1 + (table.shape[1] / len(table)) ** 0.5) ** 2 / table.shape[1]
     return bool(squares[0] <= STRUCTURE * largest * squares.sum())

@@ -1,7 +1,7 @@
-"""Deletion requests: what one is, and the files that they come in.
+"""Deletion requests, and the files that they come in.
 
-Nothing is guessed: a file with one row that could be meant in two ways is refused as a whole. Messages name lines, not
-users or items, because they end up in logs that outlive the deletion.
+Nothing is guessed: one ambiguous row makes this module refuse the whole file. Messages name lines, not users or items,
+because they end up in logs that outlive the deletion.
 """
 
 import json
@@ -19,25 +19,25 @@ from recbole_unlearn.errors import UsageError
 SCOPES = {(True, True): "interaction", (True, False): "user", (False, True): "item"}  # of (has a user, has an item)
 OPTIONAL = ["request_id", "received_at", "scope"]
 SEPARATOR_OF = {".inter": "\t", ".csv": ","}
-REQUEST_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._:@-]{1,128}")  # it becomes a file name
-SECONDS = re.compile(r"[0-9]{9,11}(\.[0-9]+)?")  # since 1970; eight digits could be a date instead
-FINER = re.compile(r"[0-9]{12,}(\.[0-9]+)?")  # milliseconds since 1970, or less: as seconds, the year 5138 or later
+REQUEST_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._:@-]{1,128}")  # becomes a file name
+SECONDS = re.compile(r"[0-9]{9,11}(\.[0-9]+)?")  # since 1970; eight digits could be a date
+FINER = re.compile(r"[0-9]{12,}(\.[0-9]+)?")  # milliseconds or finer: as seconds, they mean the year 5138 or later
 EARLIEST = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
 class DeletionRequest:
-    """What one request wants to be forgotten, in external tokens.
+    """What one request asks to forget, in external tokens.
 
     Args:
         request_id: 1 to 128 letters, digits and ``._:@-``.
-        rows: ``(scope, user, item)``; the scope is ``"interaction"``, ``"user"`` (then the item is
-            None) or ``"item"`` (then the user is None). Kept as a tuple, sorted and distinct.
-        received_at: ISO 8601, or seconds since 1970; kept as ISO 8601 in UTC.
+        rows: any iterable of ``(scope, user, item)``. The scope is ``"interaction"``, ``"user"`` (the item is None) or
+            ``"item"`` (the user is None). Kept as a tuple, sorted and distinct.
+        received_at: ISO 8601, or seconds since 1970 as text; kept as ISO 8601 in UTC.
 
     Raises:
-        UsageError: another request id, no rows, an id that is no str or empty, a row whose scope contradicts its ids, or
-            no time at which a request can have come.
+        UsageError: the request id is malformed, there are no rows, an id is no str or is empty, a scope contradicts its
+            row's ids, or no request can have come at that time.
     """
 
     request_id: str
@@ -63,16 +63,13 @@ def read_requests(path: str, user_field: str, item_field: str) -> list[DeletionR
     """Read the requests of a file, in the order in which they first appear.
 
     Columns are ``user_field`` (a row asks to forget a user), ``item_field`` (an item) or both (an interaction), and
-    optionally ``request_id`` (rows with the same one are one request), ``received_at`` (ISO 8601, taken as UTC where it
-    does not say, or seconds since 1970; the earliest of a request counts) and ``scope`` (a check: it must fit the ids).
+    optionally ``request_id`` (rows with the same one are one request), ``received_at`` (ISO 8601, in UTC unless it
+    names a zone, or seconds since 1970; the earliest of a request counts) and ``scope`` (a check: it must fit the ids).
     Without ``request_id`` the file is one request, named after its content: the same file twice is the same request.
 
     Args:
         path: an atomic file (``.inter``, tabs), a ``.csv``, or a ``.jsonl`` with an object a line.
         user_field, item_field: names of the id columns.
-
-    Returns:
-        With ``received_at`` in UTC.
 
     Raises:
         UsageError: the file cannot be read, or anything in it is malformed or ambiguous.
@@ -81,9 +78,8 @@ def read_requests(path: str, user_field: str, item_field: str) -> list[DeletionR
     table = _read(path, {*ids, *OPTIONAL})
     columns = list(table.columns)
     if len(set(columns)) < len(columns) or set(columns) - ids - set(OPTIONAL) or not ids & set(columns):
-        strange = len(columns) - len(
-            set(columns) & {*ids, *OPTIONAL}
-        )  # not named: without a header, they are somebody's
+        # The message does not name them: without a header, they are somebody's tokens.
+        strange = len(columns) - len(set(columns) & {*ids, *OPTIONAL})
         raise UsageError(
             f"Request file '{path}' has {strange} of {len(columns)} columns that are unknown or repeated, or no ids; its first "
             f"line should name {user_field} or {item_field} or both, and optionally {', '.join(OPTIONAL)}, each once."
@@ -114,7 +110,7 @@ def read_requests(path: str, user_field: str, item_field: str) -> list[DeletionR
 
 
 def _scopes(path, given, users, items):
-    """Each row's scope, which its ids say; a given one may only confirm it."""
+    """Each row's scope, which follows from its ids; a given one must agree."""
     scopes = [SCOPES.get((user is not None, item is not None)) for user, item in zip(users, items)]
     scopes = pd.Series(scopes, index=given.index, dtype=object)
     refuse(path, _lines(given), scopes.isna(), "have neither a user nor an item")
@@ -129,7 +125,7 @@ def _scopes(path, given, users, items):
 
 
 def _times(path, texts):
-    """Each row's time as ISO 8601 in UTC, which sorts as the times do; None where there is none."""
+    """Each row's time as ISO 8601 in UTC, which sorts in the order of time; None where there is none."""
     times, problems = {}, {}
     for text in filter(None, texts.unique()):
         try:
@@ -146,10 +142,10 @@ def utc(text: str) -> str:
     """A time as ISO 8601 in UTC.
 
     Args:
-        text: ISO 8601, taken as UTC where it does not say, or seconds since 1970.
+        text: ISO 8601, in UTC unless it names a zone, or seconds since 1970.
 
     Raises:
-        ValueError: it is neither, or no time at which a request can have come; says what it is instead.
+        ValueError: the text is neither, or no request can have come at that time; the message says what it is.
     """
     if FINER.fullmatch(text):
         raise ValueError("in milliseconds or finer: give seconds since 1970, or ISO 8601")
@@ -167,7 +163,7 @@ def utc(text: str) -> str:
 
 
 def _read(path, columns):
-    """The file's cells as text, empty where there is nothing; the index is the line number."""
+    """The file's cells as text, empty where there is nothing; the index holds line numbers."""
     ending = Path(path).suffix.lower()
     if ending in SEPARATOR_OF:
         return read_delimited(path, SEPARATOR_OF[ending], columns)
@@ -177,7 +173,7 @@ def _read(path, columns):
 
 
 def _read_json_lines(path):
-    """A row a line; a key that an object does not have is an empty cell."""
+    """A row a line; a key that an object lacks is an empty cell."""
     rows, notes = {}, {}
     for number, line in enumerate(_lines_of(path), 1):
         if not line.strip():
@@ -207,7 +203,11 @@ def _lines_of(path):
 
 
 def _cells(pairs):
-    """A JSON object, its numbers already text; what cannot be a row's cells is refused."""
+    """A JSON object as a row's cells; its numbers are text already.
+
+    Raises:
+        ValueError: the object cannot be a row.
+    """
     cells = {key: "" if value is None else value for key, value in pairs}
     if len(cells) < len(pairs):
         raise ValueError("a key twice")
@@ -218,15 +218,15 @@ def _cells(pairs):
 
 
 def _lines(cells):
-    """Notes that say nothing but the line: a cell may be somebody's name in the wrong column."""
+    """Empty notes, so that messages name only lines: a cell may be somebody's name in the wrong column."""
     return pd.Series("", index=cells.index, dtype=object)
 
 
 def _row(row):
-    """A row of a request, checked; nothing in a message is somebody's name.
+    """A row of a request, checked.
 
     Raises:
-        ValueError: what the request has instead.
+        ValueError: the row is malformed; the message says how and names nobody.
     """
     if not isinstance(row, (tuple, list)) or len(row) != 3:
         raise ValueError("a row that is not (scope, user, item)")

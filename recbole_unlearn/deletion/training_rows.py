@@ -1,4 +1,4 @@
-"""The training rows of a checkpoint by name, where its settings do not give them."""
+"""The training rows of a checkpoint from a file, where its settings do not give them."""
 
 import numpy as np
 import pandas as pd
@@ -14,16 +14,16 @@ from recbole_unlearn.graph import Graph
 
 
 def split_by_file(path: str, config: Config, parts: list[Dataset], tokens: dict[str, np.ndarray]) -> list[Dataset]:
-    """Split a dataset anew: training is what a file names, validation and test are halves of the rest, drawn by the seed.
+    """Split a dataset anew: a file names the training rows; validation and test are random halves of the rest.
 
     Args:
         path: an atomic file (``.inter``): tab separated, UTF-8, with both id columns in its header, ``user_id:token``.
-        config: names the id columns, and the seed.
+        config: names the id columns and the seed.
         parts: any split of the dataset.
         tokens: of ``user`` and ``item``, object arrays in the order of internal ids.
 
     Raises:
-        UsageError: the file is not there or no such file, names rows that the dataset does not have, or all of them.
+        UsageError: the file cannot be read, or names rows that the dataset does not have, or all of its rows.
     """
     users, items = _ids(path, config, tokens)
     first = parts[0]

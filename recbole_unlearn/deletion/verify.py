@@ -1,4 +1,4 @@
-"""Searching a store, what lies beside it, and other places for what was to be forgotten. Nothing is changed."""
+"""Search a store, what lies beside it, and other places for what should be forgotten. Changes nothing."""
 
 import os
 import re
@@ -19,29 +19,29 @@ from recbole_unlearn.deletion.store import KEY_BYTES, Store
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.model_file import read_content
 
-HOLDER = re.compile(rb"\0?\d{0,20}")  # what a lock file holds: the process that has the lock
+HOLDER = re.compile(rb"\0?\d{0,20}")  # content of a lock file: the process that holds the lock
 RETRY = "submit them again, or use --force or --exact"
 ALTERED = "not what was written: delete it, and the next call writes it anew"
-NAMES = ("user_id", "item_id")  # of the columns, where the model's settings cannot be read
+NAMES = ("user_id", "item_id")  # of the columns, if the model's settings cannot be read
 
 
 def verify(checkpoint: str | os.PathLike, also: Iterable[str] = (), waive: Iterable[str] = ()) -> Scan:
-    """Search the store of a checkpoint for what is to be forgotten.
+    """Search the store of a checkpoint for what should be forgotten.
 
-    Everything in the store's folder is searched, whether the database knows it or not, and so is what interrupted
-    preparations have left beside it. Versions in quarantine are left out by name. The files of the current version must
-    be those that were written, and no other.
+    The search covers everything in the store's folder, whether the database knows it or not, and what interrupted
+    preparations have left beside it. It leaves out versions in quarantine and lists them. The current version must have
+    the files that were written, unchanged, and no others.
 
     Args:
-        checkpoint: its checkpoint.
-        also: other files and folders to search, such as those of the first training; not the store again, if it is in one.
+        checkpoint: of the store.
+        also: other files and folders to search, such as those of the first training. The store in one is left out.
         waive: names of files that need not be searched, see :func:`~recbole_unlearn.deletion.findings.waived`.
 
     Returns:
-        Clean if everything was searched or waived, and nothing is left.
+        The scan. It is clean if everything was searched or waived, and nothing is left.
 
     Raises:
-        UsageError: there is no store, it is damaged, or a place in ``also`` does not exist.
+        UsageError: there is no store, the store is damaged, or a place in ``also`` does not exist.
     """
     folder = store_folder(checkpoint)
     if not os.path.lexists(folder):
@@ -52,7 +52,7 @@ def verify(checkpoint: str | os.PathLike, also: Iterable[str] = (), waive: Itera
         content = read_content(file_of(current.folder, MODEL))
         names = content["config"]["USER_ID_FIELD"], content["config"]["ITEM_ID_FIELD"]
         known = {*content["user_tokens"], *content["item_tokens"]}
-    except (KeyError, UsageError):  # its hash is a finding below
+    except (KeyError, UsageError):  # the changed hash is a finding below
         names, known = NAMES, set()
     sought = Sought(store.forgotten(), store.keyed_hash, known)
     scans = [_requests(store, sought), _files_of(current)]
@@ -62,7 +62,7 @@ def verify(checkpoint: str | os.PathLike, also: Iterable[str] = (), waive: Itera
 
 
 def _requests(store, sought):
-    """Requests that are not done, of which the database still has what they ask for, and ids that name somebody."""
+    """Unfinished requests, whose rows the database still holds, and request ids that name somebody."""
     database, counts = os.path.join(store.folder, DATABASE), store.counts()
     unfinished = {
         "unfinished requests": counts["pending"] + counts["running"],
@@ -75,7 +75,7 @@ def _requests(store, sought):
 
 
 def _files_of(version: Version) -> Scan:
-    """The files of a version against what was written."""
+    """Compare the files of a version with what was written."""
     written = {os.path.join(version.folder, name) for name in version.files}
     there = {os.path.join(folder, name) for folder, _, names in os.walk(version.folder) for name in names}
     reasons = {path: f"missing or changed since version {version.number} was made" for path in version.changed_files()}
@@ -84,7 +84,7 @@ def _files_of(version: Version) -> Scan:
 
 
 def _places(store: Store, current: Version) -> Iterator[str | Scan]:
-    """What to search of a store's folder and beside it, and what is known without a search."""
+    """The places to search in a store's folder and beside it, and scans of places that need no search."""
     quarantined = {each.folder: each.quarantined_until for each in store.versions() if each.quarantined_until}
     receipts = receipt.places(store.batches())
     for place in _below(store.folder):
@@ -100,10 +100,10 @@ def _places(store: Store, current: Version) -> Iterator[str | Scan]:
         elif (ids := receipts.get(_receipt_at(place, store))) is not None:
             if receipt.is_written(place, [*store.receipts(ids).values()]):
                 yield Scan(files=[(place, "anything but what the database has")])
-            else:  # changed, or of another release
+            else:  # changed, or written by another release
                 yield Scan(findings=[Finding(place, ALTERED, 1, sure=False)])
                 yield place
-        elif os.path.lexists(place):  # still: another process may be at work
+        elif os.path.lexists(place):  # another process may have removed it
             yield place
     parent, name = os.path.split(store.folder)
     for entry in sorted(os.listdir(parent)):
@@ -112,7 +112,7 @@ def _places(store: Store, current: Version) -> Iterator[str | Scan]:
 
 
 def _below(folder):
-    """The entries of a store's folder, with those of its own folders one by one."""
+    """The entries of a store's folder; its own folders give their entries one by one."""
     for entry in sorted(os.listdir(folder)):
         path = os.path.join(folder, entry)
         inner = [path]
@@ -126,7 +126,7 @@ def _below(folder):
 
 
 def _receipt_at(path, store):
-    """The place of a receipt's file, as of :func:`~recbole_unlearn.deletion.receipt.places`."""
+    """The place of a receipt's file, as :func:`~recbole_unlearn.deletion.receipt.places` names it."""
     return os.path.splitext(os.path.relpath(path, os.path.join(store.folder, receipt.FOLDER)))[0]
 
 
