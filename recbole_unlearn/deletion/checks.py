@@ -1,7 +1,7 @@
-"""What a version of a store must pass before it becomes current: it ranks as the one before, and its files hold what remains.
+"""Checks of a version before it becomes current: it ranks like the previous one, and its files hold what remains.
 
-A check is a dict of ``name``, ``passed`` (None: nothing to measure it on), ``value``, ``limit`` and ``required``: whether a
-version that fails it is kept aside.
+A check is a dict of ``name``, ``passed`` (None: nothing to measure it on), ``value``, ``limit`` and ``required``
+(whether a version that fails it is kept aside).
 """
 
 import os
@@ -19,15 +19,15 @@ from recbole_unlearn.model_file import read_content
 
 
 def failed(checks: list[dict]) -> list[str]:
-    """Names of the required checks that are not passed."""
+    """Names of the required checks that failed."""
     return [check["name"] for check in checks if check["required"] and check["passed"] is False]
 
 
 def check_first(path: str, state: State) -> None:
-    """Refuse a trained model whose table nobody could serve.
+    """Refuse a trained model whose table is not fit to serve.
 
     Raises:
-        UsageError: its rows are not finite, or some users or items with training data have a row in common.
+        UsageError: its rows are not finite, or some users or items with training data share a row.
     """
     ego, busy = state.model.ego_embeddings().detach(), state.model.graph.degrees() > 0
     if not ego.isfinite().all():
@@ -41,12 +41,12 @@ def check_first(path: str, state: State) -> None:
 
 
 def checks_of(measures: dict, artefacts: list[dict], before: State, after: State) -> list[dict]:
-    """Whether a version is fit for use.
+    """The checks of a version.
 
     Args:
         measures: before and after.
         artefacts: of :func:`artefacts_of`.
-        before, after: the states; the same ids in both.
+        before, after: the states, with the same ids.
     """
     ranking, means = (
         [measures[stage][name] for stage in ("before", "after")] for name in (f"ndcg@{K}", "mean probability")
@@ -70,7 +70,7 @@ def checks_of(measures: dict, artefacts: list[dict], before: State, after: State
 
 
 def _check(name, passed, value, limit, required=True):
-    known = value == value  # not nan: nothing to measure it on
+    known = value == value  # nan: nothing to measure it on
     return {
         "name": name,
         "passed": bool(passed) if known else None,
@@ -81,22 +81,22 @@ def _check(name, passed, value, limit, required=True):
 
 
 def n_distinct(rows: torch.Tensor) -> int:
-    """How many of the rows of a table, shape ``(n, d)``, differ from each other."""
+    """The number of different rows of a table, shape ``(n, d)``."""
     rows = np.ascontiguousarray((rows + 0.0).cpu().numpy())  # -0 becomes 0
     return len(np.unique(rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))))) if rows.size else 0
 
 
 def artefacts_of(folder: str, before: State, after: State, forgotten: dict[str, Graph]) -> list[dict]:
-    """Read a version's files back, and count what is still there of the forgotten, and what is not as it should be.
+    """Read a version's files back, and count leftovers of the forgotten and other differences from what was written.
 
     Args:
         folder: of the version.
-        before: the state whose ids and tokens say who is named.
-        after: what was written.
+        before: the previous state; its tokens give the ids of rows in the files.
+        after: the state that was written.
         forgotten: part of the data to the graph of its forgotten edges, on the CPU.
 
     Returns:
-        ``file``, ``scanned``, ``leftovers`` and ``differences``.
+        A dict of ``file``, ``scanned``, ``leftovers`` and ``differences`` for each file.
     """
     content = read_content(os.path.join(folder, MODEL))
     edges = tuple(content["edges"].long())
@@ -127,19 +127,18 @@ def _artefact(file, scanned, leftovers, differences):
 
 
 def _compare(there, expected, forgotten, erased):
-    """How many of some pairs are forgotten, or name the erased; and how many others are too many, or missing.
+    """The number of pairs that are forgotten or name the erased, and the number of other pairs in excess or missing.
 
     Args:
-        there, expected (tuple of torch.LongTensor): users and items; their order counts.
-        forgotten (Graph): pairs that should not be there.
-        erased (dict): ``user`` and ``item`` to a boolean of each.
+        there, expected: tuples of users and items, int64; their order counts.
+        forgotten: graph of the pairs that should not be there.
+        erased: ``user`` and ``item`` to a boolean tensor.
     """
     named = erased["user"][there[0]] | erased["item"][there[1]]
     if len(there[0]) == len(expected[0]) and all(map(torch.equal, there, expected)) and not named.any():
         pairs = [users * forgotten.n_items + items for users, items in (there, (forgotten.users, forgotten.items))]
-        place = torch.searchsorted(*pairs).clamp(
-            max=max(0, len(pairs[0]) - 1)
-        )  # sorted as a graph is; few are forgotten
+        last = max(0, len(pairs[0]) - 1)
+        place = torch.searchsorted(*pairs).clamp(max=last)  # sorted as a graph is; few are forgotten
         return int((pairs[0][place] == pairs[1]).sum()) if len(pairs[0]) else 0, 0
     left = forgotten.contains(*there) | named
     rest = [ends[~left] for ends in there]
@@ -148,4 +147,4 @@ def _compare(there, expected, forgotten, erased):
     pairs = [users * forgotten.n_items + items for users, items in (rest, expected)]
     wanted, counts = torch.unique(torch.cat(pairs), return_counts=True)
     of_file = torch.bincount(torch.searchsorted(wanted, pairs[0]), minlength=len(counts))
-    return int(left.sum()), max(1, int((2 * of_file - counts).abs().sum()))  # 1: all are there, in another order
+    return int(left.sum()), max(1, int((2 * of_file - counts).abs().sum()))  # 1: all are there, but in another order

@@ -1,4 +1,4 @@
-"""Retraining in a store: the same model from the start, on the data that remain."""
+"""Retraining in a store: train the same model from the start on the remaining data."""
 
 import os
 
@@ -14,7 +14,7 @@ from recbole_unlearn.trainer import train_backbone
 
 
 def check_retrainable(config: Config) -> None:
-    """Refuse to retrain an imported model whose training this package does not have.
+    """Refuse to retrain an imported model that this package would train in another way.
 
     Raises:
         UsageError: the import recorded an obstacle.
@@ -26,17 +26,17 @@ def check_retrainable(config: Config) -> None:
 
 
 def retrained(state: State, data_folder: str, work_folder: str) -> State:
-    """Train a state's model anew. An interrupted training goes on where it was.
+    """Train a state's model anew. An interrupted training resumes where it stopped.
+
+    The store's format is fixed, so the settings with which the source was read do not matter here.
 
     Args:
-        state: whose data remain; its model's table is not used.
+        state: of the remaining data; its model's table is not used.
         data_folder: holds the dataset's folder, with the ``.inter`` files of the state's data.
         work_folder: for the training's own files.
 
-    The store's format is fixed, so that no setting with which the source was read counts here.
-
     Returns:
-        With the same ids; nodes without data have the rows of nodes never seen.
+        A state with the same ids; nodes without data have the rows of nodes never seen.
     """
     config = state.config.replace(
         **READ_WITH,

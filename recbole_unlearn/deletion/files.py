@@ -1,4 +1,4 @@
-"""Folders that are whole or absent, whenever a process is killed, and a lock that dies with its process."""
+"""Folders that are whole or absent even if a process is killed, and a lock that ends with its process."""
 
 import hashlib
 import os
@@ -15,11 +15,11 @@ import psutil
 
 from recbole_unlearn.errors import UsageError
 
-BUILDING = ".building"  # a folder of this name, or ending in it, is not whole
+BUILDING = ".building"  # name or ending of a folder that is not whole yet
 STAGED = ".new"  # ending of a link that is not in its place yet
 SECONDS_BETWEEN_TRIES = 0.05  # to get a lock that another process holds
 CHUNK = 2**20  # bytes of a file in memory at a time
-HOLDER_AT = 1  # where a lock file names its holder: Windows lets nobody read the first byte, which is locked
+HOLDER_AT = 1  # position of the holder in a lock file: on Windows nobody can read the first byte, which is locked
 PRIVATE = 0o077  # umask: folders 0700, files 0600
 HOST = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())
 
@@ -27,10 +27,10 @@ HOST = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())
 class Lock:
     """Exclusive use of a folder among processes.
 
-    The system frees the lock when its process dies. It would live on in forked workers, so they give up their copy.
+    The system frees the lock when its process dies. A forked worker would keep the lock alive, so it closes its copy.
 
     Args:
-        folder: its file ``lock`` is made if need be, and names the process that holds the lock.
+        folder: to lock. Its file ``lock``, made if need be, names the process that holds the lock.
     """
 
     _held = set()  # the locks of this process
@@ -45,14 +45,14 @@ class Lock:
         return self in Lock._held
 
     def acquire(self, wait_seconds: float, on_wait: Callable[[int], object] | None = None) -> None:
-        """Take the lock, or wait for it.
+        """Take the lock, waiting for it if need be.
 
         Args:
-            wait_seconds: how long at most; 0 does not wait.
-            on_wait: called once with the holder's process id if there is need to wait.
+            wait_seconds: the longest wait; 0 does not wait.
+            on_wait: called once with the holder's process id before waiting.
 
         Raises:
-            UsageError: another process holds the lock all the time.
+            UsageError: another process holds the lock for all of that time.
         """
         path = os.path.join(self.folder, "lock")
         if os.path.exists(path) and not os.path.isfile(path):
@@ -70,7 +70,7 @@ class Lock:
         Lock._held.add(self)
 
     def release(self) -> None:
-        """Free the lock. A forked child that leaves its parent's block frees nothing."""
+        """Free the lock. In a forked child that leaves its parent's block, it frees nothing."""
         if self.held:
             os.ftruncate(self._descriptor, 0)
             self._close()
@@ -81,7 +81,7 @@ class Lock:
             if filelock.lock_descriptor(descriptor, blocking=False):
                 return
             os.lseek(descriptor, HOLDER_AT, os.SEEK_SET)
-            holder = os.read(descriptor, 20).decode()  # empty for an instant after it got the lock
+            holder = os.read(descriptor, 20).decode()  # empty for an instant after another process got the lock
             left = deadline - time.monotonic()
             if left <= 0:
                 raise UsageError(
@@ -95,7 +95,7 @@ class Lock:
 
     def _close(self):
         Lock._held.discard(self)
-        os.close(self._descriptor)  # not unlocked, which in a child would free the parent's lock
+        os.close(self._descriptor)  # unlocking in a child would free the parent's lock
 
     @classmethod
     def _close_all(cls):
@@ -109,7 +109,7 @@ if hasattr(os, "register_at_fork"):  # where processes fork
 
 @contextmanager
 def private() -> Iterator[None]:
-    """Let folders and files that the process makes during the block be its user's alone, whatever the umask was."""
+    """Make folders and files that the process creates in the block private to its user, whatever the umask was."""
     before = os.umask(PRIVATE)
     try:
         yield
@@ -120,14 +120,14 @@ def private() -> Iterator[None]:
 def write_folder(folder: str, write: Callable[[str], object]) -> dict[str, str]:
     """Let ``write(temporary_folder)`` fill a folder, and rename it once all of it is on the disk.
 
-    An interruption leaves ``.building`` next to ``folder``, for the caller to remove.
+    An interruption leaves ``.building`` next to ``folder``, which the caller removes.
 
     Args:
-        folder: does not exist yet.
+        folder: a path that does not exist yet.
         write: takes the temporary folder, which is empty.
 
     Returns:
-        Each file's name, relative to the folder, to its SHA-256.
+        Name of each file, relative to the folder, to its SHA-256.
     """
     parent = os.path.dirname(folder)
     building = os.path.join(parent, BUILDING)
@@ -148,17 +148,17 @@ def write_folder(folder: str, write: Callable[[str], object]) -> dict[str, str]:
 def built_aside(folder: str) -> Iterator[str]:
     """Yield an empty folder next to ``folder`` that takes its place at the end of the block, or vanishes on an error.
 
-    What killed processes of this machine have left there is removed first. A folder that several machines share may
-    hold what another one is building.
+    First, this removes what killed processes of this machine have left there. It keeps what other machines that share
+    the parent folder are building.
 
     Args:
-        folder: absolute; nothing may be there. Its parents are made if need be.
+        folder: an absolute path where nothing exists. Its parents are made if need be.
 
     Yields:
         The temporary folder, on the same file system.
 
     Raises:
-        UsageError: something is at ``folder``.
+        UsageError: something exists at ``folder``.
     """
     _refuse_taken(folder)
     parent, name = os.path.split(folder)
@@ -172,10 +172,10 @@ def built_aside(folder: str) -> Iterator[str]:
     try:
         yield building
         sync_folder(building)
-        _refuse_taken(folder)  # an empty folder could be renamed over
+        _refuse_taken(folder)  # a rename could replace an empty folder
         try:
             os.rename(building, folder)
-        except OSError:  # it says in several ways that something has come there meanwhile
+        except OSError:  # several errors say that something exists there meanwhile
             _refuse_taken(folder)
             raise
     except BaseException:
@@ -204,26 +204,26 @@ def sync_folder(folder: str) -> None:
 
 
 def stage_link(target: str, link: str) -> None:
-    """Make a link next to ``link`` that :func:`place_link` puts in its place, which then needs no more disk space.
+    """Make a link next to ``link``; :func:`place_link` then puts it in its place without more disk space.
 
     Args:
-        target: absolute, though the link will be relative, to survive a move of both.
-        link: absolute.
+        target: an absolute path. The link is relative, so that it survives a move of both.
+        link: an absolute path.
     """
     os.symlink(os.path.relpath(target, os.path.dirname(link)), link + STAGED)
 
 
 def place_link(link: str) -> None:
-    """Put the staged link in its place: whoever reads it meanwhile finds the old one or the new one."""
+    """Put the staged link in its place. A reader finds the old link or the new one at any time."""
     os.replace(link + STAGED, link)
     sync_folder(os.path.dirname(link))
 
 
 def repair_link(target: str, link: str) -> None:
-    """Let a link point to its target, and remove what an interruption has left staged.
+    """Make a link point to its target, and remove a staged link that an interruption has left.
 
     Raises:
-        UsageError: a folder is in its place, as in a copy that has followed links.
+        UsageError: a folder is in the link's place, as in a copy that has followed links.
     """
     if os.path.lexists(link + STAGED):
         os.remove(link + STAGED)
@@ -237,7 +237,7 @@ def repair_link(target: str, link: str) -> None:
 
 
 def remove(path: str | os.PathLike) -> None:
-    """Remove a file, a link or a folder with all that is in it."""
+    """Remove a file, a link, or a folder with its content."""
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
     else:

@@ -1,4 +1,4 @@
-"""What a search reports: clean, found, not searched, left out, waived."""
+"""The results of a search: clean, found, not searched, left out, waived."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from pathlib import PurePath
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is to be gone and is still there, or that nobody can tell to be gone.
+    """Something that should be gone and is still there, or that may be there.
 
     Args:
-        file: where.
-        place: where in it, e.g. ``"row 17 and 2 more"`` or ``"edges"``.
-        count: how many rows, edges, tokens or tensors.
-        sure: False of what only a person can tell, such as pickled objects, or a plain number in a text without
-            columns. It may be waived.
+        file: its path.
+        place: the place in the file, e.g. ``"row 17 and 2 more"`` or ``"edges"``.
+        count: number of rows, edges, tokens or tensors.
+        sure: False if only a person can decide, as for pickled objects, or a plain number in a text without columns.
+            Such a finding may be waived.
     """
 
     file: str
@@ -28,20 +28,20 @@ class Scan:
     """What a search looked at and what it found.
 
     Args:
-        files: each file that was searched, and what was looked for in it.
+        files: each searched file, and what was looked for in it.
         findings: in the order of the files.
-        not_searched: each file of which something was not searched, and why.
-        waived: the same of files that were waived by name.
-        left_out: what was not even looked at, and why.
+        not_searched: each file that was not searched in full, and why.
+        waived: each file that was waived by name, and why it needed that.
+        left_out: each file or folder that was skipped, and why.
         unused: waivers that match nothing.
     """
 
-    files: list = field(default_factory=list)
-    findings: list = field(default_factory=list)
-    not_searched: list = field(default_factory=list)
-    waived: list = field(default_factory=list)
-    left_out: list = field(default_factory=list)
-    unused: list = field(default_factory=list)
+    files: list[tuple[str, str]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    not_searched: list[tuple[str, str]] = field(default_factory=list)
+    waived: list[tuple[str, str]] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
 
     def is_clean(self) -> bool:
         """Whether everything was searched or waived, and nothing was found."""
@@ -49,7 +49,7 @@ class Scan:
 
 
 def joined(scans: Iterable[Scan]) -> Scan:
-    """Several scans as one."""
+    """Several scans joined to one."""
     whole = Scan()
     for each in scans:
         for name in vars(whole):
@@ -58,13 +58,11 @@ def joined(scans: Iterable[Scan]) -> Scan:
 
 
 def waived(result: Scan, patterns: Iterable[str]) -> Scan:
-    """A scan of which some files are waived by name.
-
-    What is found for sure is never waived.
+    """Waive files of a scan by name. A sure finding is never waived.
 
     Args:
         result: of :func:`scan`.
-        patterns: of names as a shell has them, e.g. ``"a.bin"``, ``"logs/*.gz"``, or a whole path.
+        patterns: of names, with a shell's wildcards, e.g. ``"a.bin"``, ``"logs/*.gz"``, or a whole path.
     """
     used, kept, waivers = set(), Scan(files=result.files, left_out=result.left_out), list(patterns)
 
@@ -86,7 +84,7 @@ def waived(result: Scan, patterns: Iterable[str]) -> Scan:
 
 
 def lines_of(result: Scan) -> list[str]:
-    """A scan in words: each finding and each file that was not searched, and numbers of the rest. Names no token."""
+    """A scan in words: each finding and each file that was not searched, and counts of the rest. Names no token."""
     lines = [f"found: {each.file}: {each.place}{'' if each.sure else ' (may be waived)'}" for each in result.findings]
     lines += [f"not searched: {file}: {reason}" for file, reason in result.not_searched]
     lines += [f"waived: {file}: {reason}" for file, reason in result.waived]

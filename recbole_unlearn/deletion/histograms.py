@@ -1,4 +1,4 @@
-"""What a receipt keeps of the scores, and its picture."""
+"""The histograms of scores that a receipt keeps, and their picture."""
 
 import base64
 import functools
@@ -13,17 +13,15 @@ from scipy.ndimage import gaussian_filter1d
 
 from recbole_unlearn.report.figure import SETS
 
-FEWEST_PAIRS = 20  # a histogram of fewer would come close to single scores
-
-
-BINS, SMOOTHED, DIGITS = 40, 1.5, 2  # of histograms; bins of a standard deviation; decimals of the largest density
+FEWEST_PAIRS = 20  # a histogram of fewer pairs would come close to single scores
+BINS, SMOOTHED, DIGITS = 40, 1.5, 2  # of a histogram; standard deviation in bins; digits of the largest density
 
 
 def score_histograms(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> dict[str, Any] | None:
-    """What a receipt keeps of the scores, smoothed and rounded so that no number of pairs can be read off.
+    """Histograms of scores, smoothed and rounded so that nobody can read off a number of pairs.
 
     Args:
-        before, after: scores of a model, an array each under the keys of :data:`~recbole_unlearn.report.figure.SETS`.
+        before, after: scores of a model, an array for each key of :data:`~recbole_unlearn.report.figure.SETS`.
 
     Returns:
         ``edges`` of the bins, and under ``before`` and ``after`` the densities in them (zero where a set is
@@ -53,6 +51,14 @@ def score_histograms(before: dict[str, np.ndarray], after: dict[str, np.ndarray]
 
 @functools.lru_cache(maxsize=1)  # requests that were applied together share their scores
 def drawn_as_png(text: str) -> dict[str, str]:
+    """Draw histograms.
+
+    Args:
+        text: JSON of :func:`score_histograms`.
+
+    Returns:
+        ``alt``, the figure in words, and ``source``, the PNG in base64.
+    """
     scores = json.loads(text)
     drawing = Figure(figsize=(6.4, 4.6), layout="constrained")
     edges, colours, said = np.array(scores["edges"]), dict(SETS.values()), []

@@ -1,4 +1,4 @@
-"""From a trained checkpoint to the first version of a store."""
+"""Import a trained checkpoint, with its data, as the first version of a store."""
 
 import os
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Imported:
         model: on its training graph.
         parts: ``train``, ``valid`` and ``test`` datasets, built.
         tokens: external tokens of ``user`` and ``item``, object arrays in the order of internal ids; None where
-            the model had forgotten somebody before.
+            the model has already forgotten somebody.
     """
 
     config: Config
@@ -42,11 +42,11 @@ class Imported:
     tokens: dict[str, np.ndarray]
 
     def graphs(self) -> dict[str, Graph]:
-        """Each part of the data to its graph."""
+        """The graph of each part of the data."""
         return {part: dataset_graph(dataset) for part, dataset in self.parts.items()}
 
     def counts(self) -> dict[str, torch.Tensor]:
-        """How many rows the edges of those parts have in which some has several; see :class:`State`."""
+        """Numbers of rows of the edges, of parts in which some edge has several; see :class:`State`."""
         counts = {}
         for part, graph in self.graphs().items():
             feat, fields = self.parts[part].inter_feat, (self.parts[part].uid_field, self.parts[part].iid_field)
@@ -54,7 +54,7 @@ class Imported:
         return {part: of for part, of in counts.items() if of is not None}
 
     def state(self) -> State:
-        """The model ready for requests."""
+        """The model as a state that is ready for requests."""
         held_out = {part: graph for part, graph in self.graphs().items() if part in HELD_OUT}
         return State.prepare(self.config, self.model, self.tokens, held_out, self.counts())
 
@@ -64,20 +64,20 @@ class Imported:
 
 
 def import_checkpoint(path: str, config_dict: dict[str, Any] | None = None) -> Imported:
-    """Load a checkpoint of this package, or one that RecBole's own Trainer wrote, and the data that it was trained on.
+    """Load a checkpoint of this package or of RecBole's own Trainer, and the data that it was trained on.
 
     Args:
-        path: the file. Nothing in it is executed.
-        config_dict: settings to change, e.g. ``data_path``. ``train_file`` names the training rows of a checkpoint
-            of RecBole's: an ``.inter`` file.
+        path: of the checkpoint. Nothing in it is executed.
+        config_dict: settings to change, e.g. ``data_path``. ``train_file`` names an ``.inter`` file with the training
+            rows of a RecBole checkpoint.
 
     Returns:
-        Checked against its data.
+        The model and its data, checked against each other.
 
     Raises:
-        UsageError: no such file, one of another kind, or data that the model was not trained on.
+        UsageError: the file does not exist or is of another kind, or the model was not trained on the data.
     """
-    config_dict = {**(config_dict or {}), "unlearn_methods": ["UnlearnRec"]}  # whose yaml the store's settings need
+    config_dict = {**(config_dict or {}), "unlearn_methods": ["UnlearnRec"]}  # the store needs its yaml's settings
     if not os.path.isfile(path):
         raise UsageError(f"Checkpoint '{path}' does not exist.")
     return _of_this_package(path, config_dict) if _is_ours(path) else _of_recbole(path, config_dict)
@@ -126,7 +126,7 @@ def _of_recbole(path, config_dict):
 
 
 def _check_repeats(path, stock, train):
-    """Refuse a model whose graph counted repeated interactions as often as they are there, which ours does not."""
+    """Refuse a model whose graph counted repeated interactions each time: this package's graphs count them once."""
     repeats = len(train) - len(dataset_graph(train))
     if repeats and stock.counts_repeats():
         raise UsageError(
@@ -136,7 +136,7 @@ def _check_repeats(path, stock, train):
 
 
 def _without_erased(dataset, tokens):
-    """A part without the rows of users and items that the model had forgotten: the data's files may still have them."""
+    """A part without rows of users and items that the model has forgotten: the data's files may still have them."""
     erased = [torch.from_numpy(tokens[side] == None) for side in ("user", "item")]  # noqa: E711
     ids = [dataset.inter_feat[field] for field in (dataset.uid_field, dataset.iid_field)]
     return with_edges(dataset, ~(erased[0][ids[0]] | erased[1][ids[1]]))
@@ -145,7 +145,7 @@ def _without_erased(dataset, tokens):
 def _is_ours(path):
     try:
         return is_tensor_file(path) or KEYS <= torch_file.read(path, stubs=True).keys()
-    except (AttributeError, UsageError):  # no dictionary, or no torch file at all: the other reader says what is wrong
+    except (AttributeError, UsageError):  # no dictionary, or no torch file: the other reader says what is wrong
         return False
 
 

@@ -1,12 +1,12 @@
 """The receipts of finished requests: JSON for machines, one self-contained HTML page for people.
 
-A receipt outlives what it is about, so that it holds keyed hashes in place of users and items, and smoothed histograms
-in place of scores. It says what was done and measured, and no more than that. Requests that were applied together have
+A receipt outlives the data that it is about. So it holds keyed hashes instead of users and items, and smoothed
+histograms instead of scores. It says what was done and measured, and no more. Requests that were applied together share
 one page and one JSON file, with a line a request.
 
-It gives numbers of interactions by their power of ten: 113 of the 943 users of ml-100k are the only one with as many
-interactions in each part of the data, so that exact ones would name them to whoever has seen the data. The class leaves
-hundreds of users to choose from, and still says whether little or much was there.
+A receipt gives the power of ten of a number of interactions. Exact numbers could identify people: 113 of the 943 users
+of ml-100k are the only ones with their numbers of interactions in the parts of the data. The power of ten fits hundreds
+of users, and still says whether much or little was there.
 """
 
 import functools
@@ -24,7 +24,7 @@ from recbole_unlearn.files.checkpoint import write_aside
 from recbole_unlearn.report.files import finite
 
 LISTED = 200  # rows on the page of a single request; the JSON has all
-OWN = ("request_id", "received_at", "submitted_at", "outcome", "rows", "counts")  # what requests of a batch differ in
+OWN = ("request_id", "received_at", "submitted_at", "outcome", "rows", "counts")  # entries that differ within a batch
 ROW_KEYS = {"scope", "hash", "found"}
 RESULTS = {True: "passed", False: "failed", None: "not measured"}
 FOLDER, BATCHES = "receipts", "batches"  # of a store; of its receipts
@@ -33,7 +33,7 @@ TEMPLATE = Path(__file__).with_name("receipt.html")
 
 
 def size_class(number: int) -> str:
-    """A number of interactions by its power of ten, e.g. ``"10-99"``."""
+    """The power of ten of a number of interactions as a range, e.g. ``"10-99"``."""
     if number == 0:
         return "0"
     least = 10 ** (len(str(number)) - 1)
@@ -41,16 +41,15 @@ def size_class(number: int) -> str:
 
 
 def place_of(ids: list[str], number: int | None) -> str:
-    """Where the receipts of a batch are, below the folder of receipts and without an ending.
+    """The path of a batch's receipts, relative to the folder of receipts and without an ending.
 
-    A request that was applied alone has its own name, which may have dots; no request's name has a folder in it.
+    The place of a request that was applied alone is its id, which may contain dots but no folder.
     """
     return ids[0] if len(ids) == 1 else os.path.join(BATCHES, f"{number:04d}")
 
 
 def places(batches: dict[int | None, list[str]]) -> dict[str, list[str]]:
-    """Where receipts are, as of :func:`place_of`, to the ids of the requests there; an earlier release had no
-    batches."""
+    """Place of receipts, see :func:`place_of`, to the ids of the requests there. Earlier releases had no batches."""
     alone = {request_id: [request_id] for request_id in batches.get(None, [])}
     return alone | {place_of(ids, number): ids for number, ids in batches.items() if number is not None}
 
@@ -60,16 +59,15 @@ def write_receipts(receipts: list[dict[str, Any]], path: str) -> tuple[str, str]
 
     Args:
         receipts: of all requests that were applied together. Each is plain data, with ``rows`` of ``scope``, ``hash``
-        and
-            ``found`` only, ``scores`` of :func:`score_histograms`, and None for what was not measured.
+            and ``found`` only, ``scores`` of :func:`score_histograms`, and None for what was not measured.
         path: without an ending; folders are made if need be.
 
     Returns:
         Paths of the JSON and of the page.
 
     Raises:
-        ValueError: a row holds anything else, such as an identifier. Nothing is written then.
-        KeyError: an entry of a receipt is not there. Nothing is written then.
+        ValueError: a row holds anything else, such as an identifier. Nothing is written.
+        KeyError: an entry of a receipt is missing. Nothing is written.
     """
     for ending, text in ((".html", page(receipts)), (".json", content(receipts))):
         write_aside(f"{path}{ending}", lambda temporary, text=text: Path(temporary).write_text(text, encoding="utf-8"))
@@ -77,7 +75,7 @@ def write_receipts(receipts: list[dict[str, Any]], path: str) -> tuple[str, str]
 
 
 def is_written(path: str, receipts: list[dict[str, Any]]) -> bool:
-    """Whether a file says what :func:`write_receipts` would write there, but for the pixels of the figure."""
+    """Whether a file has what :func:`write_receipts` would write there, apart from the pixels of the figure."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -88,7 +86,7 @@ def is_written(path: str, receipts: list[dict[str, Any]]) -> bool:
 
 
 def content(receipts: list[dict[str, Any]]) -> str:
-    """The JSON of a request, or of a batch: what they have in common, and under ``requests`` a line a request."""
+    """The JSON of a request or a batch. A batch's has the shared entries, and under ``requests`` a line a request."""
     if len(receipts) == 1:
         return json.dumps(finite(receipts[0]), indent=2, allow_nan=False)
     shared = {key: value for key, value in receipts[0].items() if key not in OWN}
@@ -101,7 +99,11 @@ def page(receipts: list[dict[str, Any]]) -> str:
     """The receipts of a batch as HTML without outside resources or scripts, every value escaped.
 
     Args:
-        receipts: as of :func:`write_receipts`.
+        receipts: as in :func:`write_receipts`.
+
+    Raises:
+        ValueError: a row holds more than its scope, hash and whether it was found.
+        KeyError: an entry of a receipt is missing.
     """
     if any(row.keys() != ROW_KEYS for receipt in receipts for row in receipt["rows"]):
         raise ValueError(f"A receipt's rows have {', '.join(sorted(ROW_KEYS))} and nothing else: identifiers stay out.")
@@ -148,12 +150,12 @@ def _line(receipt):
 
 
 def _found(found):
-    """Whether a row named something; receipts of earlier releases have numbers for each part of the data."""
+    """Whether a row named something. Receipts of earlier releases have a number for each part of the data."""
     return any(found.values()) if isinstance(found, dict) else found
 
 
 def _summary(receipt):
-    """What was done and which tests passed, in plain words."""
+    """What was done and which checks passed, in words."""
     if receipt["outcome"] == "not found":
         return (
             f"On {receipt['finished_at'][:10]} what this request names was looked up in the data of {_model(receipt)}. "
@@ -173,12 +175,9 @@ def _summary(receipt):
 
 
 def _summary_of_all(receipts):
-    """The same of a batch."""
-    first, day, n_found = (
-        receipts[0],
-        receipts[0]["finished_at"][:10],
-        sum(each["outcome"] == "forgotten" for each in receipts),
-    )
+    """The same for a batch."""
+    first, day = receipts[0], receipts[0]["finished_at"][:10]
+    n_found = sum(each["outcome"] == "forgotten" for each in receipts)
     if not n_found:
         looked_up = f"On {day} what these requests name was looked up in the data of {_model(first)}"
         return f"{looked_up}. Nothing of it was in the data."
@@ -216,7 +215,7 @@ def _limits(receipt):
 
 
 def _facts(receipt, single):
-    """What was asked and what came of it, a name and a value each."""
+    """What was asked and what became of it, as pairs of name and value."""
     of_request = [
         ("Received", receipt["received_at"]),
         ("Submitted", receipt["submitted_at"]),
@@ -242,12 +241,12 @@ def _model_file(version):
 
 
 def _entries(values):
-    """A dict's names and values, as rows of a table."""
+    """A dict's names and values as rows of a table."""
     return [(name.replace("_", " "), value) for name, value in (values or {}).items()]
 
 
 def _said(value):
-    """A value as words of a page."""
+    """A value as text for the page."""
     if value is None or isinstance(value, float) and not math.isfinite(value):
         return "not recorded"
     if isinstance(value, bool):

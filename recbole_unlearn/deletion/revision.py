@@ -1,4 +1,4 @@
-"""From pending requests to the next version of a store: look them up, revise or train anew, check, publish."""
+"""Make the next version of a store from pending requests: look them up, revise or train anew, check, publish."""
 
 import os
 import shutil
@@ -38,16 +38,16 @@ def trained(state: State) -> dict:
 def apply(
     store: Store, before: State, requests: list[DeletionRequest], exact: bool, force: bool, seconds: dict
 ) -> None:
-    """Make a new version without what requests name, or none if that is nothing.
+    """Make a new version without what requests name, or none if they name nothing in the data.
 
     Args:
         store: locked.
-        before: of its current version.
-        requests: pending ones, applied together. They are done afterwards; pending still if the disk or its permissions
-            refuse; and failed on any other error.
+        before: state of its current version.
+        requests: pending ones, to apply together. Afterwards they are done; still pending if the disk or its
+            permissions refuse; failed on any other error.
         exact: whether to train anew.
         force: whether to publish a version that fails its checks.
-        seconds: what was spent before, by name.
+        seconds: already spent, by name.
 
     Raises:
         FailedChecks: the version fails its checks and is kept aside.
@@ -69,7 +69,9 @@ def apply(
         store.fail(ids, str(error))
         raise
     except Exception as error:
-        store.fail(ids, type(error).__name__)  # a bug's own words may name somebody; new requests go on without these
+        store.fail(
+            ids, type(error).__name__
+        )  # a bug's message may name somebody; failed requests do not block new ones
         raise
 
 
@@ -147,15 +149,15 @@ def _refuse_unfit(version, failed, force):
 
 
 def hashes_of(store: Store, requests: list[DeletionRequest]) -> dict[str, list[str]]:
-    """What ``verify`` looks for from now on, also where nothing was found: files outside of the store may have it."""
+    """Hashes that ``verify`` looks for from now on, even of rows not found: files outside the store may have them."""
     hashes = {request.request_id: list(sought.hashes_of(request.rows, store.keyed_hash)) for request in requests}
-    if requests and not store.counts()["done"]:  # an earlier release has hashed no words of its requests
+    if requests and not store.counts()["done"]:  # earlier releases hashed no words
         hashes[requests[0].request_id].append(store.keyed_hash(*sought.WORDS_ARE_HASHED))
     return hashes
 
 
 def _retrain(store, after, write_rows):
-    """Train on what remains, in a folder of the store where an interrupted training of the same data goes on."""
+    """Train on what remains, in a folder of the store where an interrupted training of the same data resumes."""
     work = os.path.join(store.folder, WORK)
     data = os.path.join(work, "data")
     shutil.rmtree(data, ignore_errors=True)
@@ -164,7 +166,7 @@ def _retrain(store, after, write_rows):
 
 
 def _receipts(store, requests, resolution, state, common):
-    """Request id to what is its own in its receipt; and what all receipts of a version have in common, besides what is given."""
+    """Request id to its own part of the receipt, and the part that all receipts of a version share."""
     submitted = {request["request_id"]: request["submitted_at"] for request in store.requests()}
     quarantined = [{"version": v.number, "until": v.quarantined_until} for v in store.versions() if v.quarantined_until]
     shared = {

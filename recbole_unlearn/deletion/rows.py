@@ -1,8 +1,8 @@
-"""The ``.inter`` files of a version: rows in the order of the graph's edges, each edge as often as it was there, so that a
-mask removes rows.
+"""The ``.inter`` files of a version.
 
-The format is fixed, whatever the source's settings were: tabs, UTF-8, ``name:type`` in the first line, quotes as pandas writes
-them.
+Rows are in the order of the graph's edges, and a repeated interaction keeps all of its rows, so a mask removes rows.
+The format is fixed, whatever the source's settings were: tabs, UTF-8, ``name:type`` in the first line, quotes as pandas
+writes them.
 """
 
 import csv
@@ -23,7 +23,7 @@ from recbole_unlearn.graph import Graph
 SEPARATOR, ENCODING = "\t", "utf-8"
 NEW_LINE, QUOTE = ord("\n"), ord('"')
 _FIELD_NAMES = {name for name in dataset_arguments if name.endswith("_FIELD")} | {"NEG_PREFIX"}
-READ_WITH = {  # the settings with which RecBole reads the files: all of a dataset's but the names of its fields
+READ_WITH = {  # settings with which RecBole reads the files: all dataset settings except names of fields
     **dict.fromkeys(set(dataset_arguments) - _FIELD_NAMES | {"numerical_features", "discretization"}),
     "field_separator": SEPARATOR,
     "encoding": ENCODING,
@@ -37,18 +37,18 @@ def write_dataset(path: str, dataset: Dataset) -> None:
     """Write a RecBole dataset's interactions, with all fields that are single tokens or numbers.
 
     Args:
-        path: file to write.
+        path: of the file.
         dataset: built.
     """
     feat, ids = dataset.inter_feat, (dataset.uid_field, dataset.iid_field)
-    order = np.lexsort((feat[ids[1]].numpy(), feat[ids[0]].numpy()))  # which keeps the order of a pair's rows
+    order = np.lexsort((feat[ids[1]].numpy(), feat[ids[0]].numpy()))  # stable: keeps the order of a pair's rows
     columns = {}
     for field in [*ids, *(field for field in feat if field not in ids)]:
         kind = dataset.field2type[field]
         if kind in (FeatureType.TOKEN, FeatureType.FLOAT):
             columns[f"{field}:{kind.value}"] = _values(dataset, field)[order]
     texts = (token for name in columns if name.endswith(":token") for token in np.unique(columns[name].astype(str)))
-    quoting = csv.QUOTE_NONNUMERIC if any("\r" in text for text in texts) else csv.QUOTE_MINIMAL  # it would end a line
+    quoting = csv.QUOTE_NONNUMERIC if any("\r" in text for text in texts) else csv.QUOTE_MINIMAL  # \r would end a line
     with open(path, "w", encoding=ENCODING, newline="") as file:
         file.write(SEPARATOR.join(columns) + "\n")  # RecBole reads no quotes in the first line
         pd.DataFrame(columns).to_csv(
@@ -57,37 +57,36 @@ def write_dataset(path: str, dataset: Dataset) -> None:
 
 
 def _values(dataset, field):
-    """What the source says in a field of tokens or numbers, an array of one value a row."""
+    """The source's values in a field of tokens or numbers, an array with one value a row."""
     feat = dataset.inter_feat
     if dataset.field2type[field] == FeatureType.TOKEN:
-        tokens = np.array(
-            ["", *dataset.field2id_token[field][1:]], dtype=object
-        )  # RecBole's [PAD] stands for a blank cell
+        # RecBole's [PAD] stands for a blank cell.
+        tokens = np.array(["", *dataset.field2id_token[field][1:]], dtype=object)
         return tokens[feat[field].numpy()]
     values = source_of(feat).get(field, feat[field]).numpy()
-    return values[:, 0] if values.ndim > 1 else values  # one of `numerical_features` has a bucket besides
+    return values[:, 0] if values.ndim > 1 else values  # a field of `numerical_features` has a bucket, too
 
 
 def copy_rows(source: str, path: str, keep: np.ndarray) -> None:
-    """Write the rows of a file where a mask holds.
+    """Copy a file, keeping the rows that a mask selects.
 
     Args:
-        source, path: files of this module.
+        source, path: the file to read, which this module wrote, and the file to write.
         keep: boolean, one a row.
 
     Raises:
-        UsageError: the file has another number of rows, or ends within one.
+        UsageError: the source has another number of rows, or ends within a row.
     """
     with open(source, "rb") as file:
         content = np.frombuffer(file.read(), dtype=np.uint8)
     ends = np.flatnonzero(content == NEW_LINE)
     quotes = np.flatnonzero(content == QUOTE)
-    if len(quotes):  # a line that ends within quotes is part of a token
+    if len(quotes):  # a line end within quotes is part of a token
         ends = ends[np.searchsorted(quotes, ends) % 2 == 0]
     if len(ends) != len(keep) + 1 or ends[-1] + 1 != len(content):
         raise UsageError(f"'{source}' is not a header and {len(keep)} whole rows: it was changed. Restore it.")
     lengths = np.diff(ends, prepend=-1)
-    with open(path, "wb") as file:  # numpy's own writer does not say why it fails, as of a full disk
+    with open(path, "wb") as file:  # numpy's own writer hides why it fails, such as a full disk
         file.write(content[np.repeat(np.concatenate([[True], keep]), lengths)])
 
 
@@ -95,7 +94,7 @@ def read_ids(path: str, config: Config, tokens: dict[str, np.ndarray]) -> tuple[
     """The internal ids of a file's rows.
 
     Args:
-        path: file of this module.
+        path: of a file that this module wrote.
         config: names the id fields.
         tokens: of ``user`` and ``item``, object arrays in the order of internal ids.
 
@@ -103,7 +102,7 @@ def read_ids(path: str, config: Config, tokens: dict[str, np.ndarray]) -> tuple[
         Users and items.
 
     Raises:
-        UsageError: the file is missing or damaged, or names something without an id.
+        UsageError: the file is missing or damaged, or names a user or item without an id.
     """
     fields = {"user": config["USER_ID_FIELD"], "item": config["ITEM_ID_FIELD"]}
     columns = [f"{field}:token" for field in fields.values()]
@@ -118,7 +117,7 @@ def read_ids(path: str, config: Config, tokens: dict[str, np.ndarray]) -> tuple[
 
 
 def read_table(path: str) -> pd.DataFrame:
-    """All of a file: texts and numbers, a column a field.
+    """Read a whole file: texts and numbers, a column a field.
 
     Raises:
         UsageError: the file is missing or damaged.
@@ -139,22 +138,22 @@ def read_table(path: str) -> pd.DataFrame:
 
 
 def id_of(tokens: np.ndarray, wanted: Sequence[str | None]) -> np.ndarray:
-    """Internal ids of external tokens, -1 where unknown, as a numpy array; whoever indexes with them takes :func:`known_ids`.
+    """Internal ids of external tokens, -1 where unknown. To index with ids, use :func:`known_ids`.
 
     Args:
-        tokens: objects, in the order of internal ids; the first is padding.
-        wanted: any number.
+        tokens: object array in the order of internal ids; the first is padding.
+        wanted: external tokens, any number.
     """
     known = np.flatnonzero([token is not None for token in tokens[1:]]) + 1
     place = pd.Index(tokens[known], dtype=object).get_indexer(pd.Index(wanted, dtype=object))
-    return np.append(known, -1)[place]  # where unknown, the place is -1: the last
+    return np.append(known, -1)[place]  # where unknown, the place is -1: the last entry
 
 
 def known_ids(tokens: np.ndarray, wanted: Sequence[str]) -> np.ndarray:
-    """Internal ids of external tokens that are all known, to index with; see :func:`id_of`.
+    """Internal ids of external tokens, all of them known; see :func:`id_of`.
 
     Raises:
-        UsageError: says how many are not.
+        UsageError: some are unknown; the message says how many.
     """
     ids = id_of(tokens, wanted)
     n_unknown = int((ids < 0).sum())
@@ -164,11 +163,11 @@ def known_ids(tokens: np.ndarray, wanted: Sequence[str]) -> np.ndarray:
 
 
 def counts_of(graph: Graph, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor | None:
-    """How many rows each edge of a graph has, shape ``(E,)``; None if each has one.
+    """The number of rows of each edge, shape ``(E,)``; None if each edge has one.
 
     Args:
         graph: of the rows.
-        users, items: the ids of each row.
+        users, items: ids of the rows, int64.
     """
     if len(users) == len(graph):
         return None
@@ -177,7 +176,7 @@ def counts_of(graph: Graph, users: torch.Tensor, items: torch.Tensor) -> torch.T
 
 
 def of_rows(values: torch.Tensor, counts: torch.Tensor | None) -> torch.Tensor:
-    """What holds for edges as what holds for their rows.
+    """Repeat values of edges for each of their rows.
 
     Args:
         values: one an edge.
@@ -187,7 +186,7 @@ def of_rows(values: torch.Tensor, counts: torch.Tensor | None) -> torch.Tensor:
 
 
 def row_degrees(graph: Graph, counts: torch.Tensor | None) -> torch.Tensor:
-    """Number of rows at each node, shape ``(N,)``; see :func:`counts_of`."""
+    """The number of rows of each node, shape ``(N,)``; see :func:`counts_of`."""
     if counts is None:
         return graph.degrees()
     return torch.cat(

@@ -1,4 +1,4 @@
-"""Reading RecBole's own checkpoints, which pickle a Config, without running what they pickle."""
+"""Read RecBole's own checkpoints, which pickle a Config, without running what they pickle."""
 
 import os
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from recbole_unlearn.files import torch_file
 from recbole_unlearn.files.torch_file import Stub, name_of
 from recbole_unlearn.model import MODELS
 
-DEPTH = 10  # of settings in settings; RecBole has four, a file may have lists that contain themselves
-MOST_VALUES = 100_000  # in all settings; RecBole has some two hundred, a file may name one list over and over
-RENAMED = {  # settings of RecBole-GNN, and what they are called here
+DEPTH = 10  # of settings in settings; RecBole has four levels, but a file's lists may contain themselves
+MOST_VALUES = 100_000  # in all settings; RecBole has about two hundred, but a file may repeat one list
+RENAMED = {  # settings of RecBole-GNN, to their names here
     "SimGCL": {"lambda": "simgcl_lambda", "eps": "simgcl_eps", "temperature": "simgcl_temperature"},
 }
 LOSSES = {"SimGCL": {"simgcl_sum": True}}  # of RecBole-GNN, where they differ from the paper's
-_DROPPED = object()  # in the place of a value that is no plain data
+_DROPPED = object()  # stands for a value that is no plain data
 
 
 @dataclass(frozen=True)
 class StockCheckpoint:
-    """What a checkpoint of RecBole's Trainer holds.
+    """The content of a checkpoint of RecBole's Trainer.
 
     Args:
-        settings: plain data fit for ``Config(config_dict=settings)``, with ``model`` and ``dataset`` but without what
-            RecBole derives by itself or kept files of.
+        settings: plain data fit for ``Config(config_dict=settings)``, with ``model`` and ``dataset``, but without
+            settings that RecBole derives, or that name its cache files.
         weights: the state_dict, on the CPU.
-        final: the final embeddings of users and items that it kept of its evaluation, shape ``(N, d)``, if it did.
+        final: final embeddings of users and items from its evaluation, shape ``(N, d)``; None if it kept none.
         model_class: the full name of the model's class, e.g. ``"recbole.model.general_recommender.sgl.SGL"``.
     """
 
@@ -45,13 +45,13 @@ class StockCheckpoint:
         return self.model_class.startswith(f"{package}.")
 
     def exact_obstacle(self) -> str | None:
-        """Why this package would train another model than the checkpoint's, None if it would not."""
+        """Why this package would train another model than the checkpoint's; None if it would train the same."""
         if self.is_of("recbole") or self.is_of("recbole_gnn") or self.is_of(MODELS[self.settings["model"]].__module__):
             return None
         return f"its class {self.model_class} is not RecBole's, and may train in another way"
 
     def counts_repeats(self) -> bool:
-        """Whether an interaction that is there twice has twice the weight in the model's graph; ours has it once."""
+        """Whether the model's graph counts a repeated interaction each time. This package's graphs count it once."""
         return self.is_of("recbole_gnn") or (self.is_of("recbole") and self.settings["model"] == "SGL")
 
 
@@ -62,7 +62,7 @@ def read_stock(path: str) -> StockCheckpoint:
         path: e.g. ``saved/LightGCN-Nov-21-2026_12-00-00.pth``.
 
     Raises:
-        UsageError: no such file, no RecBole checkpoint, or one of a model that the plugin does not have.
+        UsageError: the file does not exist, is no RecBole checkpoint, or holds a model that the plugin does not have.
     """
     try:
         content = torch_file.read(path, stubs=True)
@@ -110,7 +110,7 @@ def _settings(path, final, is_gnn):
 
 
 def _final_embeddings(cached):
-    """The restored embeddings of a model that has some, users first."""
+    """The cached final embeddings, users first; None if there are none."""
     tables = [cached.get(f"restore_{side}_e") for side in ("user", "item")] if isinstance(cached, dict) else [None]
     if (
         not all(isinstance(table, torch.Tensor) and table.ndim == 2 for table in tables)
@@ -125,7 +125,7 @@ def _no_checkpoint(path, reason):
 
 
 def _number(stub):
-    """What a pickled numpy scalar stands for."""
+    """The value of a pickled numpy scalar; ``_DROPPED`` for anything else."""
     if not name_of(stub).endswith("multiarray.scalar"):
         return _DROPPED
     try:
@@ -136,12 +136,12 @@ def _number(stub):
 
 
 def _plain(value, budget, depth=DEPTH):
-    """A number, string, bool, None, or list or dict of such; ``_DROPPED`` for all else, such as enums and devices.
+    """A number, string, bool, None, or a list or dict of them; ``_DROPPED`` for the rest, such as enums and devices.
 
     Args:
         value: anything unpickled.
-        budget (iterator): one step a value; at its end, all is dropped.
-        depth (int): of lists and dicts in each other, at most.
+        budget: iterator with one step a value; at its end, all values are dropped.
+        depth: the most lists and dicts within each other.
     """
     if next(budget, None) is None:
         return _DROPPED
