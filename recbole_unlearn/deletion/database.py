@@ -1,4 +1,4 @@
-"""The SQLite side of a store: its tables, transactions, and errors that a user can mend."""
+"""The SQLite database of a store: tables, transactions, and errors that a user can mend."""
 
 import errno
 import hashlib
@@ -12,9 +12,9 @@ from recbole_unlearn.errors import UsageError
 
 NAME = "store.db"
 SCHEMA_VERSION = 2
-OLD_SCHEMA_VERSION = 1  # without the parts that UPGRADE adds
+OLD_SCHEMA_VERSION = 1  # lacks the parts that UPGRADE adds
 STATUSES = ("pending", "running", "done", "failed")  # of a request
-BUSY_SECONDS = 30  # to wait for a reader to end before a commit
+BUSY_SECONDS = 30  # the longest wait for a reader before a commit
 
 PAYLOADS = """
 CREATE TABLE payloads (  -- what unfinished requests ask for
@@ -38,7 +38,7 @@ UPGRADE = (
     f"ALTER TABLE requests ADD COLUMN {BATCH_COLUMN}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
-CONTENT = {  # what the digest covers: a table to its columns in their order; when a version may be removed is left out
+CONTENT = {  # the digest covers: table to columns in order; not the times when versions may be removed
     "versions": "number, parent, method, created_at, files, details, quarantined_until IS NULL, removed_at IS NULL",
     "requests": "position, request_id, received_at, submitted_at, content, status, version, finished_at, reason, receipt, batch",
     "forgotten": "hash, request_id",
@@ -89,30 +89,25 @@ RESTORE = "Restore the store from a backup."
 CHECK = f"Check the disk. {RESTORE}"
 OF_THE_SYSTEM = {errno.ENOSPC: FREE, errno.EDQUOT: FREE, errno.EFBIG: FREE, errno.EIO: CHECK}
 OF_THE_SYSTEM |= {errno.EACCES: PERMIT, errno.EPERM: PERMIT, errno.EROFS: PERMIT}
-DAMAGE = {
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EEXIST,
-    errno.ELOOP,
-}  # a file that is missing, or a folder instead
+# A file is missing, or something else is in its place.
+DAMAGE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}
 OF_SQLITE = {"full": FREE, "readonly": PERMIT, "unable to open": PERMIT, "locked": WAIT}
 
 
 class Refused(UsageError):
-    """The disk or its permissions refuse, not the request: the same again may succeed."""
+    """The disk or its permissions refuse, not the request: the same call may succeed later."""
 
 
 @contextmanager
 def explained(folder: str) -> Iterator[None]:
-    """Turn what the disk, permissions or a damaged database refuse within the block into one line for the user.
+    """Turn errors of the disk, permissions or a damaged database within the block into one line for the user.
 
     Args:
-        folder: of the store, to be named.
+        folder: of the store, for the message.
 
     Raises:
-        Refused: instead of an ``OSError`` or ``sqlite3.Error`` that the disk or its permissions cause.
-        UsageError: instead of one that damage causes. Others, which are bugs, pass through.
+        Refused: replaces an ``OSError`` or ``sqlite3.Error`` that the disk or its permissions cause.
+        UsageError: replaces an error that damage causes. Other errors, which are bugs, pass through.
     """
     try:
         yield
@@ -136,9 +131,9 @@ def explained(folder: str) -> Iterator[None]:
 def connected(folder: str) -> Iterator[sqlite3.Connection]:
     """Yield a connection to the database of a store, in autocommit mode.
 
-    It lasts no longer than the block, because SQLite's connections must not be carried into forked processes.
+    The connection ends with the block, because forked processes must not inherit SQLite's connections.
     """
-    uri = f"{Path(folder, NAME).as_uri()}?mode=rw"  # never makes the file; only reads where it may not write
+    uri = f"{Path(folder, NAME).as_uri()}?mode=rw"  # never makes the file; reads only where writing is not permitted
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)) as db:
         db.row_factory = sqlite3.Row
         for pragma in ("secure_delete = ON", "foreign_keys = ON", "synchronous = FULL", "temp_store = MEMORY"):
@@ -148,7 +143,7 @@ def connected(folder: str) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def transaction(folder: str) -> Iterator[sqlite3.Connection]:
-    """Yield a connection whose changes are made all together at the end of the block, or not at all on an error."""
+    """Yield a connection that makes all changes together at the end of the block, or none on an error."""
     with connected(folder) as db:
         db.execute("BEGIN IMMEDIATE")
         yield db
@@ -172,10 +167,10 @@ def create(folder: str, fingerprint: str) -> None:
 
 
 def upgrade(db: sqlite3.Connection, fingerprint: str) -> bool:
-    """Give the database of an earlier release, in a transaction, what this one keeps besides; nothing if it has that.
+    """Add what this release needs to the database of an earlier one, in a transaction.
 
     Returns:
-        Whether it is of an earlier release.
+        Whether the database is of an earlier release. If not, nothing changes.
     """
     is_old = _version(db) == OLD_SCHEMA_VERSION
     if is_old:
@@ -190,14 +185,14 @@ def check(folder: str, fingerprint: str) -> None:
 
     Args:
         folder: of the store.
-        fingerprint: of the key that is there.
+        fingerprint: of the store's key.
 
     Raises:
-        UsageError: another schema or key.
-        sqlite3.DatabaseError: damage.
+        UsageError: the schema or the key is another one.
+        sqlite3.DatabaseError: the database is damaged.
     """
     with connected(folder) as db:
-        db.execute("BEGIN")  # so that all of it is read as it was at one time
+        db.execute("BEGIN")  # reads all of it as of one time
         version = _version(db)
         if version == 0:  # an empty file is a database without tables
             raise sqlite3.DatabaseError("it has no tables")
@@ -234,7 +229,7 @@ def _keep(db, what, digest):
 
 
 def _digest(db):
-    """A digest of the content: SQLite's own check notices broken pages, but no other letter in a text."""
+    """A digest of the content: SQLite's own check notices broken pages, but no changed letter in a text."""
     digest = hashlib.blake2b(digest_size=16)
     for table, columns in CONTENT.items():
         for row in db.execute(f"SELECT {columns} FROM {table} ORDER BY 1"):

@@ -1,4 +1,4 @@
-"""Searching files and folders for what is to be gone: what is clean, what is found, and what nobody could search."""
+"""Search files and folders for what should be gone: list what is clean, what is found, and what cannot be searched."""
 
 import io
 import os
@@ -26,19 +26,20 @@ def scan(
     names: tuple[str, str] = ("user_id", "item_id"),
     searched: Iterable[str] = (),
 ) -> Scan:
-    """Search a file, or all files below a folder, for what is to be gone.
+    """Search a file, or all files below a folder, for what should be gone.
 
-    The content of a file decides how it is read, not its name. Tables with known columns, Parquet files, databases and
-    JSON are searched for rows; other text for whole fields; model files of this package for edges, tokens, texts and
-    embeddings of erased nodes that tell them apart; archives and compressed files for what is in them. An optimiser's
-    state, cached embeddings, weights without tokens and pickled objects are findings as they are, because nobody can
-    tell whose rows they hold. What is none of these, or cannot be read, is listed as not searched.
+    The content of a file decides how it is read, not its name. The search looks for rows in tables with known columns,
+    Parquet files, databases and JSON; for whole fields in other text; for edges, tokens, texts and embeddings that
+    distinguish erased nodes in model files of this package; and for all of these in the content of archives and
+    compressed files. An optimiser's state, cached embeddings, weights without tokens and pickled objects are always
+    findings, because nobody can tell whose rows they hold. The scan lists any other file, and any that cannot be read,
+    as not searched.
 
     Args:
         path: a file or a folder; links are followed, each folder once.
-        sought: knows what is to be gone.
+        sought: knows what should be gone.
         names: of the user and the item column.
-        searched: folders that are left out, because they were searched before.
+        searched: folders to leave out, because they were searched before.
 
     Raises:
         UsageError: the path does not exist.
@@ -71,7 +72,7 @@ def search(
         searched_name: the part of the path that may name somebody.
 
     Returns:
-        What was looked for, the findings, and why something was not searched.
+        What was looked for, the findings, and reasons why something was not searched.
     """
     hits, reasons = [], []
     label = ["rows"]
@@ -116,7 +117,7 @@ def _files(path, searched) -> Iterator[tuple[str, str | None]]:
 
 
 def _parts(name, stream, sought, names, budget, depth, label) -> Iterator[Hit | Unsearched]:
-    """What is found in a file, and what is not searched of it."""
+    """The hits in a file, and reasons why parts of it were not searched."""
     what, parts = _reader(name, stream, names, budget)
     if depth == DEEPEST:
         label[0] = what
@@ -149,7 +150,7 @@ def _within(name, part):
 
 
 def _reader(name, stream, names, budget):
-    """What is looked for in a file, and its parts."""
+    """What to look for in a file, and its parts."""
     if stream.seek(0, io.SEEK_END) == 0:
         return "nothing, as it is empty", ()
     kind = kinds.kind_of(name, stream)
@@ -167,7 +168,7 @@ def _reader(name, stream, names, budget):
 
 
 def _is_torch(stream, kind):
-    """Whether torch may be asked to read a file, which it does without running anything."""
+    """Whether to let torch read a file, which it does without running anything."""
     stream.seek(0)
     if kind == "pickled objects":
         return True
@@ -185,7 +186,7 @@ def _is_torch(stream, kind):
 def _texts(name, stream, encodings, names):
     for encoding in encodings:
         yield from text.read(name, stream, encoding, names)
-    if encodings[0] in ("utf-16-le", "utf-16-be"):  # nothing says so, and other bytes could pass for it
+    if encodings[0] in ("utf-16-le", "utf-16-be"):  # without a mark, other bytes could pass for it
         yield from kinds.runs(stream)
 
 
@@ -199,13 +200,13 @@ def _as_far_as_readable(parts):
         yield from parts
     except kinds.TooLarge as error:
         yield Unsearched(str(error))
-    except Exception as error:  # whatever a reader stumbles over: what it did not see may be left
+    except Exception as error:  # of any reader; the rest of the file was not searched
         reason = "it is damaged" if isinstance(error, UsageError) else type(error).__name__
         yield Unsearched(f"cannot be read to its end ({reason})")
 
 
 def _in_words(hit):
-    """A place, with the number of the first of its rows if they have some."""
+    """A place, with the number of its first row if its rows have numbers."""
     if hit.first is None:
         return hit.place
     return f"{hit.place} {hit.first} and {hit.count - 1} more" if hit.count > 1 else f"{hit.place} {hit.first}"

@@ -1,7 +1,7 @@
-"""A store: one folder a model, with the model's versions, the deletion requests and what became of them.
+"""A store: one folder a model, with the model's versions, the deletion requests and their outcomes.
 
-It knows nothing of models: callbacks write the files of a version. A process that is killed, at any instant, leaves a
-store that the next one to take the lock puts in order. The database is the truth about it.
+A store knows nothing of models: callbacks write the files of a version. If a process is killed, at any instant, the
+next process that takes the lock puts the store in order. The database is the truth about the store.
 """
 
 import os
@@ -31,25 +31,25 @@ from recbole_unlearn.deletion.ledger import KEY_BYTES, Ledger, fingerprint
 from recbole_unlearn.deletion.records import FAILED, Version, iso, now, version_folder
 from recbole_unlearn.errors import FailedChecks, UsageError
 
-OF_A_STORE = re.compile(
-    rf"{re.escape(BUILDING)}|\d{{4,}}({re.escape(FAILED)})?"
-)  # what it makes in its folder of versions
+# Names that a store makes in its folder of versions.
+OF_A_STORE = re.compile(rf"{re.escape(BUILDING)}|\d{{4,}}({re.escape(FAILED)})?")
 INTERRUPTED = "interrupted"
 
 
 class Store(Ledger):
-    """Open a store, which writes nothing.
+    """A store. Opening it writes nothing.
 
-    In its folder are ``store.db``; ``key``, for keyed hashes; ``lock``; ``versions/0001`` and so on, which never change;
-    ``current``, a link to the newest of them; and ``receipts``, for others to write to. ``versions/0002.failed`` is one that
-    failed its checks, until another one is published. All of it is its owner's alone.
+    Its folder holds ``store.db``; ``key``, for keyed hashes; ``lock``; ``versions/0001`` and so on, which never change;
+    ``current``, a link to the newest version; and ``receipts``, which others write. ``versions/0002.failed`` is a
+    version that failed its checks; it stays until another version is published. Only the owner can read the folder.
 
     Args:
         folder: made by :meth:`create`.
 
     Raises:
-        UsageError: no store, a damaged one, or one of another release. Every method raises it where the disk is full or
-            permissions are missing, and RuntimeError if it writes and the store is not :meth:`locked`.
+        UsageError: the store does not exist, is damaged, or is of another release. Every method raises it if the disk
+            is full or permissions are missing. Methods that write raise RuntimeError unless the store is
+            :meth:`locked`.
     """
 
     def __init__(self, folder: str):
@@ -63,16 +63,16 @@ class Store(Ledger):
         """Make a store with one version, or nothing if that fails.
 
         Args:
-            folder: nothing may be there.
+            folder: a path where nothing exists.
             write: takes an empty folder and writes the version's files there.
-            method: what made the version.
+            method: how the version was made.
             details: plain data about the version.
 
         Returns:
-            Opened.
+            The store, opened.
 
         Raises:
-            UsageError: the place is taken.
+            UsageError: something exists at the path.
         """
         folder = os.path.abspath(folder)
         key = secrets.token_bytes(KEY_BYTES)
@@ -90,11 +90,11 @@ class Store(Ledger):
 
     @contextmanager
     def locked(self, wait_seconds: float, on_wait: Callable[[int], object] | None = None) -> Iterator[None]:
-        """Hold the store for writing during the block, put in order after whoever held it last.
+        """Hold the store for writing during the block. First, put it in order after the last holder.
 
         Args:
-            wait_seconds: how long at most to wait for another process.
-            on_wait: called once, with that process's id, before waiting.
+            wait_seconds: the longest wait for another process.
+            on_wait: called once with that process's id, before waiting.
 
         Raises:
             UsageError: another process holds the store.
@@ -105,9 +105,7 @@ class Store(Ledger):
             try:
                 with self._transaction() as db:
                     if database.upgrade(db, fingerprint(self._key)):
-                        for page in Path(self.folder, "receipts").glob(
-                            "*.html"
-                        ):  # whoever writes them writes this release's
+                        for page in Path(self.folder, "receipts").glob("*.html"):  # the service writes them anew
                             remove(page)
                     db.execute(
                         "UPDATE requests SET status = 'pending', reason = COALESCE(reason, ?) WHERE status = 'running'",
@@ -129,32 +127,32 @@ class Store(Ledger):
     ) -> Version:
         """In one step, make a new version the current one, mark requests done, and quarantine the older versions.
 
-        On an error nothing has changed. Only an interruption in the last moment, when all is decided, can find it done.
+        On an error nothing has changed. Only an interruption at the last moment, after the commit, leaves it done.
 
         Args:
             write: takes an empty folder and writes the version's files there.
-            method: what made the version.
+            method: how the version was made.
             details: plain data about the version.
-            receipts: takes the new Version; returns a dict of request id to receipt, a dict of plain data, and a
-                dict of what they have in common. If it raises FailedChecks, the version's files stay, set aside.
-            forgotten: request id to an iterable of keyed hashes; known ones stay with the request they have.
-            quarantined: number of each version until now to the time when it may be removed, as of :meth:`retention`.
+            receipts: takes the new version; returns request id to its own part of the receipt, and the part that all
+                receipts share, plain data. If it raises FailedChecks, the version's files are kept aside.
+            forgotten: request id to keyed hashes; known hashes keep their request.
+            quarantined: number of each older version to the time when it may be removed: see :meth:`retention`.
 
         Returns:
-            The new one.
+            The new version.
 
         Raises:
             ValueError: a request is unknown, done or failed.
         """
         self._check_lock()
         parent = self.current().number
-        folder = version_folder(self.folder, parent + 1)  # the newest number: its version is never removed
+        folder = version_folder(self.folder, parent + 1)  # the newest version is never removed, so the number is free
         try:
             with explained(self.folder):
                 files = write_folder(folder, write)
                 version = Version(parent + 1, parent, method, iso(now()), files, details, folder)
                 receipts, shared = receipts(version)
-                stage_link(version.folder, self._link)  # before the commit, because it may find the disk full
+                stage_link(version.folder, self._link)  # before the commit, because the disk may be full
                 with self._transaction() as db:
                     records.quarantine(db, quarantined)
                     records.insert_version(db, version)
@@ -167,7 +165,7 @@ class Store(Ledger):
                 os.rename(folder, folder + FAILED)
             raise
         except BaseException:
-            with suppress(OSError, UsageError):  # whoever takes the lock next tidies up what this cannot
+            with suppress(OSError, UsageError):  # the next holder of the lock tidies up the rest
                 self._tidy()
             raise
         return version
@@ -181,9 +179,9 @@ class Store(Ledger):
         """In one step, mark requests done that need no new version.
 
         Args:
-            receipts: request id to receipt, a dict of plain data.
-            forgotten: request id to an iterable of keyed hashes; known ones stay with the request they have.
-            shared: what the receipts have in common.
+            receipts: request id to its own part of the receipt, plain data.
+            forgotten: request id to keyed hashes; known hashes keep their request.
+            shared: the part that the receipts share, plain data.
 
         Raises:
             ValueError: a request is unknown, done or failed.
@@ -193,12 +191,12 @@ class Store(Ledger):
             records.finish(db, number, receipts, forgotten, shared or {})
 
     def retention(self, days: float, keep: int | None = None, grace_seconds: float = 0) -> dict[int, str]:
-        """Until when each version stays, once another one is published.
+        """The time until which each version stays, once another one is published.
 
         Args:
-            days: of quarantine of those that are not in quarantine yet.
-            keep: of the versions, the newest that may stay that long.
-            grace_seconds: how long a version stays in any case after it was superseded: somebody may be reading it.
+            days: of quarantine, for versions that are not in quarantine yet.
+            keep: number of the newest versions that may stay that long; None for all.
+            grace_seconds: the least time that a superseded version stays: somebody may be reading it.
 
         Returns:
             Number of a version to a time, the oldest version first.
@@ -216,9 +214,9 @@ class Store(Ledger):
         """Remove the folders of versions whose quarantine is over.
 
         Args:
-            now: with a time zone.
-            keep: end the quarantine of all other versions than this many, the newest.
-            grace_seconds: how long a version stays in any case after it was superseded.
+            now: the time to go by, with a time zone; by default this moment.
+            keep: number of the newest quarantined versions whose quarantine goes on; None for all.
+            grace_seconds: the least time that a superseded version stays.
 
         Returns:
             Numbers of the removed versions.
@@ -239,11 +237,11 @@ class Store(Ledger):
         return removed
 
     def current(self) -> Version:
-        """The newest Version."""
+        """The newest version."""
         return self.versions()[-1]
 
     def versions(self) -> list[Version]:
-        """The Versions that are not removed, the oldest first."""
+        """The versions that are not removed, the oldest first."""
         rows = self._query("SELECT * FROM versions WHERE removed_at IS NULL ORDER BY number")
         with explained(self.folder):
             if not rows:
@@ -251,18 +249,17 @@ class Store(Ledger):
             return [records.version_of(row, self.folder) for row in rows]
 
     def _superseded(self):
-        """Number of each version that was followed by another one to the time when that was."""
+        """Number of each version that another one followed, to the time of that."""
         rows = self._query("SELECT number, created_at FROM versions")
         return {row["number"] - 1: datetime.fromisoformat(row["created_at"]) for row in rows}
 
     def _tidy(self):
-        """Make the folder what the database says: its versions and no other, the newest of them ``current``."""
+        """Make the folder match the database: its versions and no others, and ``current`` the newest."""
         versions = self.versions()
-        kept = {version.folder for version in versions} | {
-            version_folder(self.folder, versions[-1].number + 1) + FAILED
-        }
+        failed = version_folder(self.folder, versions[-1].number + 1) + FAILED
+        kept = {version.folder for version in versions} | {failed}
         with explained(self.folder):
-            os.chmod(self.folder, 0o700)  # a store of an earlier release was open to others
+            os.chmod(self.folder, 0o700)  # stores of earlier releases were open to others
             for entry in os.scandir(os.path.join(self.folder, "versions")):
                 if OF_A_STORE.fullmatch(entry.name) and entry.path not in kept:
                     remove(entry.path)

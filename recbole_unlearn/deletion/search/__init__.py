@@ -1,1 +1,1 @@
-"""Searching files of any format for tokens that are known by their keyed hashes alone."""
+"""Search files of any format for tokens of which only keyed hashes are known."""

@@ -1,4 +1,4 @@
-"""Asking whether what a reader hands over is to be gone."""
+"""Ask whether the parts that a reader yields should be gone."""
 
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -9,19 +9,17 @@ from recbole_unlearn.deletion.search.parts import Hit, Records, Rows, Text, Unse
 from recbole_unlearn.deletion.search.sought import Sought
 
 MOST_PAIRS = 1_000_000  # of words in one line or record that are ends of forgotten interactions
-CROSSED = 100  # pairs of two lists that are taken all with all; of longer ones, the first with the first and so on
+CROSSED = 100  # the most pairs of two lists that are compared all with all; longer lists are compared row by row
 TOO_MANY = "a line or record names too many of those whose interactions are forgotten: not all pairs were compared"
-MOST_ENTRIES = (
-    4  # of an object whose entries are parts of one thing; more entries that are objects are things themselves
-)
+MOST_ENTRIES = 4  # of an object that is one thing; an object with more, all of them objects, is a list of things
 
 
 def answer(part: Rows | Text | Records, sought: Sought, names: tuple[str, str]) -> Iterator[Hit | Unsearched]:
-    """What of a part is to be gone.
+    """What in a part should be gone.
 
     Args:
         part: of a file.
-        sought: knows what is to be gone.
+        sought: knows what should be gone.
         names: of the user and the item column.
     """
     if isinstance(part, Rows):
@@ -53,9 +51,10 @@ def answer(part: Rows | Text | Records, sought: Sought, names: tuple[str, str]) 
 
 
 class _Question:
-    """What of some fields is to be gone; False if nothing.
+    """Asks which of some fields should be gone; False if none can be.
 
-    Its methods return None, or whether they are sure: a plain number may be something else.
+    Its methods return None if they find nothing. Otherwise they return whether the finding is sure: a plain number may
+    be something else.
     """
 
     def __init__(self, sought, every, names, numbers, beside=()):
@@ -71,13 +70,13 @@ class _Question:
         return bool(self.words)
 
     def of_fields(self, here, beside):
-        """A line, with a user and an item that go with it."""
+        """A line, with the user and the item that belong to it."""
         user, item = ({side} - {None} for side in beside)
         found = _either(self._singles(here), self._pairs(here, here))
         return _either(found, _either(self._pairs(user, here), self._pairs(here, item)))
 
     def of_record(self, record):
-        """Plain data, down to the bottom."""
+        """Plain data, at all depths."""
         self._result, self._seen = None, {}
         self._walk(record)
         return self._result
@@ -98,7 +97,7 @@ class _Question:
         self._result = _either(self._result, found)
 
     def _walk(self, node, numbers=True):
-        """Search a node of a record; the fields in it that may be ends of interactions."""
+        """Search a node of a record; return the fields in it that may be ends of interactions."""
         if not isinstance(node, (dict, list)):
             here = set() if node is None else fields(str(node)) | {str(node)}
             if not numbers:
@@ -122,7 +121,7 @@ class _Question:
         return ends
 
     def _dictionary(self, node):
-        """One object: what belongs to different entries of it belongs together."""
+        """One object: fields of different entries belong together."""
         columns = {str(key).split(":")[0]: value for key, value in node.items()}
         users, items = (_texts(columns.get(name)) for name in self.names)
         if users or items:
@@ -147,7 +146,7 @@ class _Question:
 
 
 def _either(one, other):
-    """Two answers together."""
+    """The answer to either of two questions."""
     return other if one is None else one or bool(other)
 
 

@@ -1,4 +1,4 @@
-"""The whole fields of a text: whatever a reader, a program or a person could take for one token."""
+"""The whole fields of a text: all that a reader, a program or a person could take for one token."""
 
 import base64
 import binascii
@@ -15,14 +15,12 @@ FINER = re.compile(r"[^\w@.+\-]+")  # of a path, an address, key:value
 PARTS = re.compile(r"([\W_]+)")  # of a name such as export-u17.csv
 MOST_PARTS = 24
 EDGES = ".:!?-_+ \t\r\"'"
-NUMBER = re.compile(r"[-+]?\d+(?:[.,:/T+-]\d+)*(?:[eE][-+]?\d+)?Z?")  # and dates and times
+NUMBER = re.compile(r"[-+]?\d+(?:[.,:/T+-]\d+)*(?:[eE][-+]?\d+)?Z?")  # also dates and times
 WHOLE = re.compile(r"(-?\d+)\.0+")  # an id that went through a float
 BASE64 = re.compile(r"(?=.)(?:[\w+/-]{4})*(?:[\w+/-]{2}==|[\w+/-]{3}=)?", re.ASCII)
 LONGEST = 512  # characters of a token
-ROW = re.compile(
-    r"[^,;|\t]*([,;|\t])[^\s,;|][^,;|\t]*\1[^\s,;|]"
-)  # separators with no space after them: cells, not one token
-
+# Separators without a space after them: cells, not one token.
+ROW = re.compile(r"[^,;|\t]*([,;|\t])[^\s,;|][^,;|\t]*\1[^\s,;|]")
 ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([\"'/\\nrt]))")
 PERCENT = re.compile(r"%[0-9a-fA-F]{2}")
 ENTITY = re.compile(r"&#?\w+;")
@@ -30,16 +28,16 @@ PLAIN = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def is_number(token: str) -> bool:
-    """Whether a token could be a plain number, which in a text without columns may be anything."""
+    """Whether a token could be a plain number, which may be anything in a text without columns."""
     return NUMBER.fullmatch(token) is not None
 
 
 def fields(text: str) -> set[str]:
     """All whole fields of a text, in every reading.
 
-    These are its lines; cells between tabs, commas, semicolons or bars; what is in quotes; words between these, spaces
-    and brackets; and finer ones between other signs, but not hyphens and dots. Escapes of JSON, HTML and addresses are
-    decoded, ids that went through a float (17.0) and base64 are too, and both Unicode forms of accents count.
+    Fields are lines; cells between tabs, commas, semicolons or bars; quoted texts; words between these, spaces and
+    brackets; and finer words between other signs, but not hyphens and dots. This decodes escapes of JSON, HTML and
+    addresses, ids that went through a float (17.0), and base64. Both Unicode forms of accents count.
     """
     found = set()
     for reading in _readings(text):
@@ -56,7 +54,7 @@ def fields(text: str) -> set[str]:
 
 
 def of_names(names: Iterable[str]) -> str:
-    """Names of files, members or tensors as a text whose fields are their parts too: ``u17`` of ``export-u17.csv``."""
+    """A text of names of files, members or tensors, and of their parts, such as ``u17`` of ``export-u17.csv``."""
     found = set(names)
     for name in names:
         parts = PARTS.split(name)[:MOST_PARTS]
@@ -67,7 +65,7 @@ def of_names(names: Iterable[str]) -> str:
 
 
 def _readings(text):
-    """The text, and what it is without the escapes that it has."""
+    """The text, and the text with its escapes decoded."""
     yield text
     if "\\" in text and ESCAPED.search(text):
         yield ESCAPED.sub(_unescaped, text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,4 +1,4 @@
-"""Files that are no text: what each kind is recognised by, and how it is read."""
+"""Recognise and read files that are no text."""
 
 import bz2
 import gzip
@@ -22,8 +22,8 @@ from recbole_unlearn.deletion.search import png
 from recbole_unlearn.deletion.search.parts import Hit, Inner, Records, Text, Unsearched
 
 ROWS = 10_000  # of a database or a Parquet file in memory at a time
-SMALL = 2**26  # bytes in memory of what is unpacked; more lies in a file that has no name
-RUN = 4  # letters in a row that count as text in a binary file
+SMALL = 2**26  # the most bytes to unpack in memory; more go to a file without a name
+RUN = 4  # the fewest letters in a row that count as text in a binary file
 RUNS = (
     (re.compile(rb"[\t\x20-\x7e\x80-\xf4]{%d,}" % RUN), "utf-8"),
     (re.compile(rb"(?:[\t\x20-\x7e]\0){%d,}" % RUN), "utf-16-le"),
@@ -35,11 +35,11 @@ Reader = Callable[[BinaryIO, "Budget"], Iterator]
 
 
 class TooLarge(Exception):
-    """What is packed in a file is larger than the limit."""
+    """The unpacked content of a file exceeds the limit."""
 
 
 class Budget:
-    """How many bytes may still be unpacked out of one file."""
+    """The number of bytes that may still be unpacked from one file."""
 
     def __init__(self, limit: int):
         self.limit = self.left = limit
@@ -48,7 +48,7 @@ class Budget:
         """A stream's content as a seekable stream, on the disk only if it is large.
 
         Raises:
-            TooLarge: it exceeds what is left.
+            TooLarge: the content exceeds the rest of the budget.
         """
         copy = io.BytesIO()
         while chunk := source.read(CHUNK):
@@ -65,7 +65,7 @@ class Budget:
 
 
 def kind_of(name: str, stream: BinaryIO) -> tuple[str, Reader] | None:
-    """What a file is by its first bytes, and its reader; None if it is text, or of no known kind."""
+    """The kind of a file, by its first bytes, and its reader; None for text and unknown kinds."""
     stream.seek(0)
     head = stream.read(512)
     for magic, what, reader in KINDS:
@@ -82,7 +82,7 @@ def kind_of(name: str, stream: BinaryIO) -> tuple[str, Reader] | None:
 
 
 def _is_pickle(stream, head):
-    """Whether a stream is a pickle of the protocols that begin with no mark, which are lines of text."""
+    """Whether a stream is a pickle of the old protocols, which are text and begin without a mark."""
     if not head[:1] or head[:1] not in b"(cd}]IVSFLKNU" or not _ends_with(stream, b"."):
         return False
     stream.seek(0)
@@ -90,7 +90,7 @@ def _is_pickle(stream, head):
         has_values = False
         for _, value, _ in pickletools.genops(stream):
             has_values |= value is not None
-    except Exception:  # whatever else it is
+    except Exception:  # no pickle
         return False
     return has_values and not stream.read(1)
 
@@ -195,7 +195,7 @@ def _npy(stream, budget):
 
 
 def _sqlite(stream, budget):
-    """All tables of a copy, so that neither the file nor anything beside it changes."""
+    """Read all tables from a copy, so that neither the file nor anything beside it changes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "copy.db")
         with open(path, "wb") as copy:
@@ -242,14 +242,14 @@ def _arrow(stream, budget):
 
 
 def _metadata(schema):
-    """Names of columns and what is said of them; pandas writes the index there."""
+    """Names of columns and their metadata, where pandas writes the index."""
     metadata = {key: value for key, value in (schema.metadata or {}).items() if key != b"ARROW:schema"}
     texts = [text.decode("utf-8", "replace") for entry in metadata.items() for text in entry]
     yield Text("names and metadata", "\n".join([*schema.names, *texts]), numbers=False)
 
 
 def runs(stream: BinaryIO) -> Iterator[Text]:
-    """What could be text in a file of no known kind."""
+    """The runs of letters in a file of unknown kind, which could be text."""
     stream.seek(0)
     kept = b""
     while chunk := stream.read(CHUNK):
@@ -261,7 +261,7 @@ def runs(stream: BinaryIO) -> Iterator[Text]:
 
 
 def records(rows: list, place: str = "record") -> Iterator[Records]:
-    """Rows of a library as plain data."""
+    """Rows that a library returned, as plain data."""
     yield Records(place, [_plain(row) for row in rows])
 
 

@@ -1,5 +1,4 @@
-"""Model files and states of training: edges, tokens, embeddings of the erased, and rows that nobody can tell whose they
-are."""
+"""Read model files and training states: edges, tokens, embeddings of erased nodes, and rows without tokens."""
 
 import json
 import math
@@ -28,14 +27,14 @@ OF_ENCODERS = re.compile(r"gain|cost|booster\.\d+")
 
 
 def is_safetensors(stream: BinaryIO) -> bool:
-    """Whether a stream begins as a safetensors file does."""
+    """Whether a stream begins like a safetensors file."""
     stream.seek(0)
     start = stream.read(9)
     return start[5:] == b"\0\0\0{"
 
 
 def read_safetensors(stream: BinaryIO, names: tuple[str, str]) -> Iterator[Hit | Records | Rows | Text]:
-    """A file of safetensors: a model, an encoder or counts of this package, or somebody else's tensors."""
+    """Read a safetensors file: a model, an encoder or counts of this package, or somebody else's tensors."""
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as copy:
         stream.seek(0)
         shutil.copyfileobj(stream, copy)
@@ -58,7 +57,7 @@ def read_safetensors(stream: BinaryIO, names: tuple[str, str]) -> Iterator[Hit |
 
 
 def _kind(metadata):
-    """What one of our own files says that it is."""
+    """The kind that a file of this package states; None for other files."""
     try:
         return json.loads(metadata[tensor_file.KEY])["kind"]
     except (KeyError, TypeError, ValueError):
@@ -66,7 +65,7 @@ def _kind(metadata):
 
 
 def _foreign(tensors, names):
-    """Tensors that are of no file of ours: weights that nobody can tell whose they are, ids, and texts."""
+    """Tensors that no file of this package has: weights without tokens, ids, and texts."""
     yield Hit("weights without tokens", _n_tables(tensors, 1))
     for name, tensor in tensors.items():
         if tensor.dtype == torch.uint8:
@@ -81,7 +80,7 @@ def _foreign(tensors, names):
 
 
 def read_torch(stream: BinaryIO, names: tuple[str, str]) -> Iterator[Hit | Records | Rows | Unsearched]:
-    """A file of ``torch.save``, whose pickle is read by torch's own reader of tensors and plain data.
+    """Read a file of ``torch.save`` with torch's own reader of tensors and plain data.
 
     Args:
         stream: seekable.
@@ -90,7 +89,7 @@ def read_torch(stream: BinaryIO, names: tuple[str, str]) -> Iterator[Hit | Recor
     stream.seek(0)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, on what it then refuses
+            warnings.simplefilter("ignore")  # torch warns before it refuses
             content = torch.load(stream, map_location="cpu", weights_only=True)
     except Exception:  # torch refuses with errors of many kinds
         yield Hit(PICKLED, 1, sure=False)
@@ -99,7 +98,7 @@ def read_torch(stream: BinaryIO, names: tuple[str, str]) -> Iterator[Hit | Recor
 
 
 def read_content(content: Any, names: tuple[str, str]) -> Iterator[Hit | Records | Rows]:
-    """Tensors and plain data, of a model or of whatever else was saved."""
+    """Read tensors and plain data, of a model or of whatever else was saved."""
     is_model = isinstance(content, dict) and MODEL_KEYS <= content.keys()
     if is_model:
         yield from model(content)
@@ -133,15 +132,15 @@ def model(content: dict) -> Iterator[Hit | Rows]:
 
 
 def _n_distinguishable(name, table, erased):
-    """How many erased nodes have rows in a table that can still tell them apart.
+    """The number of erased nodes whose rows in a table still distinguish them.
 
-    All erased users must have one row in common, and all erased items. A single one has it in common with nobody, so
-    its row must be zero or that of some other node, such as the padding.
+    All erased users must share one row, and so must all erased items. A single erased node shares its row with no other
+    erased one, so its row must be zero or that of another node, such as the padding.
 
     Args:
-        name (str): of the table; tells which side it is if there are as many users as items.
-        table (torch.Tensor): a row a user, a row an item, or users' rows and then items', shape ``(n, ...)``.
-        erased (tuple of numpy.ndarray): of each user and each item, whether it is erased.
+        name: of the table; shows the side if there are as many users as items.
+        table: a row a user, a row an item, or users' rows and then items', shape ``(n, ...)``.
+        erased: boolean arrays of users and of items.
     """
     table = table.reshape(len(table), math.prod(table.shape[1:]))
     users, items = erased
@@ -162,7 +161,7 @@ def _n_distinguishable(name, table, erased):
 
 
 def _training_state(mapping, has_tokens):
-    """What a checkpoint keeps of the rows of users and items without telling whose they are."""
+    """Rows of users and items that a checkpoint keeps without their tokens."""
     yield Hit("optimiser state", sum(_n_tables(state, 1) for state in _mappings(mapping.get("optimizer"))))
     cached = mapping.get("other_parameter")
     for name in cached if isinstance(cached, dict) else ():
@@ -172,7 +171,7 @@ def _training_state(mapping, has_tokens):
 
 
 def _n_tables(mapping, least_dimensions=2):
-    """How many tensors of a dictionary can have a row of numbers for each user or item; 0 if it is none."""
+    """The number of tensors in a dictionary that may have a row for each user or item; 0 for anything else."""
     mapping = {"": mapping} if isinstance(mapping, torch.Tensor) else mapping
     return sum(
         isinstance(value, torch.Tensor)
@@ -196,9 +195,9 @@ def _mappings(content):
 
 
 def _words(node, names):
-    """Plain data with its texts, and with numbers only where they are ids by name: others count or measure something.
+    """Plain data with its texts, and with numbers only under names of ids: other numbers count or measure something.
 
-    A tensor of bytes is its text.
+    A tensor of bytes becomes text.
     """
     if isinstance(node, dict):
         return {

@@ -1,4 +1,4 @@
-"""What a reader of a file hands over: things to ask about, things found, things that it cannot search."""
+"""The parts that a reader of a file yields: things to ask about, things found, things that it cannot search."""
 
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -10,8 +10,7 @@ import numpy as np
 class Rows:
     """Users and items of one place in a file: object arrays of tokens or None, shape ``(n,)`` each.
 
-    ``first`` is the number of the first of them in a text file, and ``bare`` the same users and items in another
-    reading.
+    ``first`` is the number of the first row in a text file. ``bare`` has the same users and items in another reading.
     """
 
     place: str
@@ -23,9 +22,9 @@ class Rows:
 
 @dataclass(frozen=True)
 class Text:
-    """Text whose lines are numbered from ``first``; plain numbers in it are tokens only if ``numbers`` says so.
+    """Text whose lines are numbered from ``first``; plain numbers in it are tokens only if ``numbers`` is True.
 
-    ``beside`` has the user and the item, or None, that go with each line: pairs with them are asked about too.
+    ``beside`` has the user and the item, or None, that belong to each line: pairs with them are asked about too.
     """
 
     place: str
@@ -37,8 +36,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Records:
-    """Plain data, such as of JSON: numbered from ``first``, with the scalars as text; ``numbers`` as of
-    :class:`Text`."""
+    """Plain data, such as JSON: numbered from ``first``, scalars as text; ``numbers`` as in :class:`Text`."""
 
     place: str
     records: list[Any]
@@ -48,9 +46,9 @@ class Records:
 
 @dataclass(frozen=True)
 class Hit:
-    """Something that is to be gone, found.
+    """Something found that should be gone.
 
-    ``sure`` is False of what only a person can tell, such as a plain number in a text without columns: its file may be
+    ``sure`` is False if only a person can decide, as for a plain number in a text without columns: its file may be
     waived by name.
     """
 
@@ -62,21 +60,21 @@ class Hit:
 
 @dataclass(frozen=True)
 class Unsearched:
-    """Why something was not searched, or not all of it."""
+    """The reason why something was not searched, or not in full."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Inner:
-    """A file in the file, to be searched in turn."""
+    """A file within the file, to search in turn."""
 
     name: str
     stream: BinaryIO
 
 
 def tokens(place: str, users: np.ndarray, items: np.ndarray) -> tuple[Rows, Rows]:
-    """Users and items that are to be asked about by themselves."""
+    """Users and items to ask about one by one, not in pairs."""
     return Rows(place, users, nobody(len(users))), Rows(place, nobody(len(items)), items)
 
 
@@ -84,7 +82,7 @@ def as_objects(values: list) -> np.ndarray:
     """Tokens or None as an object array, shape ``(n,)``.
 
     Raises:
-        ValueError: something else is among them.
+        ValueError: a value is something else.
     """
     if not all(value is None or isinstance(value, str) for value in values):
         raise ValueError("a token that is no text")

@@ -1,4 +1,4 @@
-"""Images of the format PNG."""
+"""PNG images."""
 
 import zlib
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ LARGEST = 2**26  # bytes of a text
 
 
 def texts(stream: BinaryIO, budget: Any) -> Iterator[Text | Unsearched]:
-    """An image without its pixels: the texts beside them, and whether something comes after its end."""
+    """The texts of an image, and whether something follows its end. The pixels are not searched."""
     stream.seek(8)
     while header := stream.read(8):
         length, kind = int.from_bytes(header[:4], "big"), header[4:]

@@ -1,24 +1,23 @@
-"""What is to be gone: users, items and interactions, of which only keyed hashes are known."""
+"""The users, items and interactions that should be gone, of which only keyed hashes are known."""
 
 from collections.abc import Callable, Container, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
 
-WORDS_ARE_HASHED = (
-    "the words of every row",
-)  # hashed with a store's first request, unless an earlier release did that
+# Hashed with a store's first request, unless an earlier release applied that one.
+WORDS_ARE_HASHED = ("the words of every row",)
 REMEMBERED = 5_000_000  # answers in memory at a time
 
 
 def hashes_of(rows: Iterable[tuple], keyed_hash: Callable[..., str]) -> Iterator[str]:
     """The hashes to keep of a request's rows.
 
-    Each token has a hash of its own too, whatever it stands for: a text has far more words than anybody would ask about
-    as a user and as an item, and far more pairs of them than anybody could.
+    Each token also has a hash of its own, whether user or item. It rules out most words of a text at once: a text has
+    too many words to ask about each as a user and as an item, and far too many pairs.
 
     Args:
-        rows: scope, user and item each, as of a DeletionRequest.
+        rows: ``(scope, user, item)`` each, as in a DeletionRequest.
         keyed_hash: :meth:`~recbole_unlearn.deletion.store.Store.keyed_hash`.
     """
     for row in rows:
@@ -27,14 +26,13 @@ def hashes_of(rows: Iterable[tuple], keyed_hash: Callable[..., str]) -> Iterator
 
 
 class Sought:
-    """Answers whether tokens, or pairs of them, are to be gone.
+    """Answers whether tokens, or pairs of them, should be gone.
 
     Args:
         hashes: of everything forgotten.
-        keyed_hash: made them.
-        known: tokens that alone are taken for ends of interactions in text, where an earlier release has hashed no
-        words.
-            Tables with known columns are asked about without this restriction.
+        keyed_hash: the function that made them.
+        known: the only tokens that count as ends of interactions in text, if an earlier release has hashed no words.
+            Tables with known columns are free from this restriction.
     """
 
     def __init__(self, hashes: Container[str], keyed_hash: Callable[..., str], known: Container[str] = ()):
@@ -43,28 +41,28 @@ class Sought:
         self._answers = {}
 
     def words(self, tokens: Iterable[str]) -> set[str]:
-        """Those that are a user or an item of anything to be gone, or may be."""
+        """The tokens that are, or may be, a user or an item of something that should be gone."""
         if not self._words_are_hashed:
             return self.users(tokens) | self.items(tokens) | {token for token in tokens if token in self._known}
         return {token for token in tokens if self._is_gone("word", token)}
 
     def users(self, tokens: Iterable[str]) -> set[str]:
-        """Those that are users to be gone as a whole."""
+        """The tokens of users that should be gone as a whole."""
         return {token for token in tokens if self._is_gone("user", token, None)}
 
     def items(self, tokens: Iterable[str]) -> set[str]:
-        """Those that are items to be gone as a whole."""
+        """The tokens of items that should be gone as a whole."""
         return {token for token in tokens if self._is_gone("item", None, token)}
 
     def is_pair(self, user: str, item: str) -> bool:
-        """Whether an interaction is to be gone."""
+        """Whether an interaction should be gone."""
         return self._is_gone("interaction", user, item)
 
     def rows(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Whether each row of a table is to be gone, shape ``(n,)``: its user, its item, or both together.
+        """Whether each row of a table should be gone, shape ``(n,)``: its user, its item, or the pair.
 
         Args:
-            users, items: object arrays of tokens, or of None where only the other is asked about, shape ``(n,)`` each.
+            users, items: object arrays of tokens, shape ``(n,)`` each; None asks about the other alone.
         """
         (of_user, users), (of_item, items) = (pd.factorize(side, use_na_sentinel=True) for side in (users, items))
         users, items = users.tolist(), items.tolist()
@@ -84,5 +82,5 @@ class Sought:
 
 
 def _mask(tokens, chosen):
-    """Whether each token is chosen, and False at the end, for the place -1 of what is missing."""
+    """Whether each token is chosen, with False at the end: missing tokens have place -1."""
     return np.array([*(token in chosen for token in tokens), False])

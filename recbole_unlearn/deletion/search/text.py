@@ -1,4 +1,4 @@
-"""Text of any kind: tables, JSON, YAML, markup, and whatever else has lines."""
+"""Read text of any kind: tables, JSON, YAML, markup, and whatever else has lines."""
 
 import codecs
 import csv
@@ -16,9 +16,9 @@ from recbole_unlearn.deletion.search.parts import Hit, Records, Rows, Text, Unse
 
 ROWS = 200_000  # of a table in memory at a time
 CHARACTERS = 2**20  # of other text
-OVERLAP = 2**12  # characters of a long line that are read again with what follows
-WHOLE_DOCUMENT = 2**26  # bytes of JSON or YAML that are parsed as one
-HEAD = 2**16  # bytes that tell one kind of text from another
+OVERLAP = 2**12  # characters of a long line that are read again with the next chunk
+WHOLE_DOCUMENT = 2**26  # the most bytes of JSON or YAML to parse as one document
+HEAD = 2**16  # bytes that show the kind of a text
 CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x08\x1b")) + b"\x7f"
 SEPARATORS = "\t,;| "
 TABLES = (".inter", ".user", ".item", ".net", ".link", ".kg")  # RecBole's, whose other columns have types
@@ -30,9 +30,10 @@ Part = Hit | Records | Rows | Text | Unsearched
 
 
 def encodings_of(stream: BinaryIO) -> list[str]:
-    """The encodings in which a stream is text, to be read in each; none of one that is no text.
+    """The encodings in which to read a stream as text; none if it is no text.
 
-    UTF-8; UTF-16 and UTF-32 with their mark, and UTF-16 without it; else both UTF-8, as far as it goes, and Latin-1.
+    These are UTF-8; UTF-16 and UTF-32 with their mark, and UTF-16 without one; otherwise both UTF-8, as far as it goes,
+    and Latin-1.
     """
     stream.seek(0)
     head = stream.read(HEAD)
@@ -50,7 +51,7 @@ def encodings_of(stream: BinaryIO) -> list[str]:
 
 
 def _is_text(stream, encoding):
-    """Whether all of a stream can be decoded and has no signs that control a machine."""
+    """Whether all of a stream can be decoded and has no control characters."""
     stream.seek(0)
     decoder = codecs.getincrementaldecoder(encoding)()
     control = dict.fromkeys([*CONTROL, *range(0x80, 0xA0)] if encoding == "latin-1" else CONTROL)
@@ -66,10 +67,10 @@ def _is_text(stream, encoding):
 
 
 def read(name: str, stream: BinaryIO, encoding: str, names: tuple[str, str]) -> Iterator[Part]:
-    """A text file, in the way that its content asks for.
+    """Read a text file in the way that fits its content.
 
     Args:
-        name: of the file; its ending tells YAML from other text.
+        name: of the file; its ending marks YAML.
         stream: of bytes, seekable.
         encoding: of :func:`encodings_of`.
         names: of the user and the item column.
@@ -93,14 +94,14 @@ def read(name: str, stream: BinaryIO, encoding: str, names: tuple[str, str]) -> 
 
 
 def _opened(stream, encoding, newline=None):
-    """A reader of text that leaves its stream open."""
+    """A text reader that leaves its stream open."""
     stream.seek(0)
     errors = "strict" if encoding.startswith("utf-16") else "surrogateescape"
     return io.TextIOWrapper(_Kept(stream), "utf-8-sig" if encoding == "utf-8" else encoding, errors, newline)
 
 
 class _Kept(io.RawIOBase):
-    """A stream that whoever wraps it does not close."""
+    """A stream that stays open when its wrapper is closed."""
 
     def __init__(self, stream):
         self._stream = stream
@@ -116,7 +117,7 @@ class _Kept(io.RawIOBase):
 
 
 def _header(line, names):
-    """The separator of a table, and the positions of those columns that it has."""
+    """The separator of a table, and the positions of the named columns that it has."""
     found = {}
     for separator in SEPARATORS:
         cells = [
@@ -130,11 +131,10 @@ def _header(line, names):
 def _table(lines, separator, columns, names, numbers):
     """The rows of delimited text.
 
-    A column named like the ids is searched for them alone, and one such column asks about users or items by themselves.
-    In what else the rows have, plain numbers are tokens only if ``numbers`` says so, or in lists of ids
-    (``item_id_list``).
+    The search asks about the id columns in pairs, or about users or items alone if there is only one of these columns.
+    In other columns, plain numbers are tokens only if ``numbers`` is True, or in lists of ids (``item_id_list``).
     """
-    csv.field_size_limit(2**31 - 1)  # a quote that nobody closes takes in the rest of the file
+    csv.field_size_limit(2**31 - 1)  # an unclosed quote takes in the rest of the file
     reader = csv.reader(lines, delimiter=separator)
     header = [cell.split(":") for cell in next(reader)]
     others = [
@@ -183,7 +183,7 @@ def _column(rows, place):
 
 
 def _bare(token):
-    """A token without spaces around it, and without the .0 of an id that went through a float."""
+    """A token without surrounding spaces, and without the .0 of an id that went through a float."""
     bare = token and token.strip()
     return match[1] if bare and (match := WHOLE.fullmatch(bare)) else bare
 
@@ -196,7 +196,7 @@ def _listed(rows, place, users, items, is_item):
 
 
 def _lines(reader, place="line", numbers=True):
-    """Text in chunks that end with a line, or within one that is very long."""
+    """Text in chunks that end at a line's end, or within a very long line."""
     first, rest = 1, ""
     while chunk := reader.read(CHARACTERS):
         text, newline, rest = (rest + chunk).rpartition("\n")
@@ -211,20 +211,14 @@ def _lines(reader, place="line", numbers=True):
 
 
 def _json(stream, encoding, size):
-    """A document of JSON, or a document a line; None if it is neither."""
+    """The records of a JSON document, or of one document a line; None if the text is neither."""
     if size <= WHOLE_DOCUMENT:
         try:
             content = _parsed(_opened(stream, encoding).read())
         except (ValueError, RecursionError):
             pass
         else:
-            return [
-                Records(
-                    "record",
-                    content if isinstance(content, list) else [content],
-                    1 if isinstance(content, list) else None,
-                )
-            ]
+            return [Records("record", content, 1) if isinstance(content, list) else Records("record", [content])]
     try:
         _parsed(next(line for line in _opened(stream, encoding) if line.strip()))
     except (ValueError, RecursionError, StopIteration):
@@ -233,7 +227,7 @@ def _json(stream, encoding, size):
 
 
 def _json_lines(reader):
-    """Documents of JSON, one a line; a line that is none is searched as text."""
+    """JSON documents, one a line; other lines are searched as text."""
     first, records = 1, []
     for number, line in enumerate(reader, 1):
         try:
@@ -248,7 +242,7 @@ def _json_lines(reader):
 
 
 def _parsed(text) -> Any:
-    """JSON with numbers as they are written, and with entries of the same name each by itself."""
+    """JSON with numbers as written, and with a separate entry for each repeated name."""
 
     def entries(pairs):
         content = {}
@@ -260,7 +254,7 @@ def _parsed(text) -> Any:
 
 
 def _yaml(text):
-    """The documents of YAML, whose records go over several lines; what is none has been searched as lines."""
+    """The documents of YAML, whose records span several lines. Text that is no YAML was searched as lines."""
     try:
         documents = list(yaml.load_all(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)))
     except (yaml.YAMLError, RecursionError):
@@ -270,7 +264,7 @@ def _yaml(text):
 
 
 def _markup(stream, encoding, size):
-    """HTML or XML: lines that end where a row, an entry or an element with elements ends."""
+    """HTML or XML as lines that end with a row, an entry or an element that has elements."""
     if size > WHOLE_DOCUMENT:
         yield from _lines(_opened(stream, encoding))
         return
