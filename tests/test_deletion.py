@@ -33,6 +33,7 @@ from served import (
 )
 from test_cli import SCRIPT
 from test_stock_checkpoint import GNN, SimGCL, gnn_class, installed, unknown_class  # noqa: F401  (fixtures)
+from test_stock_checkpoint import trained as stock  # noqa: F401
 from test_store import everything, fork, forking
 
 import recbole_unlearn
