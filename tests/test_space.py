@@ -8,7 +8,14 @@ import pytest
 
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.quick_start import objective_function, run_sweep
-from recbole_unlearn.sweep.space import Values, check_space, points_of, read_space, swept_method, with_whole_numbers
+from recbole_unlearn.sweep.space import (
+    SearchRange,
+    check_space,
+    points_of,
+    read_space,
+    swept_method,
+    with_whole_numbers,
+)
 
 METHOD = "UnlearnRec"
 SHIPPED = Path(__file__).parents[1] / "hyper.test"
@@ -23,10 +30,10 @@ def test_reads_each_kind(space_file):
         "ie_epochs quniform 2,10,2\n"
     )
     assert read_space(path, METHOD) == {
-        "ie_unlearning_weight": Values("choice", (1, 0.5, 0.1), line=2),
-        "ie_learning_rate": Values("loguniform", (-8, 0), line=4),
-        "ie_rho": Values("uniform", (0, 0.5), line=5),
-        "ie_epochs": Values("quniform", (2, 10, 2), whole=True, line=6),
+        "ie_unlearning_weight": SearchRange("choice", (1, 0.5, 0.1), line=2),
+        "ie_learning_rate": SearchRange("loguniform", (-8, 0), line=4),
+        "ie_rho": SearchRange("uniform", (0, 0.5), line=5),
+        "ie_epochs": SearchRange("quniform", (2, 10, 2), whole=True, line=6),
     }
 
 
@@ -84,13 +91,13 @@ def test_refuses_a_missing_file(tmp_path):
 
 
 SPACE = {
-    "a": Values("loguniform", (-8, 0)),
-    "b": Values("quniform", (0, 1, 0.25)),
-    "c": Values("quniform", (2, 10, 4), whole=True),
-    "d": Values("uniform", (0.5, 1)),
-    "e": Values("choice", ("x", "y")),
-    "f": Values("uniform", (1, 3), whole=True),
-    "g": Values("quniform", (0.5, 1.7, 0.4)),
+    "a": SearchRange("loguniform", (-8, 0)),
+    "b": SearchRange("quniform", (0, 1, 0.25)),
+    "c": SearchRange("quniform", (2, 10, 4), whole=True),
+    "d": SearchRange("uniform", (0.5, 1)),
+    "e": SearchRange("choice", ("x", "y")),
+    "f": SearchRange("uniform", (1, 3), whole=True),
+    "g": SearchRange("quniform", (0.5, 1.7, 0.4)),
 }
 
 
@@ -127,21 +134,21 @@ def test_optuna_draws_from_the_same_ranges():
 
 
 def test_a_grid_has_every_combination():
-    space = {"ie_rho": Values("choice", (0.1, 0.2)), "ie_epochs": Values("choice", (1, 2, 3))}
+    space = {"ie_rho": SearchRange("choice", (0.1, 0.2)), "ie_epochs": SearchRange("choice", (1, 2, 3))}
     points = points_of(space, "grid", 1, seed=0)
     assert len({tuple(point.values()) for point in points}) == len(points) == 6
     assert all(set(point) == set(space) for point in points)
     with pytest.raises(UsageError, match="ie_change_weight has a range; use --search=random"):
-        points_of({**space, "ie_change_weight": Values("uniform", (0, 1))}, "grid", 1, seed=0)
+        points_of({**space, "ie_change_weight": SearchRange("uniform", (0, 1))}, "grid", 1, seed=0)
 
 
 def test_draws_do_not_repeat():
-    few = {"ie_epochs": Values("quniform", (1, 5, 1), whole=True)}
+    few = {"ie_epochs": SearchRange("quniform", (1, 5, 1), whole=True)}
     assert sorted(point["ie_epochs"] for point in points_of(few, "random", 20, seed=0)) == [1, 2, 3, 4, 5]
 
 
 def test_random_choices_do_not_repeat():
-    space = {"ie_rho": Values("choice", (0.1, 0.2)), "ie_epochs": Values("choice", (1, 2, 3))}
+    space = {"ie_rho": SearchRange("choice", (0.1, 0.2)), "ie_epochs": SearchRange("choice", (1, 2, 3))}
     points = points_of(space, "random", 4, seed=0)
     assert len({tuple(point.values()) for point in points}) == len(points) == 4
     assert points == points_of(space, "random", 100, seed=0)[:4]

@@ -1,1 +1,1 @@
-"""From atomic files to what an unlearning run needs: the split, the request, what remains, the loaders."""
+"""What an unlearning run makes of atomic files: the split, the request, what remains, the loaders."""

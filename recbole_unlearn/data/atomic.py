@@ -1,4 +1,4 @@
-"""Reading RecBole's atomic files: text stays text, numbers keep their digits, and what is wrong is one line."""
+"""Reads RecBole's atomic files: text stays text, numbers keep their digits, and an error is one line."""
 
 import codecs
 import csv
@@ -11,9 +11,9 @@ from recbole_unlearn.errors import UsageError
 
 SEPARATORS = ("\t", ",", ";", "|", " ")
 TYPES = ", ".join(kind.value for kind in FeatureType)
-# Up to pandas 3.0, numbers are read to the last digit only if asked for; later, the question is deprecated.
+# Up to pandas 3.0, pandas reads numbers to the last digit only on request; later versions deprecate that option.
 EXACT = {"float_precision": "round_trip"} if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1) else {}
-READ_AS_MISSING = (  # by pandas, and so by RecBole, ids too
+READ_AS_MISSING = (  # pandas, and so RecBole, reads these as missing, in ids too
     ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"]
     + ["NULL", "NaN", "None", "n/a", "nan", "null"]
 )
@@ -25,13 +25,13 @@ def read_header(path: str, separator: str, encoding: str | None) -> dict[str, Fe
     Args:
         path: the file; its first line is ``NAME:TYPE`` for each column.
         separator: between columns.
-        encoding: of the text; None is UTF-8. A byte order mark is left out.
+        encoding: of the text; None is UTF-8. A byte order mark is dropped.
 
     Returns:
-        dict: field names to :class:`FeatureType`, in the order of the file.
+        Field names to :class:`FeatureType`, in the order of the file.
 
     Raises:
-        UsageError: no readable file, or no such first line.
+        UsageError: the file cannot be read, or its first line is not of that form.
     """
     try:
         with open(path, encoding=with_mark(encoding)) as file:
@@ -58,22 +58,22 @@ def read_header(path: str, separator: str, encoding: str | None) -> dict[str, Fe
 def read_columns(
     path: str, separator: str, encoding: str | None, header: dict[str, FeatureType], fields: list[str]
 ) -> pd.DataFrame:
-    """Some columns of an atomic file.
+    """Read some columns of an atomic file.
 
     Args:
         path, separator, encoding: see :func:`read_header`.
-        header: what that returned.
-        fields: the columns wanted, in the order of the file.
+        header: the result of :func:`read_header`.
+        fields: the columns to read, in the order of the file.
 
     Returns:
-        pandas.DataFrame: a column a field. Numbers (``float``) are int64 if all of them are whole, else float64, NaN
-        where there is none (:data:`READ_AS_MISSING`); all else is text as it stands in the file, empty where there is none.
+        One column for each field. A ``float`` column is int64 if all its numbers are whole, else float64 with NaN for a
+        missing one (:data:`READ_AS_MISSING`). Every other column is the file's text, empty where there is none.
 
     Raises:
-        UsageError: not readable, a row with too few or too many cells, or text in the place of a number.
+        UsageError: the file cannot be read, a row has too few or too many cells, or a number is text.
     """
     numbers = [place for place, kind in enumerate(header.values()) if kind == FeatureType.FLOAT]
-    fast = len(separator) == 1  # pandas' parser in C; it takes a longer separator for a regular expression
+    fast = len(separator) == 1  # pandas' parser in C, which reads a longer separator as a regular expression
     options = {"engine": "c", "low_memory": False, **EXACT} if fast else {"engine": "python"}
     try:
         table = pd.read_csv(
@@ -96,7 +96,7 @@ def read_columns(
     except (pd.errors.ParserError, ValueError) as error:
         _check_cells(path, separator, encoding, len(header))
         raise UsageError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from None
-    # A row with too few cells is filled up, so that it ends with an empty one.
+    # pandas fills a row with too few cells, so that it ends with an empty one.
     last = table.iloc[:, -1]
     if table.shape[1] != len(header) or last.isna().any() or (last.dtype.kind not in "iuf" and (last == "").any()):
         _check_cells(path, separator, encoding, len(header))
@@ -107,8 +107,8 @@ def read_columns(
     return table[fields]
 
 
-def _as_float64(column, path):
-    """A column that has text, or whole numbers beyond an int64."""
+def _as_float64(column: pd.Series, path: str) -> pd.Series:
+    """Convert a column that has text, or whole numbers beyond an int64."""
     text = column.astype(str).where(column.notna())
     numbers = pd.to_numeric(text, errors="coerce")
     strange = numbers.isna() & text.notna()
@@ -119,7 +119,7 @@ def _as_float64(column, path):
 
 
 def _check_cells(path, separator, encoding, n_columns):
-    """Refuse the first row that has another number of cells than the first line."""
+    """Refuse the first row whose number of cells differs from the first line's."""
     with open(path, encoding=with_mark(encoding), newline="") as file:
         if len(separator) == 1:
             reader = csv.reader(file, delimiter=separator)
@@ -142,7 +142,7 @@ def _cells(line, separator):
 
 
 def _hint(line, separator):
-    """Which separator the first line has instead."""
+    """Name the separator that the first line has instead."""
     for other in SEPARATORS:
         cells = line.split(other)
         if other != separator and len(cells) > 1 and all(cell.count(":") == 1 for cell in cells):
@@ -156,8 +156,8 @@ def _is_utf8(encoding):
     return encoding is None or codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
 
 
-def with_mark(encoding):
-    """The encoding that takes a byte order mark off."""
+def with_mark(encoding: str | None) -> str:
+    """The encoding that drops a byte order mark."""
     return "utf-8-sig" if _is_utf8(encoding) else encoding
 
 

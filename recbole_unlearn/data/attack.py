@@ -6,29 +6,31 @@ from recbole_unlearn.data.request import Request
 from recbole_unlearn.graph import Graph
 
 
-def least_likely_edges(table, observed, n_edges, pool, generator, block=1024):
-    """Sample nodes, and for each a partner among those it scores lowest.
+def least_likely_edges(
+    table: torch.Tensor, observed: Graph, n_edges: int, pool: float, generator: torch.Generator, block: int = 1024
+) -> Request:
+    """Sample nodes, and for each one a partner among those with its lowest scores.
 
-    Users and items are sampled alike (each node at most ``ceil(n_edges / nodes)`` times); a node's partner is drawn
-    uniformly from the ``pool`` share of the other side with the lowest scores that it has no observed edge to, and none
-    that an earlier round drew.
+    Users and items are sampled alike, each node at most ``ceil(n_edges / nodes)`` times. A node's candidates are the
+    ``pool`` share of the other side with the lowest scores. Its partner is drawn uniformly from the candidates that share
+    no observed edge with it and that no earlier round drew.
 
     Args:
-        table (torch.Tensor): final embeddings of a model trained on clean data, shape ``(N, d)``.
-        observed (Graph): edges that must not be drawn: training, validation and, but for a sweep's requests, test.
-        n_edges (int): edges wanted; the result may hold fewer, where draws coincide or a node has no partner left.
-        pool (float): share of the other side to draw from, in [0, 1); 0 takes the least likely itself, in each round.
-        generator (torch.Generator): of the draw.
-        block (int): nodes scored at a time; memory is ``O(block * max(n_users, n_items))``.
+        table: final embeddings of a model trained on clean data, shape ``(N, d)``.
+        observed: edges that must not be drawn: training, validation and, except for a sweep's requests, test.
+        n_edges: edges wanted; the result holds fewer if draws coincide or a node has no partner left.
+        pool: share of the other side to draw from, in [0, 1); 0 takes the least likely partner of each round.
+        generator: of the draw.
+        block: nodes scored at a time; memory is ``O(block * max(n_users, n_items))``.
 
     Returns:
-        Request: distinct edges.
+        Distinct edges.
     """
     n_users, n_items = observed.n_users, observed.n_items
     nodes = torch.cat([torch.arange(1, n_users), torch.arange(1, n_items) + n_users])  # 0 is padding on both sides
     users, items = table[:n_users], table[n_users:]
     pairs, taken = nodes.new_empty(0), observed
-    while n_edges > 0:  # each round draws different nodes; one is enough unless there are more edges than nodes
+    while n_edges > 0:  # a round draws each node once; more edges than nodes need more rounds
         drawn = nodes[torch.randperm(len(nodes), generator=generator)][:n_edges]
         rank = torch.rand(len(drawn), generator=generator)
         n_edges -= len(drawn)
@@ -46,7 +48,7 @@ def least_likely_edges(table, observed, n_edges, pool, generator, block=1024):
 
 
 def _partner_at_rank(scores, ids, observed, is_user, pool, rank):
-    """For each row, the partner at the given share of its lowest ``pool``, and whether there is one to take."""
+    """For each row, the partner at the given share of its lowest ``pool``, and whether such a partner exists."""
     near, far = (observed.users, observed.items) if is_user else (observed.items, observed.users)
     row_of = torch.full((max(observed.n_users, observed.n_items),), -1, dtype=torch.long)
     row_of[ids] = torch.arange(len(ids))
@@ -55,6 +57,6 @@ def _partner_at_rank(scores, ids, observed, is_user, pool, rank):
     scores[:, 0] = torch.inf
     size = max(1, int(pool * (scores.shape[1] - 1)))
     lowest = scores.topk(size, dim=1, largest=False, sorted=True)
-    free = lowest.values.isfinite().sum(dim=1)  # fewer than the pool where a node has few unobserved partners left
+    free = lowest.values.isfinite().sum(dim=1)  # fewer than the pool if a node has few unobserved partners
     chosen = (rank * free).long()
     return lowest.indices.gather(1, chosen[:, None]).squeeze(1), free > 0

@@ -1,27 +1,29 @@
 """Copies of a built dataset on other edges, or on other nodes."""
 
 import torch
+from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 
 from recbole_unlearn.data.interactions import Interactions, source_of, where
+from recbole_unlearn.graph import Graph
 
 
-def with_edges(dataset, keep):
-    """A copy of a built dataset with the interactions where ``keep`` (boolean, one a row) holds; ids stay."""
+def with_edges(dataset: Dataset, keep: torch.Tensor) -> Dataset:
+    """A copy of a built dataset with the interactions where ``keep`` (boolean, one per row) is true; ids stay."""
     return dataset.copy(where(dataset.inter_feat, keep))
 
 
-def with_edges_of(dataset, graph):
+def with_edges_of(dataset: Dataset, graph: Graph) -> Dataset:
     """A copy of a built dataset with the interactions that are edges of a graph; ids stay."""
     feat = dataset.inter_feat
     return with_edges(dataset, graph.contains(feat[dataset.uid_field], feat[dataset.iid_field]))
 
 
-def with_nodes(dataset, users, items):
-    """A copy of a built dataset that knows these users and items only, with the interactions between them.
+def with_nodes(dataset: Dataset, users: torch.Tensor, items: torch.Tensor) -> Dataset:
+    """A copy of a built dataset that has only these users and items, and the interactions between them.
 
     Args:
-        users, items (torch.LongTensor): ids, without the padding; they become 1, 2, ... in this order.
+        users, items: int64 ids without the padding; they become 1, 2, ... in this order.
     """
     feat, keep = dataset.inter_feat, torch.ones(len(dataset.inter_feat), dtype=torch.bool)
     columns = {field: feat[field] for field in feat}
@@ -36,7 +38,7 @@ def with_nodes(dataset, users, items):
         tokens = dataset.field2id_token[field][nodes.numpy()]
         copied.field2id_token[field] = tokens
         copied.field2token_id[field] = {token: id_ for id_, token in enumerate(tokens)}
-        features = getattr(dataset, source)  # a row an id
+        features = getattr(dataset, source)  # one row per id
         if features is not None:
             rows = {name: features[name][nodes] for name in features}
             setattr(copied, source, Interaction({**rows, field: torch.arange(len(nodes))}))
@@ -44,8 +46,8 @@ def with_nodes(dataset, users, items):
     return copied
 
 
-def with_extra_edges(dataset, users, items):
-    """A copy of a built dataset with interactions added; fields other than the ids are 0 there."""
+def with_extra_edges(dataset: Dataset, users: torch.Tensor, items: torch.Tensor) -> Dataset:
+    """A copy of a built dataset with these interactions added; their fields other than the ids are 0."""
     extra, feat = {dataset.uid_field: users, dataset.iid_field: items}, dataset.inter_feat
 
     def longer(field, column):

@@ -1,4 +1,4 @@
-"""RecBole's Dataset with a download that fails in one line, and copies on other edges."""
+"""RecBole's Dataset, with its own reader of files and errors of one line."""
 
 import os
 import shutil
@@ -21,19 +21,19 @@ from recbole_unlearn.errors import UsageError, unknown
 class Dataset(RecBoleDataset):
     """RecBole's Dataset, with files read by :mod:`recbole_unlearn.data.atomic`.
 
-    A token is the text in its cell: a user may be called ``NA``. Rows without a user or an item are left out and counted,
-    with ``benchmark_filename`` too. Interactions keep the source's numbers (:class:`Interactions`).
+    A token is the text in its cell: a user may be called ``NA``. The dataset drops and counts rows without a user or an
+    item, with ``benchmark_filename`` too. Interactions keep the source's numbers (:class:`Interactions`).
 
-    Cached ``*dataset.pth`` files are not read: they are compared by configuration, never by content, and could bring
-    forgotten rows back.
+    Cached ``*dataset.pth`` files are never read: RecBole compares them by configuration, not by content, so that they could
+    bring forgotten rows back.
 
     Args:
-        config (Config): settings.
-        as_recbole (bool): whether ids called ``NA`` and the like are blank and times are rounded before rows are ordered,
-            as in RecBole and in earlier releases: for the data of a model that was trained so.
+        config: settings.
+        as_recbole: whether ids such as ``NA`` are blank and times are rounded before rows are ordered, as in RecBole and in
+            earlier releases. The data of a model that was trained that way need this.
 
     Raises:
-        UsageError: the files are neither there nor to be had, or something is wrong in them.
+        UsageError: the files are missing and cannot be downloaded, or they have an error.
     """
 
     def __init__(self, config: Config, as_recbole: bool = False):
@@ -49,9 +49,9 @@ class Dataset(RecBoleDataset):
         try:
             super()._download()
         except BaseException as error:
-            # The folder was not there before; half of it would pass for the dataset in the next run.
+            # The folder is new; the next run would take a half download for the dataset.
             shutil.rmtree(self.dataset_path, ignore_errors=True)
-            interrupted = isinstance(error.__context__, KeyboardInterrupt)  # RecBole makes it a RuntimeError
+            interrupted = isinstance(error.__context__, KeyboardInterrupt)  # RecBole turns it into a RuntimeError
             if interrupted or not isinstance(error, Exception):
                 raise KeyboardInterrupt from None
             raise UsageError(self._where_to_put_it(f"is not there and could not be downloaded ({error})")) from None
@@ -110,7 +110,7 @@ class Dataset(RecBoleDataset):
         return self._as_recbole_has_it(table, header, filepath, source)
 
     def _check_columns(self, filepath, source, header, fields):
-        """Refuse a file without its ids, or settings that name columns which are not there."""
+        """Refuse a file without its ids, or settings that name missing columns."""
         suffix = getattr(source, "value", source)
         for key in ("load_col", "unload_col"):
             given = (self.config[key], self.config.internal_config_dict.get(key))
@@ -153,7 +153,7 @@ class Dataset(RecBoleDataset):
         return table[~blank].reset_index(drop=True)
 
     def _as_recbole_has_it(self, table, header, filepath, source):
-        """A table with float64 numbers, NaN for no text, and arrays for sequences; RecBole's dicts say what is in it."""
+        """A table with float64 numbers, NaN for no text, and arrays for sequences; fills RecBole's dicts of fields."""
         columns = {}
         for field in table:
             kind, column = header[field], table[field]
@@ -190,11 +190,11 @@ class Dataset(RecBoleDataset):
         self.field2seqlen[field] = limit
         return pd.Series([sequence[:limit] for sequence in sequences], dtype=object)
 
-    def build(self):
-        """Order and split; see RecBole's Dataset.
+    def build(self) -> list:
+        """Order and split the interactions; see RecBole's Dataset.
 
         Raises:
-            UsageError: an order by time without times.
+            UsageError: the order is by time, and there are no times.
         """
         if (
             self.benchmark_filename_list is None
@@ -226,12 +226,12 @@ class Dataset(RecBoleDataset):
         keep = self.config["rm_dup_inter"]
         if keep is None or self.as_recbole or not self._is_by_time() or self.time_field not in self._numbers:
             return super()._remove_duplication()
-        # RecBole sorts by time here too, but with equal times in any order.
+        # RecBole sorts by time here too, but leaves equal times in any order.
         times = self._numbers[self.time_field].loc[self.inter_feat.index].to_numpy()
         in_time = self.inter_feat.iloc[np.argsort(times, kind="stable")]
         self.inter_feat = in_time.drop_duplicates([self.uid_field, self.iid_field], keep=keep).sort_index()
 
-    def sort(self, by, ascending=True):
+    def sort(self, by: str | list[str], ascending: bool | list[bool] = True) -> None:
         """Sort the interactions in place; see :meth:`Interactions.sort`."""
         if self.as_recbole:
             Interaction.sort(self.inter_feat, by, ascending)

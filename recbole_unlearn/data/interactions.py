@@ -1,4 +1,4 @@
-"""Interactions whose numbers are there as the source has them, too."""
+"""Interactions that also keep the numbers of their source."""
 
 import numpy as np
 import torch
@@ -6,13 +6,13 @@ from recbole.data.interaction import Interaction
 
 
 class Interactions(Interaction):
-    """RecBole's Interaction, with the source's numbers beside their float32 values, which models read.
+    """RecBole's Interaction, with the source's numbers beside the float32 values that models read.
 
-    float32 has steps of 128 s at today's timestamps. Rows are sorted by, and written with, what the source says.
+    float32 has steps of 128 s at today's timestamps. Rows are sorted by the source's numbers and written with them.
 
     Args:
-        columns: field names to tensors of one row an interaction.
-        source: fields of numbers to int64 or float64 tensors, shape ``(rows,)``; NaN where the source has none.
+        columns: field names to tensors with one row per interaction.
+        source: names of numeric fields to int64 or float64 tensors, shape ``(rows,)``; NaN where the source has none.
     """
 
     def __init__(self, columns: dict[str, torch.Tensor], source: dict[str, torch.Tensor]):
@@ -29,13 +29,13 @@ class Interactions(Interaction):
         super()._reindex(index)
         self.source = {field: values[index] for field, values in self.source.items()}
 
-    def drop(self, column):
+    def drop(self, column: str) -> None:
         """Drop a field."""
         super().drop(column)
         self.source = {field: values for field, values in self.source.items() if field != column}
 
-    def sort(self, by, ascending=True):
-        """Sort in place, equal rows in their order; a field of numbers by the source's."""
+    def sort(self, by: str | list[str], ascending: bool | list[bool] = True) -> None:
+        """Sort in place; a numeric field by the source's numbers, with equal rows in their order."""
         if ascending is not True or not isinstance(by, str) or by not in self.source:
             return super().sort(by, ascending)
         values = self.source[by]
@@ -45,11 +45,11 @@ class Interactions(Interaction):
 
 
 def source_of(interactions: Interaction) -> dict[str, torch.Tensor]:
-    """The source's numbers by field; empty if the interactions do not have them."""
+    """The source's numbers by field; empty if the interactions have none."""
     return getattr(interactions, "source", {})
 
 
 def where(interactions: Interaction, keep: torch.Tensor) -> Interactions:
-    """The rows where ``keep`` (boolean, one a row) holds."""
+    """The rows where ``keep`` (boolean, one per row) is true."""
     columns = {field: interactions[field][keep] for field in interactions}
     return Interactions(columns, {field: values[keep] for field, values in source_of(interactions).items()})

@@ -6,10 +6,13 @@ from logging import getLogger
 import numpy as np
 import pandas as pd
 import torch
+from recbole.config import Config
+from recbole.data.dataset import Dataset
 
 from recbole_unlearn.data.atomic import with_mark
 from recbole_unlearn.data.request_table import EXAMPLES, read_delimited
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.text_settings import identifiers
 
 
@@ -18,8 +21,8 @@ class Request:
     """Distinct edges to forget, ascending by (user, item).
 
     Args:
-        users, items (torch.LongTensor): internal ids, shape ``(F,)`` each.
-        skipped (int): rows of a request file that named nothing in the training data.
+        users, items: internal ids, int64, shape ``(F,)`` each.
+        skipped: rows of a request file that name nothing in the training data.
     """
 
     users: torch.Tensor
@@ -29,7 +32,7 @@ class Request:
     def __len__(self):
         return len(self.users)
 
-    def summary(self):
+    def summary(self) -> dict[str, int]:
         """Counts for the report."""
         return {
             "n_interactions": len(self),
@@ -39,18 +42,20 @@ class Request:
         }
 
 
-def request_seed(config):
-    """The seed that a request is drawn with: ``forget_seed``, or the run's own."""
+def request_seed(config: Config) -> int:
+    """The seed of a request's draw: ``forget_seed``, or the run's own."""
     return config["seed"] if config["forget_seed"] is None else config["forget_seed"]
 
 
-def generator_for(config):
-    """The requests' own random stream: drawing from torch's global one would change RecBole's split."""
+def generator_for(config: Config) -> torch.Generator:
+    """The requests' own random stream: a draw from torch's global one would change RecBole's split."""
     return torch.Generator().manual_seed(request_seed(config))
 
 
-def edges_of(graph, users=None, items=None, skipped=0):
-    """The request for all edges of these users or items (id tensors)."""
+def edges_of(
+    graph: Graph, users: torch.Tensor | None = None, items: torch.Tensor | None = None, skipped: int = 0
+) -> Request:
+    """The request for all edges of these users or of these items (ids)."""
     side, n_nodes, wanted = (
         (graph.users, graph.n_users, users) if users is not None else (graph.items, graph.n_items, items)
     )
@@ -59,35 +64,35 @@ def edges_of(graph, users=None, items=None, skipped=0):
     return edges_where(graph, chosen[side], skipped)
 
 
-def edges_where(graph, mask, skipped=0):
-    """The request for the edges where a boolean mask of shape ``(E,)`` holds."""
+def edges_where(graph: Graph, mask: torch.Tensor, skipped: int = 0) -> Request:
+    """The request for the edges where a boolean mask of shape ``(E,)`` is true."""
     return Request(graph.users[mask], graph.items[mask], skipped)
 
 
-def random_edges(graph, n_edges, generator):
+def random_edges(graph: Graph, n_edges: int, generator: torch.Generator) -> Request:
     """The request for ``n_edges`` edges drawn without replacement."""
     mask = torch.zeros(len(graph), dtype=torch.bool)
     mask[torch.randperm(len(graph), generator=generator)[:n_edges]] = True
     return edges_where(graph, mask)
 
 
-def random_request(config, dataset, graph):
-    """``forget_ratio`` of the edges."""
+def random_request(config: Config, dataset: Dataset, graph: Graph) -> Request:
+    """The request for a random ``forget_ratio`` of the edges."""
     return random_edges(graph, max(1, round(config["forget_ratio"] * len(graph))), generator_for(config))
 
 
-def user_request(config, dataset, graph):
-    """All edges of ``forget_users`` (tokens), or of as many sampled users as ``forget_ratio`` says."""
+def user_request(config: Config, dataset: Dataset, graph: Graph) -> Request:
+    """The request for all edges of ``forget_users`` (tokens), or of a sampled ``forget_ratio`` of the users."""
     return edges_of(graph, users=_named_or_sampled(config, dataset, graph, "user"))
 
 
-def item_request(config, dataset, graph):
-    """All edges of ``forget_items`` (tokens), or of as many sampled items as ``forget_ratio`` says."""
+def item_request(config: Config, dataset: Dataset, graph: Graph) -> Request:
+    """The request for all edges of ``forget_items`` (tokens), or of a sampled ``forget_ratio`` of the items."""
     return edges_of(graph, items=_named_or_sampled(config, dataset, graph, "item"))
 
 
-def file_request(config, dataset, graph):
-    """The rows of ``forget_file``: pairs, or whole users or items if only one id column is there."""
+def file_request(config: Config, dataset: Dataset, graph: Graph) -> Request:
+    """The request for the rows of ``forget_file``: pairs, or whole users or items if it has one id column only."""
     path = config["forget_file"]
     if not path:
         raise UsageError("forget_type 'file' needs --forget_file=FILE (an atomic .inter file with external tokens).")
@@ -139,14 +144,14 @@ def _named_or_sampled(config, dataset, graph, kind):
 
 
 def _token_ids(dataset, field, tokens):
-    """Internal ids of a column of tokens, -1 where unknown, shape ``(n,)``."""
+    """Internal ids of a column of tokens, shape ``(n,)``; -1 for an unknown token."""
     known = dataset.field2token_id[field]
     ids = tokens.map(lambda token: known.get(token, -1)).to_numpy(dtype=np.int64)
     return np.where(ids == 0, -1, ids)  # 0 is RecBole's padding
 
 
 def _read_atomic(path, dataset, config):
-    """The id columns of an atomic file as strings, without their ``:token``."""
+    """The id columns of an atomic file as strings, their names without ``:token``."""
     wanted = [dataset.uid_field, dataset.iid_field]
     allowed = {*wanted, *dataset.inter_feat.columns}
     table = read_delimited(path, config["field_separator"], allowed, with_mark(config["encoding"]))
@@ -162,7 +167,7 @@ def _read_atomic(path, dataset, config):
 
 
 def _refuse_or_warn(bad, rows, problem, strict):
-    """Raise (strict) or log that ``bad`` rows have a problem, with their number and the first few."""
+    """Raise (strict) or log that ``bad`` rows have a problem, with their number and the first few of them."""
     if not bad.any():
         return
     examples = "; ".join(f"({row})" for row in rows[bad][:EXAMPLES])

@@ -1,9 +1,11 @@
-"""Tables of what to forget, in files with a header and a separator: nothing in them is guessed.
+"""Reads tables of what to forget from files with a header and a separator, and guesses nothing.
 
-Messages name lines, not users or items, because they end up in logs that outlive a deletion.
+Messages name lines, not users or items, because logs outlive a deletion.
 """
 
 import csv
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,22 +19,23 @@ TYPES = {"", *(kind.value for kind in FeatureType)}  # of a column, after its na
 UNIT = "\x1f"  # one character for a separator of several
 
 
-def read_delimited(path: str, separator: str, columns, encoding: str = "utf-8-sig") -> pd.DataFrame:
-    """A file's cells as text, empty where there is nothing; the index is the line number.
+def read_delimited(path: str, separator: str, columns: Iterable[str], encoding: str = "utf-8-sig") -> pd.DataFrame:
+    """Read a file's cells as text, empty where there is none.
 
-    The parser is the one that RecBole uses, so that quotes mean the same in both; unlike pandas' it finds short rows.
+    Quotes mean what they mean to RecBole's parser. Unlike pandas, the csv module finds short rows.
 
     Args:
-        path (str): the file.
-        separator (str): what stands between cells.
-        columns (iterable of str): the names that the header should have, without their types.
-        encoding (str): of the file.
+        path: the file.
+        separator: between cells.
+        columns: the names that the header may have, without their types.
+        encoding: of the file.
 
     Returns:
-        pandas.DataFrame: of str, with the header's names without their types.
+        A table of str with the header's names without their types; the index is the line number.
 
     Raises:
-        UsageError: no such file, no header, another separator, a row of another length or over several lines.
+        UsageError: there is no such file or header, the separator is another one, or a row has another length or goes over
+            several lines.
     """
     try:
         with open(path, newline="", encoding=encoding) as file:
@@ -54,17 +57,17 @@ def read_delimited(path: str, separator: str, columns, encoding: str = "utf-8-si
     return pd.DataFrame([row for _, row in numbered if row], index=lines[filled], columns=names, dtype=object)
 
 
-def refuse(path: str, notes: pd.Series, bad, problem: str):
-    """Raise if any row is ``bad``, with their number, the first lines and what ``notes`` say of them.
+def refuse(path: str, notes: pd.Series, bad: Sequence[bool] | np.ndarray | pd.Series, problem: str) -> None:
+    """Raise if any row is ``bad``, with the number of such rows, the first lines and their ``notes``.
 
     Args:
-        path (str): the file.
-        notes (pandas.Series): something short about each row, or empty; the index is the line number.
-        bad (array of bool): one a row.
-        problem (str): what bad rows do or have.
+        path: the file.
+        notes: something short about each row, or empty; the index is the line number.
+        bad: one entry per row.
+        problem: what bad rows do or have.
 
     Raises:
-        UsageError: some are.
+        UsageError: at least one row is bad.
     """
     bad = np.asarray(bad, dtype=bool)
     if bad.any():
@@ -73,14 +76,14 @@ def refuse(path: str, notes: pd.Series, bad, problem: str):
         raise UsageError(f"Request file '{path}': {bad.sum()} of {len(bad)} rows {problem}, e.g. {examples}.")
 
 
-def short(value) -> str:
-    """A value of unknown length and content, as a piece of one line."""
+def short(value: Any) -> str:
+    """A value as a short piece of one line, whatever its length and content."""
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _parsed(path, lines, separator):
-    """The header, a list, and the rows with their line numbers."""
+    """The header (a list) and the rows with their line numbers."""
     reader = csv.reader(lines, delimiter=separator, strict=True)
     try:
         header = next(reader, None)
@@ -93,7 +96,7 @@ def _parsed(path, lines, separator):
 
 
 def _name(cell):
-    """A column's name without its type; what is no type belongs to a header with another separator."""
+    """A column's name without its type; any other ending belongs to a header with another separator."""
     name, _, kind = cell.partition(":")
     return name if kind in TYPES else cell
 

@@ -1,8 +1,12 @@
-"""Training batches with negative items drawn for a whole batch at once."""
+"""Loaders of training batches and of held-out pairs, and their draws of negative items."""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from recbole.config import Config
 from recbole.data.dataloader import NegSampleEvalDataLoader, TrainDataLoader
+from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
 from recbole.utils import InputType
@@ -15,25 +19,25 @@ from recbole_unlearn.graph import Graph, dataset_graph
 class EdgeSampler(Sampler):
     """RecBole's sampler of items that a user has no edge to, by binary search in the sorted edges.
 
-    Draws are those of RecBole (same distributions, numpy's global generator); only the test whether a drawn item is
-    an edge differs: O(log E) a draw in numpy instead of a Python set a user.
+    It draws as RecBole does (same distributions, numpy's global generator). Only the test whether a drawn item is an edge
+    differs: a binary search in numpy, O(log E) for each draw, instead of one Python set for each user.
 
     Args:
-        dataset (Dataset): built; gives the id space and the popularity.
-        distribution (str): ``uniform`` or ``popularity``.
-        alpha (float): power of the popularity.
-        graph (Graph): edges that are never drawn; default the dataset's own.
+        dataset: built; gives the id space and the popularity.
+        distribution: ``uniform`` or ``popularity``.
+        alpha: power of the popularity.
+        graph: edges that are never drawn; default the dataset's own.
 
     Raises:
-        UsageError: a user has interacted with every item that anybody has, so that no negative exists.
+        UsageError: a user has interacted with every item that anybody has, so that there is no negative item.
     """
 
-    def __init__(self, dataset, distribution="uniform", alpha=1.0, graph=None):
+    def __init__(self, dataset: Dataset, distribution: str = "uniform", alpha: float = 1.0, graph: Graph | None = None):
         self.graph = dataset_graph(dataset) if graph is None else graph
         super().__init__("train", dataset, distribution, alpha)
         self.phase = "train"
 
-    def get_used_ids(self):
+    def get_used_ids(self) -> np.ndarray:
         """All edges as sorted numbers ``user * n_items + item``, shape ``(E,)``."""
         graph = self.graph
         full = torch.nonzero(_has_all_items(graph)).flatten()
@@ -44,8 +48,8 @@ class EdgeSampler(Sampler):
             )
         return (graph.users * graph.n_items + graph.items).numpy()
 
-    def sample_by_key_ids(self, key_ids, num):
-        """``num`` items a user: shape ``(len(key_ids) * num,)``, in RecBole's order (all users once, then again)."""
+    def sample_by_key_ids(self, key_ids: Sequence[int] | np.ndarray, num: int) -> torch.Tensor:
+        """Draw ``num`` items for each user, shape ``(len(key_ids) * num,)``, in RecBole's order: all users once, then again."""
         users = np.tile(np.asarray(key_ids), num)
         items = np.zeros(len(users), dtype=np.int64)
         pending = np.arange(len(users))
@@ -58,12 +62,12 @@ class EdgeSampler(Sampler):
 
 
 class BatchLoader(TrainDataLoader):
-    """RecBole's training loader, which takes a batch's rows as one tensor instead of gathering them one by one."""
+    """RecBole's training loader, which takes a batch's rows as one tensor instead of one by one."""
 
-    def __init__(self, config, dataset, sampler, shuffle):
+    def __init__(self, config: Config, dataset: Dataset, sampler: Sampler | None, shuffle: bool):
         super().__init__(config, dataset, sampler, shuffle=shuffle and len(dataset) > 0)  # torch shuffles no empty data
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Interaction]:
         feat = self._dataset.inter_feat
         order = torch.randperm(len(feat), generator=self.generator) if self.shuffle else torch.arange(len(feat))
         for rows in order.split(self.step):
@@ -72,10 +76,10 @@ class BatchLoader(TrainDataLoader):
 
 
 class SameNegativesLoader(NegSampleEvalDataLoader):
-    """RecBole's loader of held-out pairs among ``N`` drawn items each (``uniN``, ``popN``), the same at every evaluation.
+    """RecBole's loader of held-out pairs, each with ``N`` drawn items (``uniN``, ``popN``), the same in every evaluation.
 
-    RecBole draws anew from numpy's global stream, so that two evaluations of one model differ. Here the draws have a
-    stream of their own, from the seed and the part; whoever is ranked is ranked against the same items.
+    RecBole draws from numpy's global stream, so that two evaluations of one model differ. Here the draws have their own
+    stream, seeded by the run's seed and the part, so that every model ranks among the same items.
     """
 
     def __iter__(self):
@@ -84,8 +88,8 @@ class SameNegativesLoader(NegSampleEvalDataLoader):
         self._stream = np.random.RandomState(np.random.MT19937(seed)).get_state()
         return super().__iter__()
 
-    def collate_fn(self, index):
-        """A batch of users: their held-out pairs and the drawn ones."""
+    def collate_fn(self, index: Sequence[int]) -> tuple:
+        """RecBole's batch of users: their held-out pairs and the drawn ones."""
         outside = np.random.get_state()
         np.random.set_state(self._stream)
         try:
@@ -95,10 +99,10 @@ class SameNegativesLoader(NegSampleEvalDataLoader):
             np.random.set_state(outside)
 
 
-def rankable(dataset):
-    """The dataset without the interactions of users who have all its items: they have no negative item to rank below.
+def rankable(dataset: Dataset) -> Dataset:
+    """The dataset without the interactions of users who have all its items, and so no negative item.
 
-    With those users may go an item's last interaction, and others then have all that is left.
+    Without those users an item may lose its last interaction, and other users may then have all items that are left.
     """
     full = _has_all_items(dataset_graph(dataset))
     if not full.any():
@@ -107,21 +111,21 @@ def rankable(dataset):
 
 
 def _has_all_items(graph):
-    """Whether each user has all items that have an edge, shape ``(n_users,)``: others are not drawn by popularity."""
+    """Whether each user has all items that have an edge, shape ``(n_users,)``: draws by popularity skip the others."""
     of_users, of_items = graph.degrees().split([graph.n_users, graph.n_items])
     return (of_users > 0) & (of_users == (of_items > 0).sum())
 
 
-def train_loader(config, dataset, graph=None):
-    """Batches of a dataset, with negatives by :class:`EdgeSampler` where the model wants some.
+def train_loader(config: Config, dataset: Dataset, graph: Graph | None = None) -> BatchLoader:
+    """Batches of a dataset, with negatives by :class:`EdgeSampler` if the settings want some.
 
     Args:
-        config (Config): settings of the training.
-        dataset (Dataset): built.
-        graph (Graph): its edges, where at hand, to save sorting them again.
+        config: settings of the training.
+        dataset: built.
+        graph: its edges, if they are at hand; this saves a sort.
 
     Raises:
-        UsageError: a pairwise model without negative items.
+        UsageError: the model is pairwise, and the settings draw no negative items.
     """
     arguments = config["train_neg_sample_args"]
     sampler = None
@@ -132,16 +136,16 @@ def train_loader(config, dataset, graph=None):
     return BatchLoader(config, dataset, sampler, shuffle=config["shuffle"])
 
 
-def draw_negatives(observed, n_pairs, generator):
-    """Distinct pairs drawn uniformly among those that are no edge of ``observed``.
+def draw_negatives(observed: Graph, n_pairs: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw distinct pairs uniformly among those that are no edge of ``observed``.
 
     Args:
-        observed (Graph): training, validation and test edges.
-        n_pairs (int): pairs wanted; fewer come back only if fewer exist.
-        generator (torch.Generator): of the draw.
+        observed: training, validation and test edges.
+        n_pairs: pairs wanted; the result has fewer only if fewer exist.
+        generator: of the draw.
 
     Returns:
-        tuple of torch.LongTensor: users and items, shape ``(n_pairs,)`` each.
+        Users and items, int64, shape ``(n_pairs,)`` each.
     """
     n_users, n_items = observed.n_users, observed.n_items
     n_free = (n_users - 1) * (n_items - 1) - len(observed)

@@ -1,4 +1,4 @@
-"""What RecBole's settings of data and evaluation may be, checked before anything is read or trained."""
+"""Checks RecBole's settings of data and evaluation before anything is read or trained."""
 
 import importlib.util
 import math
@@ -10,7 +10,7 @@ from recbole_unlearn.errors import UsageError, unknown
 NO_INTERVAL = "[0,inf)"
 OFF_WITH_BENCHMARK_FILES = ("val_interval", "rm_dup_inter", "user_inter_num_interval", "item_inter_num_interval")
 CACHES = ("save_dataset", "save_dataloaders", "dataset_save_path", "dataloaders_save_path")
-REFUSED = {  # settings that RecBole has and that would mislead here
+REFUSED = {  # RecBole has these settings, but they would mislead here
     "threshold": "makes labels, which the models here do not read: rows of both labels would train as positives. Keep "
     "the rows that count with `val_interval`, e.g. --val_interval=\"{'rating': '[4,inf)'}\"",
     "repeatable": "ranks what a user has already; all measures here are of new items",
@@ -19,10 +19,10 @@ REFUSED = {  # settings that RecBole has and that would mislead here
 
 
 def check_data_settings(settings: dict[str, Any]) -> None:
-    """Refuse settings of data and evaluation that would fail late or mean something else.
+    """Refuse settings of data and evaluation that would fail late or mean something else here.
 
     Args:
-        settings: final settings, as the user gave them.
+        settings: the final settings, with values as the user gives them.
 
     Raises:
         UsageError: names the setting, its value and what it may be.
@@ -146,7 +146,7 @@ def _check_columns(key, value):
 
 
 def _check_interval(key, value):
-    """RecBole warns of what is no interval and then keeps, or drops, arbitrary rows."""
+    """Refuse what is no interval: RecBole only warns of it, and then keeps or drops arbitrary rows."""
     for interval in [] if value is None else str(value).split(";"):
         number = r"([-+]?(?:inf|\d+\.?\d*(?:e[-+]?\d+)?))"
         bounds = re.fullmatch(rf"[\[(]\s*{number}\s*,\s*{number}\s*[\])]", interval.strip(), flags=re.IGNORECASE)

@@ -2,11 +2,12 @@
 
 import os
 import traceback
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 
 import recbole
 from recbole.config import Config
-from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
+from recbole.data.dataloader import AbstractDataLoader, FullSortEvalDataLoader, NegSampleEvalDataLoader
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
 
@@ -20,40 +21,42 @@ from recbole_unlearn.graph import Graph, dataset_graph
 FOLDERS = [os.path.join(os.path.dirname(package.__file__), "") for package in (recbole, recbole_unlearn)]
 
 
-def restore_data(config, graph, tokens):
-    """The dataset and loaders of an earlier run, with ``graph`` (of its unlearned model) as the training part.
+def restore_data(
+    config: Config, graph: Graph, tokens: Mapping[str, Sequence[str | None]]
+) -> tuple[Dataset, AbstractDataLoader, AbstractDataLoader, AbstractDataLoader]:
+    """The dataset and loaders of an earlier run, with the ``graph`` of its unlearned model as the training part.
 
     Args:
-        config (Config): of that run.
-        graph (Graph): remaining interactions.
-        tokens (dict): the run's tokens of ``user`` and ``item`` by id, ``None`` where the model file holds none.
+        config: of that run.
+        graph: remaining interactions.
+        tokens: the run's tokens of ``user`` and ``item`` by id, ``None`` where the model file holds none.
 
     Returns:
-        tuple: ``dataset, train_data, valid_data, test_data``.
+        ``dataset, train_data, valid_data, test_data``.
 
     Raises:
-        UsageError: the files have changed so that ids mean other users or items now.
+        UsageError: the files have changed, so that ids mean other users or items now.
     """
     dataset, train, remaining, valid, test = split_of(config, graph, tokens)
     return dataset, train_loader(config, remaining), *evaluation_loaders(config, dataset, train, valid, test)
 
 
 def split_of(
-    config: Config, graph: Graph, tokens: dict[str, list]
+    config: Config, graph: Graph, tokens: Mapping[str, Sequence[str | None]]
 ) -> tuple[Dataset, Dataset, Dataset, Dataset, Dataset]:
     """The split that a saved model was trained on, with the rows that it still knows.
 
-    Models of earlier releases were trained on RecBole's reading of the files (``as_recbole`` of :func:`split`): it is tried
-    if this release's does not fit.
+    Earlier releases trained models on RecBole's reading of the files (``as_recbole`` of :func:`split`). The function tries
+    that reading if this release's does not fit.
 
     Args:
         config, graph, tokens: see :func:`restore_data`.
 
     Returns:
-        tuple: ``dataset, train, remaining, valid, test``.
+        ``dataset, train, remaining, valid, test``.
 
     Raises:
-        UsageError: ids mean other users or items than in the model, or rows are missing.
+        UsageError: ids do not mean the users and items of the model, or rows are missing.
     """
     dataset, train, valid, test = split(config)
     try:
@@ -86,14 +89,14 @@ def _matching_rows(config, train, graph, tokens):
 
 
 def split(config: Config, as_recbole: bool = False) -> tuple[Dataset, Dataset, Dataset, Dataset]:
-    """The dataset and its training, validation and test parts; the same for the same seed.
+    """The dataset and its training, validation and test parts; one seed always gives the same split.
 
     Args:
         config: settings.
         as_recbole: whether the files are read as RecBole reads them; see :class:`Dataset`.
 
     Raises:
-        UsageError: no such dataset, or an empty part.
+        UsageError: there is no such dataset, or a part is empty.
     """
     init_seed(config["seed"], config["reproducibility"])
     with _recboles_errors(config):
@@ -111,7 +114,7 @@ def split(config: Config, as_recbole: bool = False) -> tuple[Dataset, Dataset, D
 
 @contextmanager
 def _recboles_errors(config):
-    """What RecBole raises over a dataset, as one line; an error of this package's own code stays what it is."""
+    """Turn what RecBole raises over a dataset into one line; an error of this package's own code stays as it is."""
     try:
         yield
     except UsageError:
@@ -127,13 +130,15 @@ def _recboles_errors(config):
         ) from error
 
 
-def evaluation_loaders(config, dataset, train, valid, test):
+def evaluation_loaders(
+    config: Config, dataset: Dataset, train: Dataset, valid: Dataset, test: Dataset
+) -> list[AbstractDataLoader]:
     """RecBole's loaders of validation and test data, which hide a user's items of the earlier parts.
 
-    With ``uniN`` and ``popN``, each evaluation has the same drawn items.
+    With ``uniN`` and ``popN``, every evaluation has the same drawn items.
 
     Raises:
-        UsageError: RecBole cannot make them, as for a user who has all items.
+        UsageError: RecBole cannot make them, e.g. because a user has all items.
     """
     loaders = []
     with _recboles_errors(config):
@@ -144,6 +149,6 @@ def evaluation_loaders(config, dataset, train, valid, test):
             config, part, sampler, shuffle=False
         )
         if isinstance(loader, FullSortEvalDataLoader):
-            sampler.used_ids = None  # a Python set a user, read by now: much of a run's memory
+            sampler.used_ids = None  # one Python set per user, no longer needed: much of a run's memory
         loaders.append(loader)
     return loaders

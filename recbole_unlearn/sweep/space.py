@@ -21,7 +21,7 @@ KINDS = {"choice": "[A,B,...]", "uniform": "LOW,HIGH", "loguniform": "LOW,HIGH",
 
 
 @dataclass(frozen=True)
-class Values:
+class SearchRange:
     """What a setting may be.
 
     Args:
@@ -119,7 +119,7 @@ def read_space(path, method):
         method (str): the unlearning method whose settings may be there; others would change the original model.
 
     Returns:
-        dict: setting to :class:`Values`.
+        dict: setting to :class:`SearchRange`.
 
     Raises:
         UsageError: no such file, nothing in it, or a bad line, with its number.
@@ -245,7 +245,7 @@ def _values(words, defaults, line):
         raise UsageError(
             f"`{key} {kind}` takes {KINDS[kind]}{logarithms}, different values like its default {defaults[key]}, not `{text.strip()}`."
         )
-    found = Values(kind, tuple(values), isinstance(defaults[key], int), line)
+    found = SearchRange(kind, tuple(values), isinstance(defaults[key], int), line)
     if kind != "choice" and found.bounds()[0] > found.bounds()[1]:
         raise UsageError(
             f"No {'whole number' if kind != 'quniform' else 'multiple of the step'} lies in `{text.strip()}`."
