@@ -1,22 +1,25 @@
-"""Figures: score distributions, as the paper's Fig. 2 and 3, and the trials of a sweep."""
+"""Figures: score distributions, as in the paper's Fig. 2 and 3, and the trials of a sweep."""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
 
 import numpy as np
 from matplotlib.figure import Figure
 
-SETS = {  # name of a set of pairs: (legend, colour); colours that colour-blind people tell apart
+SETS = {  # name of a set of pairs: (legend, colour); colour-blind people can distinguish the colours
     "forget": ("forgotten", "#d55e00"),
     "negative": ("never interacted", "#999999"),
     "test": ("held-out positives", "#0072b2"),
 }
 
 
-def score_distributions(scores, path, columns=3):
-    """Draw one panel a model: densities of the scores of forgotten, negative and positive pairs, means dashed.
+def score_distributions(scores: Mapping[str, Mapping[str, np.ndarray]], path: str | PathLike, columns: int = 3) -> None:
+    """Draw one panel per model: densities of the scores of forgotten, negative and positive pairs, means dashed.
 
     Args:
-        scores (dict): panel title to a dict of set name (keys of ``SETS``) to scores.
-        path (str): PNG to write.
-        columns (int): panels side by side at most.
+        scores: panel title to a dict from set name (a key of ``SETS``) to scores.
+        path: PNG to write.
+        columns: panels side by side at most.
     """
     columns = min(columns, len(scores))
     rows = -(-len(scores) // columns)
@@ -26,7 +29,7 @@ def score_distributions(scores, path, columns=3):
         [np.quantile(values, [0.005, 0.995]) for sets in scores.values() for values in sets.values() if len(values)]
     )
     lowest, highest = ends.min(), ends.max()  # of each set: the forgotten are few
-    bins = np.linspace(lowest, max(highest, lowest + 1e-6), 81)  # a width even where all scores are equal
+    bins = np.linspace(lowest, max(highest, lowest + 1e-6), 81)  # a width above 0 even if all scores are equal
     for panel, (title, sets) in zip(panels.flat, scores.items()):
         for name, (legend, colour) in SETS.items():
             if len(sets[name]) == 0:
@@ -49,7 +52,7 @@ def score_distributions(scores, path, columns=3):
     drawing.savefig(path, dpi=130, format="png")
 
 
-TRIALS = {  # a set of trials: marker, colour and size
+TRIALS = {  # name of a set of trials: marker, colour and size
     "trials": ("o", "#999999", 22),
     "Pareto front": ("o", "#0072b2", 34),
     "as given": ("s", "#009e73", 60),
@@ -57,15 +60,21 @@ TRIALS = {  # a set of trials: marker, colour and size
 }
 
 
-def pareto_front(points, retrain, limit, utility, path):
-    """Draw trials by how far they are from Retrain's forgetting and how well they rank.
+def pareto_front(
+    points: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    retrain: float,
+    limit: float,
+    utility: str,
+    path: str | PathLike,
+) -> None:
+    """Draw trials by their distance from Retrain's forgetting and by their ranking.
 
     Args:
-        points (dict): name of a set of trials (keys of ``TRIALS``) to its gaps and rankings, two lists.
-        retrain (float): Retrain's ranking.
-        limit (float): share of it that the objective wants.
-        utility (str): name of the ranking metric.
-        path (str): PNG to write.
+        points: name of a set of trials (a key of ``TRIALS``) to its gaps and rankings, two lists.
+        retrain: Retrain's ranking.
+        limit: the share of Retrain's ranking that the objective asks for.
+        utility: name of the ranking metric.
+        path: PNG to write.
     """
     drawing = Figure(figsize=(6.4, 4.4), layout="constrained")
     panel = drawing.subplots()

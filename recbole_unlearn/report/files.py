@@ -1,15 +1,18 @@
-"""Where reports and models go, and JSON."""
+"""Paths of reports and models, and JSON."""
 
 import json
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from recbole_unlearn.config import Config
 from recbole_unlearn.files.checkpoint import write_aside
 
 
-def report_path(config, seeds=None):
-    """Where a run's report goes, or that of several seeds together."""
+def report_path(config: Config, seeds: Iterable[int] | None = None) -> str:
+    """The path of a run's report, or of the common report of several seeds."""
     ending = f"{config['seed']}" if seeds is None else "seeds-" + "-".join(map(str, seeds))
     if config["report_file"] and seeds is None:
         return config["report_file"]
@@ -18,13 +21,13 @@ def report_path(config, seeds=None):
     return os.path.join(config["checkpoint_dir"], f"{_run_name(config)}-{ending}.json")
 
 
-def model_file(config, method, stage=""):
-    """Where the unlearned model of a method's stage goes."""
+def model_file(config: Config, method: str, stage: str = "") -> str:
+    """The path of the unlearned model of a method's stage."""
     name = "-".join(part for part in (method, stage, _run_name(config), str(config["seed"])) if part)
     return os.path.join(config["checkpoint_dir"], f"{name}.safetensors")
 
 
-def save_json(path, value):
+def save_json(path: str | os.PathLike, value: Any) -> None:
     """Write plain data; the file is whole or absent."""
     text = json.dumps(finite(value), indent=2, allow_nan=False)
     write_aside(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
@@ -37,13 +40,13 @@ def _run_name(config):
     return f"{config['model']}-{config['dataset']}-{request}"
 
 
-def beside(path, ending):
+def beside(path: str | os.PathLike, ending: str) -> str:
     """A path with another ending."""
     return os.path.splitext(path)[0] + ending
 
 
-def finite(value):
-    """JSON has no nan and no infinity: an undefined metric is null."""
+def finite(value: Any) -> Any:
+    """Plain data with None for nan and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, list):

@@ -1,34 +1,39 @@
-"""What a run tells: the tables, the JSON and the figure."""
+"""A run's report: the tables, the JSON and the figure."""
 
 import json
+from collections.abc import Mapping
 from logging import getLogger
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
+from recbole_unlearn.config import Config
 from recbole_unlearn.digest import digest
 from recbole_unlearn.evaluator.comparison import gaps_to_retrain
+from recbole_unlearn.evaluator.cost import Cost
 from recbole_unlearn.files.checkpoint import write_aside
 from recbole_unlearn.report import figure
 from recbole_unlearn.report.files import beside, report_path, save_json
 from recbole_unlearn.report.software import software_versions
 from recbole_unlearn.report.tables import label, read_row, table
+from recbole_unlearn.task import UnlearningData
 
 
 class Report:
     """The rows of one run and the scores behind them, saved after each method.
 
-    Rows that an earlier run with the same settings, data and code saved are taken over, so that a run that was killed
-    goes on with the next method. Delete the report to compute them again.
+    The report takes over the rows of an earlier run with the same settings, data and code, so that a killed run goes on
+    with the next method. Delete the report to compute the rows again.
 
     Args:
-        config (Config): settings.
-        data (UnlearningData): the run's data.
-        saved (bool): whether anything is read from or written to ``checkpoint_dir`` and ``report_file``.
+        config: settings.
+        data: the run's data.
+        saved: whether the report reads and writes files under ``checkpoint_dir`` and ``report_file``.
     """
 
-    def __init__(self, config, data, saved=True):
+    def __init__(self, config: Config, data: UnlearningData, saved: bool = True):
         self.config, self.saved = config, saved
         self.path = report_path(config)
         observed = [side for graph in (data.graph, data.valid, data.test) for side in (graph.users, graph.items)]
@@ -44,23 +49,32 @@ class Report:
         }
         self.rows, self.scores = self._earlier() if saved else ([], {})
 
-    def has(self, method):
-        """Whether the rows of this method are there."""
+    def has(self, method: str) -> bool:
+        """Whether the report has rows of this method."""
         return any(row["method"] == method for row in self.rows)
 
-    def add(self, method, stage="", metrics=None, scores=None, offline_seconds=0.0, online=None, details=None):
+    def add(
+        self,
+        method: str,
+        stage: str = "",
+        metrics: Mapping[str, float] | None = None,
+        scores: Mapping[str, np.ndarray] | None = None,
+        offline_seconds: float = 0.0,
+        online: Cost | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
         """Add one row.
 
         Args:
-            method, stage (str): its name.
-            metrics (dict): of the evaluator; none if there is no result.
-            scores (dict): of the evaluator, for the figure.
-            offline_seconds (float): before the request.
-            online (Cost): of the request; of the original, of its training.
-            details (dict): what else to tell.
+            method, stage: the row's name.
+            metrics: of the evaluator; None if there is no result.
+            scores: of the evaluator, for the figure.
+            offline_seconds: before the request.
+            online: of the request; for the original, of its training.
+            details: other facts to report.
 
         Returns:
-            dict: the row.
+            The row.
         """
         row = {
             "method": method,
@@ -76,26 +90,27 @@ class Report:
             self.scores[label(row)] = scores
         return row
 
-    def result(self):
+    def result(self) -> dict[str, Any]:
         """The report as plain data.
 
         Returns:
-            dict: ``model``, ``dataset``, ``seed``, ``config`` (all settings), ``data`` (a digest of the interactions),
-            ``interactions`` (their number in each part, injected ones included), ``forget`` (``type`` and counts), ``versions``, ``results`` (the rows) and ``gaps``
+            ``model``, ``dataset``, ``seed``, ``config`` (all settings), ``data`` (a digest of the interactions),
+            ``interactions`` (their number in each part, injected ones included), ``forget`` (``type`` and counts),
+            ``versions``, ``results`` (the rows) and ``gaps``
             (:func:`~recbole_unlearn.evaluator.comparison.gaps_to_retrain`).
         """
         order = ["original", *self.config["unlearn_methods"]]
         rows = sorted(self.rows, key=lambda row: order.index(row["method"]))
         return {**self.header, "results": rows, "gaps": gaps_to_retrain(rows)}
 
-    def save(self):
+    def save(self) -> None:
         """Write the JSON and, beside it, the scores (``.npz``); each file is whole or absent."""
         if self.saved:
             arrays = {f"{row}/{pairs}": values for row, sets in self.scores.items() for pairs, values in sets.items()}
             write_aside(beside(self.path, ".npz"), lambda temporary: np.savez(temporary, **arrays))
             save_json(self.path, self.result())
 
-    def draw(self):
+    def draw(self) -> None:
         """Write the figure of the scores beside the JSON."""
         if self.saved:
             picture = beside(self.path, ".png")
@@ -104,8 +119,8 @@ class Report:
             write_aside(picture, lambda temporary: figure.score_distributions(scores, temporary))
             getLogger().info(f"Report: {self.path}   Figure: {picture}")
 
-    def show(self):
-        """Log the tables and what they are about."""
+    def show(self) -> None:
+        """Log the tables with their model, data and request."""
         result = self.result()
         forget = result["forget"]
         text = (
@@ -120,7 +135,7 @@ class Report:
         getLogger().info(text)
 
     def _earlier(self):
-        """Rows and scores of chosen methods in the report that this one would replace, if it is of the same run."""
+        """Rows and scores of the chosen methods from the report that this one replaces, if both are of the same run."""
         try:
             stored = json.loads(Path(self.path).read_text(encoding="utf-8"))
             with np.load(beside(self.path, ".npz")) as arrays:

@@ -1,4 +1,4 @@
-"""What a result depends on besides its settings: packages, machine and code."""
+"""Packages, machine and code: what a result depends on besides its settings."""
 
 import platform
 from importlib.metadata import version
@@ -14,8 +14,8 @@ from recbole_unlearn.registry import own_sources
 PACKAGES = ("recbole-unlearn", "recbole", "torch", "numpy", "scipy", "pandas")
 
 
-def software_versions(device):
-    """Of the packages, the machine, and a digest of the plugin's code with the user's own classes: others give other rows."""
+def software_versions(device: torch.device) -> dict[str, str]:
+    """Versions of the packages, the machine, and a digest of the plugin's code and of the user's own classes."""
     sources = [source.read_text(encoding="utf-8") for source in sorted(Path(__file__).parents[1].rglob("*.py"))]
     own = [source for registry in (MODELS, METHODS) for cls in registry.own(registry) for source in own_sources(cls)]
     code = digest(*sources, *own)

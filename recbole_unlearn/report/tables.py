@@ -1,6 +1,8 @@
 """Rows as text."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -17,21 +19,21 @@ COLUMNS = {  # heading and number format of a column; others keep their key and 
 }
 
 
-def read_row(row):
-    """A row as it was before JSON, which has no nan; a cost that is not there stays ``None``."""
+def read_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as it was before JSON, which has no nan; a missing cost stays ``None``."""
     return {
         key: math.nan if value is None and key not in ("online_seconds", "peak_memory_mb") else value
         for key, value in row.items()
     }
 
 
-def label(row):
+def label(row: Mapping[str, Any]) -> str:
     """A row's name, e.g. ``UnlearnRec zero-shot``."""
     return f"{row['method']} {row['stage']}".strip()
 
 
-def table(rows):
-    """Rows as text, a line each."""
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as text, one line each."""
     frame = pd.DataFrame([{key: value for key, value in row.items() if key != "details"} for row in rows])
     for column in frame.columns:
         heading, form = _column(column)
@@ -41,7 +43,7 @@ def table(rows):
     return frame.to_string(index=False)
 
 
-def summary_table(summary):
+def summary_table(summary: Mapping[str, Any]) -> str:
     """The rows of several seeds as text, each cell ``mean +- sd``; gaps to Retrain in a second table."""
     numbers = [key for key, value in summary["results"][0].items() if isinstance(value, dict)]
     gaps = [key for key in numbers if key.endswith(("_gap", "_ratio")) or key in ("speed_up", "break_even")]
@@ -53,7 +55,7 @@ def summary_table(summary):
 
 
 def _means(keys, rows):
-    """A line a row, a column for each of the keys."""
+    """One line per row, one column per key."""
     cells = []
     for row in rows:
         line = {key: row[key] for key in ("method", "stage")}

@@ -1,1 +1,1 @@
-"""Searching settings with Ray Tune, on simulated requests."""
+"""Searches settings with Ray Tune, on simulated requests."""

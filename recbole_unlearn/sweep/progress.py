@@ -1,31 +1,33 @@
-"""A sweep as it goes on: each trial as it ends, and all that run."""
+"""The progress of a sweep: each trial as it ends, and the trials that run."""
 
 import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from ray import tune
 
 from recbole_unlearn.sweep.report import table, told
-from recbole_unlearn.sweep.trials import DONE, FAILED, STOPPED, record
+from recbole_unlearn.sweep.trials import DONE, FAILED, STOPPED, Trials, record
 
 SECONDS_BETWEEN_TABLES = 30
 
 
 class Progress(tune.Callback):
-    """Records each trial as it ends, and shows all of them.
+    """Records each trial as it ends, and shows the trials that run.
 
     Args:
-        trials (Trials): takes the records.
-        n_trials (int): that will run.
+        trials: takes the records.
+        n_trials: number of trials that will run.
     """
 
-    def __init__(self, trials, n_trials):
+    def __init__(self, trials: Trials, n_trials: int):
         self.trials, self.n_trials = trials, n_trials
         self.ended, self.running, self.shown_at = 0, {}, perf_counter()
 
-    def on_trial_result(self, iteration, trials, trial, result, **info):
+    def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         self.running[trial.trial_id] = {
             "point": trial.config["point"],
             "status": "running",
@@ -34,12 +36,12 @@ class Progress(tune.Callback):
         if perf_counter() - self.shown_at > SECONDS_BETWEEN_TABLES:
             self._show()
 
-    def on_trial_complete(self, iteration, trials, trial, **info):
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         result = own_measures(trial.last_result)
         stopped = {"by": self.trials.stopper} if "epoch" in result else {}
         self._end(record(trial.config["point"], STOPPED if stopped else DONE, result, **stopped), trial)
 
-    def on_trial_error(self, iteration, trials, trial, **info):
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self._end(
             record(trial.config["point"], FAILED, error=reason(Path(trial.error_file).read_text(encoding="utf-8"))),
             trial,
@@ -60,8 +62,8 @@ class Progress(tune.Callback):
         )
 
 
-def reason(text):
-    """What something in a worker ended with, in one line: the last of a traceback that names an error, or the first of all."""
+def reason(text: str) -> str:
+    """Why something in a worker ended: the last line of a traceback that names an error, else its first line."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Failure #")] or [
         "no reason is known"
     ]
@@ -69,8 +71,8 @@ def reason(text):
     return re.sub(r"^recbole_unlearn\.errors\.\w+: ", "", errors[-1] if errors else lines[0])
 
 
-def own_measures(result):
-    """What a trial reported, without what Ray adds."""
+def own_measures(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's own report, without what Ray adds."""
     added = {"timestamp", "checkpoint_dir_name", "done", "training_iteration", "trial_id", "date", "time_this_iter_s"}
     added |= {
         "time_total_s",

@@ -1,20 +1,23 @@
-"""What a sweep tells: the table, the JSON, the CSV files, the figure, and the settings to use."""
+"""A sweep's report: the table, the JSON, the CSV files, the figure, and the settings to use."""
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from logging import getLogger
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
 from recbole.utils import set_color
 
+from recbole_unlearn.config import Config
 from recbole_unlearn.files.checkpoint import write_aside
 from recbole_unlearn.report import figure
 from recbole_unlearn.report.files import save_json
 from recbole_unlearn.report.software import software_versions
 from recbole_unlearn.sweep.simulation import simulated_requests
-from recbole_unlearn.sweep.trials import DONE, FAILED, best_of, pareto_front
+from recbole_unlearn.sweep.trials import DONE, FAILED, Goal, best_of, pareto_front
 
 FORMS = {
     "epoch": "{:.0f}",
@@ -26,22 +29,31 @@ TOLD = ("objective", "gap", "utility")
 
 
 class SweepReport:
-    """All that a finished sweep has found, best trials first.
+    """The findings of a finished sweep, best trials first.
 
     Args:
-        config (Config): of the actual run.
-        method (str): whose settings were tried.
-        kinds (list of str): of the simulated requests.
-        goal (Goal): what was searched for.
-        trials (list of dict): records.
-        retrain (list of dict): Retrain's metrics on each of the simulated requests.
-        given (dict): the record of the settings as given on them.
+        config: of the actual run.
+        method: the method whose settings were tried.
+        kinds: of the simulated requests.
+        goal: of the search.
+        trials: records.
+        retrain: Retrain's metrics on each of the simulated requests.
+        given: the record of the settings as given on them.
 
     Raises:
         UsageError: no trial came to its end.
     """
 
-    def __init__(self, config, method, kinds, goal, trials, retrain, given):
+    def __init__(
+        self,
+        config: Config,
+        method: str,
+        kinds: Sequence[str],
+        goal: Goal,
+        trials: Iterable[dict],
+        retrain: Sequence[Mapping[str, float]],
+        given: dict,
+    ):
         self.config, self.method, self.kinds, self.goal, self.given = config, method, kinds, goal, given
         self.checks = []
         self.retrain = {key: sum(metrics[key] for metrics in retrain) / len(retrain) for key in retrain[0]}
@@ -49,17 +61,17 @@ class SweepReport:
         self.best = best_of(trials, goal)
         self.utility = config["valid_metric"].lower()
 
-    def add_check(self, best, given):
-        """Add the records of the best settings and of those as given on a held-back request."""
+    def add_check(self, best: dict, given: dict) -> None:
+        """Add two records on a round of held-back requests: of the best settings and of those as given."""
         self.checks.append({"best": best, "as given": given})
 
-    def result(self):
+    def result(self) -> dict[str, Any]:
         """The sweep as plain data.
 
         Returns:
-            dict: ``model``, ``dataset``, ``seed``, ``method``, ``requests`` (the settings that simulate them), ``settings``
-            (the user's), ``goal``, ``versions``, ``retrain`` (mean of its metrics), ``trials`` (records, best first), ``as given``
-            (a record) and ``held back`` (of each round of other requests, two records).
+            ``model``, ``dataset``, ``seed``, ``method``, ``requests`` (the settings that simulate them), ``settings`` (the
+            user's), ``goal``, ``versions``, ``retrain`` (the mean of its metrics), ``trials`` (records, best first), ``as
+            given`` (a record) and ``held back`` (two records for each round of other requests).
         """
         return {
             "model": self.config["model"],
@@ -76,7 +88,7 @@ class SweepReport:
             "held back": self.checks,
         }
 
-    def save(self, folder):
+    def save(self, folder: str) -> None:
         """Write the JSON, the trials and their Pareto front as CSV, its figure, and the best settings as yaml."""
         trials = [*self.trials, self.given]
         front, rows = pareto_front(trials, self.utility), frame_of(trials)
@@ -110,8 +122,8 @@ class SweepReport:
             {**self.best["point"], **self._given_settings()},
         )
 
-    def show(self, folder):
-        """Log the table, what held-back requests say, and how to use the best settings."""
+    def show(self, folder: str) -> None:
+        """Log the table, the results on held-back requests, and how to use the best settings."""
         log = getLogger().info
         log(
             f"Trials on simulated requests ({', '.join(self.kinds)}) and validation data, best first\n{table([*self.trials, self.given], self.retrain)}"
@@ -130,7 +142,7 @@ class SweepReport:
         log(f"Sweep: {folder}   Figure: {os.path.join(folder, 'pareto.png')}")
 
     def _given_settings(self):
-        """The user's own settings, but for those that were searched."""
+        """The user's own settings, without the searched ones."""
         given = {**self.config.external_config_dict, "model": self.config["model"], "dataset": self.config["dataset"]}
         return {key: value for key, value in given.items() if key not in self.best["point"]}
 
@@ -139,19 +151,19 @@ class SweepReport:
         return [result["gap"] for result in results], [result[self.utility] for result in results]
 
 
-def frame_of(trials):
-    """A row a trial: its place, settings, status, numbers and error."""
+def frame_of(trials: Iterable[dict]) -> pd.DataFrame:
+    """One row per trial: its place, settings, status, numbers and error."""
     rows = []
     for place, trial in enumerate(trials, start=1):
         point = {key: str(value) if isinstance(value, list) else value for key, value in trial["point"].items()}
         numbers = {key: value for key, value in trial["result"].items() if key not in ("stage", "requests")}
         name = place if point else "as given"
         rows.append({"trial": name, **point, "status": trial["status"], **numbers, "error": trial.get("error", "")})
-    return pd.DataFrame(rows, dtype=object)  # whole numbers stay whole beside cells without one
+    return pd.DataFrame(rows, dtype=object)  # whole numbers stay whole beside empty cells
 
 
-def table(trials, retrain=None):
-    """Trials as text, a line each, and Retrain's metrics in the last."""
+def table(trials: Sequence[dict], retrain: Mapping[str, float] | None = None) -> str:
+    """Trials as text, one line each, with Retrain's metrics in the last line."""
     frame = frame_of(trials)
     results = {key for trial in trials for key in trial["result"]}
     if retrain is not None:
@@ -168,7 +180,7 @@ def table(trials, retrain=None):
     )
 
 
-def told(trial):
+def told(trial: dict) -> str:
     """A record's outcome in a few words."""
     if trial["status"] == FAILED:
         return f"failed: {trial['error']}"

@@ -1,10 +1,14 @@
-"""What a sweep measures settings on: simulated requests and validation data, never the actual request or test data."""
+"""Measures settings on simulated requests and validation data, never on the actual request or test data."""
 
 import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
+import torch
+from recbole.data.dataset import Dataset
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.request import request_seed
@@ -13,7 +17,7 @@ from recbole_unlearn.evaluator.comparison import membership_gaps
 from recbole_unlearn.evaluator.cost import costed_stages, measured
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.method import METHODS
-from recbole_unlearn.model import MODELS
+from recbole_unlearn.model import MODELS, UnlearnableRecommender
 from recbole_unlearn.task import UnlearningData, prepare_data
 from recbole_unlearn.trainer import train_backbone
 from recbole_unlearn.validation import CHOICES
@@ -24,14 +28,16 @@ REPETITION_SHIFT = 1_000  # between two of the same kind
 SHORTFALL_WEIGHT = 100.0  # of a ranking below the limit: one percent weighs like a factor e in all forgetting metrics
 PARTS = ("original", "retrain")
 
+State = dict[str, torch.Tensor]
 
-def simulated_kinds(config, kinds=None):
-    """The kinds of requests to simulate: those wanted, or that of the actual request.
 
-    Others of ``forget_ratio`` stand in for named users or items, and random interactions for those of a file.
+def simulated_kinds(config: Config, kinds: Sequence[str] | None = None) -> Sequence[str]:
+    """The kinds of requests to simulate: those given, or that of the actual request.
+
+    A sampled ``forget_ratio`` stands in for named users or items, and random interactions for those of a file.
 
     Raises:
-        UsageError: no such kind.
+        UsageError: there is no such kind.
     """
     kinds = kinds or ["random" if config["forget_type"] == "file" else config["forget_type"]]
     for kind in kinds:
@@ -40,16 +46,16 @@ def simulated_kinds(config, kinds=None):
     return kinds
 
 
-def simulated_requests(config, kinds, round_):
-    """Settings that put a simulated request in the place of the actual one, and validation for test data.
+def simulated_requests(config: Config, kinds: Sequence[str], round_: int) -> list[dict[str, Any]]:
+    """Settings that replace the actual request by a simulated one, and test data by validation data.
 
     Args:
-        config (Config): of the actual run.
-        kinds (list of str): of :func:`simulated_kinds`.
-        round_ (int): from 1; another one has other requests.
+        config: of the actual run.
+        kinds: of :func:`simulated_kinds`.
+        round_: from 1; each round has other requests.
 
     Returns:
-        list of dict: one a kind, each to be put over the settings of the run.
+        One dict per kind; each replaces some settings of the run.
     """
     return [
         {
@@ -65,16 +71,16 @@ def simulated_requests(config, kinds, round_):
     ]
 
 
-def simulation_settings(config, method, request):
-    """The settings of a run of a method with a simulated request, fit for another process and working directory.
+def simulation_settings(config: Config, method: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a method's run on a simulated request, valid in any process and working directory.
 
     Args:
-        config (Config): of the actual run.
-        method (str): to try.
-        request (dict): of :func:`simulated_requests`.
+        config: of the actual run.
+        method: to try.
+        request: of :func:`simulated_requests`.
 
     Returns:
-        dict: plain data with absolute paths, enough for ``Config(stored=...)``.
+        Plain data with absolute paths, enough for ``Config(stored=...)``.
     """
     return {
         **config.external_config_dict,
@@ -88,27 +94,29 @@ def simulation_settings(config, method, request):
     }
 
 
-def simulated_data(config, method, kinds, round_):
-    """Settings of :func:`simulation_settings` and data of simulated requests, a list each; an attack is trained first.
+def simulated_data(
+    config: Config, method: str, kinds: Sequence[str], round_: int
+) -> tuple[list[dict[str, Any]], list[UnlearningData]]:
+    """Settings (:func:`simulation_settings`) and data of simulated requests; an adversarial one first trains its attack.
 
     Args:
         config, kinds, round_: see :func:`simulated_requests`.
-        method (str): to try.
+        method: to try.
     """
     settings = [simulation_settings(config, method, request) for request in simulated_requests(config, kinds, round_)]
     return settings, [prepare_data(Config(stored=each)) for each in settings]
 
 
-def train_part(config, data, part):
-    """Train the original model, or Retrain's, of a simulated request, unless that was done before.
+def train_part(config: Config, data: UnlearningData, part: str) -> State:
+    """Train the original model of a simulated request, or Retrain's, or load it if it was trained before.
 
     Args:
-        config (Config): of :func:`simulation_settings`.
-        data (UnlearningData): its data.
-        part (str): of ``PARTS``.
+        config: of :func:`simulation_settings`.
+        data: of the request.
+        part: one of ``PARTS``.
 
     Returns:
-        dict: the state of the model, tensors on the CPU.
+        The state of the model, tensors on the CPU.
     """
     dataset = data.train if part == "original" else data.remaining
     model = train_backbone(config, dataset, part, data.valid_data).model
@@ -120,23 +128,23 @@ class Simulation:
     """What all trials on a simulated request share.
 
     Args:
-        settings (dict): of :func:`simulation_settings`.
-        data (UnlearningData): with half of the validation pairs in the place of test data.
-        original (dict): state of the original model.
-        retrain (dict): Retrain's metrics.
+        settings: of :func:`simulation_settings`.
+        data: with half of the validation pairs in the place of test data.
+        original: state of the original model.
+        retrain: Retrain's metrics.
     """
 
-    settings: dict
+    settings: dict[str, Any]
     data: UnlearningData
-    original: dict
-    retrain: dict
+    original: State
+    retrain: dict[str, float]
 
     @classmethod
-    def of(cls, settings, data, original, retrain):
-        """From the states of both models.
+    def of(cls, settings: dict[str, Any], data: UnlearningData, original: State, retrain: State) -> "Simulation":
+        """Make one from the states of both models.
 
         Raises:
-            UsageError: Retrain is of no use on validation data, so nothing can be compared with it.
+            UsageError: Retrain ranks nothing right on validation data, so that nothing can be compared with it.
         """
         config = Config(stored=settings)
         models = [
@@ -148,15 +156,15 @@ class Simulation:
         return cls(settings, data, original, metrics)
 
 
-def model_of(config, dataset, state):
+def model_of(config: Config, dataset: Dataset, state: State) -> UnlearnableRecommender:
     """A trained backbone from its state."""
     model = MODELS[config["model"]](config, dataset).to(config["device"])
     model.load_state_dict(state)
     return model.eval()
 
 
-def assess(metrics, retrain, config):
-    r"""How good metrics are, next to Retrain's.
+def assess(metrics: Mapping[str, float], retrain: Mapping[str, float], config: Config) -> dict[str, float]:
+    r"""Compare metrics with Retrain's.
 
     .. math::
         \mathrm{gap} &= \tfrac14 \Big( \big|\ln \tfrac{\text{MI-BF}}{\text{MI-BF}_R}\big|
@@ -164,18 +172,18 @@ def assess(metrics, retrain, config):
             + |\mathrm{AUC_{FT}} - \mathrm{AUC}_{\mathrm{FT},R}| \Big), \qquad \mathrm{utility} = \frac{m}{m_R} \\
         \mathrm{objective} &= \mathrm{gap} + 100 \max(0, u - \mathrm{utility})
 
-    with :math:`m` the ``valid_metric`` and :math:`u` the setting ``unlearn_least_utility``. An objective of 0 is to forget
-    like Retrain; less is better.
+    with :math:`m` the ``valid_metric`` and :math:`u` the setting ``unlearn_least_utility``. Less is better; a model with
+    Retrain's metrics has an objective of 0.
 
     Args:
-        metrics, retrain (dict): of the evaluator.
-        config (Config): settings.
+        metrics, retrain: of the evaluator.
+        config: settings.
 
     Returns:
-        dict: ``objective``, ``gap`` and ``utility``.
+        ``objective``, ``gap`` and ``utility``.
 
     Raises:
-        Diverged: one of them is not finite.
+        Diverged: the objective is not finite.
     """
     gap = sum(membership_gaps(metrics, retrain).values()) / 4
     name = config["valid_metric"].lower()
@@ -188,17 +196,19 @@ def assess(metrics, retrain, config):
     return {"objective": objective, "gap": gap, "utility": utility}
 
 
-def measure(simulation, point, report=lambda result: None):
+def measure(
+    simulation: Simulation, point: Mapping[str, Any], report: Callable[[dict], Any] = lambda result: None
+) -> dict[str, Any]:
     """Prepare the method of ``unlearn_methods`` and forget the simulated request; the last stage counts.
 
     Args:
-        simulation (Simulation): of a request.
-        point (dict): settings to try on it.
-        report (callable): takes a result with its ``epoch`` after each epoch of the preparation, for which the first stage counts.
+        simulation: of a request.
+        point: settings to try on it.
+        report: takes the first stage's result, with its ``epoch``, after each epoch of the preparation.
 
     Returns:
-        dict: the last result: ``stage``, what :func:`assess` says, the metrics, ``online_seconds``, ``seconds`` in all, and
-        ``peak_memory_mb`` of the process.
+        The last stage's result: ``stage``, the values of :func:`assess`, the metrics, ``online_seconds``, ``seconds`` in
+        all, and ``peak_memory_mb`` of the process.
 
     Raises:
         Diverged: there is no usable result.
@@ -233,16 +243,18 @@ def measure(simulation, point, report=lambda result: None):
     return {**last, "peak_memory_mb": max(offline.peak_memory_mb, last["peak_memory_mb"])}
 
 
-def measure_all(simulations, point, report=lambda result: None):
-    """:func:`measure` on several requests.
+def measure_all(
+    simulations: Iterable[Simulation], point: Mapping[str, Any], report: Callable[[dict], Any] = lambda result: None
+) -> dict[str, Any]:
+    """Call :func:`measure` on several requests.
 
     Args:
-        simulations (iterable of Simulation): held one at a time.
-        point (dict): settings to try on them.
-        report (callable): takes the results of the epochs on the first request.
+        simulations: the function holds one at a time.
+        point: settings to try on them.
+        report: takes the results of the epochs on the first request.
 
     Returns:
-        dict: the mean of each number, and the results as ``requests``.
+        The mean of each number, and the results as ``requests``.
     """
     results = []
     for simulation in simulations:

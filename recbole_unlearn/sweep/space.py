@@ -1,11 +1,14 @@
-"""A search space in RecBole's format, and the points of it that a sweep tries."""
+"""A search space in RecBole's format, and the points that a sweep tries."""
 
 import ast
 import importlib.util
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +16,9 @@ from recbole_unlearn.config import Config, method_yaml
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.files.yaml_file import read_yaml
 from recbole_unlearn.method import METHODS
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 DRAWS_PER_SAMPLE = 10
 LARGEST, LARGEST_LOGARITHM = 1e15, 34  # of a number in the file
@@ -22,13 +28,13 @@ KINDS = {"choice": "[A,B,...]", "uniform": "LOW,HIGH", "loguniform": "LOW,HIGH",
 
 @dataclass(frozen=True)
 class SearchRange:
-    """What a setting may be.
+    """The values that a search may give a setting.
 
     Args:
-        kind (str): one of ``KINDS``.
-        values (tuple): the choices, or the bounds (and the step).
-        whole (bool): whether a number of a range is a whole one.
-        line (int): where in the file it stands.
+        kind: one of ``KINDS``.
+        values: the choices, or the bounds (and the step).
+        whole: whether the numbers of a range are whole.
+        line: its line in the file.
     """
 
     kind: str
@@ -36,8 +42,8 @@ class SearchRange:
     whole: bool = False
     line: int = 0
 
-    def bounds(self):
-        """Least and largest number of a range; of ``quniform``, multiples of its step."""
+    def bounds(self) -> tuple[float, float]:
+        """The least and largest number of a range; multiples of the step for ``quniform``."""
         low, high, *step = self.values
         if self.kind == "loguniform":
             low, high = math.exp(low), math.exp(high)
@@ -46,12 +52,12 @@ class SearchRange:
             low, high = math.ceil(low / quantum - 1e-9) * quantum, math.floor(high / quantum + 1e-9) * quantum
         return self._number(low), self._number(high)
 
-    def examples(self):
-        """Values that a setting must accept if it accepts them all: the choices, or the bounds."""
+    def examples(self) -> tuple:
+        """The choices, or the bounds: a setting that accepts these accepts the whole range."""
         return self.values if self.kind == "choice" else self.bounds()
 
-    def draw(self, rng):
-        """One of them, by a numpy generator."""
+    def draw(self, rng: np.random.Generator) -> Any:
+        """Draw one value."""
         if self.kind == "choice":
             return self.values[rng.integers(len(self.values))]
         low, high = self.bounds()
@@ -62,8 +68,8 @@ class SearchRange:
             return self._number(low + step * rng.integers(round((high - low) / step) + 1))
         return int(rng.integers(low, high + 1)) if self.whole else self._number(rng.uniform(low, high))
 
-    def distribution(self):
-        """The same for Optuna."""
+    def distribution(self) -> "BaseDistribution":
+        """The range as Optuna's distribution."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         if self.kind == "choice":
@@ -77,21 +83,21 @@ class SearchRange:
         )
 
     def _number(self, number):
-        """With six digits, so that it can be typed again."""
+        """A number with six digits, so that people can type it again."""
         return round(number) if self.whole else float(f"{number:.6g}")
 
 
-def points_of(space, search, num_samples, seed):
-    """The points to try, a dict each; more samples of the same seed begin with the same points.
+def points_of(space: Mapping[str, SearchRange], search: str, num_samples: int, seed: int) -> list[dict[str, Any]]:
+    """The points to try; with one seed, a larger sample begins with the points of a smaller one.
 
     Args:
-        space (dict): of :func:`read_space`.
-        search (str): ``grid`` for every combination, ``random`` for different draws.
-        num_samples (int): how many draws.
-        seed (int): of the draws.
+        space: of :func:`read_space`.
+        search: ``grid`` for every combination, ``random`` for different draws.
+        num_samples: number of draws.
+        seed: of the draws.
 
     Raises:
-        UsageError: a grid of a range.
+        UsageError: the search is a grid, and the space has a range of numbers.
     """
     ranges = [key for key, values in space.items() if values.kind != "choice"]
     if search == "grid" and ranges:
@@ -108,21 +114,22 @@ def points_of(space, search, num_samples, seed):
     return points if search == "grid" else [points[place] for place in rng.permutation(len(points))[:num_samples]]
 
 
-def read_space(path, method):
-    """Read a space: ``SETTING KIND VALUES`` a line; ``#`` begins a comment.
+def read_space(path: str | PathLike, method: str) -> dict[str, SearchRange]:
+    """Read a space: one ``SETTING KIND VALUES`` per line; ``#`` begins a comment.
 
     ``choice [1,0.5]`` is one of a list, ``uniform LOW,HIGH`` a number between, ``quniform LOW,HIGH,STEP`` a multiple of
-    the step, ``loguniform LOW,HIGH`` e to the power of a number between (``-8,0`` is 0.0003 to 1). Nothing is executed.
+    the step, ``loguniform LOW,HIGH`` e to the power of a number between (``-8,0`` is 0.0003 to 1). The function executes
+    nothing.
 
     Args:
-        path (str): the file.
-        method (str): the unlearning method whose settings may be there; others would change the original model.
+        path: the file.
+        method: the unlearning method whose settings the space may have; others would change the original model.
 
     Returns:
-        dict: setting to :class:`SearchRange`.
+        Setting to range.
 
     Raises:
-        UsageError: no such file, nothing in it, or a bad line, with its number.
+        UsageError: the file is missing or empty, or has a bad line, with its number.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -145,11 +152,11 @@ def read_space(path, method):
     return space
 
 
-def check_search(search, scheduler):
-    """Refuse searches and schedulers that do not exist, and Optuna where it is not installed.
+def check_search(search: str, scheduler: str) -> None:
+    """Refuse unknown searches and schedulers, and Optuna if it is not installed.
 
     Raises:
-        UsageError: with those that there are.
+        UsageError: names those that exist.
     """
     for kind, name, choices in (("search", search, SEARCHES), ("scheduler", scheduler, SCHEDULERS)):
         if name not in choices:
@@ -158,17 +165,19 @@ def check_search(search, scheduler):
         raise UsageError("--search=optuna needs Optuna: pip install optuna.")
 
 
-def check_space(space, path, settings, search="random"):
-    """Refuse values that the settings of a run cannot take, and what the search cannot try.
+def check_space(
+    space: Mapping[str, SearchRange], path: str | PathLike, settings: dict[str, Any], search: str = "random"
+) -> None:
+    """Refuse values that the settings of a run cannot take, and ranges that the search cannot try.
 
     Args:
-        space (dict): of :func:`read_space`.
-        path (str): its file.
-        settings (dict): the others, for ``Config(stored=...)``.
-        search (str): see :func:`points_of`.
+        space: of :func:`read_space`.
+        path: its file.
+        settings: the others, for ``Config(stored=...)``.
+        search: see :func:`points_of`.
 
     Raises:
-        UsageError: with the line and what was expected.
+        UsageError: names the line and what the setting takes.
     """
     if not space:
         raise UsageError(f"All settings of {path} are given on the command line: nothing left to search.")
@@ -182,11 +191,11 @@ def check_space(space, path, settings, search="random"):
                 raise UsageError(f"{path}, line {values.line}: {error}") from None
 
 
-def swept_method(config):
+def swept_method(config: Config) -> str:
     """The method whose settings a sweep tries: the one of ``unlearn_methods``, or UnlearnRec if it is among several.
 
     Raises:
-        UsageError: several methods without UnlearnRec, or a ``valid_metric`` of which less is better.
+        UsageError: there are several methods without UnlearnRec, or less of ``valid_metric`` is better.
     """
     chosen = config["unlearn_methods"]
     if not config["valid_metric_bigger"]:
@@ -200,14 +209,14 @@ def swept_method(config):
     return chosen[0] if len(chosen) == 1 else "UnlearnRec"
 
 
-def with_whole_numbers(settings):
-    """Settings with 4.0 as 4 where the methods' yaml has a whole number; other searches draw floats."""
+def with_whole_numbers(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with 4.0 as 4 if the methods' yaml has a whole number; other tools' searches draw floats."""
     defaults = {key: value for name in METHODS for key, value in method_defaults(name).items()}
     whole = {key for key, value in defaults.items() if _is_number(value) and isinstance(value, int)}
     return {key: int(value) if key in whole and value == int(value) else value for key, value in settings.items()}
 
 
-def method_defaults(method):
+def method_defaults(method: str) -> dict[str, Any]:
     """The settings of a method's yaml, if it has one."""
     file = method_yaml(method)
     return read_yaml(file) if file.is_file() else {}

@@ -1,16 +1,20 @@
-"""The trials of a sweep: their records, which survive a kill, and which of them are best."""
+"""The trials of a sweep: their records, which survive a kill, and the best of them."""
 
 import json
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
+from typing import Any
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.digest import digest
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.report.files import save_json
 from recbole_unlearn.report.software import software_versions
+from recbole_unlearn.sweep.space import SearchRange
+from recbole_unlearn.task import UnlearningData
 
 MEASURES = ("objective", "gap", "utility", "online_seconds", "MI-BF", "MI-NG", "AUC_FN", "AUC_FT")
 AS_GIVEN = {}  # the point that changes nothing
@@ -19,22 +23,22 @@ DONE, STOPPED, FAILED = "done", "stopped", "failed"
 
 @dataclass(frozen=True)
 class Goal:
-    """What a sweep searches for.
+    """The number that a sweep optimises.
 
     Args:
-        metric (str): name in a trial's result.
-        mode (str): ``min`` or ``max``.
+        metric: its name in a trial's result.
+        mode: ``min`` or ``max``.
     """
 
     metric: str
     mode: str
 
     @classmethod
-    def of(cls, config, metric="objective", mode=None):
-        """Check what the user asked for.
+    def of(cls, config: Config, metric: str = "objective", mode: str | None = None) -> "Goal":
+        """Make the user's goal.
 
         Raises:
-            UsageError: no such metric, or it is not said which end of it is the better one.
+            UsageError: there is no such metric, or ``mode`` is missing or wrong.
         """
         ranking = [
             f"{name.lower()}@{k}" for name in config["metrics"] for k in config["topk"] if name.upper() not in MEASURES
@@ -49,40 +53,42 @@ class Goal:
             raise UsageError(f"--tune_mode=max would search for the worst {metric}; use min.")
         return cls(metric, mode)
 
-    def order(self, trial):
+    def order(self, trial: Mapping[str, Any]) -> tuple[int, float]:
         """A key to sort records by: best first, then those stopped early, then those that failed."""
         value = trial["result"].get(self.metric, 0.0)
         return (DONE, STOPPED, FAILED).index(trial["status"]), value if self.mode == "min" else -value
 
 
-def record(point, status, result=None, **why):
+def record(
+    point: Mapping[str, Any], status: str, result: Mapping[str, Any] | None = None, **why: str
+) -> dict[str, Any]:
     """One trial as plain data.
 
     Args:
-        point (dict): the settings tried.
-        status (str): ``done``, ``stopped`` by the scheduler, or ``failed``.
-        result (dict): the last of :func:`~recbole_unlearn.sweep.simulation.measure`.
-        why (str): of a failed one, the ``error``; of a stopped one, what it was stopped ``by``.
+        point: the settings tried.
+        status: ``done``, ``stopped`` by the scheduler, or ``failed``.
+        result: the last of :func:`~recbole_unlearn.sweep.simulation.measure`.
+        why: the ``error`` of a failed trial, or what stopped a trial early (``by``).
     """
     return {"point": point, "status": status, "result": result or {}, **why}
 
 
 class Trials:
-    """Records of trials, a file each, whole or absent, so that a sweep that was killed repeats none that ended.
+    """Records of trials, one file each, whole or absent, so that a killed sweep repeats no trial that ended.
 
     Args:
-        folder (str): of the sweep.
-        stopper (str): what stops trials early; those that another one stopped have not ended.
+        folder: of the sweep.
+        stopper: what stops trials early; a trial that another stopper stopped has not ended.
     """
 
-    def __init__(self, folder, stopper=""):
+    def __init__(self, folder: str, stopper: str = ""):
         self.folder, self.stopper = os.path.join(folder, "trials"), stopper
 
-    def begin(self, resume):
+    def begin(self, resume: bool) -> None:
         """Make the folder.
 
         Raises:
-            UsageError: trials are there already and are not to be gone on with.
+            UsageError: the folder has trials already, and ``resume`` is false.
         """
         if self.all() and not resume:
             raise UsageError(
@@ -93,34 +99,39 @@ class Trials:
             getLogger().warning(f"Nothing to resume: no trial of these settings, space, data and code in {self.folder}")
         os.makedirs(self.folder, exist_ok=True)
 
-    def all(self):
+    def all(self) -> list[dict[str, Any]]:
         """All records."""
         return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(self.folder).glob("[!.]*.json"))]
 
-    def ended(self):
-        """Records of trials that need not be repeated: those that are done or were stopped by the same."""
+    def ended(self) -> list[dict[str, Any]]:
+        """Records of trials that a sweep need not repeat: those that are done or that the same stopper stopped."""
         return [trial for trial in self.all() if trial["status"] == DONE or trial.get("by") == self.stopper]
 
-    def without_ended(self, points):
-        """Those of some points that are still to be tried."""
+    def without_ended(self, points: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The points that no ended trial has tried."""
         ended = [trial["point"] for trial in self.ended()]
         return [point for point in points if point not in ended]
 
-    def add(self, trial):
-        """Write one record, in the place of an earlier one of the same point."""
+    def add(self, trial: Mapping[str, Any]) -> None:
+        """Write one record; it replaces an earlier one of the same point."""
         name = digest(json.dumps(trial["point"], sort_keys=True))
         save_json(os.path.join(self.folder, f"{name}.json"), trial)
 
 
-def sweep_folder(config, storage_path, settings, data, space):
-    """Where a sweep goes: another folder if settings, space, data or code are others.
+def sweep_folder(
+    config: Config,
+    storage_path: str | None,
+    settings: Sequence[dict[str, Any]],
+    data: Sequence[UnlearningData],
+    space: Mapping[str, SearchRange],
+) -> str:
+    """The folder of a sweep; other settings, spaces, data or code have another folder.
 
     Args:
-        config (Config): of the actual run.
-        storage_path (str): the folder of all sweeps; default ``sweep`` under ``checkpoint_dir``.
-        settings (list of dict): of the simulated requests.
-        data (list of UnlearningData): of the simulated requests.
-        space (dict): of :func:`~recbole_unlearn.sweep.space.read_space`.
+        config: of the actual run.
+        storage_path: the folder of all sweeps; default ``sweep`` under ``checkpoint_dir``.
+        settings, data: of the simulated requests.
+        space: of :func:`~recbole_unlearn.sweep.space.read_space`.
     """
     simulated = [Config(stored=each) for each in settings]
     graphs = [graph for each in data for graph in (each.graph, each.remaining_graph, each.valid, each.test)]
@@ -132,11 +143,11 @@ def sweep_folder(config, storage_path, settings, data, space):
     return os.path.join(storage, f"{config['model']}-{config['dataset']}-{config['forget_type']}-{content}")
 
 
-def best_of(trials, goal):
+def best_of(trials: Sequence[dict[str, Any]], goal: Goal) -> dict[str, Any]:
     """The best of the trials that came to their end.
 
     Raises:
-        UsageError: there is none.
+        UsageError: no trial came to its end.
     """
     best = min(trials, key=goal.order, default=None)
     if best is None or best["status"] != DONE:
@@ -147,15 +158,15 @@ def best_of(trials, goal):
     return best
 
 
-def pareto_front(trials, utility):
-    """The trials that no other one beats in both the gap (less is better) and a ranking metric (more is better).
+def pareto_front(trials: Iterable[dict[str, Any]], utility: str) -> list[dict[str, Any]]:
+    """The trials that no other trial beats in both the gap (less is better) and a ranking metric (more is better).
 
     Args:
-        trials (list of dict): records.
-        utility (str): name of the ranking metric, e.g. ``ndcg@20``.
+        trials: records.
+        utility: name of the ranking metric, e.g. ``ndcg@20``.
 
     Returns:
-        list of dict: of those that came to their end, by ascending gap.
+        Records of trials that came to their end, by ascending gap.
     """
     done = [trial for trial in trials if trial["status"] == DONE]
     front = []
