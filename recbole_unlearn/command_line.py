@@ -6,6 +6,8 @@ import logging
 import re
 import shlex
 import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from recbole_unlearn.deletion import service
 from recbole_unlearn.deletion.findings import lines_of
@@ -23,9 +25,15 @@ EXIT_CODES = (
 
 
 class Once(argparse.Action):
-    """An option with a value, which a second one must not replace in silence."""
+    """An option with a value that a second one must not replace silently."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         if getattr(namespace, self.dest) not in (self.default, values):
             raise UsageError(f"Argument '{option_string}' is given twice, with different values.")
         setattr(namespace, self.dest, values)
@@ -34,20 +42,20 @@ class Once(argparse.Action):
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are :class:`UsageError`, in one line."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message[0].upper()}{message[1:]}.")
 
 
 class OnceParser(Parser):
-    """One whose options with a value may come once only."""
+    """A parser that takes each option with a value once only."""
 
-    def __init__(self, **arguments):
+    def __init__(self, **arguments: Any):
         super().__init__(**arguments)
         self.register("action", None, Once)
 
 
 def _sweep_parser():
-    """What :func:`run_sweep` takes besides what other runs do."""
+    """The arguments that only :func:`run_sweep` takes."""
     parser = OnceParser(add_help=False, allow_abbrev=False)
     sweep = parser.add_argument_group("search of settings with Ray Tune, on simulated requests and validation data")
     sweep.add_argument("--params_file", help="search space, e.g. hyper.test; settings on the command line are fixed")
@@ -75,15 +83,15 @@ def _sweep_parser():
     return parser
 
 
-def parse(arguments):
-    """Split arguments into what :func:`run_unlearn` takes, or :func:`run_sweep` if there is a ``params_file``.
+def parse(arguments: Sequence[str]) -> dict[str, Any]:
+    """Parse arguments into those of :func:`run_unlearn`, or of :func:`run_sweep` if there is a ``params_file``.
 
     Args:
-        arguments (list of str): e.g. ``["--model=SimGCL", "--dataset=ml-100k", "--epochs=5"]``.
+        arguments: e.g. ``["--model=SimGCL", "--dataset=ml-100k", "--epochs=5"]``.
 
     Returns:
-        dict: ``model``, ``dataset``, ``config_file_list`` and ``config_dict`` (of strings); ``seeds`` if several are
-        given; for a sweep also its other arguments that are given. With ``--checkpoint``, what :func:`_serve` takes.
+        ``model``, ``dataset``, ``config_file_list`` and ``config_dict`` (of strings); ``seeds`` if given; for a sweep
+        also its other given arguments. With ``--checkpoint``, the arguments of :func:`_serve`.
 
     Raises:
         UsageError: an argument is not ``--key=value``, is unknown or empty, or comes twice with different values.
@@ -118,7 +126,7 @@ def parse(arguments):
     deletion.add_argument("--wait_seconds", type=_seconds, help="how long to wait for another process (default 600)")
     known, others = parser.parse_known_args(arguments)
     for name, value in vars(known).items():
-        if value in ("", []):  # of a shell's variable that is not set: the option would vanish
+        if value in ("", []):  # e.g. a shell's variable without a value: the option would vanish
             raise UsageError(f"--{name} is empty: give it a value, or leave it out.")
     settings = {}
     for argument in others:
@@ -153,7 +161,7 @@ def parse(arguments):
 
 
 def _deletion(known, settings):
-    """What :func:`_serve` takes."""
+    """The arguments of :func:`_serve`."""
     chosen = [mode for mode in ("prepare", "dry_run", "verify") if getattr(known, mode)]
     if len(chosen) > 1 or (chosen and known.exact):
         raise UsageError(f"--{chosen[0]} cannot be combined with --{(chosen[1:] or ['exact'])[0]}.")
@@ -187,10 +195,8 @@ def _deletion(known, settings):
 
 
 def _serve(mode, checkpoint, requests, config_dict, exact, force, also, waive, wait_seconds):
-    """One command on the store of a checkpoint; exit codes as in ``EXIT_CODES``."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(message)s", stream=sys.stdout
-    )  # errors alone go to standard error
+    """Run one command on the store of a checkpoint; exit codes as in ``EXIT_CODES``."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)  # only errors go to standard error
     if mode == "prepare":
         logging.info(f"Store: {service.prepare(checkpoint, config_dict, force).folder}")
     elif mode == "dry_run":
@@ -207,11 +213,11 @@ def _serve(mode, checkpoint, requests, config_dict, exact, force, also, waive, w
 
 
 def _code_of(counts, waiting):
-    """The exit code of a call that is done.
+    """The exit code of a finished call.
 
     Args:
-        counts (iterable of dict): of the receipts of its requests.
-        waiting (int): requests that have failed before.
+        counts: of the receipts of its requests, dicts.
+        waiting: number of earlier requests that failed.
     """
     counts = list(counts)
     if counts and not any(each["found"] for each in counts):
@@ -220,14 +226,14 @@ def _code_of(counts, waiting):
 
 
 def _closest_switch(argument):
-    """A hint at an option without a value, for what was meant as one."""
+    """A hint at the option without a value that looks like the argument."""
     switches = ("--prepare", "--dry_run", "--exact", "--verify", "--resume")
     close = difflib.get_close_matches(argument, switches, n=1, cutoff=0.75)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
 def _words(text):
-    """Names separated by spaces, in quotes where they have some."""
+    """Names separated by spaces; a name with spaces is in quotes."""
     try:
         return shlex.split(text)
     except ValueError as error:
@@ -270,8 +276,8 @@ def _resources(text):
 RUNS = {"checkpoint": _serve, "params_file": run_sweep, "seeds": run_seeds}  # by the argument that asks for it
 
 
-def main(arguments=None):
-    """Run; exit codes as in ``EXIT_CODES``, with one line on standard error for all but 0, 3 and 4."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exit codes as in ``EXIT_CODES``, with one line on standard error unless 0, 3 or 4."""
     try:
         parsed = parse(sys.argv[1:] if arguments is None else arguments)
         run = next((run for key, run in RUNS.items() if key in parsed), run_unlearn)

@@ -1,6 +1,6 @@
-"""The one place that lets RecBole 1.2 run on current numpy, scipy, pandas and torch, and in several processes at a time.
+"""Lets RecBole 1.2 run on current numpy, scipy, pandas and torch, and in several processes at a time.
 
-Each alias is added only where the installed library lacks it, so nothing changes on the versions RecBole was
+This module adds an alias only if the installed library lacks it, so that nothing changes on the versions that RecBole was
 written for. See RecBole's issues 2215, 2185, 2174 and 2034.
 """
 
@@ -28,12 +28,12 @@ _NUMPY_ALIASES = {
 
 
 def _dok_update(matrix, data):
-    """scipy >= 1.13 hides the unchecked update that stock LightGCN and NGCF call."""
+    """The unchecked update that stock LightGCN and NGCF call, and that scipy >= 1.13 hides."""
     matrix._dict.update(data)
 
 
 def _fill_nan(dataset):
-    """pandas >= 3 turns RecBole's chained ``fillna(inplace=True)`` into a no-op; assign instead, then let RecBole go on."""
+    """Assign the filled columns, then call RecBole's method, whose chained ``fillna(inplace=True)`` is a no-op in pandas >= 3."""
     from recbole.utils import FeatureType
 
     for name in dataset.feat_name_list:
@@ -44,13 +44,13 @@ def _fill_nan(dataset):
             elif dataset.field2type[field] == FeatureType.FLOAT:
                 feat[field] = feat[field].fillna(feat[field].mean())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pandas' notice of the very no-op; sequence fields are still RecBole's
+        warnings.simplefilter("ignore")  # pandas warns of that no-op; RecBole still fills sequence fields
         return _recbole_fill_nan(dataset)
 
 
 @contextmanager
 def _replaced(owner, name, value):
-    """An attribute that is another for a while."""
+    """Replace an attribute inside a block."""
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
@@ -60,7 +60,7 @@ def _replaced(owner, name, value):
 
 
 def _load_feat(dataset, filepath, source):
-    """pandas >= 3 turns another chained ``fillna(inplace=True)`` into a no-op: that of blank sequences."""
+    """Fill blank sequences for RecBole's method, whose chained ``fillna(inplace=True)`` is a no-op in pandas >= 3."""
     read = pd.read_csv
 
     def read_csv(*arguments, **options):
@@ -72,7 +72,7 @@ def _load_feat(dataset, filepath, source):
 
 
 def _with_lengths(method):
-    """pandas >= 3 gives ``agg(len)`` the whole column; RecBole's methods on sequences mean each of its entries."""
+    """Let ``agg(len)`` measure each sequence, as RecBole means it; pandas >= 3 measures the whole column."""
     aggregate = pd.Series.agg
 
     def agg(column, function=None, *arguments, **options):
@@ -87,14 +87,14 @@ def _with_lengths(method):
 
 
 class _TorchOfTrainer:
-    """torch as RecBole's trainers see it: ``load`` reads their checkpoints, which torch >= 2.6 refuses."""
+    """torch for RecBole's trainers: ``load`` reads their checkpoints, which torch >= 2.6 refuses."""
 
     def __getattr__(self, name):
         return recbole_checkpoint.load if name == "load" else getattr(torch, name)
 
 
 class _TuneOfRecBole:
-    """ray.tune as RecBole's quick start calls it: ``report`` with keyword arguments."""
+    """ray.tune for RecBole's quick start, which calls ``report`` with keyword arguments."""
 
     def __init__(self, tune):
         self.tune = tune
@@ -115,7 +115,7 @@ def _mend_quick_start(module):
         checkpoint = recbole_checkpoint.load(model_file)
         if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("config"), Config):
             raise UsageError(f"'{model_file}' is no checkpoint of RecBole's Trainer: it has no Config.")
-        Config.compatibility_settings(checkpoint["config"])  # as every new one does
+        Config.compatibility_settings(checkpoint["config"])  # as in every new Config
         read = torch.load
 
         def load(file, *arguments, **options):
@@ -129,7 +129,7 @@ def _mend_quick_start(module):
 
 
 class _MendOnImport:
-    """Finds RecBole's quick start, which takes seconds to import, and mends it once somebody does."""
+    """Mends RecBole's quick start when somebody imports it; the import takes seconds."""
 
     name = "recbole.quick_start.quick_start"
 
@@ -149,7 +149,7 @@ class _MendOnImport:
 
 
 def _ensure_dir(folder):
-    """RecBole looks whether a folder is there and then makes it, which fails if another process comes between."""
+    """Make a folder in one step; RecBole's check before it fails if another process makes the folder in between."""
     try:
         os.makedirs(folder, exist_ok=True)
     except FileExistsError:
@@ -167,7 +167,7 @@ for _name, _value in _NUMPY_ALIASES.items():
 if not hasattr(sp.dok_matrix, "_update"):
     sp.dok_matrix._update = _dok_update
 
-# Notices that RecBole's own code calls forth on current libraries and that no user can act on.
+# RecBole's own code causes these warnings on current libraries, and no user can act on them.
 warnings.filterwarnings("ignore", message=r".*torch\.cuda\.amp\.GradScaler.*", category=FutureWarning)
 warnings.filterwarnings("ignore", message=r".*The given NumPy array is not writ.*", category=UserWarning)
 warnings.filterwarnings("ignore", message=r".*Sparse CSR tensor support is in beta.*", category=UserWarning)

@@ -3,7 +3,10 @@
 import copy
 import os
 import re
+from collections.abc import Mapping, Sequence
 from logging import getLogger
+from pathlib import Path
+from typing import Any
 
 from recbole.config import Config as RecBoleConfig
 from recbole.evaluator import metric_types
@@ -32,8 +35,8 @@ STORE_PREFIXES = (
     "unlearn_quarantine_",
     "unlearn_retrain_",
     "unlearn_grace_",
-)  # of deletion requests against a saved model alone
-DERIVED = {  # what RecBole adds to the settings by itself
+)  # only deletion requests against a saved model read them
+DERIVED = {  # RecBole adds these to the settings
     "MODEL_TYPE",
     "MODEL_INPUT_TYPE",
     "device",
@@ -47,53 +50,61 @@ DERIVED = {  # what RecBole adds to the settings by itself
 register_metrics()  # RecBole looks metrics up while a Config is being built
 
 
-def method_yaml(method):
-    """The file of a method's settings: a user's own method has it beside its module."""
+def method_yaml(method: str) -> Path:
+    """The file of a method's settings; that of a user's own method lies beside its module."""
     return own_yaml(METHODS[method]) or properties_folder() / "method" / f"{method}.yaml"
 
 
-def results_settings(settings):
+def results_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a run's rows depend on: all but the machine's and the deletion store's.
 
     Args:
-        settings (dict): of :meth:`Config.as_dict`.
+        settings: of :meth:`Config.as_dict`.
     """
     of_the_machine = set(general_arguments) - {"seed"} | {
         "eval_batch_size"
-    }  # what suits its memory: scores are the same
+    }  # it suits the machine's memory and changes no score
     ignored = of_the_machine | {"config_files", "report_file", "train_file"}
     return {key: value for key, value in settings.items() if key not in ignored and not key.startswith(STORE_PREFIXES)}
 
 
-def agree(settings, others):
-    """Whether two dicts of settings say the same of every key that both have."""
+def agree(settings: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Whether two dicts of settings have equal values for every key that both have."""
     return all(settings[key] == others[key] for key in settings.keys() & others.keys())
 
 
 class Config(RecBoleConfig):
     """RecBole's Config for an unlearnable model.
 
-    The yaml of the plugin comes after RecBole's own and before the user's, in the order overall, model, each of
-    ``unlearn_methods`` followed by method and model, dataset, dataset and model; that of a model or method of the user's own
-    lies beside its module.
-    The command line is parsed by ``run_unlearn.py``, not here, so that tests and workers with arguments of their own can
-    build a Config.
+    The plugin's yaml comes after RecBole's and before the user's, in this order: overall, model, each of
+    ``unlearn_methods`` (first method, then method and model), dataset, dataset and model. The yaml of a user's own model or
+    method lies beside its module.
+
+    ``run_unlearn.py`` parses the command line, not this class, so that tests and workers with their own arguments can build
+    a Config.
 
     Args:
-        model (str): name of a registered backbone.
-        dataset (str): name of the dataset.
-        config_file_list (list of str): yaml files.
-        config_dict (dict): settings that win over the files; strings are read as Python literals where they are some,
-            but names, paths and identifiers stay text.
-        stored (dict): settings of an earlier Config as plain data, e.g. of a model file; they win over the files, and
-            are taken as they are, whoever's they were.
+        model: name of a registered backbone.
+        dataset: name of the dataset.
+        config_file_list: yaml files.
+        config_dict: settings that win over the files; a string that is a Python literal becomes its value, but names,
+            paths and identifiers stay text.
+        stored: settings of an earlier Config as plain data, e.g. of a model file; they win over the files, and nothing
+            checks their names.
 
     Raises:
-        UsageError: unknown model, method, metric or setting, a missing or broken file, a value out of range, or a
-            request that ``forget_type`` does not read.
+        UsageError: a model, method, metric or setting is unknown, a file is missing or broken, a value is out of range, or
+            ``forget_type`` does not read the request.
     """
 
-    def __init__(self, model=None, dataset=None, config_file_list=None, config_dict=None, stored=None):
+    def __init__(
+        self,
+        model: str | None = None,
+        dataset: str | None = None,
+        config_file_list: Sequence[str] | None = None,
+        config_dict: Mapping[str, Any] | None = None,
+        stored: Mapping[str, Any] | None = None,
+    ):
         self._stored = copy.deepcopy(stored or {})
         try:
             super().__init__(model, dataset, config_file_list, copy.deepcopy(config_dict or {}))  # RecBole changes it
@@ -102,43 +113,43 @@ class Config(RecBoleConfig):
         except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError) as error:
             raise UsageError(f"RecBole refuses these settings: {' '.join(str(error).split())}") from error
 
-    def replace(self, **changes):
+    def replace(self, **changes: Any) -> "Config":
         """A copy with some settings changed, e.g. the encoder's learning rate in the place of the backbone's."""
         config = copy.copy(self)
         config.final_config_dict = {**self.final_config_dict, **changes}
         return config
 
-    def for_model(self, model):
-        """Another backbone as it is shipped, on the same data: the user's settings of training and of models are left out."""
+    def for_model(self, model: str) -> "Config":
+        """The shipped settings of another backbone on the same data, without the user's settings of training and models."""
         files = (properties_folder() / "model").glob("*.yaml")
         own = set(training_arguments).union(*map(read_yaml, files))
         shared = {key: value for key, value in self.external_config_dict.items() if key not in own}
         config = type(self)(model, self.dataset, stored=shared)
         return config.replace(device=self["device"], checkpoint_dir=self["checkpoint_dir"])
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """All settings as plain data (numbers, strings, lists, dicts), fit for JSON and for ``config_dict``."""
         settings = {key: _plain(value) for key, value in sorted(self.final_config_dict.items()) if key not in DERIVED}
-        if settings["train_neg_sample_args"]["distribution"] == "none":  # RecBole writes so what it reads as None alone
+        if settings["train_neg_sample_args"]["distribution"] == "none":  # RecBole writes this, but reads only None
             settings["train_neg_sample_args"] = None
         return {**settings, "data_path": os.path.dirname(settings["data_path"])}  # RecBole appended the dataset's name
 
-    def training_settings(self):
+    def training_settings(self) -> dict[str, Any]:
         """The settings that a backbone's training depends on: all but the machine's and the plugin's own."""
         return {key: value for key, value in self.results_settings().items() if not key.startswith(PREFIXES)}
 
-    def same_results(self, settings):
-        """Whether a run under other settings (of :meth:`as_dict`) has the same rows for the methods in both."""
+    def same_results(self, settings: Mapping[str, Any]) -> bool:
+        """Whether a run with other settings (of :meth:`as_dict`) has the same rows for the methods of both."""
         return agree(self.results_settings(), {**settings, "unlearn_methods": self["unlearn_methods"]})
 
-    def results_settings(self):
+    def results_settings(self) -> dict[str, Any]:
         """The settings that a run's rows depend on; see :func:`results_settings`."""
         return results_settings(self.as_dict())
 
-    def unread(self):
-        """The settings that the user gives but that neither this model nor these methods have, a list.
+    def unread(self) -> list[str]:
+        """The settings that the user gives but that neither this model nor these methods have.
 
-        Of a user's own class nobody knows what it reads: the list is empty then.
+        The list is empty with a user's own class, because nobody knows what it reads.
         """
         if MODELS.own([self["model"]]) or METHODS.own(self["unlearn_methods"]):
             return []
@@ -164,7 +175,7 @@ class Config(RecBoleConfig):
         return {}
 
     def _convert_config_dict(self, config_dict):
-        """Strings that are Python literals become their values; unlike RecBole, nothing is executed."""
+        """Replace strings that are Python literals by their values; unlike RecBole's, this executes nothing."""
         check_names(config_dict)
         return {key: read_value(key, value) for key, value in config_dict.items()}
 
@@ -194,7 +205,7 @@ class Config(RecBoleConfig):
         self._update_if_there(folder / "dataset" / f"{dataset}-{model}.yaml")
 
     def _set_default_parameters(self):
-        """As in RecBole, which takes its own ml-100k for a user's and loads no ids of other names."""
+        """Mend RecBole's defaults, which prefer its own ml-100k to a user's and load no ids of other names."""
         final, given = self.final_config_dict, self.external_config_dict
         own = os.path.join(str(given.get("data_path") or ""), self.dataset)
         super()._set_default_parameters()
@@ -216,7 +227,7 @@ class Config(RecBoleConfig):
         if not isinstance(chosen, (list, tuple)) or not chosen:
             raise UsageError(f"Setting 'unlearn_methods' must name methods or be `all`, not {chosen!r}.")
         if "unlearn_methods" in self._stored and "unlearn_methods" not in self.variable_config_dict:
-            return list(chosen)  # a user's own method is not there where its run's models are served
+            return list(chosen)  # a machine that serves a run's models may lack the user's own method
         return [METHODS[name].__name__ for name in chosen]
 
     def _get_final_config_dict(self):
@@ -227,7 +238,7 @@ class Config(RecBoleConfig):
             if metric_types.get(str(metric).lower()) != EvaluatorType.RANKING:
                 ranking = [name for name, kind in metric_types.items() if kind == EvaluatorType.RANKING]
                 raise unknown("metric", metric, ranking)
-        if final["use_gpu"] == 0:  # RecBole has the setting and does not look at it
+        if final["use_gpu"] == 0:  # RecBole has the setting and ignores it
             final["gpu_id"] = ""
         check_nested({**self.file_config_dict, **self.variable_config_dict})
         check_values(final)
@@ -235,7 +246,7 @@ class Config(RecBoleConfig):
         return final
 
     def _check_request(self, forget_type):
-        """Refuse tokens or a file that this kind of request does not read; those of an overruled config file are logged."""
+        """Refuse tokens or a file that this kind of request does not read; log those of an overruled config file."""
         overruled = "forget_type" in {**self._stored, **self.variable_config_dict}
         for name in contradictions({**self.file_config_dict, **self.variable_config_dict}, forget_type):
             if not overruled or name in self.variable_config_dict:

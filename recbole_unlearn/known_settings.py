@@ -1,9 +1,11 @@
-"""The names of all settings, so that a misspelt one is refused and does not vanish."""
+"""Knows the names of all settings, and refuses a misspelt one."""
 
 import difflib
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import recbole
 from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
@@ -15,14 +17,14 @@ from recbole_unlearn.model import MODELS
 from recbole_unlearn.registry import own_yaml
 
 PREFIXES = ("forget_", "unlearn_", "ie_")
-RECBOLE_READS = {  # without having them in a yaml or a list of arguments
+RECBOLE_READS = {  # though no yaml or list of arguments has them
     *("model", "dataset", "encoding", "nproc", "world_size", "ip", "port", "offset", "verbose", "tail_ratio"),
     *("eta", "norm", "sim", "contrast", "cin", "has_residual", "use_filter", "token_num_threshold"),
     "xgb_early_stopping_rounds",
 }
 ARGUMENTS = {*general_arguments, *training_arguments, *evaluation_arguments, *dataset_arguments}
-UNREAD = {"config_file"}  # in RecBole's lists of arguments, but nothing looks at them
-MEANT = {  # names that other tools, other commands and earlier versions of RecBole have for a setting
+UNREAD = {"config_file"}  # in RecBole's lists of arguments, but nothing reads them
+MEANT = {  # names of a setting in other tools, other commands and earlier versions of RecBole
     "batch_size": "train_batch_size",
     "config": "config_files",
     "config_file": "config_files",
@@ -51,32 +53,32 @@ SUFFIXES = ("inter", "user", "item", "kg", "link", "net")  # of a dataset's file
 READ_OF_A_STORE = {"model", "dataset", "embedding_size", "n_layers", "USER_ID_FIELD", "ITEM_ID_FIELD"}  # checked
 READ_OF_A_STORE |= {"seed", "gpu_id", "use_gpu", "checkpoint_dir", "show_progress", "state"}
 OF_SOURCES = {"data_path", "train_file", "benchmark_filename", "eval_args", *dataset_arguments} - READ_OF_A_STORE
-NAMED = {"forget_users": "user", "forget_items": "item", "forget_file": "file"}  # read by this forget_type alone
+NAMED = {"forget_users": "user", "forget_items": "item", "forget_file": "file"}  # only this forget_type reads it
 
 
-def properties_folder():
-    """Where the plugin's yaml lies: inside the installed package, or at the top level of a checkout."""
+def properties_folder() -> Path:
+    """The folder of the plugin's yaml: in the installed package, or at the top level of a checkout."""
     installed = Path(str(files("recbole_unlearn"))) / "properties"
     return installed if installed.is_dir() else installed.parent.parent / "properties"
 
 
-def known_settings() -> set:
+def known_settings() -> set[str]:
     """Every setting that RecBole, the plugin, or the yaml of a user's own model or method has."""
     own = filter(None, (own_yaml(registry[name]) for registry in (MODELS, METHODS) for name in registry))
     own = [file for path in own for file in (path, *path.parent.glob(f"{path.stem}-*.yaml"))]
     return _shipped().union(*map(read_yaml, filter(Path.is_file, own)))
 
 
-def check_names(settings, dashes: str = "", options=()):
+def check_names(settings: Iterable[str], dashes: str = "", options: Iterable[str] = ()) -> None:
     """Refuse settings that nothing reads.
 
     Args:
-        settings (iterable of str): their names.
-        dashes (str): what stands before a name where it was given, ``--`` on the command line.
-        options (iterable of str): other names, to suggest.
+        settings: their names.
+        dashes: what the user writes before a name, ``--`` on the command line.
+        options: other names to suggest.
 
     Raises:
-        UsageError: with the closest name.
+        UsageError: gives the closest name.
     """
     unknown_ones = set(settings) - _shipped()
     known = known_settings() if unknown_ones else ()
@@ -85,11 +87,11 @@ def check_names(settings, dashes: str = "", options=()):
             raise _unknown(str(name), known, dashes, options)
 
 
-def check_nested(settings: dict):
+def check_nested(settings: Mapping[str, Any]) -> None:
     """Refuse keys within settings that nothing reads.
 
     Raises:
-        UsageError: with the closest key.
+        UsageError: gives the closest key.
     """
     for name, keys in NESTED.items():
         _check_keys(name, settings.get(name), keys)
@@ -100,14 +102,14 @@ def check_nested(settings: dict):
         _check_keys(name, settings.get(name), suffixes)
 
 
-def check_deletion_settings(settings: dict | None):
+def check_deletion_settings(settings: Mapping[str, Any] | None) -> None:
     """Refuse settings that deletion requests against a saved model do not have.
 
     Args:
-        settings (dict): what a user changes of the model's own.
+        settings: the user's changes of the model's own.
 
     Raises:
-        UsageError: unknown names, or settings of a request, which comes in a file.
+        UsageError: a name is unknown, or belongs to a request, which comes in a file.
     """
     check_names(settings or {})
     for name in settings or {}:
@@ -116,20 +118,20 @@ def check_deletion_settings(settings: dict | None):
 
 
 def is_read_of_a_store(name: str, exact: bool) -> bool:
-    """Whether a call on a store that is there already reads a setting; with ``exact``, also those of a training."""
+    """Whether a call on an existing store reads a setting; with ``exact``, it also reads those of a training."""
     if name in OF_SOURCES:
         return False
     return exact or name.startswith(("ie_", "unlearn_")) or name in READ_OF_A_STORE
 
 
-def contradictions(settings: dict, forget_type: str) -> list:
+def contradictions(settings: Mapping[str, Any], forget_type: str) -> list[str]:
     """The settings that name what to forget but that this ``forget_type`` does not read."""
     return [name for name, kind in NAMED.items() if settings.get(name) and kind != forget_type]
 
 
 @cache
 def _shipped():
-    """Of RecBole and the plugin."""
+    """The settings of RecBole and the plugin."""
     properties = Path(recbole.__file__).parent / "properties"
     recboles = [file for file in properties.rglob("*.yaml") if file.stem not in ("url", "kg_url")]
     names = {name for file in [*recboles, *properties_folder().rglob("*.yaml")] for name in read_yaml(file)}

@@ -1,8 +1,13 @@
 """The pipeline, top to bottom: data and request, original model, methods, report; and the sweep around it."""
 
 import math
+from collections.abc import Mapping, Sequence
 from logging import getLogger
+from os import PathLike
+from typing import Any
 
+from recbole.data.dataloader import AbstractDataLoader
+from recbole.data.dataset import Dataset
 from recbole.utils import init_logger, set_color
 
 from recbole_unlearn.config import Config
@@ -34,21 +39,27 @@ from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import train_backbone
 
 
-def run_unlearn(model=None, dataset=None, config_file_list=None, config_dict=None, saved=True):
-    """Train a backbone, forget a request with each of ``unlearn_methods``, and report how well each did.
+def run_unlearn(
+    model: str | None = None,
+    dataset: str | None = None,
+    config_file_list: Sequence[str] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    saved: bool = True,
+) -> dict[str, Any]:
+    """Train a backbone, forget a request with each of ``unlearn_methods``, and report how well each one forgets.
 
     Args:
-        model (str): backbone, e.g. ``SimGCL``.
-        dataset (str): dataset, e.g. ``ml-100k``.
-        config_file_list (list of str): yaml files.
-        config_dict (dict): settings that win over the files.
-        saved (bool): whether the unlearned models, the report and its figure are written.
+        model: backbone, e.g. ``SimGCL``.
+        dataset: dataset, e.g. ``ml-100k``.
+        config_file_list: yaml files.
+        config_dict: settings that win over the files.
+        saved: whether to write the unlearned models, the report and its figure.
 
     Returns:
-        dict: the report; see :meth:`recbole_unlearn.report.report.Report.result`.
+        The report; see :meth:`recbole_unlearn.report.report.Report.result`.
 
     Raises:
-        UsageError: wrong settings, request or data, in one line.
+        UsageError: settings, request or data are wrong, in one line.
     """
     config = Config(model, dataset, config_file_list, config_dict)
     init_logger(config)
@@ -97,16 +108,23 @@ def run_unlearn(model=None, dataset=None, config_file_list=None, config_dict=Non
     return report.result()
 
 
-def run_seeds(seeds, model=None, dataset=None, config_file_list=None, config_dict=None, saved=True):
-    """:func:`run_unlearn` for each of several seeds, and the mean and standard deviation of their rows.
+def run_seeds(
+    seeds: Sequence[int],
+    model: str | None = None,
+    dataset: str | None = None,
+    config_file_list: Sequence[str] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    saved: bool = True,
+) -> dict[str, Any]:
+    """Call :func:`run_unlearn` for each of several seeds, and report the mean and standard deviation of their rows.
 
     Args:
-        seeds (list of int): each another split, request and initialisation.
+        seeds: each has another split, request and initialisation.
         model, dataset, config_file_list, config_dict, saved: as for :func:`run_unlearn`; a ``report_file`` gets the
             seed before its ending.
 
     Returns:
-        dict: see :func:`recbole_unlearn.evaluator.comparison.summarise`.
+        See :func:`recbole_unlearn.evaluator.comparison.summarise`.
 
     Raises:
         UsageError: as for :func:`run_unlearn`.
@@ -126,47 +144,48 @@ def run_seeds(seeds, model=None, dataset=None, config_file_list=None, config_dic
 
 
 def run_sweep(
-    model=None,
-    dataset=None,
-    config_file_list=None,
-    config_dict=None,
-    params_file="hyper.test",
-    num_samples=20,
-    search="random",
-    scheduler="asha",
-    tune_metric="objective",
-    tune_mode=None,
-    simulated=None,
-    held_back=1,
-    resume=False,
-    storage_path=None,
-    ray_address=None,
-    resources_per_trial=None,
-):
+    model: str | None = None,
+    dataset: str | None = None,
+    config_file_list: Sequence[str] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    params_file: str | PathLike = "hyper.test",
+    num_samples: int = 20,
+    search: str = "random",
+    scheduler: str = "asha",
+    tune_metric: str = "objective",
+    tune_mode: str | None = None,
+    simulated: Sequence[str] | None = None,
+    held_back: int = 1,
+    resume: bool = False,
+    storage_path: str | None = None,
+    ray_address: str | None = None,
+    resources_per_trial: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
     """Search a method's settings with Ray Tune, on simulated requests and validation data.
 
-    Neither the actual request nor test data take part. The original model and Retrain are trained once and shared.
+    A sweep reads neither the actual request nor test data. All trials share one training of the original model and of
+    Retrain.
 
     Args:
-        model, dataset, config_file_list, config_dict: as for :func:`run_unlearn`; what ``config_dict`` names is fixed.
-            The method is ``unlearn_methods`` if that names one, else UnlearnRec.
-        params_file (str): the space; see :func:`recbole_unlearn.sweep.space.read_space`.
-        num_samples (int): trials, but for a grid.
-        search (str): ``random``, ``grid`` or ``optuna``.
-        scheduler (str): ``asha`` stops trials early that are worse than others after as many epochs; ``none`` does not.
-        tune_metric, tune_mode (str): what is searched for; see :func:`recbole_unlearn.sweep.simulation.assess`.
-        simulated (list of str): kinds of the simulated requests that a trial is measured on; default that of the actual one.
-        held_back (int): how often as many other ones are simulated, to compare the best settings with those given.
-        resume (bool): go on with the same sweep that was interrupted, or with more samples.
-        storage_path (str): where sweeps are written; default ``sweep`` under ``checkpoint_dir``.
-        ray_address (str): of a running cluster; default this machine.
-        resources_per_trial (dict): default ``{"cpu": 1}``, and a GPU where there is one.
+        model, dataset, config_file_list, config_dict: as for :func:`run_unlearn`; the search leaves the settings of
+            ``config_dict`` fixed. The method is ``unlearn_methods`` if that names one, else UnlearnRec.
+        params_file: the space; see :func:`recbole_unlearn.sweep.space.read_space`.
+        num_samples: number of trials; a grid ignores it.
+        search: ``random``, ``grid`` or ``optuna``.
+        scheduler: ``asha`` stops trials early that do worse than others after as many epochs; ``none`` stops none.
+        tune_metric, tune_mode: the goal; see :func:`recbole_unlearn.sweep.simulation.assess`.
+        simulated: kinds of the simulated requests of a trial; default that of the actual one.
+        held_back: rounds of other simulated requests that compare the best settings with those given.
+        resume: whether to go on with an interrupted sweep, or to add samples to it.
+        storage_path: folder of all sweeps; default ``sweep`` under ``checkpoint_dir``.
+        ray_address: of a running cluster; default this machine.
+        resources_per_trial: default ``{"cpu": 1}``, and a GPU if there is one.
 
     Returns:
-        dict: what ``sweep.json`` holds; see :meth:`recbole_unlearn.sweep.report.SweepReport.result`.
+        The content of ``sweep.json``; see :meth:`recbole_unlearn.sweep.report.SweepReport.result`.
 
     Raises:
-        UsageError: wrong settings, data or space, a sweep that is there already, or no trial succeeded.
+        UsageError: settings, data or space are wrong, the sweep exists already, or no trial succeeds.
     """
     from recbole_unlearn.sweep import tune  # ray takes seconds to import
 
@@ -201,17 +220,19 @@ def run_sweep(
     return report.result()
 
 
-def objective_function(config_dict=None, config_file_list=None, saved=True):
+def objective_function(
+    config_dict: Mapping[str, Any] | None = None, config_file_list: Sequence[str] | None = None, saved: bool = True
+) -> dict[str, Any]:
     """The objective of a sweep for RecBole's own ``HyperTuning``: settings of a method on a simulated request.
 
     Args:
-        config_dict (dict): the settings to try.
-        config_file_list (list of str): yaml files, with ``model`` and ``dataset``.
-        saved (bool): there for RecBole; the trainings are always kept, which is how trials share them.
+        config_dict: the settings to try.
+        config_file_list: yaml files, with ``model`` and ``dataset``.
+        saved: RecBole passes it, and the function ignores it: it keeps all trainings, so that trials share them.
 
     Returns:
-        dict: RecBole's ``model``, ``best_valid_score`` (the objective; less is better), ``valid_score_bigger``,
-        ``best_valid_result`` and ``test_result``, which is empty: nothing is chosen by test data.
+        RecBole's ``model``, ``best_valid_score`` (the objective; less is better), ``valid_score_bigger``,
+        ``best_valid_result`` and ``test_result``, which is empty because test data choose nothing.
     """
     config = Config(config_file_list=config_file_list, config_dict=with_whole_numbers(config_dict or {}))
     ((settings,), (data,)) = simulated_data(config, swept_method(config), simulated_kinds(config), round_=1)
@@ -230,19 +251,21 @@ def objective_function(config_dict=None, config_file_list=None, saved=True):
     }
 
 
-def load_data_and_model(model_file, config_dict=None):
+def load_data_and_model(
+    model_file: str | PathLike, config_dict: Mapping[str, Any] | None = None
+) -> tuple[Config, UnlearnableRecommender, Dataset, AbstractDataLoader, AbstractDataLoader, AbstractDataLoader]:
     """Load a model that :func:`run_unlearn` saved, with the data of its configuration.
 
     Args:
-        model_file (str): a file named in the run's output.
-        config_dict (dict): settings to change, e.g. ``data_path`` on another machine.
+        model_file: a file named in the run's output.
+        config_dict: settings to change, e.g. ``data_path`` on another machine.
 
     Returns:
-        tuple: ``config, model, dataset, train_data, valid_data, test_data`` as RecBole's function of the same name;
+        ``config, model, dataset, train_data, valid_data, test_data`` as RecBole's function of the same name;
         ``train_data`` holds the remaining interactions only.
 
     Raises:
-        UsageError: another kind of file, or data that the model was not trained on.
+        UsageError: the file is of another kind, or the model was not trained on these data.
     """
     try:
         config, model, tokens = load_model(model_file, config_dict)

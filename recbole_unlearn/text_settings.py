@@ -1,10 +1,11 @@
-"""Settings as a user types them: Python literals, but names, paths and identifiers, which stay text."""
+"""Reads settings as a user types them: as Python literals, except names, paths and identifiers, which stay text."""
 
 import ast
 import os
 import re
 import warnings
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,16 +27,16 @@ LISTS = {  # of names of fields and files
 }
 NAMES = {*LISTS, "load_col", "unload_col", "unused_col", "preload_weight"}  # those and dicts of names
 QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
-TOKEN = re.compile(rf"\s*({QUOTED}|[^,]*?)\s*(,|$)", re.DOTALL)  # what is quoted may have commas
+TOKEN = re.compile(rf"\s*({QUOTED}|[^,]*?)\s*(,|$)", re.DOTALL)  # a quoted token may have commas
 
 
-def read_value(key: str, value):
-    """A setting's value: of text what it says as a Python literal, if it is one. Nothing is executed.
+def read_value(key: str, value: Any) -> Any:
+    """A setting's value. Text that is a Python literal becomes that literal's value; nothing is executed.
 
-    Names, paths and separators stay as they are, but for quotes around them; identifiers become a list of str.
+    Names, paths and separators lose quotes around them and otherwise stay as they are; identifiers become a list of str.
 
     Raises:
-        UsageError: identifiers that are no texts.
+        UsageError: identifiers are not text.
     """
     if key in IDENTIFIERS:
         return identifiers(key, value)
@@ -46,16 +47,16 @@ def read_value(key: str, value):
     return _plain(value)
 
 
-def identifiers(key: str, value) -> list | None:
-    """The distinct tokens of ``forget_users`` or ``forget_items``, each as it was written from end to end.
+def identifiers(key: str, value: Any) -> list[str] | None:
+    """The distinct tokens of ``forget_users`` or ``forget_items``, each exactly as written.
 
     Args:
-        key (str): the setting.
-        value: a list (tuple, set, array, series) of str or whole numbers, one of them, or text: ``a,b`` or ``[a,b]``,
-            in quotes what has commas, brackets or spaces at an end. None samples.
+        key: the setting.
+        value: a list (tuple, set, array, series) of str or whole numbers, one of them, or text: ``a,b`` or ``[a,b]``.
+            Quotes enclose a token with commas, with brackets, or with spaces at an end. None samples.
 
     Raises:
-        UsageError: no token, an empty one, or one of another type, such as a float: its text could be another.
+        UsageError: there is no token, a token is empty, or it has another type, such as a float, whose text is ambiguous.
     """
     if value is None:
         return None
@@ -80,27 +81,27 @@ def identifiers(key: str, value) -> list | None:
     return list(dict.fromkeys(map(str, tokens)))
 
 
-def literal(text: str):
-    """What a text says as a Python literal, or the text."""
+def literal(text: str) -> Any:
+    """The value of a text as a Python literal, or the text if it is none."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)  # "seed-7.inter" is no number, and no reason to warn
+            warnings.simplefilter("ignore", SyntaxWarning)  # "seed-7.inter" is a name: no reason to warn
             return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
 
 
 def _plain(value):
-    """numpy's numbers and arrays, e.g. of a loop over ``np.arange``, as Python's."""
+    """Convert numpy's numbers and arrays, e.g. of a loop over ``np.arange``, to Python's."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     return [_plain(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _names(text):
-    """A list of names, which a shell leaves without its quotes: ``[a,b]`` or ``a,b``."""
+    """A list of names from ``[a,b]`` or ``a,b``, as a shell leaves it without quotes."""
     value = literal(text)
     return _split(text) if isinstance(value, str) else value
 
@@ -110,7 +111,7 @@ def _text(key, value):
         return str(value)
     if not isinstance(value, str):
         return value
-    if value == "None":  # how a command line leaves a setting out
+    if value == "None":  # how a command line empties a setting
         return None
     if key in SEPARATORS and value == r"\t":  # as a shell gives it
         return "\t"

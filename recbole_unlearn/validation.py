@@ -1,4 +1,7 @@
-"""What the plugin's settings may be, checked before anything is loaded or trained."""
+"""Checks the values of settings before anything is loaded or trained."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from recbole_unlearn.data.settings import check_data_settings
 from recbole_unlearn.errors import UsageError, unknown
@@ -82,7 +85,7 @@ def _fraction(value):
 
 
 def _flag(value):
-    """RecBole takes any other text, `no` and `off` too, for yes."""
+    """RecBole reads any other text as yes, even `no` and `off`."""
     return value is None or value in (True, False)
 
 
@@ -98,11 +101,11 @@ def _clip(value):
     return value is None or (isinstance(value, dict) and _number(value.get("max_norm")))
 
 
-LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")  # RecBole takes any other name for Adam
-STATES = ("debug", "info", "warning", "error", "critical")  # and for INFO
+LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")  # RecBole reads any other name as Adam
+STATES = ("debug", "info", "warning", "error", "critical")  # and any other name as INFO
 
 
-RULES = {  # the check and its name: the keys it holds for
+RULES = {  # a check and its description: the settings that must pass it
     (_share, "a share in (0, 1]"): ["forget_ratio", "unlearn_least_utility", "unlearn_retrain_share"],
     (_fraction, "a share in [0, 1)"): [
         "forget_attack_pool",
@@ -210,14 +213,14 @@ RULES = {  # the check and its name: the keys it holds for
 }
 
 
-def check_values(settings):
+def check_values(settings: Mapping[str, Any]) -> None:
     """Refuse values that would fail late or mean nothing.
 
     Args:
-        settings (dict): final settings; keys that are not there are not checked.
+        settings: final settings; missing keys pass.
 
     Raises:
-        UsageError: names the key, the value and what it may be.
+        UsageError: names the setting, its value and what it may be.
     """
     for key, choices in CHOICES.items():
         if key in settings and settings[key] not in choices:
