@@ -1,7 +1,7 @@
 """Lets RecBole 1.2 run on current numpy, scipy, pandas and torch, and in several processes at a time.
 
-This module adds an alias only if the installed library lacks it, so that nothing changes on the versions that RecBole was
-written for. See RecBole's issues 2215, 2185, 2174 and 2034.
+This module adds an alias only if the installed library lacks it, so that nothing changes on the versions that RecBole
+was written for. See RecBole's issues 2215, 2185, 2174 and 2034.
 """
 
 import functools
@@ -33,7 +33,7 @@ def _dok_update(matrix, data):
 
 
 def _fill_nan(dataset):
-    """Assign the filled columns, then call RecBole's method, whose chained ``fillna(inplace=True)`` is a no-op in pandas >= 3."""
+    """Assign filled columns for RecBole's method, whose chained ``fillna(inplace=True)`` is a no-op in pandas >= 3."""
     from recbole.utils import FeatureType
 
     for name in dataset.feat_name_list:

@@ -77,11 +77,11 @@ class Config(RecBoleConfig):
     """RecBole's Config for an unlearnable model.
 
     The plugin's yaml comes after RecBole's and before the user's, in this order: overall, model, each of
-    ``unlearn_methods`` (first method, then method and model), dataset, dataset and model. The yaml of a user's own model or
-    method lies beside its module.
+    ``unlearn_methods`` (first method, then method and model), dataset, dataset and model. The yaml of a user's own
+    model or method lies beside its module.
 
-    ``run_unlearn.py`` parses the command line, not this class, so that tests and workers with their own arguments can build
-    a Config.
+    ``run_unlearn.py`` parses the command line, not this class, so that tests and workers with their own arguments can
+    build a Config.
 
     Args:
         model: name of a registered backbone.
@@ -93,8 +93,8 @@ class Config(RecBoleConfig):
             checks their names.
 
     Raises:
-        UsageError: a model, method, metric or setting is unknown, a file is missing or broken, a value is out of range, or
-            ``forget_type`` does not read the request.
+        UsageError: a model, method, metric or setting is unknown, a file is missing or broken, a value is out of range,
+            or ``forget_type`` does not read the request.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Config(RecBoleConfig):
         return config
 
     def for_model(self, model: str) -> "Config":
-        """The shipped settings of another backbone on the same data, without the user's settings of training and models."""
+        """Another backbone's shipped settings on the same data, without the user's settings of training and models."""
         files = (properties_folder() / "model").glob("*.yaml")
         own = set(training_arguments).union(*map(read_yaml, files))
         shared = {key: value for key, value in self.external_config_dict.items() if key not in own}

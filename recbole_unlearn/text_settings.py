@@ -33,7 +33,8 @@ TOKEN = re.compile(rf"\s*({QUOTED}|[^,]*?)\s*(,|$)", re.DOTALL)  # a quoted toke
 def read_value(key: str, value: Any) -> Any:
     """A setting's value. Text that is a Python literal becomes that literal's value; nothing is executed.
 
-    Names, paths and separators lose quotes around them and otherwise stay as they are; identifiers become a list of str.
+    Names, paths and separators lose quotes around them and otherwise stay as they are; identifiers become a list of
+    str.
 
     Raises:
         UsageError: identifiers are not text.
@@ -56,7 +57,8 @@ def identifiers(key: str, value: Any) -> list[str] | None:
             Quotes enclose a token with commas, with brackets, or with spaces at an end. None samples.
 
     Raises:
-        UsageError: there is no token, a token is empty, or it has another type, such as a float, whose text is ambiguous.
+        UsageError: there is no token, a token is empty, or it has another type, such as a float, whose text is
+            ambiguous.
     """
     if value is None:
         return None

@@ -12,8 +12,8 @@ def least_likely_edges(
     """Sample nodes, and for each one a partner among those with its lowest scores.
 
     Users and items are sampled alike, each node at most ``ceil(n_edges / nodes)`` times. A node's candidates are the
-    ``pool`` share of the other side with the lowest scores. Its partner is drawn uniformly from the candidates that share
-    no observed edge with it and that no earlier round drew.
+    ``pool`` share of the other side with the lowest scores. Its partner is drawn uniformly from the candidates that
+    share no observed edge with it and that no earlier round drew.
 
     Args:
         table: final embeddings of a model trained on clean data, shape ``(N, d)``.

@@ -24,13 +24,13 @@ class Dataset(RecBoleDataset):
     A token is the text in its cell: a user may be called ``NA``. The dataset drops and counts rows without a user or an
     item, with ``benchmark_filename`` too. Interactions keep the source's numbers (:class:`Interactions`).
 
-    Cached ``*dataset.pth`` files are never read: RecBole compares them by configuration, not by content, so that they could
-    bring forgotten rows back.
+    Cached ``*dataset.pth`` files are never read: RecBole compares them by configuration, not by content, so that they
+    could bring forgotten rows back.
 
     Args:
         config: settings.
-        as_recbole: whether ids such as ``NA`` are blank and times are rounded before rows are ordered, as in RecBole and in
-            earlier releases. The data of a model that was trained that way need this.
+        as_recbole: whether ids such as ``NA`` are blank and times are rounded before rows are ordered, as in RecBole
+            and in earlier releases. The data of a model that was trained that way need this.
 
     Raises:
         UsageError: the files are missing and cannot be downloaded, or they have an error.

@@ -34,8 +34,8 @@ def read_delimited(path: str, separator: str, columns: Iterable[str], encoding: 
         A table of str with the header's names without their types; the index is the line number.
 
     Raises:
-        UsageError: there is no such file or header, the separator is another one, or a row has another length or goes over
-            several lines.
+        UsageError: there is no such file or header, the separator is another one, or a row has another length or goes
+            over several lines.
     """
     try:
         with open(path, newline="", encoding=encoding) as file:

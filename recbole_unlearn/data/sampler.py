@@ -19,8 +19,8 @@ from recbole_unlearn.graph import Graph, dataset_graph
 class EdgeSampler(Sampler):
     """RecBole's sampler of items that a user has no edge to, by binary search in the sorted edges.
 
-    It draws as RecBole does (same distributions, numpy's global generator). Only the test whether a drawn item is an edge
-    differs: a binary search in numpy, O(log E) for each draw, instead of one Python set for each user.
+    It draws as RecBole does (same distributions, numpy's global generator). Only the test whether a drawn item is an
+    edge differs: a binary search in numpy, O(log E) for each draw, instead of one Python set for each user.
 
     Args:
         dataset: built; gives the id space and the popularity.
@@ -49,7 +49,7 @@ class EdgeSampler(Sampler):
         return (graph.users * graph.n_items + graph.items).numpy()
 
     def sample_by_key_ids(self, key_ids: Sequence[int] | np.ndarray, num: int) -> torch.Tensor:
-        """Draw ``num`` items for each user, shape ``(len(key_ids) * num,)``, in RecBole's order: all users once, then again."""
+        """Draw ``num`` items per user, shape ``(len(key_ids) * num,)``, in RecBole's order (all users, then again)."""
         users = np.tile(np.asarray(key_ids), num)
         items = np.zeros(len(users), dtype=np.int64)
         pending = np.arange(len(users))
@@ -76,7 +76,7 @@ class BatchLoader(TrainDataLoader):
 
 
 class SameNegativesLoader(NegSampleEvalDataLoader):
-    """RecBole's loader of held-out pairs, each with ``N`` drawn items (``uniN``, ``popN``), the same in every evaluation.
+    """RecBole's loader of held-out pairs with ``N`` drawn items each (``uniN``, ``popN``), always the same.
 
     RecBole draws from numpy's global stream, so that two evaluations of one model differ. Here the draws have their own
     stream, seeded by the run's seed and the part, so that every model ranks among the same items.

@@ -46,8 +46,8 @@ def split_of(
 ) -> tuple[Dataset, Dataset, Dataset, Dataset, Dataset]:
     """The split that a saved model was trained on, with the rows that it still knows.
 
-    Earlier releases trained models on RecBole's reading of the files (``as_recbole`` of :func:`split`). The function tries
-    that reading if this release's does not fit.
+    Earlier releases trained models on RecBole's reading of the files (``as_recbole`` of :func:`split`). The function
+    tries that reading if this release's does not fit.
 
     Args:
         config, graph, tokens: see :func:`restore_data`.

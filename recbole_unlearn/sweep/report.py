@@ -69,9 +69,9 @@ class SweepReport:
         """The sweep as plain data.
 
         Returns:
-            ``model``, ``dataset``, ``seed``, ``method``, ``requests`` (the settings that simulate them), ``settings`` (the
-            user's), ``goal``, ``versions``, ``retrain`` (the mean of its metrics), ``trials`` (records, best first), ``as
-            given`` (a record) and ``held back`` (two records for each round of other requests).
+            ``model``, ``dataset``, ``seed``, ``method``, ``requests`` (the settings that simulate them), ``settings``
+            (the user's), ``goal``, ``versions``, ``retrain`` (the mean of its metrics), ``trials`` (records, best
+            first), ``as given`` (a record) and ``held back`` (two records for each round of other requests).
         """
         return {
             "model": self.config["model"],

@@ -97,7 +97,7 @@ def simulation_settings(config: Config, method: str, request: Mapping[str, Any])
 def simulated_data(
     config: Config, method: str, kinds: Sequence[str], round_: int
 ) -> tuple[list[dict[str, Any]], list[UnlearningData]]:
-    """Settings (:func:`simulation_settings`) and data of simulated requests; an adversarial one first trains its attack.
+    """Settings (:func:`simulation_settings`) and data of simulated requests; an adversarial one trains its attack.
 
     Args:
         config, kinds, round_: see :func:`simulated_requests`.
@@ -172,8 +172,8 @@ def assess(metrics: Mapping[str, float], retrain: Mapping[str, float], config: C
             + |\mathrm{AUC_{FT}} - \mathrm{AUC}_{\mathrm{FT},R}| \Big), \qquad \mathrm{utility} = \frac{m}{m_R} \\
         \mathrm{objective} &= \mathrm{gap} + 100 \max(0, u - \mathrm{utility})
 
-    with :math:`m` the ``valid_metric`` and :math:`u` the setting ``unlearn_least_utility``. Less is better; a model with
-    Retrain's metrics has an objective of 0.
+    with :math:`m` the ``valid_metric`` and :math:`u` the setting ``unlearn_least_utility``. Less is better; a model
+    with Retrain's metrics has an objective of 0.
 
     Args:
         metrics, retrain: of the evaluator.
@@ -207,8 +207,8 @@ def measure(
         report: takes the first stage's result, with its ``epoch``, after each epoch of the preparation.
 
     Returns:
-        The last stage's result: ``stage``, the values of :func:`assess`, the metrics, ``online_seconds``, ``seconds`` in
-        all, and ``peak_memory_mb`` of the process.
+        The last stage's result: ``stage``, the values of :func:`assess`, the metrics, ``online_seconds``, ``seconds``
+        in all, and ``peak_memory_mb`` of the process.
 
     Raises:
         Diverged: there is no usable result.

@@ -118,8 +118,8 @@ def read_space(path: str | PathLike, method: str) -> dict[str, SearchRange]:
     """Read a space: one ``SETTING KIND VALUES`` per line; ``#`` begins a comment.
 
     ``choice [1,0.5]`` is one of a list, ``uniform LOW,HIGH`` a number between, ``quniform LOW,HIGH,STEP`` a multiple of
-    the step, ``loguniform LOW,HIGH`` e to the power of a number between (``-8,0`` is 0.0003 to 1). The function executes
-    nothing.
+    the step, ``loguniform LOW,HIGH`` e to the power of a number between (``-8,0`` is 0.0003 to 1). The function
+    executes nothing.
 
     Args:
         path: the file.
