@@ -12,6 +12,7 @@ import shutil
 import signal
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from recbole_unlearn.encoder.target import propagated_layers
 from recbole_unlearn.evaluator.ranking import ranking_metrics
 
 SIZES, REPETITIONS = (1, 10, 100), 20
-SEQUENCE, KILLS = 100, 200
+SEQUENCE, KILLS, BATCH = 100, 200, 100_000
 
 
 def fresh_store(checkpoint, folder):
@@ -124,6 +125,29 @@ def checkpoint_with_store(checkpoint):
     return checkpoint
 
 
+def batch(checkpoint, folder):
+    """Many requests of one interaction in one file: seconds and disk of the whole call, and what ``--verify`` says then."""
+    copy = fresh_store(checkpoint, folder)
+    rows = [f"b{number},{user},{item}" for number, (user, item) in enumerate(interactions(copy, BATCH, seed=6))]
+    requests = Path(folder, "requests.csv")
+    requests.write_text("request_id,user_id,item_id\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    before, start = size_on_disk(copy), time.perf_counter()
+    service.unlearn(copy, str(requests), force=True)  # a tenth of ml-1m: a fall in ranking is no surprise
+    seconds, after = time.perf_counter() - start, size_on_disk(copy)
+    start = time.perf_counter()
+    clean = service.verify(copy).is_clean()
+    print(
+        f"  {len(rows)} requests in one file: {seconds:.1f} s; the store grows from {before / 1e6:.0f} to {after / 1e6:.0f} MB; "
+        f"--verify {time.perf_counter() - start:.1f} s, clean {clean}",
+        flush=True,
+    )
+
+
+def size_on_disk(checkpoint):
+    """Bytes of the files of a checkpoint's store."""
+    return sum(file.stat().st_size for file in Path(service.store_folder(checkpoint)).rglob("*") if file.is_file())
+
+
 def kills(checkpoint, folder):
     """Processes that apply requests, killed at random moments; then everything is checked."""
     copy = fresh_store(checkpoint, folder)
@@ -172,7 +196,9 @@ def main():
     print(f"{arguments.checkpoint}, {torch.get_num_threads()} thread(s)")
     with tempfile.TemporaryDirectory(dir=os.path.dirname(arguments.checkpoint) or ".") as folder:
         for name in arguments.what.split(","):
-            {"latency": latency, "sequence": sequence, "kills": kills}[name](arguments.checkpoint, folder)
+            {"latency": latency, "sequence": sequence, "kills": kills, "batch": batch}[name](
+                arguments.checkpoint, folder
+            )
 
 
 if __name__ == "__main__":

@@ -21,9 +21,7 @@ def rows_of(path: str) -> dict[tuple[str, str], dict[str, float]]:
     rows = json.loads(Path(path).read_text(encoding="utf-8"))["results"]
     numbers = {
         (row["method"], row["stage"]): {
-            name: value
-            for name, value in row.items()
-            if isinstance(value, (int, float)) and name not in OF_THE_MACHINE
+            name: value for name, value in row.items() if isinstance(value, (int, float)) and name not in OF_THE_MACHINE
         }
         for row in rows
     }
