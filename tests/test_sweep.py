@@ -17,6 +17,7 @@ from recbole_unlearn.sweep.trials import Goal, record
 
 METRICS = ("recall@5", "ndcg@5", "MI-BF", "MI-NG", "AUC_FN", "AUC_FT")
 RUN = Path(__file__).parents[1] / "run_unlearn.py"
+ALONE = {"cpu": joblib.cpu_count() / 2 + 0.5}  # one after the other: fewer workers, which import for seconds each
 
 
 @pytest.fixture
@@ -36,13 +37,13 @@ def files_of(folder):
 
 def test_from_end_to_end_with_a_failing_trial(here, space_file):
     space = space_file(
-        "ie_learning_rate choice [0.05,1e30]\nie_unlearning_weight choice [1,0.1]\nie_rho choice [0.5]\n"
+        "ie_learning_rate choice [0.05,1e30,0.04]\nie_unlearning_weight choice [1]\nie_rho choice [0.5]\n"
     )
-    arguments = {"search": "grid", "scheduler": "none", "held_back": 1}
+    arguments = {"search": "grid", "scheduler": "none", "held_back": 1, "resources_per_trial": ALONE}
     sweep = run_sweep("LightGCN", "tiny", None, {**here, "ie_rho": 0.2}, space, **arguments)
 
     trials = sweep["trials"]
-    assert [trial["status"] for trial in trials] == ["done", "done", "failed", "failed"], "and the sweep goes on"
+    assert [trial["status"] for trial in trials] == ["done", "done", "failed"], "and the sweep goes on"
     assert all(set(trial["point"]) == {"ie_learning_rate", "ie_unlearning_weight"} for trial in trials), (
         "ie_rho is fixed"
     )
@@ -63,7 +64,7 @@ def test_from_end_to_end_with_a_failing_trial(here, space_file):
     )
     assert yaml.safe_load((folder / "best.yaml").read_text())["ie_rho"] == 0.2
 
-    with pytest.raises(UsageError, match="has 4 trials in .*: add --resume"):
+    with pytest.raises(UsageError, match="has 3 trials in .*: add --resume"):
         run_sweep("LightGCN", "tiny", None, {**here, "ie_rho": 0.2}, space, **arguments)
 
 
@@ -94,13 +95,9 @@ def test_killed_and_resumed(here, space_file):
 
 
 def test_worse_trials_are_stopped_early(here, space_file):
-    space = space_file("ie_learning_rate choice [1e-9,1e-8,1e-7,0.3,0.4,0.5]\n")  # the last three ruin the ranking
+    space = space_file("ie_learning_rate choice [1e-9,1e-8,0.4,0.5]\n")  # the last two ruin the ranking
     settings = {**here, "ie_epochs": 8, "ie_stopping_step": 8, "ie_score_weight": 0}
-    goal = {
-        "tune_metric": "utility",
-        "tune_mode": "max",
-        "resources_per_trial": {"cpu": joblib.cpu_count()},
-    }  # one after the other
+    goal = {"tune_metric": "utility", "tune_mode": "max", "resources_per_trial": ALONE}
     sweep = run_sweep("LightGCN", "tiny", None, settings, space, search="grid", held_back=0, **goal)
     stopped = [trial for trial in sweep["trials"] if trial["status"] == "stopped"]
     assert stopped and all(trial["point"]["ie_learning_rate"] > 0.1 for trial in stopped)
