@@ -331,11 +331,15 @@ def test_a_killed_process_frees_the_store(store, holder):
         pass
 
 
+def say_and_sleep(pipe):
+    pipe.send(os.getpid())  # of a worker that has begun, and so has given up its copy of the lock
+    time.sleep(60)
+
+
 def hold_with_a_worker(folder, pipe):
     with Store(folder).locked(0):
-        worker = fork(time.sleep, 60)
-        pipe.send(worker.pid)
-        pipe.recv()
+        fork(say_and_sleep, pipe)
+        time.sleep(60)
 
 
 def test_a_worker_that_outlives_its_killed_parent_does_not_hold_the_store(store):
