@@ -50,7 +50,9 @@ NESTED = {  # the keys that a dict may have
     "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
 }
 SUFFIXES = ("inter", "user", "item", "kg", "link", "net")  # of a dataset's files
-READ_OF_A_STORE = {"model", "dataset", "embedding_size", "n_layers", "USER_ID_FIELD", "ITEM_ID_FIELD"}  # checked
+# Another value of one of these makes another model: a call on a store compares them with the store's.
+MAKE_THE_MODEL = ("dataset", "embedding_size", "n_layers", "USER_ID_FIELD", "ITEM_ID_FIELD")
+READ_OF_A_STORE = {"model", *MAKE_THE_MODEL}
 READ_OF_A_STORE |= {"seed", "gpu_id", "use_gpu", "checkpoint_dir", "show_progress", "state"}
 OF_SOURCES = {"data_path", "train_file", "benchmark_filename", "eval_args", *dataset_arguments} - READ_OF_A_STORE
 NAMED = {"forget_users": "user", "forget_items": "item", "forget_file": "file"}  # only this forget_type reads it

@@ -5,7 +5,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import filelock
 import psutil
 
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.files.checkpoint import HOST
 
 BUILDING = ".building"  # name or ending of a folder that is not whole yet
 STAGED = ".new"  # ending of a link that is not in its place yet
@@ -21,7 +21,6 @@ SECONDS_BETWEEN_TRIES = 0.05  # to get a lock that another process holds
 CHUNK = 2**20  # bytes of a file in memory at a time
 HOLDER_AT = 1  # position of the holder in a lock file: on Windows nobody can read the first byte, which is locked
 PRIVATE = 0o077  # umask: folders 0700, files 0600
-HOST = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())
 
 
 class Lock:

@@ -20,11 +20,9 @@ from recbole_unlearn.deletion.state import MODEL, State, file_of
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.verify import verify  # noqa: F401  (for callers of this module)
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.known_settings import check_deletion_settings, is_read_of_a_store
+from recbole_unlearn.known_settings import MAKE_THE_MODEL, check_deletion_settings, is_read_of_a_store
 from recbole_unlearn.model_file import read_content
 
-# Another value of one of these makes another model.
-MAKE_THE_MODEL = ("dataset", "embedding_size", "n_layers", "USER_ID_FIELD", "ITEM_ID_FIELD")
 REPORTED = 20  # requests that the command reports one by one
 
 

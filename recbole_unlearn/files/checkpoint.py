@@ -13,7 +13,8 @@ import filelock
 import psutil
 import torch
 
-HOST = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:32]  # in the names of unfinished files
+# In the names of unfinished files and folders. All of it: machines of one cluster differ in the last letters.
+HOST = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())
 
 
 def write_aside(path: str, write: Callable[[str], object]) -> None:
