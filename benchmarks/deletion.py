@@ -19,9 +19,9 @@ import torch
 
 from recbole_unlearn.data.request import random_edges
 from recbole_unlearn.deletion import service
-from recbole_unlearn.deletion.request_file import DeletionRequest
-from recbole_unlearn.deletion.state import State
+from recbole_unlearn.deletion.requests import DeletionRequest
 from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.deletion.version.state import State
 from recbole_unlearn.encoder.target import propagated_layers
 from recbole_unlearn.evaluator.ranking import ranking_metrics
 

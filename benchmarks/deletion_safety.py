@@ -22,9 +22,9 @@ from pathlib import Path
 import torch
 
 from recbole_unlearn.deletion import service
-from recbole_unlearn.deletion.request_file import DeletionRequest
-from recbole_unlearn.deletion.state import State
+from recbole_unlearn.deletion.requests import DeletionRequest
 from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.deletion.version.state import State
 from recbole_unlearn.errors import UsageError
 
 KILLS = {"publication": 140, "prepare": 50, "exact": 50, "clean-up": 60}

@@ -26,8 +26,8 @@ def serve(checkpoint: str) -> None:
     import torch
 
     from recbole_unlearn.deletion import service
-    from recbole_unlearn.deletion.request_file import DeletionRequest
-    from recbole_unlearn.deletion.state import State
+    from recbole_unlearn.deletion.requests import DeletionRequest
+    from recbole_unlearn.deletion.version.state import State
 
     state = State.load(service.prepare(checkpoint).current().folder)
     graph = state.graphs()["train"]

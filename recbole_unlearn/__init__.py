@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from recbole_unlearn import compat  # noqa: F401  (first: RecBole's own import needs it)
 
 if TYPE_CHECKING:
-    from recbole_unlearn.deletion.request_file import DeletionRequest
+    from recbole_unlearn.deletion.requests import DeletionRequest
     from recbole_unlearn.deletion.service import unlearn
     from recbole_unlearn.quick_start import load_data_and_model, run_seeds, run_sweep, run_unlearn
 
@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 __all__ = ["DeletionRequest", "load_data_and_model", "run_seeds", "run_sweep", "run_unlearn", "unlearn"]
 
 _HOME = {  # what is imported when it is asked for: a server that loads a model needs no trees, no figures and no sweeps
-    "DeletionRequest": "recbole_unlearn.deletion.request_file",
+    "DeletionRequest": "recbole_unlearn.deletion.requests",
     "load_data_and_model": "recbole_unlearn.quick_start",
     "run_seeds": "recbole_unlearn.quick_start",
     "run_sweep": "recbole_unlearn.quick_start",

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from recbole_unlearn.config import Config
-from recbole_unlearn.deletion.state import MODEL, file_of, read_data
 from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.deletion.version.state import MODEL, file_of, read_data
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.model import UnlearnableRecommender
 from recbole_unlearn.model_file import load_model, save_model

@@ -14,7 +14,7 @@ from test_store import fork
 
 from recbole_unlearn import command_line
 from recbole_unlearn.config import Config
-from recbole_unlearn.deletion.request_file import DeletionRequest
+from recbole_unlearn.deletion.requests import DeletionRequest
 from recbole_unlearn.model_file import load_model, read_content, save_model
 from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import train_backbone

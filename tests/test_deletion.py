@@ -40,13 +40,13 @@ import recbole_unlearn
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.split import evaluation_loaders, split
 from recbole_unlearn.deletion import service
-from recbole_unlearn.deletion.encoder_file import read_plain
-from recbole_unlearn.deletion.exact import retrained
 from recbole_unlearn.deletion.importing import import_checkpoint
-from recbole_unlearn.deletion.receipt import size_class
-from recbole_unlearn.deletion.request_file import DeletionRequest, read_requests
-from recbole_unlearn.deletion.state import State
+from recbole_unlearn.deletion.receipt.page import size_class
+from recbole_unlearn.deletion.requests import DeletionRequest, read_requests
+from recbole_unlearn.deletion.revision.retrain import retrained
 from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.deletion.version.encoder_file import read_plain
+from recbole_unlearn.deletion.version.state import State
 from recbole_unlearn.errors import FailedChecks, UsageError
 from recbole_unlearn.model_file import load_model, read_content, save_model, write_content
 from recbole_unlearn.saved_model import load_current
@@ -415,7 +415,11 @@ def test_a_version_with_other_files_than_it_should_have_is_not_published(store, 
 
 @pytest.mark.parametrize("exact", [False, True])
 def test_a_version_whose_rows_are_all_the_same_is_not_published(store, path, exact, monkeypatch):
-    place = "recbole_unlearn.deletion.revision.retrained" if exact else "recbole_unlearn.deletion.state.State.without"
+    place = (
+        "recbole_unlearn.deletion.revision.revise.retrained"
+        if exact
+        else "recbole_unlearn.deletion.version.state.State.without"
+    )
     module, name = place.rsplit(".", 1)
     original = retrained if exact else State.without
     monkeypatch.setattr(place, lambda *arguments: one_row(original(*arguments)))

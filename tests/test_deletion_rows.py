@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recbole_unlearn.data.dataset import Dataset
-from recbole_unlearn.deletion.rows import (
+from recbole_unlearn.deletion.version.rows import (
     copy_rows,
     counts_of,
     id_of,

@@ -19,9 +19,11 @@ from served import as_typed, check_version, contents, data_of, edges_of, item, p
 from test_checkpoint import Touch
 from test_store import NOBODY, fork, forking, unprivileged
 
-from recbole_unlearn.deletion import receipt, revision, service
-from recbole_unlearn.deletion import state as states
+from recbole_unlearn.deletion import service
+from recbole_unlearn.deletion.receipt import page as receipt
+from recbole_unlearn.deletion.revision import revise as revision
 from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.deletion.version import state as states
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.files import checkpoint, tensor_file
 

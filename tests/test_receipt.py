@@ -13,12 +13,12 @@ import pytest
 import recbole
 import torch
 
-from recbole_unlearn.deletion import receipt as receipts
-from recbole_unlearn.deletion.evidence import counts_of, rows_of
-from recbole_unlearn.deletion.histograms import score_histograms
-from recbole_unlearn.deletion.measures import Measures
-from recbole_unlearn.deletion.receipt import place_of, size_class, write_receipts
-from recbole_unlearn.deletion.request_file import DeletionRequest
+from recbole_unlearn.deletion.receipt import page as receipts
+from recbole_unlearn.deletion.receipt.contents import counts_of, rows_of
+from recbole_unlearn.deletion.receipt.histograms import score_histograms
+from recbole_unlearn.deletion.receipt.measures import Measures
+from recbole_unlearn.deletion.receipt.page import place_of, size_class, write_receipts
+from recbole_unlearn.deletion.requests import DeletionRequest
 from recbole_unlearn.graph import Graph
 
 ML_100K = Path(recbole.__file__).parent / "dataset_example" / "ml-100k" / "ml-100k.inter"

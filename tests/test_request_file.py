@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recbole_unlearn.data.request_table import SEPARATORS
-from recbole_unlearn.deletion.request_file import DeletionRequest, read_requests
+from recbole_unlearn.deletion.requests import DeletionRequest, read_requests
 from recbole_unlearn.errors import UsageError
 
 FULL = ("user_id", "item_id", "request_id", "received_at", "scope")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_unlearn.deletion.request_file import DeletionRequest, read_requests
+from recbole_unlearn.deletion.requests import DeletionRequest, read_requests
 from recbole_unlearn.errors import UsageError
 
 COLUMNS = ["user_id", "item_id", "request_id", "received_at", "scope"]

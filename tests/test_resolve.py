@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_unlearn.deletion.request_file import DeletionRequest
-from recbole_unlearn.deletion.resolve import resolve
+from recbole_unlearn.deletion.requests import DeletionRequest
+from recbole_unlearn.deletion.requests.resolve import resolve
 from recbole_unlearn.graph import Graph
 
 TOKENS = {

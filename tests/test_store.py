@@ -23,9 +23,9 @@ from pathlib import Path
 
 import pytest
 
-from recbole_unlearn.deletion.files import HOST
-from recbole_unlearn.deletion.request_file import DeletionRequest
+from recbole_unlearn.deletion.requests import DeletionRequest
 from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.deletion.store.files import HOST
 from recbole_unlearn.errors import FailedChecks, UsageError
 
 NOBODY = 65534

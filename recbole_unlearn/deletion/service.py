@@ -6,19 +6,20 @@ from logging import getLogger
 from time import perf_counter
 from typing import Any
 
-from recbole_unlearn.deletion import evidence, receipt
-from recbole_unlearn.deletion.checks import check_first, failed
-from recbole_unlearn.deletion.database import explained
-from recbole_unlearn.deletion.exact import check_retrainable
-from recbole_unlearn.deletion.files import digest_of, remove
 from recbole_unlearn.deletion.importing import import_checkpoint
-from recbole_unlearn.deletion.records import WORK, store_folder
-from recbole_unlearn.deletion.request_file import DeletionRequest, read_requests
-from recbole_unlearn.deletion.resolve import resolve
-from recbole_unlearn.deletion.revision import apply, trained
-from recbole_unlearn.deletion.state import MODEL, State, file_of
+from recbole_unlearn.deletion.receipt import contents
+from recbole_unlearn.deletion.receipt import page as receipt
+from recbole_unlearn.deletion.requests import DeletionRequest, read_requests
+from recbole_unlearn.deletion.requests.resolve import resolve
+from recbole_unlearn.deletion.revision.checks import check_first, failed
+from recbole_unlearn.deletion.revision.retrain import check_retrainable
+from recbole_unlearn.deletion.revision.revise import apply, trained
 from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.deletion.store.database import explained
+from recbole_unlearn.deletion.store.files import digest_of, remove
+from recbole_unlearn.deletion.store.records import WORK, store_folder
 from recbole_unlearn.deletion.verify import verify  # noqa: F401  (for callers of this module)
+from recbole_unlearn.deletion.version.state import MODEL, State, file_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.known_settings import MAKE_THE_MODEL, check_deletion_settings, is_read_of_a_store
 from recbole_unlearn.model_file import read_content
@@ -89,7 +90,7 @@ def dry_run(
         rows = there.counts()
     requests = _requests(requests, there.config)
     found = resolve(requests, there.tokens, there.graphs(), rows).found
-    counts = {request.request_id: evidence.counts_of(request, found[request.request_id]) for request in requests}
+    counts = {request.request_id: contents.counts_of(request, found[request.request_id]) for request in requests}
     if os.path.isdir(folder):
         ids = {request["request_id"] for request in store.requests() if request["status"] == "done"} & counts.keys()
         done = {request_id: each["counts"] for request_id, each in store.receipts(ids).items()}
@@ -118,7 +119,7 @@ def unlearn(
 
     Args:
         checkpoint: written by this package, or by RecBole's own Trainer. The call makes its store if there is none.
-        requests: a file for :func:`~recbole_unlearn.deletion.request_file.read_requests`, or what it returns.
+        requests: a file for :func:`~recbole_unlearn.deletion.requests.read_requests`, or what it returns.
         config_dict: settings to change.
         exact: whether to train anew on what remains, instead of using the encoder; also tries failed requests again.
         wait_seconds: the longest wait for another process that holds the store.

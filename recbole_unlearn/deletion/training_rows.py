@@ -8,7 +8,7 @@ from recbole.data.dataset import Dataset
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.copies import with_edges
 from recbole_unlearn.data.interactions import Interactions, source_of
-from recbole_unlearn.deletion.rows import id_of
+from recbole_unlearn.deletion.version.rows import id_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 

@@ -5,17 +5,18 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from recbole_unlearn.deletion import receipt
-from recbole_unlearn.deletion.database import NAME as DATABASE
-from recbole_unlearn.deletion.files import BUILDING
 from recbole_unlearn.deletion.findings import Finding, Scan, joined, waived
-from recbole_unlearn.deletion.records import Version, iso, now, store_folder
+from recbole_unlearn.deletion.receipt import page as receipt
 from recbole_unlearn.deletion.scan import scan
 from recbole_unlearn.deletion.search.ask import answer
 from recbole_unlearn.deletion.search.parts import Hit, Text
 from recbole_unlearn.deletion.search.sought import Sought
-from recbole_unlearn.deletion.state import MODEL, file_of
-from recbole_unlearn.deletion.store import KEY_BYTES, Store
+from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.deletion.store.database import NAME as DATABASE
+from recbole_unlearn.deletion.store.files import BUILDING
+from recbole_unlearn.deletion.store.ledger import KEY_BYTES
+from recbole_unlearn.deletion.store.records import Version, iso, now, store_folder
+from recbole_unlearn.deletion.version.state import MODEL, file_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.model_file import read_content
 
@@ -126,7 +127,7 @@ def _below(folder):
 
 
 def _receipt_at(path, store):
-    """The place of a receipt's file, as :func:`~recbole_unlearn.deletion.receipt.places` names it."""
+    """The place of a receipt's file, as :func:`~recbole_unlearn.deletion.receipt.page.places` names it."""
     return os.path.splitext(os.path.relpath(path, os.path.join(store.folder, receipt.FOLDER)))[0]
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import jinja2
 
-from recbole_unlearn.deletion.histograms import drawn_as_png
+from recbole_unlearn.deletion.receipt.histograms import drawn_as_png
 from recbole_unlearn.files.checkpoint import write_aside
 from recbole_unlearn.report.files import finite
 
@@ -29,7 +29,7 @@ ROW_KEYS = {"scope", "hash", "found"}
 RESULTS = {True: "passed", False: "failed", None: "not measured"}
 FOLDER, BATCHES = "receipts", "batches"  # of a store; of its receipts
 IMAGE = re.compile(r'src="data:image/png;base64,[A-Za-z0-9+/=]*"')
-TEMPLATE = Path(__file__).with_name("receipt.html")
+TEMPLATE = Path(__file__).with_name("page.html")
 
 
 def size_class(number: int) -> str:

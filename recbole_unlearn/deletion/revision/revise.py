@@ -5,16 +5,17 @@ import shutil
 from logging import getLogger
 from time import perf_counter
 
-from recbole_unlearn.deletion import checks, evidence
-from recbole_unlearn.deletion.database import Refused
-from recbole_unlearn.deletion.exact import retrained
-from recbole_unlearn.deletion.records import FAILED, WORK, iso, now
-from recbole_unlearn.deletion.request_file import DeletionRequest
-from recbole_unlearn.deletion.resolve import resolve
-from recbole_unlearn.deletion.rows import copy_rows, of_rows
+from recbole_unlearn.deletion.receipt import contents
+from recbole_unlearn.deletion.requests import DeletionRequest
+from recbole_unlearn.deletion.requests.resolve import resolve
+from recbole_unlearn.deletion.revision import checks
+from recbole_unlearn.deletion.revision.retrain import retrained
 from recbole_unlearn.deletion.search import sought
-from recbole_unlearn.deletion.state import MODEL, State, data_file, name_in, write_data
 from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.deletion.store.database import Refused
+from recbole_unlearn.deletion.store.records import FAILED, WORK, iso, now
+from recbole_unlearn.deletion.version.rows import copy_rows, of_rows
+from recbole_unlearn.deletion.version.state import MODEL, State, data_file, name_in, write_data
 from recbole_unlearn.errors import FailedChecks, UsageError
 from recbole_unlearn.report.software import software_versions
 
@@ -90,12 +91,12 @@ def _publish(store, before, requests, resolution, exact, force, seconds):
         after = _retrain(store, after, write_rows)
         seconds = {"load": seconds["load"], "retraining": perf_counter() - start}
     start = perf_counter()
-    measures, scores = evidence.measured(before, after, resolution)
+    measures, scores = contents.measured(before, after, resolution)
     seconds["measures"] = perf_counter() - start
     start = perf_counter()
     forgotten = {part: graph.subgraph(~resolution.keep[part]) for part, graph in before.graphs().items()}
     counts = {"requests": len(requests), "interactions": sum(int((~of_part).sum()) for of_part in keep.values())}
-    drift = evidence.drift_of(parent.details, counts, measures, config)
+    drift = contents.drift_of(parent.details, counts, measures, config)
     details = {**parent.details, **(trained(after) if exact else {"drift": drift})}
     kept = store.retention(
         config["unlearn_quarantine_days"], config["unlearn_quarantine_versions"], config["unlearn_grace_seconds"]
@@ -114,7 +115,7 @@ def _publish(store, before, requests, resolution, exact, force, seconds):
             "scores": scores,
             "artefacts": artefacts,
             "checks": checked,
-            "drift": evidence.coarsened(details["drift"]),
+            "drift": contents.coarsened(details["drift"]),
             "seconds": seconds,
             "quarantined": [
                 {"version": number, "until": until} for number, until in kept.items() if until > iso(now())
@@ -184,12 +185,12 @@ def _receipts(store, requests, resolution, state, common):
 
 def _receipt(store, request, submitted_at, resolution):
     found = resolution.found[request.request_id]
-    counts = evidence.counts_of(request, found)
+    counts = contents.counts_of(request, found)
     return {
         "request_id": request.request_id,
         "received_at": request.received_at,
         "submitted_at": submitted_at,
         "outcome": "forgotten" if counts["found"] else "not found",
-        "rows": evidence.rows_of(request, found, store.keyed_hash),
+        "rows": contents.rows_of(request, found, store.keyed_hash),
         "counts": counts,
     }

@@ -6,20 +6,20 @@ from typing import Any
 import torch
 
 from recbole_unlearn.config import Config
-from recbole_unlearn.deletion.histograms import score_histograms
-from recbole_unlearn.deletion.measures import K, Measures
-from recbole_unlearn.deletion.receipt import size_class
-from recbole_unlearn.deletion.request_file import DeletionRequest
-from recbole_unlearn.deletion.resolve import Resolution
-from recbole_unlearn.deletion.state import State
+from recbole_unlearn.deletion.receipt.histograms import score_histograms
+from recbole_unlearn.deletion.receipt.measures import K, Measures
+from recbole_unlearn.deletion.receipt.page import size_class
+from recbole_unlearn.deletion.requests import DeletionRequest
+from recbole_unlearn.deletion.requests.resolve import Resolution
+from recbole_unlearn.deletion.version.state import State
 
 
 def counts_of(request: DeletionRequest, found: list[dict[str, int] | None]) -> dict[str, Any]:
-    """Numbers of a request's rows, and its interactions' size class: see :mod:`~recbole_unlearn.deletion.receipt`.
+    """Numbers of a request's rows, and its interactions' size class: see :mod:`~recbole_unlearn.deletion.receipt.page`.
 
     Args:
         request: as submitted.
-        found: of :class:`~recbole_unlearn.deletion.resolve.Resolution`, an entry a row.
+        found: of :class:`~recbole_unlearn.deletion.requests.resolve.Resolution`, an entry a row.
     """
     there = [(scope, each) for (scope, _, _), each in zip(request.rows, found) if each is not None]
     return {

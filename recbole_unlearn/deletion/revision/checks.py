@@ -9,10 +9,10 @@ import os
 import numpy as np
 import torch
 
-from recbole_unlearn.deletion import encoder_file
-from recbole_unlearn.deletion.measures import K
-from recbole_unlearn.deletion.rows import of_rows, read_ids
-from recbole_unlearn.deletion.state import ENCODER, MODEL, State, data_file, erased_of
+from recbole_unlearn.deletion.receipt.measures import K
+from recbole_unlearn.deletion.version import encoder_file
+from recbole_unlearn.deletion.version.rows import of_rows, read_ids
+from recbole_unlearn.deletion.version.state import ENCODER, MODEL, State, data_file, erased_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model_file import read_content

@@ -9,9 +9,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from recbole_unlearn.deletion.database import PAYLOADS
-from recbole_unlearn.deletion.files import digest_of
-from recbole_unlearn.deletion.request_file import DeletionRequest
+from recbole_unlearn.deletion.requests import DeletionRequest
+from recbole_unlearn.deletion.store.database import PAYLOADS
+from recbole_unlearn.deletion.store.files import digest_of
 from recbole_unlearn.errors import UsageError
 
 ENDINGS = (".safetensors", ".pth")  # of checkpoints: this release's; RecBole's and earlier releases'

@@ -10,11 +10,11 @@ from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 
-from recbole_unlearn.deletion import database, records
-from recbole_unlearn.deletion.database import RESTORE, explained
-from recbole_unlearn.deletion.files import Lock
-from recbole_unlearn.deletion.records import iso, now
-from recbole_unlearn.deletion.request_file import DeletionRequest
+from recbole_unlearn.deletion.requests import DeletionRequest
+from recbole_unlearn.deletion.store import database, records
+from recbole_unlearn.deletion.store.database import RESTORE, explained
+from recbole_unlearn.deletion.store.files import Lock
+from recbole_unlearn.deletion.store.records import iso, now
 from recbole_unlearn.errors import UsageError
 
 KEY_BYTES = 32

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from recbole_unlearn.deletion.request_file import DeletionRequest
-from recbole_unlearn.deletion.rows import id_of, row_degrees
+from recbole_unlearn.deletion.requests import DeletionRequest
+from recbole_unlearn.deletion.version.rows import id_of, row_degrees
 from recbole_unlearn.graph import Graph
 
 

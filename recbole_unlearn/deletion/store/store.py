@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from recbole_unlearn.deletion import database, records
-from recbole_unlearn.deletion.database import explained
-from recbole_unlearn.deletion.files import (
+from recbole_unlearn.deletion.store import database, records
+from recbole_unlearn.deletion.store.database import explained
+from recbole_unlearn.deletion.store.files import (
     BUILDING,
     built_aside,
     place_link,
@@ -27,8 +27,8 @@ from recbole_unlearn.deletion.files import (
     write_folder,
     write_private,
 )
-from recbole_unlearn.deletion.ledger import KEY_BYTES, Ledger, fingerprint
-from recbole_unlearn.deletion.records import FAILED, Version, iso, now, version_folder
+from recbole_unlearn.deletion.store.ledger import KEY_BYTES, Ledger, fingerprint
+from recbole_unlearn.deletion.store.records import FAILED, Version, iso, now, version_folder
 from recbole_unlearn.errors import FailedChecks, UsageError
 
 # Names that a store makes in its folder of versions.

@@ -11,8 +11,8 @@ import torch
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.request import Request
-from recbole_unlearn.deletion import counts_file, encoder_file, rows
-from recbole_unlearn.deletion.resolve import Resolution
+from recbole_unlearn.deletion.requests.resolve import Resolution
+from recbole_unlearn.deletion.version import counts_file, encoder_file, rows
 from recbole_unlearn.encoder.calibrated import CalibratedEncoder, closing_settings
 from recbole_unlearn.encoder.rows import lost_nodes, never_seen_rows, without_rows
 from recbole_unlearn.errors import UsageError

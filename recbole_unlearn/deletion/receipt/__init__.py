@@ -1,0 +1,1 @@
+"""What a request did, measured, as JSON and as a page."""

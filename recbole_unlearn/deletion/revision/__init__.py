@@ -1,0 +1,1 @@
+"""Make a new version that lacks what requests name, and check it."""
