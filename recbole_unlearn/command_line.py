@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from recbole_unlearn.deletion import service
-from recbole_unlearn.deletion.findings import lines_of
+from recbole_unlearn.deletion.verify.findings import lines_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.known_settings import check_deletion_settings, check_names
 from recbole_unlearn.quick_start import run_seeds, run_sweep, run_unlearn

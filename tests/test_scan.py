@@ -22,9 +22,9 @@ from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
 from recbole.trainer import Trainer
 from test_checkpoint import Touch
 
-from recbole_unlearn.deletion.findings import Finding, waived
-from recbole_unlearn.deletion.scan import scan
-from recbole_unlearn.deletion.search.sought import WORDS_ARE_HASHED, Sought, hashes_of
+from recbole_unlearn.deletion.verify.findings import Finding, waived
+from recbole_unlearn.deletion.verify.search import scan
+from recbole_unlearn.deletion.verify.sought import WORDS_ARE_HASHED, Sought, hashes_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.files import checkpoint
 from recbole_unlearn.model import MODELS
@@ -159,15 +159,15 @@ def test_tokens_that_pandas_takes_for_something_else(write):
 
 
 def test_rows_of_several_chunks(write, monkeypatch):
-    monkeypatch.setattr("recbole_unlearn.deletion.search.text.ROWS", 7)
-    monkeypatch.setattr("recbole_unlearn.deletion.search.text.CHARACTERS", 50)
+    monkeypatch.setattr("recbole_unlearn.deletion.verify.text.ROWS", 7)
+    monkeypatch.setattr("recbole_unlearn.deletion.verify.text.CHARACTERS", 50)
     rows = "\n".join(f"u{user}\ti{user}" for user in range(50))
     sought = forgets(users={"u20", "u30"}, items={"i49"})
     assert found(write("a.inter", f"user_id:token\titem_id:token\n{rows}"), sought) == [
         ("a.inter", "row 22 and 2 more", 3)
     ]
     assert found(write("a.txt", rows), sought) == [("a.txt", "line 21 and 2 more", 3)]
-    monkeypatch.setattr("recbole_unlearn.deletion.search.text.OVERLAP", 10)
+    monkeypatch.setattr("recbole_unlearn.deletion.verify.text.OVERLAP", 10)
     ((_, place, count),) = found(write("a.txt", rows.replace("\n", " ")), sought)
     assert place.startswith("line 1 and") and count >= 3
 
@@ -223,7 +223,7 @@ def test_what_may_not_be_read_is_not_searched(write, tmp_path, monkeypatch, func
 
 
 def test_bombs_are_not_unpacked(write, monkeypatch):
-    monkeypatch.setattr("recbole_unlearn.deletion.scan.LARGEST", 2**16)
+    monkeypatch.setattr("recbole_unlearn.deletion.verify.search.LARGEST", 2**16)
     packed = gzip.compress(b" " * 2**20)
     assert found(write("a.gz", packed), NOTHING) == [("a.gz", "larger than 65,536 bytes when it is unpacked", 0)]
     members = leftovers.zipped(

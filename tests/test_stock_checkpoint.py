@@ -17,8 +17,8 @@ from recbole.utils import init_seed
 from test_checkpoint import Touch
 
 from recbole_unlearn.config import Config
-from recbole_unlearn.deletion.importing import import_checkpoint
-from recbole_unlearn.deletion.stock_checkpoint import read_stock
+from recbole_unlearn.deletion.importing.checkpoint import import_checkpoint
+from recbole_unlearn.deletion.importing.stock_checkpoint import read_stock
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.files import checkpoint
 from recbole_unlearn.model import MODELS

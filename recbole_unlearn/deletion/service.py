@@ -6,7 +6,7 @@ from logging import getLogger
 from time import perf_counter
 from typing import Any
 
-from recbole_unlearn.deletion.importing import import_checkpoint
+from recbole_unlearn.deletion.importing.checkpoint import import_checkpoint
 from recbole_unlearn.deletion.receipt import contents
 from recbole_unlearn.deletion.receipt import page as receipt
 from recbole_unlearn.deletion.requests import DeletionRequest, read_requests
@@ -18,7 +18,7 @@ from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.store.database import explained
 from recbole_unlearn.deletion.store.files import digest_of, remove
 from recbole_unlearn.deletion.store.records import WORK, store_folder
-from recbole_unlearn.deletion.verify import verify  # noqa: F401  (for callers of this module)
+from recbole_unlearn.deletion.verify.verification import verify  # noqa: F401  (for callers of this module)
 from recbole_unlearn.deletion.version.state import MODEL, State, file_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.known_settings import MAKE_THE_MODEL, check_deletion_settings, is_read_of_a_store

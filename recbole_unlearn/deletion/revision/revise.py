@@ -10,10 +10,10 @@ from recbole_unlearn.deletion.requests import DeletionRequest
 from recbole_unlearn.deletion.requests.resolve import resolve
 from recbole_unlearn.deletion.revision import checks
 from recbole_unlearn.deletion.revision.retrain import retrained
-from recbole_unlearn.deletion.search import sought
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.store.database import Refused
 from recbole_unlearn.deletion.store.records import FAILED, WORK, iso, now
+from recbole_unlearn.deletion.verify import sought
 from recbole_unlearn.deletion.version.rows import copy_rows, of_rows
 from recbole_unlearn.deletion.version.state import MODEL, State, data_file, name_in, write_data
 from recbole_unlearn.errors import FailedChecks, UsageError

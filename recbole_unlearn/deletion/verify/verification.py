@@ -5,17 +5,17 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from recbole_unlearn.deletion.findings import Finding, Scan, joined, waived
 from recbole_unlearn.deletion.receipt import page as receipt
-from recbole_unlearn.deletion.scan import scan
-from recbole_unlearn.deletion.search.ask import answer
-from recbole_unlearn.deletion.search.parts import Hit, Text
-from recbole_unlearn.deletion.search.sought import Sought
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.store.database import NAME as DATABASE
 from recbole_unlearn.deletion.store.files import BUILDING
 from recbole_unlearn.deletion.store.ledger import KEY_BYTES
 from recbole_unlearn.deletion.store.records import Version, iso, now, store_folder
+from recbole_unlearn.deletion.verify.findings import Finding, Scan, joined, waived
+from recbole_unlearn.deletion.verify.matcher import answer
+from recbole_unlearn.deletion.verify.parts import Hit, Text
+from recbole_unlearn.deletion.verify.search import scan
+from recbole_unlearn.deletion.verify.sought import Sought
 from recbole_unlearn.deletion.version.state import MODEL, file_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.model_file import read_content
@@ -36,7 +36,7 @@ def verify(checkpoint: str | os.PathLike, also: Iterable[str] = (), waive: Itera
     Args:
         checkpoint: of the store.
         also: other files and folders to search, such as those of the first training. The store in one is left out.
-        waive: names of files that need not be searched, see :func:`~recbole_unlearn.deletion.findings.waived`.
+        waive: names of files that need not be searched, see :func:`~recbole_unlearn.deletion.verify.findings.waived`.
 
     Returns:
         The scan. It is clean if everything was searched or waived, and nothing is left.

@@ -7,12 +7,14 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 
-from recbole_unlearn.deletion.findings import Finding, Scan
-from recbole_unlearn.deletion.search import kinds, models, text
-from recbole_unlearn.deletion.search.ask import answer
-from recbole_unlearn.deletion.search.fields import of_names
-from recbole_unlearn.deletion.search.parts import Hit, Inner, Text, Unsearched
-from recbole_unlearn.deletion.search.sought import Sought
+from recbole_unlearn.deletion.verify import formats as kinds
+from recbole_unlearn.deletion.verify import tensors as models
+from recbole_unlearn.deletion.verify import text
+from recbole_unlearn.deletion.verify.fields import of_names
+from recbole_unlearn.deletion.verify.findings import Finding, Scan
+from recbole_unlearn.deletion.verify.matcher import answer
+from recbole_unlearn.deletion.verify.parts import Hit, Inner, Text, Unsearched
+from recbole_unlearn.deletion.verify.sought import Sought
 from recbole_unlearn.errors import UsageError
 
 LARGEST = 2**30  # bytes to unpack of one file

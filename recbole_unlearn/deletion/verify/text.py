@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import yaml
 
-from recbole_unlearn.deletion.search.fields import WHOLE, is_number
-from recbole_unlearn.deletion.search.parts import Hit, Records, Rows, Text, Unsearched
+from recbole_unlearn.deletion.verify.fields import WHOLE, is_number
+from recbole_unlearn.deletion.verify.parts import Hit, Records, Rows, Text, Unsearched
 
 ROWS = 200_000  # of a table in memory at a time
 CHARACTERS = 2**20  # of other text

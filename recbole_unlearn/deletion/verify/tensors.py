@@ -13,9 +13,9 @@ import safetensors
 import torch
 
 from recbole_unlearn import model_file as saved_model
-from recbole_unlearn.deletion.search.fields import of_names
-from recbole_unlearn.deletion.search.kinds import PICKLED, SMALL
-from recbole_unlearn.deletion.search.parts import Hit, Records, Rows, Text, Unsearched, as_objects, tokens
+from recbole_unlearn.deletion.verify.fields import of_names
+from recbole_unlearn.deletion.verify.formats import PICKLED, SMALL
+from recbole_unlearn.deletion.verify.parts import Hit, Records, Rows, Text, Unsearched, as_objects, tokens
 from recbole_unlearn.deletion.version import counts_file, encoder_file
 from recbole_unlearn.files import tensor_file
 

@@ -18,8 +18,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from recbole_unlearn.deletion.search import png
-from recbole_unlearn.deletion.search.parts import Hit, Inner, Records, Text, Unsearched
+from recbole_unlearn.deletion.verify import png
+from recbole_unlearn.deletion.verify.parts import Hit, Inner, Records, Text, Unsearched
 
 ROWS = 10_000  # of a database or a Parquet file in memory at a time
 SMALL = 2**26  # the most bytes to unpack in memory; more go to a file without a name

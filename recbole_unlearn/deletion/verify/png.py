@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from recbole_unlearn.deletion.search.parts import Text, Unsearched
+from recbole_unlearn.deletion.verify.parts import Text, Unsearched
 
 WITH_TEXT = (b"tEXt", b"iTXt", b"eXIf", b"zTXt")
 LARGEST = 2**26  # bytes of a text

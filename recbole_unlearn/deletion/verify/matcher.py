@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
 
-from recbole_unlearn.deletion.search.fields import WHOLE, fields, is_number
-from recbole_unlearn.deletion.search.parts import Hit, Records, Rows, Text, Unsearched
-from recbole_unlearn.deletion.search.sought import Sought
+from recbole_unlearn.deletion.verify.fields import WHOLE, fields, is_number
+from recbole_unlearn.deletion.verify.parts import Hit, Records, Rows, Text, Unsearched
+from recbole_unlearn.deletion.verify.sought import Sought
 
 MOST_PAIRS = 1_000_000  # of words in one line or record that are ends of forgotten interactions
 CROSSED = 100  # the most pairs of two lists that are compared all with all; longer lists are compared row by row

@@ -11,9 +11,9 @@ from recbole.data.dataset import Dataset
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.copies import with_edges
 from recbole_unlearn.data.split import split, split_of
-from recbole_unlearn.deletion.proof import check_knowledge, check_split
-from recbole_unlearn.deletion.stock_checkpoint import read_stock
-from recbole_unlearn.deletion.training_rows import split_by_file
+from recbole_unlearn.deletion.importing.proof import check_knowledge, check_split
+from recbole_unlearn.deletion.importing.stock_checkpoint import read_stock
+from recbole_unlearn.deletion.importing.training_rows import split_by_file
 from recbole_unlearn.deletion.version.rows import counts_of, write_dataset
 from recbole_unlearn.deletion.version.state import HELD_OUT, State
 from recbole_unlearn.errors import UsageError

@@ -1,0 +1,1 @@
+"""A trained checkpoint of this package or of RecBole becomes the first version of a store."""
