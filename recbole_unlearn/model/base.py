@@ -6,6 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.model.loss import BPRLoss
 
 from recbole_unlearn.graph import Graph
@@ -14,15 +15,15 @@ from recbole_unlearn.registry import Registry
 MODELS = Registry("model")
 
 
-class UnlearnableRecommender:
-    """Mixin for a RecBole general recommender whose trained state is a table and whose input is a graph.
+class UnlearnableRecommender(GeneralRecommender):
+    """A RecBole general recommender whose trained state is a table and whose input is a graph.
 
     Put it before RecBole's class among the bases and implement :meth:`forward`, pure in both arguments: one call gives
     the same model on another graph or with another table. The loss is BPR (Rendle et al., UAI 2009) plus, if you
     implement them, :meth:`regulariser` and :meth:`self_supervised_loss` with its :meth:`draw_views`. A model with
     another loss overrides :meth:`model_loss`; the influence methods, which need second derivatives, refuse it.
 
-    The mixin expects the embeddings as ``user_embedding`` and ``item_embedding`` (``nn.Embedding``). A model that keeps
+    The class expects the embeddings as ``user_embedding`` and ``item_embedding`` (``nn.Embedding``). A model that keeps
     them elsewhere also overrides :meth:`ego_embeddings` and :meth:`set_ego_embeddings`. In ``__init__``, call
     ``self.set_graph(dataset_graph(dataset))`` last. Everything that RecBole needs of a model (``calculate_loss``,
     ``predict``, ``full_sort_predict``) follows from these.
@@ -142,7 +143,7 @@ class UnlearnableRecommender:
         if mode:
             self._final = None
             self._views = self.draw_views(self.graph)
-        return torch.nn.Module.train(self, mode)
+        return super().train(mode)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Load the weights and drop the final embeddings of the old ones."""
