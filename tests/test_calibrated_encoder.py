@@ -11,7 +11,7 @@ import torch
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.copies import with_edges_of
-from recbole_unlearn.data.request import Request, edges_of
+from recbole_unlearn.data.request import Request, edges_where
 from recbole_unlearn.encoder import calibrated as calibrated_encoder
 from recbole_unlearn.encoder.calibrated import (
     SPREAD,
@@ -411,9 +411,11 @@ def test_unlearnrec_of_either_target(prepared, tmp_path, target, backbone):
 def test_a_user_who_leaves_has_the_row_of_one_never_seen(prepared, target):
     run = prepared(unlearn_methods="UnlearnRec", ie_target=target)
     graph, user = run.data.graph, 5
-    never = edges_of(graph, users=torch.tensor([1, 2]))  # users that the model has never seen, as it is told
+    never = edges_where(
+        graph, torch.isin(graph.users, torch.tensor([1, 2]))
+    )  # users that the model has never seen, as it is told
     graph = graph.without(never.users, never.items)
-    request = edges_of(graph, users=torch.tensor([user]))
+    request = edges_where(graph, torch.isin(graph.users, torch.tensor([user])))
     remaining = graph.without(request.users, request.items)
     train, rest = (with_edges_of(run.data.train, edges) for edges in (graph, remaining))
     run.data = replace(run.data, graph=graph, train=train, request=request, remaining_graph=remaining, remaining=rest)

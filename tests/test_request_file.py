@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from recbole_unlearn.data.request_table import SEPARATORS
+from recbole_unlearn.data.request_file import SEPARATORS
 from recbole_unlearn.deletion.requests import DeletionRequest, read_requests
 from recbole_unlearn.errors import UsageError
 

@@ -10,7 +10,8 @@ from recbole.config import Config
 from recbole.data.dataset import Dataset
 
 from recbole_unlearn.data.atomic import with_mark
-from recbole_unlearn.data.request_table import EXAMPLES, read_delimited
+from recbole_unlearn.data.request_file import EXAMPLES, read_rows
+from recbole_unlearn.data.tokens import ids_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.text_settings import identifiers
@@ -52,18 +53,6 @@ def generator_for(config: Config) -> torch.Generator:
     return torch.Generator().manual_seed(request_seed(config))
 
 
-def edges_of(
-    graph: Graph, users: torch.Tensor | None = None, items: torch.Tensor | None = None, skipped: int = 0
-) -> Request:
-    """The request for all edges of these users or of these items (ids)."""
-    side, n_nodes, wanted = (
-        (graph.users, graph.n_users, users) if users is not None else (graph.items, graph.n_items, items)
-    )
-    chosen = torch.zeros(n_nodes, dtype=torch.bool)
-    chosen[wanted] = True
-    return edges_where(graph, chosen[side], skipped)
-
-
 def edges_where(graph: Graph, mask: torch.Tensor, skipped: int = 0) -> Request:
     """The request for the edges where a boolean mask of shape ``(E,)`` is true."""
     return Request(graph.users[mask], graph.items[mask], skipped)
@@ -83,94 +72,87 @@ def random_request(config: Config, dataset: Dataset, graph: Graph) -> Request:
 
 def user_request(config: Config, dataset: Dataset, graph: Graph) -> Request:
     """The request for all edges of ``forget_users`` (tokens), or of a sampled ``forget_ratio`` of the users."""
-    return edges_of(graph, users=_named_or_sampled(config, dataset, graph, "user"))
+    return _named_or_sampled(config, dataset, graph, "user")
 
 
 def item_request(config: Config, dataset: Dataset, graph: Graph) -> Request:
     """The request for all edges of ``forget_items`` (tokens), or of a sampled ``forget_ratio`` of the items."""
-    return edges_of(graph, items=_named_or_sampled(config, dataset, graph, "item"))
+    return _named_or_sampled(config, dataset, graph, "item")
 
 
 def file_request(config: Config, dataset: Dataset, graph: Graph) -> Request:
-    """The request for the rows of ``forget_file``: pairs, or whole users or items if it has one id column only."""
+    """The request for the rows of ``forget_file``: pairs, whole users (no item) and whole items (no user)."""
     path = config["forget_file"]
     if not path:
         raise UsageError("forget_type 'file' needs --forget_file=FILE (an atomic .inter file with external tokens).")
-    table = _read_atomic(path, dataset, config)
-    rows = table.astype(str).agg(", ".join, axis=1)
-    ids = {column: _token_ids(dataset, column, table[column]) for column in table}
-    strict = config["forget_strict"]
+    fields, encoding = (dataset.uid_field, dataset.iid_field), with_mark(config["encoding"])
+    others = [field for field in dataset.inter_feat.columns if field not in fields]
+    rows = read_rows(path, *fields, others, config["field_separator"], encoding)
+    mask, skipped = _edges_of_rows(rows, path, config, dataset, graph)
+    return edges_where(graph, mask, skipped)
 
-    unknown = np.zeros(len(table), dtype=bool)
-    for column_ids in ids.values():
-        unknown |= column_ids < 0
-    _refuse_or_warn(unknown, rows, f"name tokens that the dataset does not have ({path})", strict)
-    ids = {column: torch.from_numpy(column_ids[~unknown]) for column, column_ids in ids.items()}
 
-    if len(ids) == 2:
-        users, items = ids[dataset.uid_field], ids[dataset.iid_field]
-        absent = ~graph.contains(users, items).numpy()
-    else:
-        column, nodes = next(iter(ids.items()))
-        side = graph.users if column == dataset.uid_field else graph.items
-        absent = ~torch.isin(nodes, side).numpy()
-    _refuse_or_warn(absent, rows[~unknown], f"are not in the training data ({path})", strict)
-    skipped = int(unknown.sum() + absent.sum())
-    if skipped == len(table):
-        raise UsageError(f"Nothing to forget: none of the {len(table)} rows of {path} is in the training data.")
+def named_edges(
+    graph: Graph, users: torch.Tensor, items: torch.Tensor, n_rows: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The edges that the rows of a request name.
 
-    if len(ids) == 2:
-        pairs = torch.unique((users * graph.n_items + items)[~torch.from_numpy(absent)])
-        return Request(pairs // graph.n_items, pairs % graph.n_items, skipped)
-    return edges_of(graph, **{"users" if column == dataset.uid_field else "items": nodes}, skipped=skipped)
+    Args:
+        graph: on the CPU.
+        users, items: ids, int64, shape ``(n,)`` each; -1 where a row names all users of its item, or all items.
+        n_rows: number of the data's rows of each edge, int64, shape ``(E,)``; default one each.
+
+    Returns:
+        Whether a row names each edge, boolean, shape ``(E,)``; and how many of the data's rows each row names, int64,
+        shape ``(n,)``.
+    """
+    n_rows = torch.ones(len(graph), dtype=torch.long) if n_rows is None else n_rows
+    mask, numbers = torch.zeros(len(graph), dtype=torch.bool), torch.zeros(len(users), dtype=torch.long)
+    pairs = (users >= 0) & (items >= 0)
+    position, found = graph.find(users[pairs], items[pairs])
+    mask[position[found]] = True
+    numbers[torch.nonzero(pairs).flatten()[found]] = n_rows[position[found]]
+    sides = ((users, items < 0, graph.users, graph.n_users), (items, users < 0, graph.items, graph.n_items))
+    for ids, is_whole, ends, n_nodes in sides:
+        chosen = ids[is_whole]
+        mask |= torch.zeros(n_nodes, dtype=torch.bool).index_fill_(0, chosen, True)[ends]
+        numbers[is_whole] = torch.zeros(n_nodes, dtype=torch.long).index_add_(0, ends, n_rows)[chosen]
+    return mask, numbers
 
 
 def _named_or_sampled(config, dataset, graph, kind):
-    field, side = (dataset.uid_field, graph.users) if kind == "user" else (dataset.iid_field, graph.items)
+    """The edges of the users or items that the settings name, or of a sample of them."""
+    nodes = graph.users if kind == "user" else graph.items
     tokens = identifiers(f"forget_{kind}s", config[f"forget_{kind}s"])
     if tokens is None:
-        present = torch.unique(side)
+        present = torch.unique(nodes)
         count = max(1, round(config["forget_ratio"] * len(present)))
-        return present[torch.randperm(len(present), generator=generator_for(config))[:count]]
-    rows = pd.Series(tokens, dtype=object)
-    ids = _token_ids(dataset, field, rows)
-    strict = config["forget_strict"]
-    _refuse_or_warn(ids < 0, rows, f"of forget_{kind}s are not in the dataset", strict)
-    absent = ~np.isin(ids, side.numpy()) & (ids >= 0)
-    _refuse_or_warn(absent, rows, f"of forget_{kind}s are not in the training data", strict)
-    if (absent | (ids < 0)).all():
-        raise UsageError(f"Nothing to forget: none of forget_{kind}s is in the training data.")
-    return torch.from_numpy(ids[~absent & (ids >= 0)])
+        chosen = present[torch.randperm(len(present), generator=generator_for(config))[:count]]
+        return edges_where(graph, torch.isin(nodes, chosen))
+    rows = pd.DataFrame({"user": None, "item": None, kind: tokens}, dtype=object)
+    mask, _ = _edges_of_rows(rows, f"forget_{kind}s", config, dataset, graph)
+    return edges_where(graph, mask)
 
 
-def _token_ids(dataset, field, tokens):
-    """Internal ids of a column of tokens, shape ``(n,)``; -1 for an unknown token."""
-    known = dataset.field2token_id[field]
-    ids = tokens.map(lambda token: known.get(token, -1)).to_numpy(dtype=np.int64)
-    return np.where(ids == 0, -1, ids)  # 0 is RecBole's padding
-
-
-def _read_atomic(path, dataset, config):
-    """The id columns of an atomic file as strings, their names without ``:token``."""
-    wanted = [dataset.uid_field, dataset.iid_field]
-    allowed = {*wanted, *dataset.inter_feat.columns}
-    table = read_delimited(path, config["field_separator"], allowed, with_mark(config["encoding"]))
-    columns = list(table.columns)
-    if set(columns) - allowed or not set(columns) & set(wanted) or len(set(columns)) < len(columns):
-        raise UsageError(
-            f"Request file '{path}' has the columns {', '.join(map(repr, columns))}; expected "
-            f"{wanted[0]}:token and {wanted[1]}:token, each once, or one of the two for whole users or items."
-        )
-    if table.empty:
-        raise UsageError(f"Request file '{path}' has no rows.")
-    return table[[column for column in wanted if column in columns]].reset_index(drop=True)
+def _edges_of_rows(rows, origin, config, dataset, graph):
+    """Whether rows of tokens name each edge, shape ``(E,)``, and the number of rows that name none."""
+    strict, fields = config["forget_strict"], (dataset.uid_field, dataset.iid_field)
+    ids = [ids_of(dataset.field2id_token[field], rows[side]) for field, side in zip(fields, ("user", "item"))]
+    unknown = np.any([(of_side < 0) & rows[side].notna() for of_side, side in zip(ids, ("user", "item"))], axis=0)
+    _refuse_or_warn(unknown, rows, f"name tokens that the dataset does not have ({origin})", strict)
+    mask, numbers = named_edges(graph, *(torch.from_numpy(of_side[~unknown]) for of_side in ids))
+    _refuse_or_warn((numbers == 0).numpy(), rows[~unknown], f"are not in the training data ({origin})", strict)
+    if not mask.any():
+        raise UsageError(f"Nothing to forget: none of the {len(rows)} rows of {origin} is in the training data.")
+    return mask, len(rows) - int((numbers > 0).sum())
 
 
 def _refuse_or_warn(bad, rows, problem, strict):
     """Raise (strict) or log that ``bad`` rows have a problem, with their number and the first few of them."""
     if not bad.any():
         return
-    examples = "; ".join(f"({row})" for row in rows[bad][:EXAMPLES])
+    first = rows.loc[bad, ["user", "item"]][:EXAMPLES].itertuples(index=False)
+    examples = "; ".join(f"({', '.join(filter(None, row))})" for row in first)
     message = f"{int(bad.sum())} of {len(bad)} rows {problem}, e.g. {examples}."
     if strict:
         raise UsageError(f"{message} Use --forget_strict=False to skip them.")

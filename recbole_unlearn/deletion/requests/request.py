@@ -6,22 +6,21 @@ because they end up in logs that outlive the deletion.
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
-import pandas as pd
-
-from recbole_unlearn.data.request_table import read_delimited, refuse, short
+from recbole_unlearn.data.request_file import read_rows, refuse, short, unnamed
 from recbole_unlearn.digest import digest
 from recbole_unlearn.errors import UsageError
 
+Row = tuple[str, str | None, str | None]  # scope, user, item
 SCOPES = {(True, True): "interaction", (True, False): "user", (False, True): "item"}  # of (has a user, has an item)
 OPTIONAL = ["request_id", "received_at", "scope"]
-SEPARATOR_OF = {".inter": "\t", ".csv": ","}
 REQUEST_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._:@-]{1,128}")  # becomes a file name
 SECONDS = re.compile(r"[0-9]{9,11}(\.[0-9]+)?")  # since 1970; eight digits could be a date
 FINER = re.compile(r"[0-9]{12,}(\.[0-9]+)?")  # milliseconds or finer: as seconds, they mean the year 5138 or later
+HALF_PAIR = re.compile(r"[\ud800-\udfff]")  # of surrogates: no text
 EARLIEST = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -41,7 +40,7 @@ class DeletionRequest:
     """
 
     request_id: str
-    rows: tuple
+    rows: Iterable[Row]
     received_at: str | None = None
 
     def __post_init__(self):
@@ -74,31 +73,17 @@ def read_requests(path: str, user_field: str, item_field: str) -> list[DeletionR
     Raises:
         UsageError: the file cannot be read, or anything in it is malformed or ambiguous.
     """
-    ids = {user_field, item_field}
-    table = _read(path, {*ids, *OPTIONAL})
-    columns = list(table.columns)
-    if len(set(columns)) < len(columns) or set(columns) - ids - set(OPTIONAL) or not ids & set(columns):
-        # The message does not name them: without a header, they are somebody's tokens.
-        strange = len(columns) - len(set(columns) & {*ids, *OPTIONAL})
-        raise UsageError(
-            f"Request file '{path}' has {strange} of {len(columns)} columns that are unknown or repeated, or no ids; its first "
-            f"line should name {user_field} or {item_field} or both, and optionally {', '.join(OPTIONAL)}, each once."
-        )
-    if table.empty:
-        raise UsageError(f"Request file '{path}' has no rows.")
-    table = table.reindex(columns=[user_field, item_field, *OPTIONAL], fill_value="")
-    users, items = ([token or None for token in table[field]] for field in (user_field, item_field))
-    rows = list(zip(_scopes(path, table["scope"], users, items), users, items))
-    times = _times(path, table["received_at"])
-    if "request_id" in columns:
+    table = read_rows(path, user_field, item_field, OPTIONAL)
+    rows = list(zip(_scopes(path, table), table["user"], table["item"]))
+    times = _times(path, table)
+    if "request_id" in table:
         names = table["request_id"]
         allowed = {name for name in names.unique() if REQUEST_ID.fullmatch(name)}
         problem = "have a request_id that is not 1 to 128 letters, digits and '._:@-', or is '.' or '..'"
-        refuse(path, _lines(names), ~names.isin(allowed), problem)
+        refuse(path, unnamed(table), ~names.isin(allowed), problem)
     else:
         names = [f"file-{digest(json.dumps(_distinct(rows)))}"] * len(rows)
-
-    requests = {}
+    requests: dict[str, tuple[list, set]] = {}
     for name, row, time in zip(names, rows, times):
         of_request, received = requests.setdefault(name, ([], set()))
         of_request.append(row)
@@ -109,32 +94,26 @@ def read_requests(path: str, user_field: str, item_field: str) -> list[DeletionR
     ]
 
 
-def _scopes(path, given, users, items):
+def _scopes(path, table):
     """Each row's scope, which follows from its ids; a given one must agree."""
-    scopes = [SCOPES.get((user is not None, item is not None)) for user, item in zip(users, items)]
-    scopes = pd.Series(scopes, index=given.index, dtype=object)
-    refuse(path, _lines(given), scopes.isna(), "have neither a user nor an item")
-    refuse(
-        path,
-        _lines(given),
-        ~given.isin(["", *SCOPES.values()]),
-        f"have a scope that is none of {', '.join(SCOPES.values())}",
-    )
-    refuse(path, _lines(given), (given != "") & (given != scopes), "have a scope that their ids contradict")
+    scopes = [SCOPES[named] for named in zip(table["user"].notna(), table["item"].notna())]
+    given, known = table.get("scope", unnamed(table)), SCOPES.values()
+    refuse(path, unnamed(table), ~given.isin(["", *known]), f"have a scope that is none of {', '.join(known)}")
+    refuse(path, unnamed(table), (given != "") & (given != scopes), "have a scope that their ids contradict")
     return scopes
 
 
-def _times(path, texts):
+def _times(path, table):
     """Each row's time as ISO 8601 in UTC, which sorts in the order of time; None where there is none."""
+    texts = table.get("received_at", unnamed(table))
     times, problems = {}, {}
     for text in filter(None, texts.unique()):
         try:
             times[text] = utc(text)
         except ValueError as error:
-            problems[text] = str(error)
-    for problem in dict.fromkeys(problems.values()):
-        of_these = [text for text in problems if problems[text] == problem]
-        refuse(path, _lines(texts), texts.isin(of_these), f"have a received_at that is {problem}")
+            problems.setdefault(str(error), []).append(text)
+    for problem, of_these in problems.items():
+        refuse(path, unnamed(table), texts.isin(of_these), f"have a received_at that is {problem}")
     return [times.get(text) for text in texts]
 
 
@@ -162,66 +141,6 @@ def utc(text: str) -> str:
     return time.isoformat()
 
 
-def _read(path, columns):
-    """The file's cells as text, empty where there is nothing; the index holds line numbers."""
-    ending = Path(path).suffix.lower()
-    if ending in SEPARATOR_OF:
-        return read_delimited(path, SEPARATOR_OF[ending], columns)
-    if ending == ".jsonl":
-        return _read_json_lines(path)
-    raise UsageError(f"Request file '{path}' should end in {', '.join(SEPARATOR_OF)} or .jsonl, which says its format.")
-
-
-def _read_json_lines(path):
-    """A row a line; a key that an object lacks is an empty cell."""
-    rows, notes = {}, {}
-    for number, line in enumerate(_lines_of(path), 1):
-        if not line.strip():
-            continue
-        try:
-            rows[number] = json.loads(line, parse_int=str, parse_float=str, object_pairs_hook=_cells)
-            notes[number] = "" if isinstance(rows[number], dict) else "no object"
-        except (ValueError, RecursionError) as error:
-            notes[number] = getattr(error, "msg", str(error))
-    notes = pd.Series(notes, dtype=object)
-    if notes.empty:
-        raise UsageError(f"Request file '{path}' is empty.")
-    refuse(path, notes, notes != "", "are no JSON objects of texts and numbers")
-    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
-    cells = [[row.get(column, "") for column in columns] for row in rows.values()]
-    return pd.DataFrame(cells, index=list(rows), columns=columns, dtype=object)
-
-
-def _lines_of(path):
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            return list(file)
-    except FileNotFoundError:
-        raise UsageError(f"Request file '{path}' does not exist.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Request file '{path}' cannot be read: {error}.") from None
-
-
-def _cells(pairs):
-    """A JSON object as a row's cells; its numbers are text already.
-
-    Raises:
-        ValueError: the object cannot be a row.
-    """
-    cells = {key: "" if value is None else value for key, value in pairs}
-    if len(cells) < len(pairs):
-        raise ValueError("a key twice")
-    if not all(isinstance(value, str) for value in cells.values()):
-        raise ValueError("a value that is neither text nor a number")
-    "".join([*cells, *cells.values()]).encode()  # half a surrogate pair is no text
-    return cells
-
-
-def _lines(cells):
-    """Empty notes, so that messages name only lines: a cell may be somebody's name in the wrong column."""
-    return pd.Series("", index=cells.index, dtype=object)
-
-
 def _row(row):
     """A row of a request, checked.
 
@@ -236,18 +155,11 @@ def _row(row):
             continue
         if not isinstance(token, str):
             raise ValueError(f"an id that is of type {type(token).__name__}: give the text that the data's files have")
-        if not token or not _is_encodable(token):
+        if not token or HALF_PAIR.search(token):
             raise ValueError("an id that is empty or no text")
     if scope != SCOPES.get((user is not None, item is not None)):
         raise ValueError("a row whose scope its ids contradict")
     return tuple(row)
-
-
-def _is_encodable(token):
-    try:
-        return bool(token.encode())
-    except UnicodeEncodeError:  # half a surrogate pair
-        return False
 
 
 def _received(time):

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from recbole_unlearn.deletion.requests import DeletionRequest
-from recbole_unlearn.deletion.version.rows import id_of, row_degrees
+from recbole_unlearn.data.request import named_edges
+from recbole_unlearn.data.tokens import ids_of
+from recbole_unlearn.deletion.requests.request import DeletionRequest
 from recbole_unlearn.graph import Graph
 
 
@@ -50,52 +51,27 @@ def resolve(
     """
     rows = [row for request in requests for row in request.rows]
     scopes = np.array([scope for scope, _, _ in rows])
-    users = torch.from_numpy(id_of(tokens["user"], [user for _, user, _ in rows]))
-    items = torch.from_numpy(id_of(tokens["item"], [item for _, _, item in rows]))
-    of = {scope: torch.from_numpy(scopes == scope) for scope in ("interaction", "user", "item")}
-    known = {"interaction": (users >= 0) & (items >= 0), "user": users >= 0, "item": items >= 0}
-    pairs, whole_users, whole_items = (of[scope] & known[scope] for scope in ("interaction", "user", "item"))
-    erased = {
-        "user": _mask(len(tokens["user"]), users[whole_users]),
-        "item": _mask(len(tokens["item"]), items[whole_items]),
-    }
-
-    named_rows, keep = {}, {}
+    ids = [
+        torch.from_numpy(ids_of(tokens[side], [row[place] for row in rows]))
+        for place, side in ((1, "user"), (2, "item"))
+    ]
+    whole = {side: torch.from_numpy(scopes == side) & (of_side >= 0) for side, of_side in zip(("user", "item"), ids)}
+    known = whole["user"] | whole["item"] | ((ids[0] >= 0) & (ids[1] >= 0))
+    keep, numbers = {}, {}
     for part, graph in graphs.items():
-        of_part = (counts or {}).get(part)
-        degrees = row_degrees(graph, of_part)
-        named_rows[part] = torch.zeros(len(rows), dtype=torch.long)
-        named_rows[part][pairs] = _rows_of(graph, of_part, users[pairs], items[pairs])
-        named_rows[part][whole_users] = degrees[users[whole_users]]
-        named_rows[part][whole_items] = degrees[graph.n_users + items[whole_items]]
-        named = Graph.from_edges(users[pairs], items[pairs], graph.n_users, graph.n_items)
-        gone = erased["user"][graph.users] | erased["item"][graph.items] | named.contains(graph.users, graph.items)
+        gone, of_known = named_edges(graph, *(of_side[known] for of_side in ids), (counts or {}).get(part))
         keep[part] = ~gone
+        numbers[part] = torch.zeros(len(rows), dtype=torch.long).masked_scatter_(known, of_known)
 
     before = sum(graph.degrees() for graph in graphs.values())
     after = sum(graph.subgraph(keep[part]).degrees() for part, graph in graphs.items())
-    vanished = dict(zip(("user", "item"), ((before > 0) & (after == 0)).split([len(t) for t in tokens.values()])))
-    erased = {side: (erased[side] | vanished[side]).numpy() for side in erased}
-    somebody = whole_users | whole_items | (pairs & (sum(named_rows.values()) > 0))
-    cells = zip(somebody.tolist(), *(named_rows[part].tolist() for part in graphs))
-    found = {}
-    for request in requests:
-        found[request.request_id] = [_found(graphs, next(cells)) for _ in request.rows]
+    vanished = ((before > 0) & (after == 0)).split([len(names) for names in tokens.values()])
+    erased = {
+        side: mask.index_fill(0, of_side[whole[side]], True).numpy()
+        for side, of_side, mask in zip(tokens, ids, vanished)
+    }
+    somebody = whole["user"] | whole["item"] | (sum(numbers.values()) > 0)
+    cells = zip(somebody.tolist(), *(of_part.tolist() for of_part in numbers.values()))
+    entries = (dict(zip(graphs, each)) if is_somebody else None for is_somebody, *each in cells)
+    found = {request.request_id: [next(entries) for _ in request.rows] for request in requests}
     return Resolution(found, keep, erased)
-
-
-def _found(graphs, cell):
-    somebody, *counts = cell
-    return dict(zip(graphs, counts)) if somebody else None
-
-
-def _rows_of(graph, counts, users, items):
-    """The number of rows of each pair in a part of the data."""
-    position, found = graph.find(users, items)
-    return found.long() if counts is None or not len(counts) else torch.where(found, counts[position], 0)
-
-
-def _mask(size, ids):
-    mask = torch.zeros(size, dtype=torch.bool)
-    mask[ids] = True
-    return mask

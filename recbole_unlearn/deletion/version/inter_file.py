@@ -6,7 +6,6 @@ writes them.
 """
 
 import csv
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,8 +16,8 @@ from recbole.utils.argument_list import dataset_arguments
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.interactions import source_of
+from recbole_unlearn.data.tokens import known_ids
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.graph import Graph
 
 SEPARATOR, ENCODING = "\t", "utf-8"
 NEW_LINE, QUOTE = ord("\n"), ord('"')
@@ -135,63 +134,3 @@ def read_table(path: str) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise UsageError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from None
     return table.rename(columns=lambda name: name.rpartition(":")[0])
-
-
-def id_of(tokens: np.ndarray, wanted: Sequence[str | None]) -> np.ndarray:
-    """Internal ids of external tokens, -1 where unknown. To index with ids, use :func:`known_ids`.
-
-    Args:
-        tokens: object array in the order of internal ids; the first is padding.
-        wanted: external tokens, any number.
-    """
-    known = np.flatnonzero([token is not None for token in tokens[1:]]) + 1
-    place = pd.Index(tokens[known], dtype=object).get_indexer(pd.Index(wanted, dtype=object))
-    return np.append(known, -1)[place]  # where unknown, the place is -1: the last entry
-
-
-def known_ids(tokens: np.ndarray, wanted: Sequence[str]) -> np.ndarray:
-    """Internal ids of external tokens, all of them known; see :func:`id_of`.
-
-    Raises:
-        UsageError: some are unknown; the message says how many.
-    """
-    ids = id_of(tokens, wanted)
-    n_unknown = int((ids < 0).sum())
-    if n_unknown:
-        raise UsageError(f"{n_unknown} users or items that the model does not know")
-    return ids
-
-
-def counts_of(graph: Graph, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor | None:
-    """The number of rows of each edge, shape ``(E,)``; None if each edge has one.
-
-    Args:
-        graph: of the rows.
-        users, items: ids of the rows, int64.
-    """
-    if len(users) == len(graph):
-        return None
-    position, _ = graph.find(users, items)
-    return torch.bincount(position, minlength=len(graph))
-
-
-def of_rows(values: torch.Tensor, counts: torch.Tensor | None) -> torch.Tensor:
-    """Repeat values of edges for each of their rows.
-
-    Args:
-        values: one an edge.
-        counts: of :func:`counts_of`.
-    """
-    return values if counts is None else values.repeat_interleave(counts)
-
-
-def row_degrees(graph: Graph, counts: torch.Tensor | None) -> torch.Tensor:
-    """The number of rows of each node, shape ``(N,)``; see :func:`counts_of`."""
-    if counts is None:
-        return graph.degrees()
-    return torch.cat(
-        [
-            torch.bincount(of_rows(graph.users, counts), minlength=graph.n_users),
-            torch.bincount(of_rows(graph.items, counts), minlength=graph.n_items),
-        ]
-    )
