@@ -10,7 +10,7 @@ from served import as_typed
 from recbole_unlearn import load_data_and_model
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.split import split
-from recbole_unlearn.deletion.version.rows import write_dataset
+from recbole_unlearn.deletion.version.inter_file import write_dataset
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.model_file import save_model

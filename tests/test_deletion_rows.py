@@ -6,16 +6,9 @@ import pytest
 import torch
 
 from recbole_unlearn.data.dataset import Dataset
-from recbole_unlearn.deletion.version.rows import (
-    copy_rows,
-    counts_of,
-    id_of,
-    known_ids,
-    of_rows,
-    read_ids,
-    row_degrees,
-    write_dataset,
-)
+from recbole_unlearn.data.tokens import ids_of, known_ids
+from recbole_unlearn.deletion.version.inter_file import copy_rows, read_ids, write_dataset
+from recbole_unlearn.deletion.version.row_counts import counts_of, of_rows
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model import dataset_graph
@@ -78,8 +71,7 @@ def test_ids_are_read_in_the_order_of_the_graphs_edges_each_as_often_as_it_is_th
         int(((ids[0] == user) & (ids[1] == item)).sum()) for user, item in zip(graph.users, graph.items)
     ]
     assert torch.equal(users, of_rows(graph.users, counts)) and torch.equal(items, of_rows(graph.items, counts))
-    assert torch.equal(row_degrees(graph, counts)[: graph.n_users], torch.bincount(ids[0], minlength=graph.n_users))
-    assert counts_of(graph, graph.users, graph.items) is None and torch.equal(row_degrees(graph, None), graph.degrees())
+    assert counts_of(graph, graph.users, graph.items) is None
 
 
 def test_every_row_is_kept_with_tokens_and_numbers(rated, tmp_path):
@@ -187,7 +179,7 @@ TOKENS = np.array(["[PAD]", "a", None, "b", None, "c"], dtype=object)
     ids=["known", "unknown", "None", "padding", "no text", "nothing"],
 )
 def test_ids_of_tokens(wanted, ids):
-    assert id_of(TOKENS, wanted).tolist() == ids
+    assert ids_of(TOKENS, wanted).tolist() == ids
     if -1 not in ids:
         assert known_ids(TOKENS, wanted).tolist() == ids
         return
@@ -197,4 +189,4 @@ def test_ids_of_tokens(wanted, ids):
 
 @pytest.mark.parametrize("tokens", [["[PAD]"], ["[PAD]", None, None]], ids=["only padding", "all erased"])
 def test_nobody_is_known_where_nobody_is_left(tokens):
-    assert id_of(np.array(tokens, dtype=object), ["a", None, "[PAD]"]).tolist() == [-1, -1, -1]
+    assert ids_of(np.array(tokens, dtype=object), ["a", None, "[PAD]"]).tolist() == [-1, -1, -1]

@@ -173,6 +173,13 @@ def test_file_of_one_column_forgets_whole_users_or_items(from_file, some_edges, 
     assert tokens(data, data.request) == {edge for edge in some_edges if value in edge}
 
 
+def test_a_row_without_an_item_names_a_whole_user_as_in_a_deletion_request(from_file, some_edges):
+    data = from_file([some_edges[0], ("u3", ""), ("", "i4")])
+    assert tokens(data, data.request) == {edge for edge in some_edges if "u3" in edge or "i4" in edge} | {some_edges[0]}
+    with pytest.raises(UsageError, match="have neither a user nor an item, e.g. line 3"):
+        from_file([some_edges[0], ("", "")])
+
+
 def test_no_file(configure, tmp_path):
     with pytest.raises(UsageError, match="forget_file"):
         prepare_data(configure(forget_type="file"))

@@ -14,7 +14,8 @@ from recbole_unlearn.data.split import split, split_of
 from recbole_unlearn.deletion.importing.proof import check_knowledge, check_split
 from recbole_unlearn.deletion.importing.stock_checkpoint import read_stock
 from recbole_unlearn.deletion.importing.training_rows import split_by_file
-from recbole_unlearn.deletion.version.rows import counts_of, write_dataset
+from recbole_unlearn.deletion.version.inter_file import write_dataset
+from recbole_unlearn.deletion.version.row_counts import counts_of
 from recbole_unlearn.deletion.version.state import HELD_OUT, State
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.files import torch_file

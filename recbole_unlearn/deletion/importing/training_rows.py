@@ -8,7 +8,7 @@ from recbole.data.dataset import Dataset
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.copies import with_edges
 from recbole_unlearn.data.interactions import Interactions, source_of
-from recbole_unlearn.deletion.version.rows import id_of
+from recbole_unlearn.data.tokens import ids_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 
@@ -63,7 +63,7 @@ def _ids(path, config, tokens):
         raise UsageError(
             f"'{path}' has no column {missing[0]}: name the training rows in tab-separated columns {', '.join(columns)}."
         )
-    ids = [torch.from_numpy(id_of(tokens[side], table[column])) for side, column in zip(fields, columns)]
+    ids = [torch.from_numpy(ids_of(tokens[side], table[column])) for side, column in zip(fields, columns)]
     unknown = (ids[0] < 0) | (ids[1] < 0)
     if unknown.any() or not len(table):
         raise UsageError(

@@ -11,7 +11,8 @@ import torch
 
 from recbole_unlearn.deletion.receipt.measures import K
 from recbole_unlearn.deletion.version import encoder_file
-from recbole_unlearn.deletion.version.rows import of_rows, read_ids
+from recbole_unlearn.deletion.version.inter_file import read_ids
+from recbole_unlearn.deletion.version.row_counts import of_rows
 from recbole_unlearn.deletion.version.state import ENCODER, MODEL, State, data_file, erased_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph

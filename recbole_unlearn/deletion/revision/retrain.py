@@ -7,7 +7,8 @@ import torch
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.split import evaluation_loaders, split
-from recbole_unlearn.deletion.version.rows import READ_WITH, known_ids
+from recbole_unlearn.data.tokens import known_ids
+from recbole_unlearn.deletion.version.inter_file import READ_WITH
 from recbole_unlearn.deletion.version.state import State
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.trainer import train_backbone

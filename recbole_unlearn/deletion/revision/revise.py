@@ -14,7 +14,8 @@ from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.store.database import Refused
 from recbole_unlearn.deletion.store.records import FAILED, WORK, iso, now
 from recbole_unlearn.deletion.verify import sought
-from recbole_unlearn.deletion.version.rows import copy_rows, of_rows
+from recbole_unlearn.deletion.version.inter_file import copy_rows
+from recbole_unlearn.deletion.version.row_counts import of_rows
 from recbole_unlearn.deletion.version.state import MODEL, State, data_file, name_in, write_data
 from recbole_unlearn.errors import FailedChecks, UsageError
 from recbole_unlearn.report.software import software_versions

@@ -16,7 +16,7 @@ from recbole_unlearn import model_file as saved_model
 from recbole_unlearn.deletion.verify.fields import of_names
 from recbole_unlearn.deletion.verify.formats import PICKLED, SMALL
 from recbole_unlearn.deletion.verify.parts import Hit, Records, Rows, Text, Unsearched, as_objects, tokens
-from recbole_unlearn.deletion.version import counts_file, encoder_file
+from recbole_unlearn.deletion.version import encoder_file, row_counts
 from recbole_unlearn.files import tensor_file
 
 MODEL_KEYS = {"state_dict", "edges", "user_tokens", "item_tokens"}  # of recbole_unlearn.saved_model
@@ -42,7 +42,7 @@ def read_safetensors(stream: BinaryIO, names: tuple[str, str]) -> Iterator[Hit |
         with safetensors.safe_open(copy.name, framework="pt") as file:
             metadata, there = file.metadata() or {}, list(file.keys())
             kind = _kind(metadata)
-            ours = {saved_model.KIND: OF_MODELS, encoder_file.KIND: OF_ENCODERS, counts_file.KIND: OF_COUNTS}.get(kind)
+            ours = {saved_model.KIND: OF_MODELS, encoder_file.KIND: OF_ENCODERS, row_counts.KIND: OF_COUNTS}.get(kind)
             foreign = {name: file.get_tensor(name) for name in there if not (ours and ours.fullmatch(name))}
         yield Text("names", of_names(there), numbers=False)
         yield Text("settings", "\n".join(text for entry in metadata.items() for text in entry), numbers=ours is None)
@@ -51,8 +51,8 @@ def read_safetensors(stream: BinaryIO, names: tuple[str, str]) -> Iterator[Hit |
         elif kind == encoder_file.KIND:
             boosters = encoder_file.read_plain(copy.name)["scores"]["boosters"]
             yield Text("regression", "\n".join(boosters), numbers=False)
-        elif kind == counts_file.KIND:
-            counts_file.read(copy.name)  # numbers of rows of the model's own edges
+        elif kind == row_counts.KIND:
+            row_counts.read(copy.name)  # numbers of rows of the model's own edges
     yield from _foreign(foreign, names)
 
 

@@ -12,7 +12,7 @@ import torch
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.request import Request
 from recbole_unlearn.deletion.requests.resolve import Resolution
-from recbole_unlearn.deletion.version import counts_file, encoder_file, rows
+from recbole_unlearn.deletion.version import encoder_file, inter_file, row_counts
 from recbole_unlearn.encoder.calibrated import CalibratedEncoder, closing_settings
 from recbole_unlearn.encoder.rows import lost_nodes, never_seen_rows, without_rows
 from recbole_unlearn.errors import UsageError
@@ -59,13 +59,13 @@ class State:
         tokens = {side: np.array(names, dtype=object) for side, names in tokens.items()}
         held_out, counts = {}, {}
         if os.path.exists(os.path.join(folder, COUNTS)):
-            counts["train"] = counts_file.read(os.path.join(folder, COUNTS))
+            counts["train"] = row_counts.read(os.path.join(folder, COUNTS))
             if len(counts["train"]) != len(model.graph):
                 raise UsageError(f"'{os.path.join(folder, COUNTS)}' is of another model's data.")
         for part in HELD_OUT:
-            users, items = rows.read_ids(data_file(folder, config["dataset"], part), config, tokens)
+            users, items = inter_file.read_ids(data_file(folder, config["dataset"], part), config, tokens)
             held_out[part] = Graph.from_edges(users, items, model.n_users, model.n_items)
-            counts[part] = rows.counts_of(held_out[part], users, items)
+            counts[part] = row_counts.counts_of(held_out[part], users, items)
         encoder = encoder_file.read(file_of(folder, ENCODER), len(model.ego_embeddings()), config)
         return cls(
             config, model, tokens, held_out, encoder, {part: of for part, of in counts.items() if of is not None}
@@ -77,7 +77,7 @@ class State:
 
     def n_rows(self) -> int:
         """The number of rows in all parts of the data together."""
-        return sum(len(rows.of_rows(graph.users, self.counts.get(part))) for part, graph in self.graphs().items())
+        return sum(len(row_counts.of_rows(graph.users, self.counts.get(part))) for part, graph in self.graphs().items())
 
     @classmethod
     def prepare(
@@ -145,7 +145,7 @@ class State:
         write_model(os.path.join(folder, MODEL), self.model, self.config, self.tokens)
         encoder_file.write(os.path.join(folder, ENCODER), self.encoder)
         if "train" in self.counts:
-            counts_file.write(os.path.join(folder, COUNTS), self.counts["train"])
+            row_counts.write(os.path.join(folder, COUNTS), self.counts["train"])
         write_data(folder, self.config["dataset"], write_rows)
 
 
@@ -185,7 +185,7 @@ def write_data(folder: str, dataset: str, write_rows: Callable[[str, str], None]
 
 def read_data(folder: str, dataset: str) -> dict[str, pd.DataFrame]:
     """A table of rows for each part of the data: texts and numbers, a column a field."""
-    return {part: rows.read_table(data_file(folder, dataset, part)) for part in ("train", *HELD_OUT)}
+    return {part: inter_file.read_table(data_file(folder, dataset, part)) for part in ("train", *HELD_OUT)}
 
 
 def data_file(folder: str, dataset: str, part: str) -> str:
