@@ -14,7 +14,7 @@ import torch
 from test_checkpoint import Touch
 
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.files.torch_file import Stub, name_of, read
+from recbole_unlearn.files.torch_file import Stub, name_of, nothing, read, stub
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_tensors_and_plain_data_are_what_they_were(written, protocol):
 
 def test_everything_else_is_a_stub(written):
     content = {"device": torch.device("cpu"), "error": UsageError("x"), "trap": Touch(), "number": np.float64(0.5)}
-    result = read(written(content), stubs=True)
+    result = read(written(content), stub)
     assert {key: name_of(value) for key, value in result.items()} == {
         "device": "torch.device",
         "error": "recbole_unlearn.errors.UsageError",
@@ -76,7 +76,7 @@ class Build:
 
 
 def test_nothing_outside_of_a_file_is_changed_by_it(written):
-    (error,) = read(written([Build(UsageError, {"__doc__": "changed"})]), stubs=True)
+    (error,) = read(written([Build(UsageError, {"__doc__": "changed"})]), stub)
     assert isinstance(error, Stub) and error.state == {"__doc__": "changed"} and UsageError.__doc__ != "changed"
 
 
@@ -161,13 +161,13 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("stubs", [True, False])
-def test_files_that_are_not_what_they_say_are_refused(written, shape, stubs):
+@pytest.mark.parametrize("find", [stub, nothing])
+def test_files_that_are_not_what_they_say_are_refused(written, shape, find):
     path = written({"weight": torch.ones(1000, 4)})
     spoil, message = SHAPES[shape]
     spoil(path)
     with pytest.raises(UsageError, match=message) as error:
-        read(path, stubs)
+        read(path, find)
     assert "\n" not in str(error.value)
 
 
@@ -192,7 +192,7 @@ def test_any_pickle_ends_in_a_result_or_one_line(written):
             content[place] = generator.integers(256)
         pickled(bytes(content))(path)
         try:
-            read(path, stubs=True)
+            read(path, stub)
         except UsageError as error:
             refused += 1
             assert "\n" not in str(error)

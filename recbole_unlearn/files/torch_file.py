@@ -1,9 +1,9 @@
 """Read files of ``torch.save`` from anybody without running them, in about as much memory as their size.
 
-``torch.load(weights_only=True)`` does not know the pickle protocol that RecBole's Trainer writes (4), and trusts the
-sizes in a file. This module first checks the archive (parts uncompressed and no longer than the file), then its pickle
-(no more objects than its length allows). :class:`pickle.Unpickler` then gets a :class:`Stub`, made for this file, for
-each class and function that the file names. Last come the tensors, each no larger than its part of the archive.
+``torch.load(weights_only=True)`` does not know the pickle protocol that RecBole's Trainer writes (4; torch 2.13 refuses
+its first instruction), and trusts the sizes in a file. This module first checks the archive (parts uncompressed and no
+longer than the file), then its pickle (no more objects than its length allows). Tensors are views of the archive's
+parts. The reader decides what stands for every other name in the file: nothing, a :class:`Stub`, or what it stands for.
 """
 
 import io
@@ -12,6 +12,8 @@ import pickle
 import pickletools
 import re
 import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -26,19 +28,12 @@ TUPLES = frozenset(("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"))  # MOST_OBJECTS: has
 CONTAINERS = TUPLES | set(
     "MARK LIST DICT EMPTY_LIST EMPTY_DICT EMPTY_SET FROZENSET INST OBJ NEWOBJ NEWOBJ_EX REDUCE".split()
 )
-DTYPES = {
-    "BFloat16Storage": torch.bfloat16,
-    "BoolStorage": torch.bool,
-    "ByteStorage": torch.uint8,
-    "CharStorage": torch.int8,
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "IntStorage": torch.int32,
-    "LongStorage": torch.int64,
-    "ShortStorage": torch.int16,
+
+NUMBERS = torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8
+DTYPES = {  # e.g. torch.FloatStorage, the name in a file, to torch.float32
+    torch.zeros(0, dtype=dtype).type().replace("Tensor", "Storage"): dtype
+    for dtype in (*NUMBERS, torch.uint8, torch.bool)
 }
-OF_TENSORS = re.compile(r"torch\._utils\._rebuild_(tensor_v2|parameter)|torch\.\w+Storage|collections\.OrderedDict")
 
 
 class Stub:
@@ -49,9 +44,10 @@ class Stub:
         state: the object's pickled state, mostly the dict of its attributes; None if there is none.
     """
 
-    state = None
+    args: tuple
+    state: Any = None
 
-    def __new__(cls, *args):
+    def __new__(cls, *args: Any) -> "Stub":
         stub = object.__new__(cls)
         stub.args = args
         return stub
@@ -59,7 +55,7 @@ class Stub:
     def __init__(self, *args: Any) -> None:
         pass
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
@@ -68,15 +64,27 @@ def name_of(stub: Any) -> str | None:
     return f"{type(stub).__module__}.{type(stub).__qualname__}" if isinstance(stub, Stub) else None
 
 
-def read(path: str, stubs: bool = False) -> Any:
-    """Read a file of ``torch.save``. Nothing in it is executed.
+def nothing(module: str, name: str) -> Any:
+    """For files of tensors and plain data: refuse any other name."""
+    raise UsageError(f"it holds more than tensors and plain data: {module}.{name}")
+
+
+def stub(module: str, name: str) -> type[Stub]:
+    """A class of a file's own for a name in it, so that the file can change nothing else."""
+    return type(name, (Stub,), {"__module__": module, "__qualname__": name})
+
+
+def read(path: str, find: Callable[[str, str], Any] = nothing, device: Any = "cpu") -> Any:
+    """Read a file of ``torch.save``. Nothing in it is executed but what ``find`` returns.
 
     Args:
         path: of torch's format since 1.6, a zip archive.
-        stubs: whether the file may hold more than tensors and plain data; a :class:`Stub` then stands for the rest.
+        find: gives what stands for ``(module, name)`` of a class or function that is no part of a tensor:
+            :func:`nothing`, :func:`stub`, or a function that refuses names by a UsageError.
+        device: of the tensors; None is the device of each when it was saved.
 
     Returns:
-        What was saved. Tensors in dictionaries and lists are on the CPU without gradients.
+        What was saved. Tensors have no gradients.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -89,12 +97,7 @@ def read(path: str, stubs: bool = False) -> Any:
             prefix = _prefix(archive, os.path.getsize(path))
             content = archive.read(f"{prefix}data.pkl")
             _check_pickle(content)
-            unpickler = _Unpickler(io.BytesIO(content))
-            result = unpickler.load()
-            foreign = sorted(name for name in unpickler.names if not OF_TENSORS.fullmatch(name))
-            if foreign and not stubs:
-                raise UsageError(f"it holds more than tensors and plain data: {foreign[0]}")
-            return _with_tensors(result, lambda key: archive.read(f"{prefix}data/{key}"))
+            return _Unpickler(content, lambda key: archive.read(f"{prefix}data/{key}"), find, device).load()
     except (UsageError, OSError):
         raise
     except zipfile.BadZipFile:
@@ -144,69 +147,43 @@ def _check_pickle(content):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes a class of its own for each name in a file, so that a file can change nothing else."""
+    """Builds tensors itself, each no larger than its part of the archive, and asks ``find`` for every other name."""
 
-    def __init__(self, file):
-        super().__init__(file)
-        self.names = {}
+    def __init__(self, content, part, find, device):
+        super().__init__(io.BytesIO(content))
+        self._part, self._find, self._device = part, find, device
+        self._found, self._parts = {}, {}
 
     def find_class(self, module, name):
         full = f"{module}.{name}"
-        if full not in self.names:
-            base = dict if full == "collections.OrderedDict" else Stub
-            self.names[full] = type(name, (base,), {"__module__": module, "__qualname__": name})
-        return self.names[full]
+        if module == "torch" and name.endswith("Storage"):
+            if full not in DTYPES:
+                raise UsageError(f"it holds tensors of a type that no model has: {name}")
+            return DTYPES[full]
+        if full not in self._found:
+            self._found[full] = TENSORS[full]() if full in TENSORS else self._find(module, name)
+        return self._found[full]
 
     def persistent_load(self, reference):
-        """A tensor's storage: a reference of the form ``("storage", type, key, location, number of elements)``."""
-        return _Storage(*reference)
+        """The numbers of a part of the archive, shape ``(length,)``."""
+        _, dtype, key, location, length = reference
+        if key not in self._parts:
+            self._parts[key] = bytearray(self._part(key))
+        content = self._parts[key]
+        if len(content) != length * dtype.itemsize:
+            raise UsageError(f"a tensor of {length} numbers has a part of {len(content)} bytes")
+        numbers = torch.frombuffer(content, dtype=dtype) if content else torch.zeros(0, dtype=dtype)
+        return numbers.to(location if self._device is None else self._device)
 
 
-class _Storage(Stub):
-    """A part of the archive that holds a tensor's numbers."""
-
-
-def _with_tensors(content, part):
-    """The content, with tensors in place of their stubs in dictionaries and lists.
-
-    Args:
-        content: what was unpickled; changed in place.
-        part: function from a part's key to its bytes.
-    """
-    storages, pending, seen = {}, [[content]], set()
-    top = pending[0]
-    while pending:
-        each = pending.pop()
-        if id(each) in seen:
-            continue
-        seen.add(id(each))
-        entries = each.items() if isinstance(each, dict) else enumerate(each) if isinstance(each, list) else ()
-        for key, value in list(entries):
-            if name_of(value) in ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"):
-                each[key] = _tensor(value, storages, part)
-            elif isinstance(value, (dict, list, tuple, Stub)):
-                pending.append(value)
-        if isinstance(each, tuple):
-            pending += [value for value in each if isinstance(value, (dict, list, tuple, Stub))]
-        elif isinstance(each, Stub):
-            pending += [each.args, each.state]
-    return top[0]
-
-
-def _tensor(stub, storages, part):
-    while name_of(stub) == "torch._utils._rebuild_parameter":
-        stub = stub.args[0]
-    storage, offset, size, stride = stub.args[:4]
-    _, kind, key, _, length = storage.args
-    dtype = DTYPES.get(kind.__qualname__)
-    if dtype is None:
-        raise UsageError(f"it holds tensors of a type that no model has: {kind.__qualname__}")
-    if key not in storages:
-        storages[key] = bytearray(part(key))
-    if len(storages[key]) != length * dtype.itemsize:
-        raise UsageError(f"a tensor of {length} numbers has a part of {len(storages[key])} bytes")
-    if prod(size) > length or min((offset, *size, *stride)) < 0:
+def _tensor(numbers, offset, size, stride, *_):
+    if prod(size) > len(numbers) or min((offset, *size, *stride)) < 0:
         raise UsageError(f"a tensor of shape {tuple(size)} is larger than what the file holds of it")
-    if not prod(size):
-        return torch.zeros(size, dtype=dtype)
-    return torch.frombuffer(storages[key], dtype=dtype).as_strided(size, stride, offset)
+    return numbers.as_strided(size, stride, offset)
+
+
+TENSORS: dict[str, Callable[[], Any]] = {  # functions made for each file, as a file can change those that it names
+    "collections.OrderedDict": lambda: OrderedDict,
+    "torch._utils._rebuild_tensor_v2": lambda: lambda *arguments: _tensor(*arguments),
+    "torch._utils._rebuild_parameter": lambda: lambda tensor, *_: tensor,
+}

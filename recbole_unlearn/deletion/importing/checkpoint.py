@@ -145,7 +145,7 @@ def _without_erased(dataset, tokens):
 
 def _is_ours(path):
     try:
-        return is_tensor_file(path) or KEYS <= torch_file.read(path, stubs=True).keys()
+        return is_tensor_file(path) or KEYS <= torch_file.read(path, torch_file.stub).keys()
     except (AttributeError, UsageError):  # no dictionary, or no torch file: the other reader says what is wrong
         return False
 

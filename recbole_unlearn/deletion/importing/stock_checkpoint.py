@@ -65,7 +65,7 @@ def read_stock(path: str) -> StockCheckpoint:
         UsageError: the file does not exist, is no RecBole checkpoint, or holds a model that the plugin does not have.
     """
     try:
-        content = torch_file.read(path, stubs=True)
+        content = torch_file.read(path, torch_file.stub)
     except FileNotFoundError:
         raise UsageError(f"Checkpoint '{path}' does not exist.") from None
     except OSError as error:
