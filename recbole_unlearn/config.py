@@ -12,6 +12,7 @@ from recbole.config import Config as RecBoleConfig
 from recbole.evaluator import metric_types
 from recbole.utils import EvaluatorType, general_arguments, training_arguments
 
+from recbole_unlearn.declarations import Overall
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.evaluator import register_metrics
 from recbole_unlearn.files.yaml_file import Loader, read_yaml
@@ -28,6 +29,7 @@ from recbole_unlearn.known_settings import (
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.registry import own_yaml
+from recbole_unlearn.settings import Settings, defaults
 from recbole_unlearn.text_settings import IDENTIFIERS, identifiers, read_value
 from recbole_unlearn.validation import check_values
 
@@ -50,9 +52,18 @@ DERIVED = {  # RecBole adds these to the settings
 register_metrics()  # RecBole looks metrics up while a Config is being built
 
 
-def method_yaml(method: str) -> Path:
-    """The file of a method's settings; that of a user's own method lies beside its module."""
-    return own_yaml(METHODS[method]) or properties_folder() / "method" / f"{method}.yaml"
+def class_yaml(kind: str, cls: type[Any]) -> Path:
+    """The yaml of a backbone (``kind`` is model) or method; that of a user's own class lies beside its module."""
+    return own_yaml(cls) or properties_folder() / kind / f"{cls.__name__}.yaml"
+
+
+def method_defaults(method: str) -> dict[str, Any]:
+    """The settings of a method: those that it declares, and those of its yaml, which win."""
+    return _shipped_values(METHODS[method].settings, class_yaml("method", METHODS[method]))
+
+
+def _shipped_values(declaration, file):
+    return defaults(declaration) | (read_yaml(file) if file.is_file() else {})
 
 
 def results_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,9 +87,9 @@ def agree(settings: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
 class Config(RecBoleConfig):
     """RecBole's Config for an unlearnable model.
 
-    The plugin's yaml comes after RecBole's and before the user's, in this order: overall, model, each of
-    ``unlearn_methods`` (first method, then method and model), dataset, dataset and model. The yaml of a user's own
-    model or method lies beside its module.
+    The plugin's settings come after RecBole's and before the user's, in this order: overall, model, each of
+    ``unlearn_methods`` (first method, then method and model), dataset, dataset and model; each as declared, and then
+    from its yaml. The yaml of a user's own model or method lies beside its module.
 
     ``run_unlearn.py`` parses the command line, not this class, so that tests and workers with their own arguments can
     build a Config.
@@ -121,8 +132,7 @@ class Config(RecBoleConfig):
 
     def for_model(self, model: str) -> "Config":
         """Another backbone's shipped settings on the same data, without the user's settings of training and models."""
-        files = (properties_folder() / "model").glob("*.yaml")
-        own = set(training_arguments).union(*map(read_yaml, files))
+        own = set(training_arguments).union(*(MODELS[name].settings.model_fields for name in MODELS.shipped()))
         shared = {key: value for key, value in self.external_config_dict.items() if key not in own}
         config = type(self)(model, self.dataset, stored=shared)
         return config.replace(device=self["device"], checkpoint_dir=self["checkpoint_dir"])
@@ -193,16 +203,14 @@ class Config(RecBoleConfig):
     def _load_internal_config_dict(self, model, model_class, dataset):
         super()._load_internal_config_dict(model, model_class, dataset)
         folder = properties_folder()
-        self._update_if_there(folder / "overall.yaml")
-        self._update_if_there(own_yaml(model_class) or folder / "model" / f"{model}.yaml")
-        for method in self._chosen_methods():
-            if method not in METHODS:
-                continue
-            file = method_yaml(method)
-            self._update_if_there(file)
-            self._update_if_there(file.with_stem(f"{method}-{model}"))
-        self._update_if_there(folder / "dataset" / f"{dataset}.yaml")
-        self._update_if_there(folder / "dataset" / f"{dataset}-{model}.yaml")
+        self._add(folder / "overall.yaml", Overall)
+        self._add(class_yaml("model", model_class), model_class.settings)
+        for method in self._method_classes():
+            file = class_yaml("method", method)
+            self._add(file, method.settings)
+            self._add(file.with_stem(f"{method.__name__}-{model}"))
+        self._add(folder / "dataset" / f"{dataset}.yaml")
+        self._add(folder / "dataset" / f"{dataset}-{model}.yaml")
 
     def _set_default_parameters(self):
         """Mend RecBole's defaults, which prefer its own ml-100k to a user's and load no ids of other names."""
@@ -214,9 +222,11 @@ class Config(RecBoleConfig):
         if "load_col" not in given and final["load_col"] == {"inter": ["user_id", "item_id"]}:  # RecBole's default
             final["load_col"] = {"inter": [final["USER_ID_FIELD"], final["ITEM_ID_FIELD"]]}
 
-    def _update_if_there(self, file):
-        if file.is_file():
-            self.internal_config_dict.update(read_yaml(file))
+    def _add(self, file, declaration=Settings):
+        self.internal_config_dict.update(_shipped_values(declaration, file))
+
+    def _method_classes(self):
+        return [METHODS[name] for name in self._chosen_methods() if name in METHODS]
 
     def _chosen_methods(self):
         chosen = self.external_config_dict.get("unlearn_methods", self.internal_config_dict.get("unlearn_methods"))
@@ -241,7 +251,7 @@ class Config(RecBoleConfig):
         if final["use_gpu"] == 0:  # RecBole has the setting and ignores it
             final["gpu_id"] = ""
         check_nested({**self.file_config_dict, **self.variable_config_dict})
-        check_values(final)
+        check_values(final, [self.model_class, *self._method_classes()])
         self._check_request(final["forget_type"])
         return final
 

@@ -10,6 +10,7 @@ from typing import Any
 import recbole
 from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
 
+from recbole_unlearn.declarations import declarations
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.files.yaml_file import read_yaml
 from recbole_unlearn.method import METHODS
@@ -65,10 +66,11 @@ def properties_folder() -> Path:
 
 
 def known_settings() -> set[str]:
-    """Every setting that RecBole, the plugin, or the yaml of a user's own model or method has."""
-    own = filter(None, (own_yaml(registry[name]) for registry in (MODELS, METHODS) for name in registry))
-    own = [file for path in own for file in (path, *path.parent.glob(f"{path.stem}-*.yaml"))]
-    return _shipped().union(*map(read_yaml, filter(Path.is_file, own)))
+    """Every setting that RecBole or the plugin has, or a user's own model or method, declared or in its yaml."""
+    own = [cls for registry in (MODELS, METHODS) for cls in registry.own(registry)]
+    files = [file for path in map(own_yaml, own) for file in (path, *path.parent.glob(f"{path.stem}-*.yaml"))]
+    declared = [cls.settings.model_fields for cls in own]
+    return _shipped().union(*declared, *map(read_yaml, filter(Path.is_file, files)))
 
 
 def check_names(settings: Iterable[str], dashes: str = "", options: Iterable[str] = ()) -> None:
@@ -136,8 +138,9 @@ def _shipped():
     """The settings of RecBole and the plugin."""
     properties = Path(recbole.__file__).parent / "properties"
     recboles = [file for file in properties.rglob("*.yaml") if file.stem not in ("url", "kg_url")]
-    names = {name for file in [*recboles, *properties_folder().rglob("*.yaml")] for name in read_yaml(file)}
-    return frozenset((names | ARGUMENTS | RECBOLE_READS) - UNREAD)
+    names = {name for file in recboles for name in read_yaml(file)}
+    declared = {name for declaration in declarations() for name in declaration.model_fields}
+    return frozenset((names | declared | ARGUMENTS | RECBOLE_READS) - UNREAD)
 
 
 def _unknown(name, known, dashes, options):
@@ -150,8 +153,8 @@ def _unknown(name, known, dashes, options):
     close = [MEANT[plain]] if MEANT.get(plain) in choices else close
     hint = f"Did you mean '{dashes}{close[0]}'? " if close else ""
     return UsageError(
-        f"Unknown setting '{dashes}{name}'. {hint}Known are RecBole's, those of properties/ and those of the yaml "
-        "beside your own model or method."
+        f"Unknown setting '{dashes}{name}'. {hint}Known are RecBole's, those of properties/ and those that "
+        "your own model or method declares."
     )
 
 

@@ -46,6 +46,10 @@ class Registry:
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._classes))
 
+    def shipped(self) -> list[str]:
+        """The names of the classes that come with the package."""
+        return [name for name in self if not _is_own(self[name])]
+
     def own(self, names: Iterable[str]) -> list[type]:
         """The named classes that a user wrote."""
         return [self[name] for name in names if _is_own(self[name])]

@@ -11,7 +11,7 @@ import recbole_unlearn
 
 PACKAGE = Path(recbole_unlearn.__file__).parent
 FLOORS = (  # from the ground up; a module imports from lower floors and from its own package. docs/architecture.md
-    "errors registry digest",
+    "errors registry digest settings",
     "files text_settings compat graph loss solver",
     "data",
     "model",
@@ -19,6 +19,7 @@ FLOORS = (  # from the ground up; a module imports from lower floors and from it
     "trainer",
     "method",
     "evaluator",
+    "declarations",
     "known_settings validation",
     "config",
     "task",
@@ -28,7 +29,7 @@ FLOORS = (  # from the ground up; a module imports from lower floors and from it
     "saved_model",
     "sweep",
     "quick_start",
-    "command_line",
+    "command_line write_properties",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 GROUND = 2  # the lowest floors, of small modules that may import each other

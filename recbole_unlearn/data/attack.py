@@ -4,6 +4,19 @@ import torch
 
 from recbole_unlearn.data.request import Request
 from recbole_unlearn.graph import Graph
+from recbole_unlearn.settings import Count, Settings, ShareOrZero, setting
+
+
+class AttackSettings(Settings):
+    """The attack of forget_type adversarial"""
+
+    forget_attack_epochs: Count = setting(
+        20,
+        "Epochs of the attack's LightGCN (shipped settings, on the CPU), whose least likely edges are injected.",
+    )
+    forget_attack_pool: ShareOrZero = setting(
+        0.0, "Share of a node's least likely partners to draw one from; 0 takes the least likely."
+    )
 
 
 def least_likely_edges(

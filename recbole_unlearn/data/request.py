@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from logging import getLogger
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,30 @@ from recbole_unlearn.data.request_file import EXAMPLES, read_rows
 from recbole_unlearn.data.tokens import ids_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
+from recbole_unlearn.settings import CountOrZero, Settings, Share, setting
 from recbole_unlearn.text_settings import identifiers
+
+ForgetType = Literal["adversarial", "random", "user", "item", "file"]
+
+
+class RequestSettings(Settings):
+    """What to forget"""
+
+    forget_type: ForgetType = setting("adversarial", "adversarial, random, user, item or file.")
+    forget_ratio: Share = setting(0.01, "Share of training edges (users, items) to inject or sample.")
+    forget_seed: CountOrZero | None = setting(None, "Seed of the request's own random stream; empty takes `seed`.")
+    forget_users: list[str] | None = setting(
+        None, "User tokens for forget_type user; empty samples forget_ratio of them."
+    )
+    forget_items: list[str] | None = setting(
+        None, "Item tokens for forget_type item; empty samples forget_ratio of them."
+    )
+    forget_file: str | None = setting(
+        None, "Atomic .inter file for forget_type file; with --checkpoint a file of deletion requests."
+    )
+    forget_strict: bool = setting(
+        True, "Whether to refuse a request that names unknown interactions, or to skip those."
+    )
 
 
 @dataclass(frozen=True)

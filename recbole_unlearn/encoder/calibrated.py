@@ -12,11 +12,24 @@ from recbole_unlearn.encoder.target import UnseenScores, inductive_features, pro
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import pair_scores
 from recbole_unlearn.model.base import UnlearnableRecommender
+from recbole_unlearn.settings import Count, Positive, Settings, setting
 from recbole_unlearn.solver import conjugate_gradient
 
 SPREAD = 0.1  # share of the mean second moment, added to all directions: no change can hide in nearly empty ones
 TOLERANCE, ITERATIONS = 0.1, 50  # of the conjugate gradient
 N_PROBES = 256  # random signs for each side
+
+
+class CalibratedSettings(Settings):
+    """unseen: the encoder in closed form"""
+
+    ie_change_weight: Positive = setting(
+        0.3, "unseen: weight of a squared change of another pair's score, relative to a forgotten pair's gap."
+    )
+    ie_passes: Count = setting(2, "unseen: number of passes, each of which measures and closes the gaps.")
+    ie_target_passes: Count = setting(
+        2, "unseen: number of passes that ask for the target scores; later passes keep the last answer."
+    )
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,16 @@ from torch import nn
 
 from recbole_unlearn.graph import propagate
 from recbole_unlearn.loss import unlearning_loss
+from recbole_unlearn.settings import Count, Settings, Weight, setting
 
 INITIAL_SCALE = 1e-3  # of H(0) and w: near 0, but with a direction for the contrast loss to compare
+
+
+class PaperEncoderSettings(Settings):
+    """negative: the paper's encoder"""
+
+    ie_n_layers: Count = setting(3, "Layers of the propagation over the request's graph.")
+    ie_rho: Weight = setting(0.1, "Weight of the propagated final embeddings in the shift (Eq. 17).")
 
 
 class InfluenceEncoder(nn.Module):

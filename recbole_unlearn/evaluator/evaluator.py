@@ -1,9 +1,10 @@
 """One evaluator for every row of a report: the same held-out items, negatives and matched pairs."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 from recbole.trainer import Trainer
 
 from recbole_unlearn.data.request import generator_for
@@ -11,6 +12,19 @@ from recbole_unlearn.data.sampler import draw_negatives
 from recbole_unlearn.evaluator.metrics import auc, matching_weights, mi_bf, mi_ng
 from recbole_unlearn.evaluator.recbole_metrics import MembershipCollector, scores_of
 from recbole_unlearn.model.base import UnlearnableRecommender
+from recbole_unlearn.settings import Count, Settings, Words, setting
+
+
+class EvaluationSettings(Settings):
+    """Evaluation: RecBole's keys where the plugin's defaults differ, and the forgetting metrics'"""
+
+    eval_batch_size: Count = setting(4000000, "Scores (users x items) computed at a time when evaluating.")
+    metrics: list[str] | str = setting(["Recall", "NDCG"], "Evaluation metrics; MI-BF and MI-NG may be among them.")
+    topk: Annotated[
+        Annotated[list[Count], Field(min_length=1)] | Count, Words("a whole number >= 1 or a list of them")
+    ] = setting([20], "The value of k for topk evaluation metrics.")
+    valid_metric: str = setting("NDCG@20", "The evaluation metric for early stopping.")
+    unlearn_negatives: Count = setting(20000, "Number of pairs never interacted with, for MI-NG and AUC_FN.")
 
 
 class UnlearningEvaluator:

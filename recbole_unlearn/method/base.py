@@ -9,6 +9,7 @@ import torch
 from recbole_unlearn.encoder.rows import lost_nodes, never_seen_rows, without_rows
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.registry import Registry
+from recbole_unlearn.settings import Settings
 
 METHODS = Registry("unlearning method")
 
@@ -34,8 +35,8 @@ class Stage:
 class Unlearner:
     """One unlearning method in one run.
 
-    Implement :meth:`unlearn`, and :meth:`prepare` if the method works before a request comes. Add
-    ``properties/method/<Name>.yaml`` and register the class. The docstring cites the paper.
+    Implement :meth:`unlearn`, and :meth:`prepare` if the method works before a request comes. Declare the method's
+    settings as ``settings``, if it has any, and register the class. The docstring cites the paper.
 
     Args:
         config (Config): settings, with the method's yaml.
@@ -43,6 +44,8 @@ class Unlearner:
             also ``request`` and ``remaining``; neither may read test data.
         original: the trained model; never changed.
     """
+
+    settings: type[Settings] = Settings
 
     def __init__(self, config: Any, data: Any, original: UnlearnableRecommender) -> None:
         self.config, self.data, self.original = config, data, original

@@ -2,21 +2,69 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import AfterValidator, BeforeValidator
 from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
 
 from recbole_unlearn.data.request import random_edges
 from recbole_unlearn.data.sampler import EdgeSampler, train_loader
 from recbole_unlearn.digest import digest
-from recbole_unlearn.encoder.calibrated import CalibratedEncoder, CalibratedTable, closing_settings
-from recbole_unlearn.encoder.paper import InfluenceEncoder
+from recbole_unlearn.encoder.calibrated import CalibratedEncoder, CalibratedSettings, CalibratedTable, closing_settings
+from recbole_unlearn.encoder.paper import InfluenceEncoder, PaperEncoderSettings
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS, Stage, Unlearner
 from recbole_unlearn.model.base import UnlearnableRecommender
+from recbole_unlearn.settings import Count, CountOrZero, Positive, Settings, Words, setting
 from recbole_unlearn.trainer import InfluenceEncoderTrainer, UnlearningTask
+from recbole_unlearn.trainer.influence_encoder import LossSettings
+
+
+def _ascend(ratio):
+    if len(ratio) != 2 or not 0 < ratio[0] <= ratio[1] < 1:
+        raise ValueError
+    return ratio
+
+
+class PretrainingSettings(Settings):
+    """negative: its pre-training on simulated requests"""
+
+    ie_epochs: Count = setting(10, "Pre-training epochs.")
+    ie_batch_size: Count = setting(8192, "Remaining interactions in a batch.")
+    ie_learning_rate: Positive = setting(0.01, "Learning rate.")
+    ie_stopping_step: Count = setting(
+        5, "Epochs without a better loss on the held-out request before pre-training stops."
+    )
+    ie_request_ratio: Annotated[
+        list[float],
+        BeforeValidator(lambda ratio: list(ratio) if isinstance(ratio, tuple) else ratio),
+        AfterValidator(_ascend),
+        Words("[LEAST, LARGEST] with 0 < LEAST <= LARGEST < 1"),
+    ] = setting([0.05, 0.2], "Least and largest share of edges in a simulated request.")
+    ie_epochs_per_request: Count = setting(1, "Epochs on one simulated request.")
+
+
+class FineTuningSettings(Settings):
+    """Fine-tuning on the actual request"""
+
+    unlearn_finetune_epochs: CountOrZero = setting(1, "Epochs of fine-tuning; 0 leaves the zero-shot result.")
+    unlearn_finetune_batch_size: Count = setting(16384, "Remaining interactions in a batch.")
+    unlearn_finetune_learning_rate: Positive = setting(0.02, "Learning rate.")
+
+
+class UnlearnRecSettings(
+    CalibratedSettings, PaperEncoderSettings, PretrainingSettings, LossSettings, FineTuningSettings
+):
+    """Searched by sweeps on simulated requests; how, and what they found: benchmarks/settings.md, Sweeps
+
+    The target of a forgotten pair's score: that of a pair never seen (ours), or low (the paper's)
+    """
+
+    ie_target: Literal["unseen", "negative"] = setting(
+        "unseen", "unseen: in closed form, without pre-training; negative: the paper's encoder, pre-trained."
+    )
 
 
 @METHODS.register
@@ -28,6 +76,8 @@ class UnlearnRec(Unlearner):
 
     Reference: Chen et al., "Pre-training for Recommendation Unlearning", SIGIR 2025.
     """
+
+    settings = UnlearnRecSettings
 
     def prepare(self) -> float:
         init_seed(self.config["seed"], self.config["reproducibility"])

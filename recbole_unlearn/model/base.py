@@ -11,6 +11,7 @@ from recbole.model.loss import BPRLoss
 
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.registry import Registry
+from recbole_unlearn.settings import Settings
 
 MODELS = Registry("model")
 
@@ -26,8 +27,11 @@ class UnlearnableRecommender(GeneralRecommender):
     The class expects the embeddings as ``user_embedding`` and ``item_embedding`` (``nn.Embedding``). A model that keeps
     them elsewhere also overrides :meth:`ego_embeddings` and :meth:`set_ego_embeddings`. In ``__init__``, call
     ``self.set_graph(dataset_graph(dataset))`` last. Everything that RecBole needs of a model (``calculate_loss``,
-    ``predict``, ``full_sort_predict``) follows from these.
+    ``predict``, ``full_sort_predict``) follows from these. Declare the model's own settings, and RecBole's with another
+    default, as ``settings``.
     """
+
+    settings: type[Settings] = Settings
 
     def forward(self, ego: torch.Tensor, adjacency: torch.Tensor) -> torch.Tensor:
         """Final embeddings of all nodes.

@@ -7,11 +7,20 @@ from recbole.model.general_recommender import BPR as RecBoleBPR
 
 from recbole_unlearn.graph import dataset_graph
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
+from recbole_unlearn.settings import EmbeddingSize, Settings
+
+
+class BPRSettings(Settings):
+    """RecBole's keys where the defaults for BPR differ, or stand in its own file"""
+
+    embedding_size: EmbeddingSize = 64
 
 
 @MODELS.register
 class BPR(UnlearnableRecommender, RecBoleBPR):
     """RecBole's matrix factorisation, the shortest example of the contract; it uses no graph."""
+
+    settings = BPRSettings
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
         super().__init__(config, dataset)

@@ -8,11 +8,33 @@ from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
 from recbole_unlearn.graph import dataset_graph, mean_propagation
 from recbole_unlearn.loss import embedding_regulariser
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
+from recbole_unlearn.settings import (
+    EmbeddingSize,
+    Epochs,
+    Layers,
+    LearningRate,
+    RegularizationWeight,
+    Settings,
+    SquaredNorm,
+)
+
+
+class LightGCNSettings(Settings):
+    """The backbone and its training"""
+
+    embedding_size: EmbeddingSize = 64
+    n_layers: Layers = 3
+    reg_weight: RegularizationWeight = 1e-4
+    require_pow: SquaredNorm = True
+    learning_rate: LearningRate = 0.005
+    epochs: Epochs = 80
 
 
 @MODELS.register
 class LightGCN(UnlearnableRecommender, RecBoleLightGCN):
     """RecBole's LightGCN with the graph as an argument and a CSR adjacency."""
+
+    settings = LightGCNSettings
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
         super().__init__(config, dataset)

@@ -1,6 +1,6 @@
 """SGL (Wu et al., "Self-supervised Graph Learning for Recommendation", SIGIR 2021)."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from recbole.config import Config
@@ -8,10 +8,35 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.model.general_recommender import SGL as RecBoleSGL
 
-from recbole_unlearn.errors import unknown
 from recbole_unlearn.graph import Graph, dataset_graph, mean_propagation
 from recbole_unlearn.loss import embedding_regulariser, info_nce
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
+from recbole_unlearn.settings import (
+    EmbeddingSize,
+    Epochs,
+    Layers,
+    LearningRate,
+    RegularizationWeight,
+    Settings,
+    ShareOrZero,
+    Temperature,
+    Weight,
+    setting,
+)
+
+
+class SGLSettings(Settings):
+    """The backbone and its training"""
+
+    type: Literal["ED", "ND", "RW"] = setting("ED", "The type to generate views. Range in ['ED', 'ND', 'RW'].")
+    embedding_size: EmbeddingSize = 64
+    n_layers: Layers = 3
+    ssl_tau: Temperature = setting(0.2, "The temperature in softmax.")
+    ssl_weight: Weight = setting(0.01, "The hyperparameter to control the strengths of SSL.")
+    drop_ratio: ShareOrZero = setting(0.1, "The dropout ratio.")
+    reg_weight: RegularizationWeight = 1e-5
+    learning_rate: LearningRate = 0.005
+    epochs: Epochs = 30
 
 
 @MODELS.register
@@ -21,9 +46,9 @@ class SGL(UnlearnableRecommender, RecBoleSGL):
     ``type`` is ED (edge dropout), ND (node dropout) or RW (a walk: another edge dropout at each layer).
     """
 
+    settings = SGLSettings
+
     def __init__(self, config: Config, dataset: Dataset) -> None:
-        if config["type"] not in ("ED", "ND", "RW"):
-            raise unknown("type of SGL's views", config["type"], ("ED", "ND", "RW"))
         super().__init__(config, dataset)
         del self._user, self._item, self.train_graph
         self.set_graph(dataset_graph(dataset))

@@ -11,6 +11,36 @@ from recbole.utils import InputType
 from recbole_unlearn.graph import Graph, dataset_graph, mean_propagation, propagate
 from recbole_unlearn.loss import embedding_regulariser, info_nce
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
+from recbole_unlearn.settings import (
+    EmbeddingSize,
+    Epochs,
+    Layers,
+    LearningRate,
+    RegularizationWeight,
+    Settings,
+    SquaredNorm,
+    Temperature,
+    Weight,
+    setting,
+)
+
+
+class SimGCLSettings(Settings):
+    """The backbone and its training"""
+
+    embedding_size: EmbeddingSize = 64
+    n_layers: Layers = 3
+    simgcl_lambda: Weight = setting(0.01, "The weight of the contrastive loss.")
+    simgcl_eps: Weight = setting(0.2, "The length of the noise added to each layer.")
+    simgcl_temperature: Temperature = setting(0.1, "The temperature of the contrastive loss.")
+    simgcl_sum: bool = setting(
+        False,
+        "Whether that loss is RecBole-GNN's sum over a batch's rows, not the mean over its users and items.",
+    )
+    reg_weight: RegularizationWeight = 1e-4
+    require_pow: SquaredNorm = True
+    learning_rate: LearningRate = 0.01
+    epochs: Epochs = 60
 
 
 @MODELS.register
@@ -20,6 +50,8 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
     Each layer adds noise of length ``simgcl_eps`` in the orthant of the embedding that it perturbs:
     :math:`e' = e + \epsilon \, \mathrm{sign}(e) \odot \frac{r}{|r|}`, r uniform.
     """
+
+    settings = SimGCLSettings
 
     input_type = InputType.PAIRWISE
 

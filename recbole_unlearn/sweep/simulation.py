@@ -4,14 +4,14 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from recbole.data.dataset import Dataset
 
 from recbole_unlearn.config import Config
-from recbole_unlearn.data.request import request_seed
+from recbole_unlearn.data.request import ForgetType, request_seed
 from recbole_unlearn.errors import Diverged, UsageError, unknown
 from recbole_unlearn.evaluator.comparison import membership_gaps
 from recbole_unlearn.evaluator.cost import costed_stages, measured
@@ -20,9 +20,8 @@ from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS, UnlearnableRecommender
 from recbole_unlearn.task import UnlearningData, prepare_data
 from recbole_unlearn.trainer import train_backbone
-from recbole_unlearn.validation import CHOICES
 
-KINDS = tuple(kind for kind in CHOICES["forget_type"] if kind != "file")  # a file names one actual request
+KINDS = tuple(kind for kind in get_args(ForgetType) if kind != "file")  # a file names one actual request
 SEED_SHIFT = 1_000_000  # from the actual request's seed to those of simulated ones
 REPETITION_SHIFT = 1_000  # between two of the same kind
 SHORTFALL_WEIGHT = 100.0  # of a ranking below the limit: one percent weighs like a factor e in all forgetting metrics

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recbole_unlearn.config import Config, method_yaml
+from recbole_unlearn.config import Config, method_defaults
 from recbole_unlearn.errors import UsageError, unknown
-from recbole_unlearn.files.yaml_file import read_yaml
 from recbole_unlearn.method import METHODS
 
 if TYPE_CHECKING:
@@ -214,12 +213,6 @@ def with_whole_numbers(settings: Mapping[str, Any]) -> dict[str, Any]:
     defaults = {key: value for name in METHODS for key, value in method_defaults(name).items()}
     whole = {key for key, value in defaults.items() if _is_number(value) and isinstance(value, int)}
     return {key: int(value) if key in whole and value == int(value) else value for key, value in settings.items()}
-
-
-def method_defaults(method: str) -> dict[str, Any]:
-    """The settings of a method's yaml, if it has one."""
-    file = method_yaml(method)
-    return read_yaml(file) if file.is_file() else {}
 
 
 def _values(words, defaults, line):

@@ -17,9 +17,26 @@ from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import contrast_loss, pair_scores, preserving_loss, score_loss
 from recbole_unlearn.model.base import UnlearnableRecommender
+from recbole_unlearn.settings import Count, Positive, Settings, ShareOrZero, Temperature, Weight, setting
 from recbole_unlearn.trainer.resumable import ResumableTrainer
 
 ENCODER_LOSSES = ("model", "unlearning", "preserving", "contrast", "score")
+
+
+class LossSettings(Settings):
+    """Losses (Eq. 25); a weight of 0 also removes the loss's cost"""
+
+    ie_model_weight: Weight = setting(1.0, "Weight of the backbone's own loss.")
+    ie_unlearning_weight: Weight = setting(1.0, "Weight of the unlearning loss.")
+    ie_preserving_weight: Weight = setting(0.1, "Weight of the preserving loss.")
+    ie_preserving_temperature: Positive = setting(1.0, "Temperature of the preserving loss.")
+    ie_contrast_weight: Weight = setting(0.001, "Weight of the contrast loss.")
+    ie_contrast_temperature: Temperature = setting(1.0, "Temperature of the contrast loss.")
+    ie_contrast_drop: ShareOrZero = setting(0.05, "Share of a request's edges that the contrast loss drops.")
+    ie_score_weight: Weight = setting(
+        0.5, "Weight of the squared change of other pairs' scores (ours; 0 is the paper's)."
+    )
+    ie_sample_size: Count = setting(1024, "Pairs (nodes) of a batch that the preserving (contrast) loss compares.")
 
 
 class UnlearningTask:

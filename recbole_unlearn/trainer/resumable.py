@@ -12,9 +12,20 @@ from torch.utils.tensorboard import SummaryWriter
 
 from recbole_unlearn.errors import Diverged
 from recbole_unlearn.files import checkpoint
+from recbole_unlearn.settings import Count, CountOrZero, Epochs, LearningRate, Settings, setting
 
 SECONDS_BETWEEN_SAVES = 5
 PROGRESS = ("epoch", "cur_step", "best_valid_score", "best_valid_result", "seconds")
+
+
+class TrainingSettings(Settings):
+    """Training: RecBole's keys where the plugin's defaults differ"""
+
+    epochs: Epochs = 80
+    train_batch_size: Count = setting(2048, "The training batch size.")
+    learning_rate: LearningRate = 0.005
+    eval_step: Count = setting(5, "The number of training epochs before an evaluation on the valid dataset.")
+    stopping_step: CountOrZero = setting(3, "Evaluations without improvement before training stops.")
 
 
 class ResumableTrainer(Trainer):

@@ -1,14 +1,27 @@
 """GIF: the influence function by a truncated Neumann series."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.influence.base import InfluenceUnlearner
+from recbole_unlearn.settings import Count, Positive, Settings, Weight, setting
 from recbole_unlearn.solver import neumann, spectral_radius
 
 MARGIN = 1.2  # ratio of the scale to the spectral radius
+
+
+class GIFSettings(Settings):
+    """The Neumann series"""
+
+    unlearn_gif_iterations: Count = setting(100, "Steps of the Neumann series at most.", "Its released code.")
+    unlearn_gif_damping: Weight = setting(0.0, "Subtracted from the identity in each step.", "Its released code.")
+    unlearn_gif_scale: Positive | Literal["auto"] = setting(
+        "auto",
+        "Divides the Hessian; auto takes 1.2 times its largest eigenvalue in magnitude.",
+        "Ours: its fixed scales diverge here.",
+    )
 
 
 @METHODS.register
@@ -20,6 +33,8 @@ class GIF(InfluenceUnlearner):
 
     Reference: Wu et al., "GIF: A General Graph Unlearning Strategy via Influence Function", WWW 2023.
     """
+
+    settings = GIFSettings
 
     def prepare(self) -> float:
         seconds_before = super().prepare()

@@ -7,7 +7,24 @@ import torch
 from recbole_unlearn.graph import propagate
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.influence.base import InfluenceUnlearner
+from recbole_unlearn.settings import Count, Positive, Settings, ShareOrZero, Weight, setting
 from recbole_unlearn.solver import conjugate_gradient
+
+
+class IFRUSettings(Settings):
+    """The spillover, the rows that move, and the solver"""
+
+    unlearn_ifru_degree_change: ShareOrZero = setting(
+        0.01, "Fall of an end's degree, as a share, from which a retained edge counts.", "Ours."
+    )
+    unlearn_ifru_quantile: ShareOrZero = setting(
+        0.4, "Of the propagated deleted share; rows above it move.", "Its paper's pruning."
+    )
+    unlearn_ifru_damping: Weight = setting(0.3, "Added to the Hessian's diagonal.", "Ours, chosen on validation data.")
+    unlearn_ifru_iterations: Count = setting(100, "Steps of conjugate gradient at most.", "Ours.")
+    unlearn_ifru_tolerance: Positive = setting(
+        0.01, "Residual, relative to the right-hand side, at which to stop.", "Ours."
+    )
 
 
 @METHODS.register
@@ -21,6 +38,8 @@ class IFRU(InfluenceUnlearner):
 
     Reference: Zhang et al., "Recommendation Unlearning via Influence Function", ACM TORS 2024.
     """
+
+    settings = IFRUSettings
 
     def change_of_gradient(self) -> torch.Tensor:
         triples, kept, data = self.triples, self.kept(), self.data

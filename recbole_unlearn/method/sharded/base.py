@@ -18,7 +18,17 @@ from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import Stage, Unlearner
 from recbole_unlearn.method.sharded.shard import ShardData, in_all_data
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
+from recbole_unlearn.settings import Count, Settings, setting
 from recbole_unlearn.trainer import ResumableTrainer, train
+
+
+class ShardSettings(Settings):
+    """The training of shards"""
+
+    unlearn_shard_batch_size: Count | None = setting(None, "Training batch size of a shard; empty takes the run's.")
+    unlearn_shard_workers: Count | None = setting(
+        None, "Shards trained at a time; empty takes one a core, or one a GPU."
+    )
 
 
 class ShardedUnlearner(Unlearner):
@@ -30,6 +40,8 @@ class ShardedUnlearner(Unlearner):
     the forgotten edges did influence, a shard that a request does not touch is as if these edges had never existed.
     Online, the method retrains the touched shards on their remaining edges and aggregates anew.
     """
+
+    settings = ShardSettings
 
     def partition(self) -> tuple[torch.Tensor, int, float]:
         """Each training edge's shard (shape ``(E,)``; -1: in none), number of shards, and seconds of earlier runs."""

@@ -1,6 +1,6 @@
 """GraphEraser: balanced shards of nodes, with a learned weight for each shard."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from recbole.data.dataset import Dataset
@@ -12,11 +12,33 @@ from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.influence.frozen_loss import Triples
 from recbole_unlearn.method.sharded.aggregation import learned_weights, table_model, weighted_concatenation
-from recbole_unlearn.method.sharded.base import ShardedUnlearner
+from recbole_unlearn.method.sharded.base import ShardedUnlearner, ShardSettings
 from recbole_unlearn.method.sharded.partition import first_centres, node_shards, propagated_labels
 from recbole_unlearn.model.base import UnlearnableRecommender
+from recbole_unlearn.settings import Count, ShareOrZero, Weight, setting
 
 SHARE_OF_TRIPLES = 0.1  # share of the training data that the weights learn from (section 4.4 of the paper)
+
+
+class GraphEraserSettings(ShardSettings):
+    """The partition, and the shards' weights"""
+
+    unlearn_grapheraser_shards: Count = setting(
+        10, "Number of shards.", "RecEraser's paper compares all sharded methods at 10."
+    )
+    unlearn_grapheraser_partition: Literal["BEKM", "BLPA"] = setting(
+        "BEKM", "BEKM (balanced k-means) or BLPA (balanced label propagation); its paper has both."
+    )
+    unlearn_grapheraser_partition_on: Literal["nodes", "users"] = setting(
+        "nodes", "nodes, its paper's, or users (items are in all shards, no edge is lost)."
+    )
+    unlearn_grapheraser_slack: ShareOrZero = setting(
+        0.005, "Share of all other nodes that a shard may hold beyond its own part.", "Its paper's delta."
+    )
+    unlearn_grapheraser_rounds: Count = setting(20, "Rounds of the partition at most.", "Its released code.")
+    unlearn_grapheraser_penalty: Weight = setting(
+        1e-3, "Weight of the norm of the shards' weights.", "Ours: the paper names no value for ranking."
+    )
 
 
 @METHODS.register
@@ -30,6 +52,8 @@ class GraphEraser(ShardedUnlearner):
 
     Reference: Chen et al., "Graph Unlearning", CCS 2022.
     """
+
+    settings = GraphEraserSettings
 
     def partition(self) -> tuple[torch.Tensor, int, float]:
         config, graph = self.config, self.data.graph

@@ -1,6 +1,7 @@
 """RecEraser: balanced shards of interactions, aggregated by attention."""
 
 from math import ceil
+from typing import Literal
 
 import torch
 from recbole.data.dataset import Dataset
@@ -9,12 +10,32 @@ from recbole.utils import init_seed
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.sharded.aggregation import AttentionAggregator
-from recbole_unlearn.method.sharded.base import ShardedUnlearner
+from recbole_unlearn.method.sharded.base import ShardedUnlearner, ShardSettings
 from recbole_unlearn.method.sharded.partition import edge_shards, node_shards
 from recbole_unlearn.model.base import UnlearnableRecommender
+from recbole_unlearn.settings import Count, Positive, setting
 from recbole_unlearn.trainer import train, train_backbone
 
 CAP = 1.2  # largest shard over the mean shard (section 4.2 of the paper)
+
+
+class RecEraserSettings(ShardSettings):
+    """The partition, and the attention"""
+
+    unlearn_receraser_shards: Count = setting(10, "Number of shards.", "Its paper's section 5.1.")
+    unlearn_receraser_partition: Literal["interaction", "user", "item"] = setting(
+        "interaction",
+        "What is grouped: interaction, user or item.",
+        "Its paper's InBP, UBP, IBP; InBP does best there.",
+    )
+    unlearn_receraser_rounds: Count = setting(50, "Rounds of the partition at most.", "Its released code.")
+    unlearn_receraser_epochs: Count = setting(
+        50, "Epochs of the attention at most.", "Ours; early stopping ends most fits before."
+    )
+    unlearn_receraser_learning_rate: Positive = setting(0.001, "Of the attention.", "Its released code.")
+    unlearn_receraser_stopping_step: Count = setting(
+        3, "Epochs without a better validation before the attention's training stops.", "Ours."
+    )
 
 
 @METHODS.register
@@ -25,6 +46,8 @@ class RecEraser(ShardedUnlearner):
 
     Reference: Chen et al., "Recommendation Unlearning", WWW 2022.
     """
+
+    settings = RecEraserSettings
 
     def partition(self) -> tuple[torch.Tensor, int, float]:
         config, data = self.config, self.data

@@ -6,9 +6,21 @@ from recbole.data.dataset import Dataset
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.sharded.aggregation import table_model, weighted_concatenation
-from recbole_unlearn.method.sharded.base import ShardedUnlearner
+from recbole_unlearn.method.sharded.base import ShardedUnlearner, ShardSettings
 from recbole_unlearn.method.sharded.partition import random_shards
 from recbole_unlearn.model.base import UnlearnableRecommender
+from recbole_unlearn.settings import Count, setting
+
+
+class SISASettings(ShardSettings):
+    """Shards and slices"""
+
+    unlearn_sisa_shards: Count = setting(
+        10, "Number of shards.", "RecEraser's paper compares all sharded methods at 10."
+    )
+    unlearn_sisa_slices: Count = setting(
+        1, "Slices of a shard, each a step of its training.", "SISA's paper: sharding alone is 1."
+    )
 
 
 @METHODS.register
@@ -21,6 +33,8 @@ class SISA(ShardedUnlearner):
 
     Reference: Bourtoule et al., "Machine Unlearning", S&P 2021.
     """
+
+    settings = SISASettings
 
     def partition(self) -> tuple[torch.Tensor, int, float]:
         n_shards, n_edges = self.config["unlearn_sisa_shards"], len(self.data.graph)

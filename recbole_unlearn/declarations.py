@@ -1,0 +1,113 @@
+"""All declared settings: those of every run, and those of backbones and methods.
+
+The settings of parts above :class:`~recbole_unlearn.config.Config`, which cannot be imported here, are declared here.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from recbole_unlearn.data.attack import AttackSettings
+from recbole_unlearn.data.request import RequestSettings
+from recbole_unlearn.evaluator.evaluator import EvaluationSettings
+from recbole_unlearn.method import METHODS
+from recbole_unlearn.model import MODELS
+from recbole_unlearn.settings import Count, CountOrZero, Flag, Settings, Share, Weight, Words, setting
+from recbole_unlearn.trainer.resumable import TrainingSettings
+
+LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")  # RecBole reads any other name as Adam
+STATES = ("debug", "info", "warning", "error", "critical")  # and any other name as INFO
+MOST_DAYS, SECONDS_OF_A_DAY = 36_500, 86_400  # a hundred years: dates end with the year 9999
+
+
+def _one_of(names):
+    def check(name):
+        if name.lower() not in names:
+            raise ValueError
+        return name
+
+    return Annotated[str, AfterValidator(check), Words(f"one of {', '.join(names)}")]
+
+
+def _has_a_norm(arguments):
+    norm = arguments.get("max_norm")
+    if not isinstance(norm, (int, float)) or isinstance(norm, bool):
+        raise ValueError
+    return arguments
+
+
+class RunSettings(Settings):
+    """How to unlearn and report"""
+
+    unlearn_methods: list[str] | str = setting(["Retrain", "UnlearnRec", "DropEdges"], "Methods to run, or `all`.")
+    unlearn_measure_on: Literal["test", "valid"] = setting(
+        "test", "Held-out part for the report's metrics: test, or valid (half of it) to choose settings."
+    )
+    report_file: str | None = setting(None, "Path of the JSON report; empty names it by model, dataset and request.")
+
+
+class DeletionSettings(Settings):
+    """Deletion requests against a saved model (--checkpoint)"""
+
+    unlearn_least_utility: Share = setting(
+        0.98,
+        "Least share of a ranking on validation data; a lower one fails a receipt's check, makes retraining due, and "
+        "costs a trial of a sweep.",
+    )
+    unlearn_quarantine_days: Annotated[
+        float, Field(ge=0, le=MOST_DAYS), Words(f"a number of days from 0 to {MOST_DAYS}")
+    ] = setting(7, "Days to keep older versions, which still hold what was forgotten.")
+    unlearn_quarantine_versions: CountOrZero = setting(3, "Largest number of older versions to keep.")
+    unlearn_grace_seconds: Annotated[
+        float,
+        Field(ge=0, le=MOST_DAYS * SECONDS_OF_A_DAY),
+        Words(f"a number of seconds from 0 to {MOST_DAYS * SECONDS_OF_A_DAY}"),
+    ] = setting(600, "Seconds that a version always stays after the next one is published: somebody may be reading it.")
+    unlearn_retrain_requests: Count = setting(1000, "Requests since the last training from which retraining is due.")
+    train_file: str | None = setting(
+        None,
+        "An .inter file with the training rows of a checkpoint of RecBole's; empty if its own settings give them.",
+    )
+    unlearn_exact_obstacle: str | None = setting(
+        None, "Why `--exact` cannot train an imported model again (the import writes it); empty if it can."
+    )
+    unlearn_retrain_share: Share = setting(
+        0.05, "Share of the interactions forgotten since the last training from which retraining is due."
+    )
+
+
+class Overall(TrainingSettings, EvaluationSettings, RequestSettings, AttackSettings, RunSettings, DeletionSettings):
+    """The plugin's settings of every run."""
+
+
+class RecBoleSettings(Settings):
+    """Settings whose defaults RecBole gives, and that it takes for something else if they are wrong."""
+
+    clip_grad_norm: None | Annotated[dict, AfterValidator(_has_a_norm), Words("a dict, e.g. {'max_norm': 5}")]
+    enable_amp: Flag
+    enable_scaler: Flag
+    filter_inter_by_user_or_item: Flag
+    learner: _one_of(LEARNERS)
+    log_wandb: Flag
+    loss_decimal_place: CountOrZero
+    metric_decimal_place: CountOrZero
+    normalize_all: Flag
+    reproducibility: Flag
+    seed: CountOrZero
+    show_progress: Flag
+    shuffle: Flag
+    state: _one_of(STATES) | None
+    use_gpu: Flag
+    weight_decay: Weight
+    worker: CountOrZero
+
+
+def declarations(classes: Iterable[type[Any]] = ()) -> list[type[Settings]]:
+    """The declarations of RecBole's settings, of every run's, and of all shipped backbones and methods.
+
+    Args:
+        classes: more backbones and methods, e.g. a user's own.
+    """
+    shipped = [registry[name] for registry in (MODELS, METHODS) for name in registry.shipped()]
+    return [RecBoleSettings, Overall, *dict.fromkeys(cls.settings for cls in (*shipped, *classes))]
