@@ -219,7 +219,7 @@ def test_database_of_another_release(store):
 def test_opening_and_reading_write_nothing(store):
     with store.locked(0):
         store.submit([request("r1", "a"), request("r2", "b")])
-        store.start(["r2"])
+        store.mark(["r2"], "running")
         os.mkdir(os.path.join(store.folder, "versions", "0007"))  # for the next to take the lock
         before = everything(store.folder)
         other = Store(store.folder)
@@ -374,8 +374,8 @@ def test_a_child_that_leaves_the_block_does_not_free_its_parents_store(store):
 
 WRITES = {
     "submit": lambda store: store.submit([request("r1")]),
-    "start": lambda store: store.start(["r1"]),
-    "fail": lambda store: store.fail(["r1"], "reason"),
+    "start": lambda store: store.mark(["r1"], "running"),
+    "fail": lambda store: store.mark(["r1"], "failed", "reason"),
     "publish": publish,
     "finish": lambda store: store.finish({}, {}),
     "purge": lambda store: store.purge(),
@@ -400,7 +400,7 @@ def test_writing_without_the_lock(store, name):
 def test_running_requests_are_pending_again(store):
     with store.locked(0):
         store.submit([request("r1"), request("r2")])
-        store.start(["r2"])
+        store.mark(["r2"], "running")
         assert store.counts() == {"pending": 1, "running": 1, "done": 0, "failed": 0}
         assert [each.request_id for each in store.pending()] == ["r1"]
     with store.locked(0):
@@ -469,12 +469,12 @@ def test_one_request_twice_in_a_submission(locked):
 @pytest.mark.parametrize("state", ["pending", "running", "done", "failed"])
 def test_known_requests(locked, state):
     locked.submit([request("r1"), request("r2")])
-    locked.start(["r1"])
+    locked.mark(["r1"], "running")
     if state == "pending":
-        locked.fail(["r1"], "no")
+        locked.mark(["r1"], "failed", "no")
         locked.submit([request("r1")])
     elif state == "failed":
-        locked.fail(["r1"], "no")
+        locked.mark(["r1"], "failed", "no")
     elif state == "done":
         publish(locked, "r1")
     assert locked.requests()[0]["status"] == state
@@ -505,8 +505,8 @@ def test_order_and_repetition_of_rows_do_not_matter(locked):
 
 def test_failed_requests_can_be_submitted_again(locked):
     locked.submit([request("r1", "a"), request("r2", "b")])
-    locked.start(["r1"])
-    locked.fail(["r1"], "No such user.")
+    locked.mark(["r1"], "running")
+    locked.mark(["r1"], "failed", "No such user.")
     failed = locked.requests()[0]
     assert failed["status"] == "failed" and failed["reason"] == "No such user." and failed["finished_at"]
     assert locked.pending() == [request("r2", "b")]
@@ -522,14 +522,14 @@ def test_failed_requests_can_be_submitted_again(locked):
 @pytest.mark.parametrize("change", ["start", "fail", "publish", "finish"])
 def test_requests_that_cannot_go_on(locked, change, state):
     locked.submit([request("open"), request("done"), request("failed")])
-    locked.fail(["failed"], "no")
+    locked.mark(["failed"], "failed", "no")
     locked.finish({"done": {}}, {})
     before = kept(locked)
     with pytest.raises(ValueError, match=f"'{state}' cannot become .* unknown, done or failed"):
         if change == "start":
-            locked.start(["open", state])
+            locked.mark(["open", state], "running")
         elif change == "fail":
-            locked.fail(["open", state], "reason")
+            locked.mark(["open", state], "failed", "reason")
         elif change == "publish":
             publish(locked, "open", state)
         else:
@@ -542,7 +542,7 @@ def test_requests_that_cannot_go_on(locked, change, state):
 
 def test_publish(locked):
     locked.submit([request("r1"), request("r2"), request("r3")])
-    locked.start(["r1", "r2"])
+    locked.mark(["r1", "r2"], "running")
     first, given = locked.current(), []
 
     def receipts(version):
@@ -581,7 +581,7 @@ def test_quarantine_begins_once(locked):
 def test_finish(locked):
     publish(locked)
     locked.submit([request("r1"), request("r2")])
-    locked.start(["r1"])
+    locked.mark(["r1"], "running")
     locked.finish({"r1": {"found": 0}}, {"r1": ["h1"]})
     assert [each["status"] for each in locked.requests()] == ["done", "pending"]
     assert locked.requests()[0]["version"] == 2 and locked.requests()[0]["finished_at"]
@@ -850,7 +850,7 @@ def test_flipped_bits_of_a_database_are_noticed_or_harmless(store):
     with store.locked(0):
         store.submit([request(f"r{number}", f"token-{number}") for number in range(40)])
         publish(store, *(f"r{number}" for number in range(30)))
-        store.fail(["r31"], "reason")
+        store.mark(["r31"], "failed", "reason")
     path, generator, noticed = Path(store.folder, "store.db"), random.Random(0), 0
 
     def content(store):
@@ -961,7 +961,7 @@ def test_no_byte_of_a_done_request_stays(locked):
             new.append(request(name, *(f"{unfinished[name]}{copy}" for copy in range(copies))))
         locked.submit(new)
         ended = generator.sample(sorted(unfinished), min(len(unfinished), generator.randint(0, 8)))
-        locked.start(ended)
+        locked.mark(ended, "running")
         locked.finish({name: {"filler": "x" * generator.randint(0, 600)} for name in ended}, {})
         tokens = {name: unfinished.pop(name).encode() for name in ended}
         content = b"".join(path.read_bytes() for path in Path(locked.folder).glob("store.db*"))
@@ -972,7 +972,7 @@ def test_no_byte_of_a_done_request_stays(locked):
 
 def test_a_publication_erases_too(locked):
     locked.submit([request("r1", "distinctive"), request("r2", "remaining")])
-    locked.start(["r1"])
+    locked.mark(["r1"], "running")
     assert b"distinctive" in Path(locked.folder, "store.db").read_bytes()
     publish(locked, "r1")
     files = [path for path in Path(locked.folder).rglob("*") if path.is_file()]
@@ -994,7 +994,7 @@ def one_round(store, log):
         store.submit([request(name, token(name))])
         log.write(f"submitted {name}\n")
         ids = [each.request_id for each in store.pending()]
-        store.start(ids)
+        store.mark(ids, "running")
         applied = json.loads(Path(store.current().folder, "model.json").read_text())
         publish(store, *ids, text=json.dumps(applied + ids), days=0)
         log.writelines(f"done {each}\n" for each in ids)

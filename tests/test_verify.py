@@ -91,7 +91,7 @@ def test_requests_that_are_not_done_are_left(path):
     store = service.prepare(path)
     with store.locked(0):
         store.submit([user("r9", "u18")])
-        store.fail(["r9"], "no luck")
+        store.mark(["r9"], "failed", "no luck")
         store.submit([user("r10", "u19")])
     code, out, _ = as_typed(f"--checkpoint={path}", "--verify")
     assert code == 1 and "store.db: 1 unfinished requests\n" in out and "u18" not in out

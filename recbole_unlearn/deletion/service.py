@@ -17,7 +17,7 @@ from recbole_unlearn.deletion.revision.revise import apply, trained
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.store.database import explained
 from recbole_unlearn.deletion.store.files import digest_of, remove
-from recbole_unlearn.deletion.store.records import WORK, store_folder
+from recbole_unlearn.deletion.store.layout import WORK, store_folder
 from recbole_unlearn.deletion.verify.verification import verify  # noqa: F401  (for callers of this module)
 from recbole_unlearn.deletion.version.state import MODEL, State, file_of
 from recbole_unlearn.errors import UsageError

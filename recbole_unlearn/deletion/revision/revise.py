@@ -11,8 +11,8 @@ from recbole_unlearn.deletion.requests.resolve import resolve
 from recbole_unlearn.deletion.revision import checks
 from recbole_unlearn.deletion.revision.retrain import retrained
 from recbole_unlearn.deletion.store import Store
-from recbole_unlearn.deletion.store.database import Refused
-from recbole_unlearn.deletion.store.records import FAILED, WORK, iso, now
+from recbole_unlearn.deletion.store.database import Refused, iso, now
+from recbole_unlearn.deletion.store.layout import FAILED, WORK
 from recbole_unlearn.deletion.verify import sought
 from recbole_unlearn.deletion.version.inter_file import copy_rows
 from recbole_unlearn.deletion.version.row_counts import of_rows
@@ -56,7 +56,7 @@ def apply(
         UsageError: nothing could be changed.
     """
     ids = [request.request_id for request in requests]
-    store.start(ids)
+    store.mark(ids, "running")
     try:
         resolution = resolve(requests, before.tokens, before.graphs(), before.counts)
         if requests and resolution.is_empty():
@@ -65,15 +65,13 @@ def apply(
             return
         _publish(store, before, requests, resolution, exact, force, seconds)
     except HARMLESS as error:
-        store.postpone(ids, str(error) or type(error).__name__)
+        store.mark(ids, "pending", str(error) or type(error).__name__)
         raise
     except UsageError as error:
-        store.fail(ids, str(error))
+        store.mark(ids, "failed", str(error))
         raise
     except Exception as error:
-        store.fail(
-            ids, type(error).__name__
-        )  # a bug's message may name somebody; failed requests do not block new ones
+        store.mark(ids, "failed", type(error).__name__)  # a bug's message may name somebody
         raise
 
 

@@ -1,12 +1,15 @@
-"""The SQLite database of a store: tables, transactions, and errors that a user can mend."""
+"""The SQLite database of a store: tables, columns, transactions, and errors that a user can mend."""
 
 import errno
 import hashlib
+import json
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from recbole_unlearn.errors import UsageError
 
@@ -92,6 +95,28 @@ OF_THE_SYSTEM |= {errno.EACCES: PERMIT, errno.EPERM: PERMIT, errno.EROFS: PERMIT
 # A file is missing, or something else is in its place.
 DAMAGE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}
 OF_SQLITE = {"full": FREE, "readonly": PERMIT, "unable to open": PERMIT, "locked": WAIT}
+
+
+def now() -> datetime:
+    """This moment, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def iso(moment: datetime) -> str:
+    """A datetime with a time zone as ISO 8601 in UTC, to the second. Such texts sort in the order of time."""
+    return moment.astimezone(timezone.utc).isoformat(timespec="seconds")
+
+
+def plain(text: str | None) -> Any:
+    """The plain data of a JSON column.
+
+    Raises:
+        sqlite3.DatabaseError: the text is no JSON.
+    """
+    try:
+        return json.loads(text or "")
+    except ValueError:
+        raise sqlite3.DatabaseError("a column is no JSON") from None
 
 
 class Refused(UsageError):

@@ -132,15 +132,10 @@ def write_folder(folder: str, write: Callable[[str], object]) -> dict[str, str]:
     building = os.path.join(parent, BUILDING)
     os.mkdir(building)
     write(building)
-    files = {}
-    for place, _, names in os.walk(building, onerror=_raise):
-        for name in sorted(names):
-            path = os.path.join(place, name)
-            files[os.path.relpath(path, building)] = _sync_and_hash(path)
-        sync_folder(place)
+    paths = _synced(building)
     os.rename(building, folder)
     sync_folder(parent)
-    return files
+    return {path: digest_of(os.path.join(folder, path)) for path in paths}
 
 
 @contextmanager
@@ -170,7 +165,7 @@ def built_aside(folder: str) -> Iterator[str]:
     os.mkdir(building)
     try:
         yield building
-        sync_folder(building)
+        _synced(building)
         _refuse_taken(folder)  # a rename could replace an empty folder
         try:
             os.rename(building, folder)
@@ -181,14 +176,6 @@ def built_aside(folder: str) -> Iterator[str]:
         shutil.rmtree(building, ignore_errors=True)
         raise
     sync_folder(parent)
-
-
-def write_private(path: str, content: bytes) -> None:
-    """Write bytes to a new file that only its owner may read, down to the disk."""
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def sync_folder(folder: str) -> None:
@@ -206,8 +193,7 @@ def stage_link(target: str, link: str) -> None:
     """Make a link next to ``link``; :func:`place_link` then puts it in its place without more disk space.
 
     Args:
-        target: an absolute path. The link is relative, so that it survives a move of both.
-        link: an absolute path.
+        target, link: absolute paths. The link is relative, so that it survives a move of both.
     """
     os.symlink(os.path.relpath(target, os.path.dirname(link)), link + STAGED)
 
@@ -226,11 +212,12 @@ def repair_link(target: str, link: str) -> None:
     """
     if os.path.lexists(link + STAGED):
         os.remove(link + STAGED)
-    if os.path.isdir(link) and not os.path.islink(link):
+    is_link = os.path.islink(link)
+    if os.path.isdir(link) and not is_link:
         raise UsageError(
             f"'{link}' is a folder, but should be a link, which the store makes. Move it away and try again."
         )
-    if not os.path.islink(link) or os.readlink(link) != os.path.relpath(target, os.path.dirname(link)):
+    if not is_link or os.readlink(link) != os.path.relpath(target, os.path.dirname(link)):
         stage_link(target, link)
         place_link(link)
 
@@ -247,7 +234,7 @@ def digest_of(path: str | os.PathLike) -> str:
     """The SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        for chunk in iter(lambda: file.read(CHUNK), b""):
+        while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
 
@@ -257,11 +244,18 @@ def _refuse_taken(path):
         raise UsageError(f"'{path}' exists already. Name a folder that does not, or use the store that is there.")
 
 
-def _raise(error):
-    raise error
+def _synced(folder):
+    """Write all of a folder down to the disk; the paths of its files, relative to it."""
 
+    def stop(error):
+        raise error
 
-def _sync_and_hash(path):
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-    return digest_of(path)
+    paths = []
+    for place, _, names in os.walk(folder, onerror=stop):
+        for path in (os.path.join(place, name) for name in sorted(names)):
+            if not os.path.islink(path):
+                with open(path, "rb") as file:
+                    os.fsync(file.fileno())
+                paths.append(os.path.relpath(path, folder))
+        sync_folder(place)
+    return paths

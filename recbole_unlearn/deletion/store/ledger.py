@@ -4,17 +4,17 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 
 from recbole_unlearn.deletion.requests import DeletionRequest
-from recbole_unlearn.deletion.store import database, records
-from recbole_unlearn.deletion.store.database import RESTORE, explained
+from recbole_unlearn.deletion.store import database
+from recbole_unlearn.deletion.store.database import RESTORE, explained, iso, now, plain
 from recbole_unlearn.deletion.store.files import Lock
-from recbole_unlearn.deletion.store.records import iso, now
 from recbole_unlearn.errors import UsageError
 
 KEY_BYTES = 32
@@ -31,7 +31,7 @@ class Ledger:
         UsageError: the store does not exist, is damaged, or is of another release.
     """
 
-    def __init__(self, folder: str):
+    def __init__(self, folder: str | os.PathLike):
         self.folder = os.path.abspath(folder)
         self._lock = Lock(self.folder)
         if not os.path.isfile(os.path.join(self.folder, database.NAME)):
@@ -54,53 +54,32 @@ class Ledger:
         Raises:
             UsageError: a request id is known with other rows. The order and repetition of rows do not matter.
         """
-        outcome = {}
+        outcome: dict[str, str] = {}
         with self._transaction() as db:
-            for request in requests:
+            for request in requests:  # a request may be given twice: its first outcome counts
                 content = self.keyed_hash(*sorted({json.dumps(row) for row in request.rows}))
-                outcome.setdefault(
-                    request.request_id, records.submit(db, request, content)
-                )  # a request may be given twice
+                outcome.setdefault(request.request_id, _submit(db, request, content))
         return outcome
 
-    def start(self, ids: Iterable[str]) -> None:
-        """Mark requests as running. If this process is killed, they become pending again.
-
-        Raises:
-            ValueError: one is unknown, done or failed.
-        """
-        with self._transaction() as db:
-            for request_id in ids:
-                records.set_status(db, request_id, "running")
-
-    def fail(self, ids: Iterable[str], reason: str) -> None:
-        """Mark requests as failed. They keep their rows; a new submission or :meth:`retry` makes them pending again.
+    def mark(self, ids: Iterable[str], status: str, reason: str | None = None) -> None:
+        """Change the status of pending or running requests, of all of them or, on an error, of none.
 
         Args:
             ids: of the requests.
-            reason: one line.
+            status: ``"running"``: they become pending again if this process is killed; ``"failed"``: they keep their
+                rows, and a new submission or :meth:`retry` makes them pending again; or ``"pending"``: for a reason
+                that has nothing to do with them, such as a full disk.
+            reason: one line; None keeps the last one.
 
         Raises:
             ValueError: one is unknown, done or failed.
         """
-        finished_at = iso(now())
+        columns = {"reason": reason} if reason is not None else {}
+        if status == "failed":
+            columns["finished_at"] = iso(now())
         with self._transaction() as db:
             for request_id in ids:
-                records.set_status(db, request_id, "failed", reason=reason, finished_at=finished_at)
-
-    def postpone(self, ids: Iterable[str], reason: str) -> None:
-        """Mark requests as pending again for a reason that has nothing to do with them, such as a full disk.
-
-        Args:
-            ids: of the requests.
-            reason: one line.
-
-        Raises:
-            ValueError: one is unknown, done or failed.
-        """
-        with self._transaction() as db:
-            for request_id in ids:
-                records.set_status(db, request_id, "pending", reason=reason)
+                _change(db, request_id, status, **columns)
 
     def retry(self) -> None:
         """Mark all failed requests as pending again."""
@@ -119,18 +98,19 @@ class Ledger:
         )
         with explained(self.folder):
             return [
-                DeletionRequest(row["request_id"], tuple(map(tuple, records.plain(row["rows"]))), row["received_at"])
+                DeletionRequest(row["request_id"], plain(row["rows"]), row["received_at"])
                 for row in rows
                 if tried in (None, row["reason"] is not None)
             ]
 
     def requests(self) -> list[dict[str, Any]]:
         """All requests in the order of their submission, as dicts with their status but without their rows."""
-        rows = self._query(
-            "SELECT request_id, received_at, submitted_at, status, version, finished_at, reason "
-            "FROM requests ORDER BY position"
-        )
-        return [dict(row) for row in rows]
+        columns = "request_id, received_at, submitted_at, status, version, finished_at, reason"
+        return [dict(row) for row in self._query(f"SELECT {columns} FROM requests ORDER BY position")]
+
+    def done(self) -> set[str]:
+        """The ids of done requests."""
+        return {row["request_id"] for row in self._query("SELECT request_id FROM requests WHERE status = 'done'")}
 
     def counts(self) -> dict[str, int]:
         """The number of requests of each status."""
@@ -138,18 +118,11 @@ class Ledger:
         return {**dict.fromkeys(database.STATUSES, 0), **{row["status"]: row["number"] for row in rows}}
 
     def receipt(self, request_id: str) -> dict[str, Any]:
-        """The receipt of a done request.
-
-        Raises:
-            UsageError: the request is unknown or not done.
-        """
+        """The receipt of a done request; see :meth:`receipts`."""
         return self.receipts([request_id])[request_id]
 
     def receipts(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """The receipts of done requests by request id, in the given order.
-
-        Args:
-            ids: of the requests.
 
         Raises:
             UsageError: a request is unknown or not done.
@@ -157,8 +130,7 @@ class Ledger:
         ids, rows = list(ids), {}
         for start in range(0, len(ids), AT_A_TIME):
             some = ids[start : start + AT_A_TIME]
-            marks = ", ".join("?" * len(some))
-            found = self._query(f"SELECT * FROM requests WHERE request_id IN ({marks})", *some)
+            found = self._query(f"SELECT * FROM requests WHERE request_id IN ({', '.join('?' * len(some))})", *some)
             rows |= {row["request_id"]: {"batch": None, **dict(row)} for row in found}  # earlier releases: no batches
         for request_id in ids:
             if request_id not in rows:
@@ -170,16 +142,16 @@ class Ledger:
                 raise UsageError(f"Request '{request_id}' is {status}: it has a receipt only when it is done.")
         batches = self._query("SELECT * FROM batches") if any(row["batch"] is not None for row in rows.values()) else []
         with explained(self.folder):
-            shared = {None: {}, **{row["number"]: records.plain(row["shared"]) for row in batches}}
-            return {name: {**shared[rows[name]["batch"]], **records.plain(rows[name]["receipt"])} for name in ids}
+            shared = {None: {}, **{row["number"]: plain(row["shared"]) for row in batches}}
+            return {name: {**shared[rows[name]["batch"]], **plain(rows[name]["receipt"])} for name in ids}
 
     def batches(self) -> dict[int | None, list[str]]:
         """Number of a batch, whose requests were applied together, to their ids; None to those of earlier releases."""
-        batches, columns = {}, {row["name"] for row in self._query("PRAGMA table_info(requests)")}
+        columns = {row["name"] for row in self._query("PRAGMA table_info(requests)")}
         batch = "batch" if "batch" in columns else "NULL"
-        for name, number in self._query(
-            f"SELECT request_id, {batch} FROM requests WHERE status = 'done' ORDER BY position"
-        ):
+        rows = self._query(f"SELECT request_id, {batch} FROM requests WHERE status = 'done' ORDER BY position")
+        batches: dict[int | None, list[str]] = {}
+        for name, number in rows:
             batches.setdefault(number, []).append(name)
         return batches
 
@@ -218,7 +190,7 @@ class Ledger:
             raise RuntimeError("A store is written to only within 'with store.locked(...):'.")
 
     @contextmanager
-    def _transaction(self):
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         self._check_lock()
         with explained(self.folder), database.transaction(self.folder) as db:
             yield db
@@ -231,3 +203,70 @@ class Ledger:
 def fingerprint(key: bytes) -> str:
     """A hash that distinguishes keys without revealing them."""
     return hashlib.blake2b(key=key, person=b"fingerprint", digest_size=16).hexdigest()
+
+
+def finish(
+    db: sqlite3.Connection,
+    number: int,
+    receipts: dict[str, dict[str, Any]],
+    forgotten: dict[str, Iterable[str]],
+    shared: dict[str, Any],
+) -> None:
+    """Mark requests done, remember what is forgotten, and erase what the requests ask for.
+
+    Args:
+        db: in a transaction.
+        number: of the version that answers the requests.
+        receipts, forgotten, shared: as in :meth:`~recbole_unlearn.deletion.store.Store.finish`.
+
+    Raises:
+        ValueError: a request is unknown, done or failed.
+    """
+    batch = db.execute("INSERT INTO batches (shared) VALUES (?)", (json.dumps(shared),)).lastrowid if receipts else None
+    columns = {"version": number, "finished_at": iso(now()), "reason": None, "batch": batch}
+    for request_id, receipt in receipts.items():
+        _change(db, request_id, "done", receipt=json.dumps(receipt), **columns)
+    rows = ((each, request_id) for request_id, hashes in forgotten.items() for each in hashes)
+    db.executemany("INSERT INTO forgotten VALUES (?, ?) ON CONFLICT (hash) DO NOTHING", rows)
+    # `secure_delete` overwrites a deleted row, but not the copies that a page keeps when its rows move to another page.
+    # It overwrites every page of a dropped table, so this drops the table and makes it again.
+    unfinished = db.execute(
+        "SELECT position, rows FROM payloads JOIN requests USING (position) WHERE status != 'done'"
+    ).fetchall()
+    db.execute("DROP TABLE payloads")
+    db.execute(database.PAYLOADS)
+    db.executemany("INSERT INTO payloads VALUES (?, ?)", unfinished)
+
+
+def _submit(db, request, content):
+    """Add a request, or recognise a known one by its rows' hash; the outcome."""
+    name = request.request_id
+    known = db.execute("SELECT content, status FROM requests WHERE request_id = ?", (name,)).fetchone()
+    if known is None:
+        position = db.execute(
+            "INSERT INTO requests (request_id, received_at, submitted_at, content, status) "
+            "VALUES (?, ?, ?, ?, 'pending')",
+            (name, request.received_at, iso(now()), content),
+        ).lastrowid
+        db.execute("INSERT INTO payloads VALUES (?, ?)", (position, json.dumps(list(request.rows))))
+        return "new"
+    if known["content"] != content:
+        raise UsageError(
+            f"Request '{name}' is known with other rows, so nothing was submitted. "
+            "Give these rows a request id of their own."
+        )
+    again = "UPDATE requests SET status = 'pending', finished_at = NULL WHERE request_id = ? AND status = 'failed'"
+    db.execute(again, (name,))
+    return "done" if known["status"] == "done" else "pending"
+
+
+def _change(db, request_id, status, **columns):
+    """Change the status and other columns of a pending or running request."""
+    columns["status"] = status
+    changed = db.execute(
+        f"UPDATE requests SET {', '.join(f'{name} = ?' for name in columns)} "
+        "WHERE request_id = ? AND status IN ('pending', 'running')",
+        (*columns.values(), request_id),
+    )
+    if changed.rowcount != 1:
+        raise ValueError(f"Request '{request_id}' cannot become {status}: it is unknown, done or failed.")

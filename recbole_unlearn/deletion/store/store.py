@@ -4,6 +4,7 @@ A store knows nothing of models: callbacks write the files of a version. If a pr
 next process that takes the lock puts the store in order. The database is the truth about the store.
 """
 
+import json
 import os
 import re
 import secrets
@@ -14,21 +15,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from recbole_unlearn.deletion.store import database, records
-from recbole_unlearn.deletion.store.database import explained
-from recbole_unlearn.deletion.store.files import (
-    BUILDING,
-    built_aside,
-    place_link,
-    private,
-    remove,
-    repair_link,
-    stage_link,
-    write_folder,
-    write_private,
-)
-from recbole_unlearn.deletion.store.ledger import KEY_BYTES, Ledger, fingerprint
-from recbole_unlearn.deletion.store.records import FAILED, Version, iso, now, version_folder
+from recbole_unlearn.deletion.store import database, files
+from recbole_unlearn.deletion.store.database import explained, iso, now, plain
+from recbole_unlearn.deletion.store.files import BUILDING, remove, write_folder
+from recbole_unlearn.deletion.store.layout import FAILED, Version, version_folder
+from recbole_unlearn.deletion.store.ledger import KEY_BYTES, Ledger, fingerprint, finish
 from recbole_unlearn.errors import FailedChecks, UsageError
 
 # Names that a store makes in its folder of versions.
@@ -76,16 +67,16 @@ class Store(Ledger):
         """
         folder = os.path.abspath(folder)
         key = secrets.token_bytes(KEY_BYTES)
-        with explained(folder), private(), built_aside(folder) as building:
+        with explained(folder), files.private(), files.built_aside(folder) as building:
             for name in ("versions", "receipts"):
                 os.mkdir(os.path.join(building, name))
-            write_private(os.path.join(building, "key"), key)
+            Path(building, "key").write_bytes(key)
             first = version_folder(building, 1)
             version = Version(1, None, method, iso(now()), write_folder(first, write), details or {}, first)
             database.create(building, fingerprint(key))
             with database.transaction(building) as db:
-                records.insert_version(db, version)
-            repair_link(first, os.path.join(building, "current"))
+                _insert(db, version)
+            files.repair_link(first, os.path.join(building, "current"))
         return cls(folder)
 
     @contextmanager
@@ -99,7 +90,7 @@ class Store(Ledger):
         Raises:
             UsageError: another process holds the store.
         """
-        with private():
+        with files.private():
             with explained(self.folder):
                 self._lock.acquire(wait_seconds, on_wait)
             try:
@@ -149,15 +140,15 @@ class Store(Ledger):
         folder = version_folder(self.folder, parent + 1)  # the newest version is never removed, so the number is free
         try:
             with explained(self.folder):
-                files = write_folder(folder, write)
-                version = Version(parent + 1, parent, method, iso(now()), files, details, folder)
-                receipts, shared = receipts(version)
-                stage_link(version.folder, self._link)  # before the commit, because the disk may be full
+                written = write_folder(folder, write)
+                version = Version(parent + 1, parent, method, iso(now()), written, details, folder)
+                of_requests, shared = receipts(version)
+                files.stage_link(version.folder, self._link)  # before the commit, because the disk may be full
                 with self._transaction() as db:
-                    records.quarantine(db, quarantined)
-                    records.insert_version(db, version)
-                    records.finish(db, version.number, receipts, forgotten, shared)
-                place_link(self._link)
+                    _quarantine(db, quarantined)
+                    _insert(db, version)
+                    finish(db, version.number, of_requests, forgotten, shared)
+                files.place_link(self._link)
         except FailedChecks:
             with explained(self.folder), suppress(FileNotFoundError):
                 remove(folder + FAILED)
@@ -188,7 +179,7 @@ class Store(Ledger):
         """
         number = self.current().number
         with self._transaction() as db:
-            records.finish(db, number, receipts, forgotten, shared or {})
+            finish(db, number, receipts, forgotten, shared or {})
 
     def retention(self, days: float, keep: int | None = None, grace_seconds: float = 0) -> dict[int, str]:
         """The time until which each version stays, once another one is published.
@@ -201,14 +192,9 @@ class Store(Ledger):
         Returns:
             Number of a version to a time, the oldest version first.
         """
-        moment, times = now(), {}
-        grace, superseded = timedelta(seconds=grace_seconds), self._superseded()
-        for place, version in enumerate(reversed(self.versions())):
-            until = version.quarantined_until or iso(moment + max(timedelta(days=days), grace))
-            if keep is not None and place >= keep:
-                until = min(until, iso(superseded.get(version.number, moment) + grace))
-            times[version.number] = until
-        return dict(reversed(times.items()))
+        moment, grace = now(), timedelta(seconds=grace_seconds)
+        until = self._ends(self.versions(), keep, grace, moment, iso(moment + max(timedelta(days=days), grace)))
+        return dict(sorted(until.items()))
 
     def purge(self, now: datetime | None = None, keep: int | None = None, grace_seconds: float = 0) -> list[int]:
         """Remove the folders of versions whose quarantine is over.
@@ -221,18 +207,17 @@ class Store(Ledger):
         Returns:
             Numbers of the removed versions.
         """
-        moment = now or records.now()
-        quarantined = [version for version in reversed(self.versions()) if version.quarantined_until]
-        surplus = [] if keep is None else quarantined[keep:]
-        superseded, grace = self._superseded(), timedelta(seconds=grace_seconds)
-        ends = {each.number: min(each.quarantined_until, iso(superseded[each.number] + grace)) for each in surplus}
-        until = {each.number: ends.get(each.number, each.quarantined_until) for each in quarantined}
+        moment = now or database.now()
+        quarantined = [version for version in self.versions() if version.quarantined_until]
+        until = self._ends(quarantined, keep, timedelta(seconds=grace_seconds), moment)
+        sooner = {
+            each.number: until[each.number] for each in quarantined if until[each.number] != each.quarantined_until
+        }
         removed = sorted(number for number, end in until.items() if end <= iso(moment))
         with self._transaction() as db:
-            records.quarantine(db, ends)
-            db.executemany(
-                "UPDATE versions SET removed_at = ? WHERE number = ?", [(iso(moment), number) for number in removed]
-            )
+            _quarantine(db, sooner)
+            times = [(iso(moment), number) for number in removed]
+            db.executemany("UPDATE versions SET removed_at = ? WHERE number = ?", times)
         self._tidy()
         return removed
 
@@ -246,12 +231,19 @@ class Store(Ledger):
         with explained(self.folder):
             if not rows:
                 raise sqlite3.DatabaseError("it names no version")
-            return [records.version_of(row, self.folder) for row in rows]
+            return [_version(row, self.folder) for row in rows]
 
-    def _superseded(self):
-        """Number of each version that another one followed, to the time of that."""
+    def _ends(self, versions, keep, grace, moment, default=None):
+        """Number of a version to the time when its quarantine ends: of all but the newest, soon after the next one."""
         rows = self._query("SELECT number, created_at FROM versions")
-        return {row["number"] - 1: datetime.fromisoformat(row["created_at"]) for row in rows}
+        superseded = {row["number"] - 1: datetime.fromisoformat(row["created_at"]) for row in rows}
+        ends = {}
+        for place, version in enumerate(reversed(versions)):
+            ends[version.number] = version.quarantined_until or default
+            if keep is not None and place >= keep:
+                soon = iso(superseded.get(version.number, moment) + grace)
+                ends[version.number] = min(ends[version.number], soon)
+        return ends
 
     def _tidy(self):
         """Make the folder match the database: its versions and no others, and ``current`` the newest."""
@@ -263,4 +255,27 @@ class Store(Ledger):
             for entry in os.scandir(os.path.join(self.folder, "versions")):
                 if OF_A_STORE.fullmatch(entry.name) and entry.path not in kept:
                     remove(entry.path)
-            repair_link(versions[-1].folder, self._link)
+            files.repair_link(versions[-1].folder, self._link)
+
+
+def _insert(db, version):
+    """Add a version that is not in quarantine."""
+    columns = {**vars(version), "files": json.dumps(version.files), "details": json.dumps(version.details)}
+    db.execute(
+        "INSERT INTO versions (number, parent, method, created_at, files, details) "
+        "VALUES (:number, :parent, :method, :created_at, :files, :details)",
+        columns,
+    )
+
+
+def _quarantine(db, until):
+    """Set when the quarantine of versions ends: number of a version to a time."""
+    times = [(time, number) for number, time in until.items()]
+    db.executemany("UPDATE versions SET quarantined_until = ? WHERE number = ?", times)
+
+
+def _version(row, folder):
+    """The Version of a row of the table."""
+    columns = {name: row[name] for name in row.keys() if name != "removed_at"}
+    columns |= {"files": plain(row["files"]), "details": plain(row["details"])}
+    return Version(**columns, folder=version_folder(folder, row["number"]))

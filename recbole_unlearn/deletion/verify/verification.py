@@ -8,9 +8,10 @@ from pathlib import Path
 from recbole_unlearn.deletion.receipt import page as receipt
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.store.database import NAME as DATABASE
+from recbole_unlearn.deletion.store.database import iso, now
 from recbole_unlearn.deletion.store.files import BUILDING
+from recbole_unlearn.deletion.store.layout import Version, store_folder
 from recbole_unlearn.deletion.store.ledger import KEY_BYTES
-from recbole_unlearn.deletion.store.records import Version, iso, now, store_folder
 from recbole_unlearn.deletion.verify.findings import Finding, Scan, joined, waived
 from recbole_unlearn.deletion.verify.matcher import answer
 from recbole_unlearn.deletion.verify.parts import Hit, Text
