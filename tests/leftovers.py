@@ -18,6 +18,8 @@ import pyarrow
 import pyarrow.feather
 import pyarrow.parquet
 import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import save as save_tensors
 
 USER, ITEM = "ana-17", "disc.23"  # forgotten as a pair; and the user as a whole
@@ -79,21 +81,10 @@ def arrow(frame, writer, **settings):
     return sink.getvalue().to_pybytes()
 
 
-def png(extra=b""):
-    chunk = b"tEXtComment\0of " + USER.encode()
-    pixels = zlib.compress(b"\0\0")
-    parts = [
-        (b"IHDR", bytes([0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0])),
-        (b"tEXt", chunk[4:]),
-        (b"IDAT", pixels),
-        (b"IEND", b""),
-    ]
-    if extra:
-        parts.pop(1)
-    body = b"".join(
-        len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big") for kind, data in parts
-    )
-    return b"\x89PNG\r\n\x1a\n" + body + extra
+def png(user="no-one", packed=False, extra=b""):
+    texts = PngInfo()
+    texts.add_text("Comment", f"of {user}", zip=packed)
+    return of(Image.new("L", (1, 1)).save, format="png", pnginfo=texts) + extra
 
 
 def torch_file(content, **settings):
@@ -176,10 +167,10 @@ USERS = {
     "base64.txt": "id " + base64.b64encode(USER.encode()).decode(),
     "key.json": json.dumps({"embeddings": {USER: [0.1]}}),
     "comment.yaml": f"epochs: 3  # not for {USER}\n",
-    "image.png": png(),
+    "image.png": png(USER),
+    "packed.png": png(USER, packed=True),
     f"export-{USER}.csv": "a,b\n",
     "named.zip": zipped((f"{USER}.txt", "x")),
-    "words.pth": torch_file({"note": f"without {USER}"}),
     "tensor-name.safetensors": save_tensors({f"row.{USER}": np.zeros(3, np.int32)}),
     "bytes.safetensors": save_tensors({"names": np.frombuffer(f"bo-1\0{USER}\0".encode(), np.uint8)}),
     "words.bin": b"\x01\x02\xff" + USER.encode() + b"\x00\x03",
@@ -194,6 +185,8 @@ OPAQUE = {
     "textual-pickle.txt": pickle.dumps(ROWS, protocol=0),
     "objects.npy": of(np.save, np.array(ROWS + [3], dtype=object), allow_pickle=True),
     "module.pth": torch_file(torch.nn.Embedding(3, 2)),
+    "words.pth": torch_file({"note": f"without {USER}"}),
+    "resumed.pth.resume": torch_file({"state_dict": {"weight": torch.ones(3, 2)}, "epoch": 3}),
     "optimiser.pth": torch_file({"optimizer": {"state": {0: {"exp_avg": torch.ones(3, 2)}}}}),
     "table.pt": torch_file(torch.ones(3, 2)),
     "table.safetensors": save_tensors({"table": np.ones((3, 2), np.float32)}),
@@ -223,6 +216,6 @@ CLEAN = {
     "rows.parquet": arrow(FRAME.drop(index=1), pyarrow.parquet.write_table),
     "rows.npz": of(np.savez, rows=np.array(OTHERS)),
     "rows.db": database("CREATE TABLE t (a, b)", OTHERS),
-    "image.png": png().replace(USER.encode(), b"no-one"),
+    "image.png": png(),
     "empty.txt": "",
 }

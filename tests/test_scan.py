@@ -23,6 +23,7 @@ from recbole.trainer import Trainer
 from test_checkpoint import Touch
 
 from recbole_unlearn.deletion.verify.findings import Finding, waived
+from recbole_unlearn.deletion.verify.parts import PICKLED
 from recbole_unlearn.deletion.verify.search import scan
 from recbole_unlearn.deletion.verify.sought import WORDS_ARE_HASHED, Sought, hashes_of
 from recbole_unlearn.errors import UsageError
@@ -30,7 +31,6 @@ from recbole_unlearn.files import checkpoint
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.model_file import read_content, save_model, write_content
 from recbole_unlearn.task import prepare_data
-from recbole_unlearn.trainer import ResumableTrainer
 
 ROWS = list(tiny_rows())
 PAIR = next(row for row in ROWS if row[0] == "u2")
@@ -132,30 +132,34 @@ def test_rows_of_tables(write, ending, content):
     assert found(path, forgets(users={"u9"}, pairs={("u1", "i1"), ("u9", None)})) == []
 
 
-def test_rows_of_json_lines(write):
-    lines = '{"user_id": 7, "item_id": "i1"}', "", '{"user_id": "u1", "item_id": 3.0, "x": [1]}', '{"item_id": "u1"}'
-    path = write("a.jsonl", "\n".join(lines))
-    assert found(path, forgets(items={"i1"})) == [("a.jsonl", "row 1", 1)]
-    assert found(path, forgets(pairs={("7", "i1"), ("u1", "3.0")})) == [("a.jsonl", "row 1 and 1 more", 2)]
+JSON_LINES = "\n".join(
+    ('{"user_id": 7, "item_id": "i1"}', "", '{"user_id": "u1", "item_id": 3.0, "x": [1]}', '{"item_id": "u1"}')
+)
+PAIRS = "user_id:token\titem_id:token\nu1\ti1\nu1\ti2\nu2\ti1\n"
+LIKE_NUMBERS = "user_id,item_id\nNA,1\n007,1.0\nnull,True\n"
 
 
-def test_a_pair_is_not_its_user_or_item(write):
-    path = write("a.inter", "user_id:token\titem_id:token\nu1\ti1\nu1\ti2\nu2\ti1\n")
-    assert found(path, forgets(pairs={("u1", "i1")})) == [("a.inter", "row 2", 1)]
-    assert found(path, forgets(items={"i1"})) == [("a.inter", "row 2 and 1 more", 2)]
+@pytest.mark.parametrize(
+    "content, sought, place",
+    [
+        (JSON_LINES, forgets(items={"i1"}), "row 1"),
+        (JSON_LINES, forgets(pairs={("7", "i1"), ("u1", "3.0")}), "row 1 and 1 more"),
+        (PAIRS, forgets(pairs={("u1", "i1")}), "row 2"),
+        (PAIRS, forgets(items={"i1"}), "row 2 and 1 more"),
+        (LIKE_NUMBERS, forgets(users={"NA"}), "row 2"),
+        (LIKE_NUMBERS, forgets(users={"007"}), "row 3"),
+        (LIKE_NUMBERS, forgets(users={"null"}), "row 4"),
+        (LIKE_NUMBERS, forgets(items={"1.0"}), "row 3"),
+        (LIKE_NUMBERS, forgets(items={"1"}), "row 2 and 1 more"),  # 1.0 is 1 that went through a float
+    ],
+)
+def test_tokens_are_compared_as_written(write, content, sought, place):
+    assert [where for _, where, _ in found(write("a", content), sought)] == [place]
 
 
 def test_other_names_of_the_ids(write):
     path = write("a.inter", "uid:token\tiid:token\nu2\ti1\nu1\ti2\n")
     assert found(path, U1, ("uid", "iid")) == [("a.inter", "row 3", 1)]
-
-
-def test_tokens_that_pandas_takes_for_something_else(write):
-    path = write("a.csv", "user_id,item_id\nNA,1\n007,1.0\nnull,True\n")
-    for token, row in (("NA", 2), ("007", 3), ("null", 4)):
-        assert found(path, forgets(users={token})) == [("a.csv", f"row {row}", 1)]
-    assert found(path, forgets(items={"1.0"})) == [("a.csv", "row 3", 1)]
-    assert found(path, forgets(items={"1"})) == [("a.csv", "row 2 and 1 more", 2)], "1.0 is 1 that went through a float"
 
 
 def test_rows_of_several_chunks(write, monkeypatch):
@@ -289,23 +293,6 @@ def test_edges_of_erased_nodes(model_file):
     assert found(model_file(keep_an_edge), NOTHING) == [("model.safetensors", "edges of erased users or items", 1)]
 
 
-@pytest.fixture
-def tables(tmp_path):
-    """Search a model file of 5 users and 4 items without edges; those named by number have lost their tokens."""
-
-    def search(users=(), items=(), **state_dict):
-        state = {
-            "state_dict": {name.replace("__", "."): table for name, table in state_dict.items()},
-            "edges": torch.empty(2, 0, dtype=torch.int32),
-            "user_tokens": [None if user in users else f"u{user}" for user in range(5)],
-            "item_tokens": [None if item in items else f"i{item}" for item in range(4)],
-        }
-        checkpoint.save(tmp_path / "model.pth", state)
-        return found(tmp_path / "model.pth", NOTHING)
-
-    return search
-
-
 def table(size, *rows_to_values):
     values = torch.arange(2.0 * size).reshape(size, 2) + 1
     for rows, value in rows_to_values:
@@ -313,43 +300,59 @@ def table(size, *rows_to_values):
     return values
 
 
-@pytest.mark.parametrize("value", [torch.zeros(2), torch.tensor([7.0, 8.0]), torch.tensor([0.0, -1.0])])
-def test_erased_rows_with_one_common_value_are_clean(tables, value):
-    assert tables(users=(1, 2), user_embedding__weight=table(5, ((1, 2), value))) == []
-    assert tables(items=(1, 3), item_embedding__weight=table(4, ((1, 3), value))) == []
-    assert tables(users=(1, 2), items=(1, 3), ego=table(9, ((1, 2), value), ((6, 8), value + 1))) == []
+@pytest.fixture
+def tables(tmp_path):
+    """Search a model file without edges; users and items named by number have lost their tokens."""
+
+    def search(gone, weights, n_users=5, n_items=4):
+        sizes = {"user": n_users, "item": n_items}
+        tokens = {
+            f"{side}_tokens": [None if at in gone.get(f"{side}s", ()) else f"{side}{at}" for at in range(size)]
+            for side, size in sizes.items()
+        }
+        edges = torch.empty(2, 0, dtype=torch.int32)
+        checkpoint.save(tmp_path / "model.pth", {"config": {}, "state_dict": weights, "edges": edges, **tokens})
+        return found(tmp_path / "model.pth", NOTHING)
+
+    return search
 
 
-def test_erased_rows_that_differ_are_found(tables):
-    name = "user_embedding.weight"
-    assert tables(users=(1, 2), user_embedding__weight=table(5)) == [("model.pth", f"rows of {name}", 2)]
-    assert tables(users=(1, 2), user_embedding__weight=table(5, ((1,), 0))) == [("model.pth", f"rows of {name}", 2)]
-    assert tables(items=(1, 3), ego=table(9, ((6,), 0))) == [("model.pth", "rows of ego", 2)]
-    assert tables(users=(1, 2), items=(1, 3), ego=table(9, ((1, 2), 0))) == [("model.pth", "rows of ego", 2)]
-    assert tables(users=(1, 2), bias=torch.arange(5.0)) == [("model.pth", "rows of bias", 2)]
-    assert tables(users=(1, 2), half=table(5).half()) == [("model.pth", "rows of half", 2)]
+ONE = torch.tensor([7.0, 8.0])
+U12, I13 = {"users": (1, 2)}, {"items": (1, 3)}
 
 
-def test_a_single_erased_row_must_be_zero_or_somebody_elses(tables):
-    assert tables(users=(2,), weight=table(5)) == [("model.pth", "rows of weight", 1)]
-    assert tables(users=(2,), weight=table(5, ((2,), 0))) == []
-    assert tables(users=(2,), weight=table(5, ((2,), table(5)[0]))) == []
+@pytest.mark.parametrize(
+    "gone, name, weights, count",
+    [
+        *((U12, "user_embedding.weight", table(5, ((1, 2), value)), 0) for value in (0, ONE, -ONE)),
+        (I13, "item_embedding.weight", table(4, ((1, 3), ONE)), 0),
+        (U12 | I13, "ego", table(9, ((1, 2), ONE), ((6, 8), ONE + 1)), 0),
+        (U12, "user_embedding.weight", table(5), 2),
+        (U12, "user_embedding.weight", table(5, ((1,), 0)), 2),
+        (I13, "ego", table(9, ((6,), 0)), 2),
+        (U12 | I13, "ego", table(9, ((1, 2), 0)), 2),
+        (U12, "bias", torch.arange(5.0), 2),
+        (U12, "half", table(5).half(), 2),
+        (U12, "no numbers", table(5, ((1, 2), torch.nan)), 2),
+        # a single erased row must be zero or somebody else's
+        ({"users": (2,)}, "weight", table(5), 1),
+        ({"users": (2,)}, "weight", table(5, ((2,), 0)), 0),
+        ({"users": (2,)}, "weight", table(5, ((2,), table(5)[0])), 0),
+        # other tensors of a model
+        *(
+            (U12 | I13, "other", other, 0)
+            for other in (table(7), torch.tensor(1.0), torch.arange(5), torch.empty(0, 2))
+        ),
+    ],
+)
+def test_rows_of_erased_nodes_must_be_alike(tables, gone, name, weights, count):
+    assert tables(gone, {name: weights}) == ([("model.pth", f"rows of {name}", count)] if count else [])
 
 
-def test_rows_that_are_no_number_are_found(tables):
-    assert tables(users=(1, 2), weight=table(5, ((1, 2), torch.nan))) == [("model.pth", "rows of weight", 2)]
-
-
-def test_other_tensors_of_a_model_are_left_alone(tables):
-    others = {"weight": table(7), "scalar": torch.tensor(1.0), "counts": torch.arange(5), "empty": torch.empty(0, 2)}
-    assert tables(users=(1, 2), items=(1, 3), **others) == []
-
-
-def test_as_many_users_as_items(tmp_path):
-    state = {"edges": torch.empty(2, 0), "user_tokens": ["u", None, None], "item_tokens": ["a", "b", "c"]}
-    for name, place in (("user.weight", ["rows of user.weight"]), ("item.weight", []), ("weight", ["rows of weight"])):
-        checkpoint.save(tmp_path / "model.pth", {**state, "state_dict": {name: table(3)}})
-        assert [where for _, where, _ in found(tmp_path, NOTHING)] == place
+@pytest.mark.parametrize("name, count", [("user.weight", 2), ("item.weight", 0), ("weight", 2)])
+def test_as_many_users_as_items(tables, name, count):
+    hits = tables(U12, {name: table(3)}, n_users=3, n_items=3)
+    assert hits == ([("model.pth", f"rows of {name}", count)] if count else [])
 
 
 def test_a_broken_model_file_is_found(model_file):
@@ -366,66 +369,15 @@ def test_what_recbole_pickles_is_found(stock, tmp_path):
     trainer = Trainer(stock, RecBoleLightGCN(stock, train_data.dataset))
     trainer.fit(train_data, valid_data, verbose=False)
     places = {place for _, place, _ in found(tmp_path / "saved", NOTHING)}
-    assert len(os.listdir(tmp_path / "saved")) == 3 and places == {"pickled: delete it, or waive it by name"}
-
-
-def test_our_own_training_states(configure, tmp_path, monkeypatch):
-    monkeypatch.setattr("recbole_unlearn.trainer.resumable.SECONDS_BETWEEN_SAVES", -1)
-    config = configure()
-    train = prepare_data(config).train
-    model = MODELS["LightGCN"](config, train)
-    trainer = ResumableTrainer(config, model, "original")
-    checkpoint.save(trainer.resume_file, {**trainer._state(), "optimizer": trainer.optimizer.state_dict()})
-    assert found(tmp_path / "saved", NOTHING) == [("original.pth.resume", "state_dict without tokens", 2)]
-    sum(parameter.sum() for parameter in model.parameters()).backward()
-    trainer.optimizer.step()
-    checkpoint.save(trainer.resume_file, {**trainer._state(), "optimizer": trainer.optimizer.state_dict()})
-    assert found(tmp_path / "saved", NOTHING)[0] == ("original.pth.resume", "optimiser state", 4)
+    assert len(os.listdir(tmp_path / "saved")) == 3 and places == {PICKLED}
 
 
 @pytest.mark.parametrize(
-    "content, expected",
-    [
-        (torch.nn.Embedding(5, 2), [("pickled: delete it, or waive it by name", 1)]),
-        (torch.nn.Embedding(5, 2).state_dict(), [("weights without tokens", 1)]),
-        ({"other_parameter": {"restore_user_e": torch.ones(3, 2), "restore_item_e": None}}, [("restore_user_e", 1)]),
-        ({"other_parameter": {"restore_user_e": torch.ones(0, 2)}, "optimizer": {"state": {}, "param_groups": []}}, []),
-        ({"optimizer": {"user": {"state": {0: {"exp_avg": torch.ones(2, 2)}}}}}, [("optimiser state", 1)]),
-        ({"config": {"optimizer": "adam"}, "epoch": 3, "loss": torch.tensor(0.5)}, []),
-    ],
+    "change", [lambda state: state.update(optimizer={}), lambda state: state.update(forgotten=["17", "x"])]
 )
-def test_other_states_of_training(tmp_path, content, expected):
-    torch.save(content, tmp_path / "a.pth")
-    assert [(place, count) for _, place, count in found(tmp_path, NOTHING)] == expected
-
-
-def test_a_model_file_with_an_optimiser(model_file):
-    def add(state):
-        state["optimizer"] = {"state": {0: {"exp_avg": torch.ones(41, 8)}}}
-
-    assert found(model_file(add, "model.pth", checkpoint.save), NOTHING) == [("model.pth", "optimiser state", 1)]
-
-
-def test_more_than_a_model_in_its_file(model_file):
-    def add(state):
-        state["forgotten"] = ["17", "x"]
-
-    path = model_file(add, "model.pth", checkpoint.save)
-    assert found(path, forgets(users={"17"})) == [("model.pth", "more than a model", 1)]
-
-
-@pytest.mark.parametrize(
-    "content, expected",
-    [
-        ({"user_id": ["u2", "u1"], "item_id": ["i1", "i2"]}, [("settings and names", 1)]),
-        ({"log": [{"user_id": "u1", "item_id": "i1"}]}, [("settings and names", 1)]),
-        ({"a": {"user_id": torch.arange(3), "item_id": torch.arange(3)}}, [("ids without tokens", 3)]),
-        ({"user_id": "token", "item_id": "token", "columns": ["user_id", "item_id"]}, []),
-    ],
-)
-def test_plain_data_of_torch(tmp_path, content, expected):
-    torch.save(content, tmp_path / "a.pth")
-    assert [(place, count) for _, place, count in found(tmp_path, U1)] == expected
+def test_more_than_a_model_in_its_file(model_file, change):
+    path = model_file(change, "model.pth", checkpoint.save)
+    assert found(path, NOTHING) == [("model.pth", PICKLED, 1)]
 
 
 @pytest.mark.parametrize("save", [lambda content, file: pickle.dump(content, open(file, "wb")), torch.save])
@@ -433,7 +385,7 @@ def test_plain_data_of_torch(tmp_path, content, expected):
 def test_bombs_do_not_go_off(tmp_path, monkeypatch, save, name):
     monkeypatch.chdir(tmp_path)
     save({"user_id": ["u1"], "item_id": ["i1"], "x": Touch()}, name)
-    assert found(".", U1) == [(name, "pickled: delete it, or waive it by name", 1)]
+    assert found(".", U1) == [(name, PICKLED, 1)]
     assert os.listdir() == [name]
 
 

@@ -1,9 +1,72 @@
-"""The parts that a reader of a file yields: things to ask about, things found, things that it cannot search."""
+"""What the readers of files yield: things to ask about, things found, things that nobody can search, inner files."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
+
+PICKLED = "pickled: delete it, or waive it by name"
+SMALL = 2**26  # the most bytes to unpack in memory; more go to a file without a name
+CHUNK = 2**22
+
+
+class TooLarge(Exception):
+    """The unpacked content of a file exceeds the limit."""
+
+
+class Budget:
+    """The number of bytes that may still be unpacked from one file."""
+
+    def __init__(self, limit: int):
+        self.limit = self.left = limit
+
+    def copy(self, source: Any) -> BinaryIO:
+        """A stream's content as a seekable stream, on the disk only if it is large.
+
+        Raises:
+            TooLarge: the content exceeds the rest of the budget.
+        """
+        copy: Any = io.BytesIO()
+        while chunk := source.read(CHUNK):
+            self.left -= len(chunk)
+            if self.left < 0:
+                raise TooLarge(f"larger than {self.limit:,} bytes when it is unpacked")
+            if isinstance(copy, io.BytesIO) and copy.tell() + len(chunk) > SMALL:
+                on_disk = tempfile.TemporaryFile()
+                on_disk.write(copy.getbuffer())
+                copy = on_disk
+            copy.write(chunk)
+        return copy
+
+
+@dataclass(frozen=True)
+class File:
+    """A file, or a file within a file.
+
+    Args:
+        name: its last ending marks YAML and pickles.
+        stream: of its bytes, seekable.
+        id_names: of the user and the item column.
+        budget: bytes that may be unpacked from it.
+        member: its name within the outer file; "" if it has none, as the content of a compressed file.
+    """
+
+    name: str
+    stream: BinaryIO
+    id_names: tuple[str, str]
+    budget: Budget
+    member: str = ""
+
+    def within(self, source: Any, member: str = "") -> File:
+        """The content of a stream as a file within this one."""
+        name = member or os.path.splitext(self.name)[0]  # rows.yaml of rows.yaml.gz
+        return replace(self, name=name, stream=self.budget.copy(source), member=member)
 
 
 @dataclass(frozen=True)
@@ -46,7 +109,7 @@ class Records:
 
 @dataclass(frozen=True)
 class Hit:
-    """Something found that should be gone.
+    """Something found that should be gone: the place, and the number of rows, edges, tokens or tensors there.
 
     ``sure`` is False if only a person can decide, as for a plain number in a text without columns: its file may be
     waived by name.
@@ -60,35 +123,10 @@ class Hit:
 
 @dataclass(frozen=True)
 class Unsearched:
-    """The reason why something was not searched, or not in full."""
+    """Something that was not searched, or not in full, and why."""
 
-    reason: str
-
-
-@dataclass(frozen=True)
-class Inner:
-    """A file within the file, to search in turn."""
-
-    name: str
-    stream: BinaryIO
+    place: str
 
 
-def tokens(place: str, users: np.ndarray, items: np.ndarray) -> tuple[Rows, Rows]:
-    """Users and items to ask about one by one, not in pairs."""
-    return Rows(place, users, nobody(len(users))), Rows(place, nobody(len(items)), items)
-
-
-def as_objects(values: list) -> np.ndarray:
-    """Tokens or None as an object array, shape ``(n,)``.
-
-    Raises:
-        ValueError: a value is something else.
-    """
-    if not all(value is None or isinstance(value, str) for value in values):
-        raise ValueError("a token that is no text")
-    return np.fromiter(values, dtype=object, count=len(values))
-
-
-def nobody(count: int) -> np.ndarray:
-    """No token, ``count`` times."""
-    return np.full(count, None, dtype=object)
+Part = File | Rows | Text | Records | Hit | Unsearched
+Parts = Iterator[Part]

@@ -5,14 +5,13 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
 import yaml
 
 from recbole_unlearn.deletion.verify.fields import WHOLE, is_number
-from recbole_unlearn.deletion.verify.parts import Hit, Records, Rows, Text, Unsearched
+from recbole_unlearn.deletion.verify.parts import File, Parts, Records, Rows, Text
 
 ROWS = 200_000  # of a table in memory at a time
 CHARACTERS = 2**20  # of other text
@@ -26,7 +25,6 @@ CLOSED_TWICE = re.compile(r"(</[\w:]+>\s*</(?:\w+:)?\w+>)")
 HTML_RECORDS = re.compile(r"(</(?:tr|li|p|div|h\d|section|option|table)>|<br\s*/?>)", re.IGNORECASE)
 BOMS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF8: "utf-8-sig"}
 BOMS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-Part = Hit | Records | Rows | Text | Unsearched
 
 
 def encodings_of(stream: BinaryIO) -> list[str]:
@@ -66,54 +64,32 @@ def _is_text(stream, encoding):
     return True
 
 
-def read(name: str, stream: BinaryIO, encoding: str, names: tuple[str, str]) -> Iterator[Part]:
-    """Read a text file in the way that fits its content.
-
-    Args:
-        name: of the file; its ending marks YAML.
-        stream: of bytes, seekable.
-        encoding: of :func:`encodings_of`.
-        names: of the user and the item column.
-    """
-    stream.seek(0)
-    size = stream.seek(0, io.SEEK_END)
-    start = _opened(stream, encoding).read(HEAD).lstrip("\ufeff \t\r\n")
-    lines = _opened(stream, encoding)
-    separator, columns = _header(lines.readline(), names)
-    if start[:1] in ("{", "[") and (json_parts := _json(stream, encoding, size)) is not None:
-        yield from json_parts
-    elif columns:
-        numbers = len(columns) == 1 and not name.lower().endswith(TABLES)
-        yield from _table(_opened(stream, encoding, newline=""), separator, columns, names, numbers)
-    elif start[:1] == "<":
-        yield from _markup(stream, encoding, size)
-    else:
-        yield from _lines(_opened(stream, encoding))
-        if name.lower().endswith((".yaml", ".yml")) and size <= WHOLE_DOCUMENT:
-            yield from _yaml(_opened(stream, encoding).read())
-
-
-def _opened(stream, encoding, newline=None):
-    """A text reader that leaves its stream open."""
-    stream.seek(0)
+def read(file: File, encoding: str) -> Parts:
+    """Read a text file in the way that fits its content, in one of its :func:`encodings_of`."""
+    size, name = file.stream.seek(0, io.SEEK_END), file.name.lower()
     errors = "strict" if encoding.startswith("utf-16") else "surrogateescape"
-    return io.TextIOWrapper(_Kept(stream), "utf-8-sig" if encoding == "utf-8" else encoding, errors, newline)
-
-
-class _Kept(io.RawIOBase):
-    """A stream that stays open when its wrapper is closed."""
-
-    def __init__(self, stream):
-        self._stream = stream
-
-    def readable(self):
-        return True
-
-    def read1(self, size=-1):
-        return self._stream.read(size if size and size > 0 else CHARACTERS)
-
-    def read(self, size=-1):
-        return self._stream.read(size)
+    reader = io.TextIOWrapper(file.stream, "utf-8-sig" if encoding == "utf-8" else encoding, errors)
+    try:
+        reader.seek(0)
+        start = reader.read(HEAD).lstrip("\ufeff \t\r\n")
+        reader.seek(0)
+        separator, columns = _header(reader.readline(), file.id_names)
+        reader.seek(0)
+        if start[:1] in ("{", "[") and (records := _json(reader, size)) is not None:
+            yield from records
+        elif columns:
+            reader.reconfigure(newline="")
+            numbers = len(columns) == 1 and not name.endswith(TABLES)
+            yield from _table(reader, separator, columns, file.id_names, numbers)
+        elif start[:1] == "<" and size <= WHOLE_DOCUMENT:
+            yield from _markup(reader.read())
+        else:
+            yield from _lines(reader)
+            if name.endswith((".yaml", ".yml")) and size <= WHOLE_DOCUMENT:
+                reader.seek(0)
+                yield from _yaml(reader.read())
+    finally:
+        reader.detach()  # else it closes the stream
 
 
 def _header(line, names):
@@ -210,20 +186,22 @@ def _lines(reader, place="line", numbers=True):
         yield Text(place, rest, first, numbers)
 
 
-def _json(stream, encoding, size):
+def _json(reader, size):
     """The records of a JSON document, or of one document a line; None if the text is neither."""
-    if size <= WHOLE_DOCUMENT:
-        try:
-            content = _parsed(_opened(stream, encoding).read())
-        except (ValueError, RecursionError):
-            pass
-        else:
-            return [Records("record", content, 1) if isinstance(content, list) else Records("record", [content])]
     try:
-        _parsed(next(line for line in _opened(stream, encoding) if line.strip()))
+        if size <= WHOLE_DOCUMENT:
+            content = _parsed(reader.read())
+            return [Records("record", content, 1) if isinstance(content, list) else Records("record", [content])]
+    except (ValueError, RecursionError):
+        pass
+    try:
+        reader.seek(0)
+        _parsed(next(line for line in iter(reader.readline, "") if line.strip()))
+        return _json_lines(reader)
     except (ValueError, RecursionError, StopIteration):
         return None
-    return _json_lines(_opened(stream, encoding))
+    finally:
+        reader.seek(0)
 
 
 def _json_lines(reader):
@@ -263,12 +241,8 @@ def _yaml(text):
         yield Records("record", document if isinstance(document, list) else [document])
 
 
-def _markup(stream, encoding, size):
+def _markup(text):
     """HTML or XML as lines that end with a row, an entry or an element that has elements."""
-    if size > WHOLE_DOCUMENT:
-        yield from _lines(_opened(stream, encoding))
-        return
-    text = _opened(stream, encoding).read()
     ends = HTML_RECORDS if re.search("<(html|table|body|div|p|ul)[ >]", text, re.IGNORECASE) else CLOSED_TWICE
     text = ends.sub(r"\1\n", re.sub(r"\s*\n\s*", " ", text))
     yield from _lines(io.StringIO(text), "passage")
