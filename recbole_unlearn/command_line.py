@@ -6,7 +6,7 @@ import logging
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from recbole_unlearn.deletion import service
@@ -128,7 +128,7 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
     for name, value in vars(known).items():
         if value in ("", []):  # e.g. a shell's variable without a value: the option would vanish
             raise UsageError(f"--{name} is empty: give it a value, or leave it out.")
-    settings = {}
+    settings: dict[str, str] = {}
     for argument in others:
         key, equals, value = argument.partition("=")
         if not key.startswith("--") or not equals:
@@ -273,14 +273,18 @@ def _resources(text):
     return resources
 
 
-RUNS = {"checkpoint": _serve, "params_file": run_sweep, "seeds": run_seeds}  # by the argument that asks for it
+RUNS: dict[str, Callable] = {
+    "checkpoint": _serve,
+    "params_file": run_sweep,
+    "seeds": run_seeds,
+}  # by the argument that asks for it
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exit codes as in ``EXIT_CODES``, with one line on standard error unless 0, 3 or 4."""
     try:
         parsed = parse(sys.argv[1:] if arguments is None else arguments)
-        run = next((run for key, run in RUNS.items() if key in parsed), run_unlearn)
+        run: Callable = next((run for key, run in RUNS.items() if key in parsed), run_unlearn)
         run(**parsed)
     except UsageError as error:
         print(f"run_unlearn: {error}", file=sys.stderr)

@@ -138,13 +138,14 @@ class _MendOnImport:
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
+        assert spec is not None and spec.loader is not None
         execute = spec.loader.exec_module
 
         def exec_module(module):
             execute(module)
             _mend_quick_start(module)
 
-        spec.loader.exec_module = exec_module
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]  # of this one loader
         return spec
 
 
@@ -185,7 +186,8 @@ from recbole_unlearn.files import recbole_checkpoint  # noqa: E402
 recbole.trainer.trainer.torch = _TorchOfTrainer()
 if _MendOnImport.name in sys.modules:
     _mend_quick_start(sys.modules[_MendOnImport.name])
-    sys.modules["recbole.quick_start"].load_data_and_model = sys.modules[_MendOnImport.name].load_data_and_model
+    package, module = sys.modules["recbole.quick_start"], sys.modules[_MendOnImport.name]
+    vars(package)["load_data_and_model"] = module.load_data_and_model
 else:
     sys.meta_path.insert(0, _MendOnImport())
 

@@ -171,7 +171,7 @@ class Config(RecBoleConfig):
         return Loader
 
     def _load_config_files(self, file_list):
-        merged = {}
+        merged: dict[str, Any] = {}
         for file in file_list or []:
             settings = read_yaml(file)
             try:

@@ -27,7 +27,11 @@ def _one_of(names):
             raise ValueError
         return name
 
-    return Annotated[str, AfterValidator(check), Words(f"one of {', '.join(names)}")]
+    return AfterValidator(check)
+
+
+Learner = Annotated[str, _one_of(LEARNERS), Words(f"one of {', '.join(LEARNERS)}")]
+State = Annotated[str, _one_of(STATES), Words(f"one of {', '.join(STATES)}")]
 
 
 def _has_a_norm(arguments):
@@ -88,7 +92,7 @@ class RecBoleSettings(Settings):
     enable_amp: Flag
     enable_scaler: Flag
     filter_inter_by_user_or_item: Flag
-    learner: _one_of(LEARNERS)
+    learner: Learner
     log_wandb: Flag
     loss_decimal_place: CountOrZero
     metric_decimal_place: CountOrZero
@@ -97,7 +101,7 @@ class RecBoleSettings(Settings):
     seed: CountOrZero
     show_progress: Flag
     shuffle: Flag
-    state: _one_of(STATES) | None
+    state: State | None
     use_gpu: Flag
     weight_decay: Weight
     worker: CountOrZero
@@ -109,5 +113,5 @@ def declarations(classes: Iterable[type[Any]] = ()) -> list[type[Settings]]:
     Args:
         classes: more backbones and methods, e.g. a user's own.
     """
-    shipped = [registry[name] for registry in (MODELS, METHODS) for name in registry.shipped()]
+    shipped = [*map(MODELS.__getitem__, MODELS.shipped()), *map(METHODS.__getitem__, METHODS.shipped())]
     return [RecBoleSettings, Overall, *dict.fromkeys(cls.settings for cls in (*shipped, *classes))]

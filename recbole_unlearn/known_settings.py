@@ -67,8 +67,9 @@ def properties_folder() -> Path:
 
 def known_settings() -> set[str]:
     """Every setting that RecBole or the plugin has, or a user's own model or method, declared or in its yaml."""
-    own = [cls for registry in (MODELS, METHODS) for cls in registry.own(registry)]
-    files = [file for path in map(own_yaml, own) for file in (path, *path.parent.glob(f"{path.stem}-*.yaml"))]
+    own: list[type[Any]] = [*MODELS.own(MODELS), *METHODS.own(METHODS)]
+    paths = [path for path in map(own_yaml, own) if path]
+    files = [file for path in paths for file in (path, *path.parent.glob(f"{path.stem}-*.yaml"))]
     declared = [cls.settings.model_fields for cls in own]
     return _shipped().union(*declared, *map(read_yaml, filter(Path.is_file, files)))
 

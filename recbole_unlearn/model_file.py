@@ -1,5 +1,6 @@
 """Save a model as one file to serve and load again; the file holds nothing of what was forgotten."""
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -101,7 +102,7 @@ def read_content(path: str) -> dict[str, Any]:
 
 
 def load_model(
-    path: str, config_dict: dict[str, Any] | None = None
+    path: str, config_dict: Mapping[str, Any] | None = None
 ) -> tuple[Config, UnlearnableRecommender, dict[str, list]]:
     """Rebuild a saved model without its dataset.
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from logging import getLogger
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any
 
 from recbole.data.dataloader import AbstractDataLoader
@@ -267,10 +267,11 @@ def load_data_and_model(
     Raises:
         UsageError: the file is of another kind, or the model was not trained on these data.
     """
+    path = fspath(model_file)
     try:
-        config, model, tokens = load_model(model_file, config_dict)
+        config, model, tokens = load_model(path, config_dict)
     except UsageError:
-        if is_recboles(model_file):
+        if is_recboles(path):
             raise UsageError(
                 f"'{model_file}' is a checkpoint of RecBole's Trainer: recbole.quick_start.load_data_and_model loads it, "
                 "and run_unlearn.py --checkpoint forgets in it."

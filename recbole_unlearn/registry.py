@@ -4,13 +4,16 @@ import inspect
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from recbole_unlearn.errors import unknown
 
 LIBRARIES = {"recbole_unlearn", "recbole", "torch", "builtins"}  # every other package is the user's own
 
+T = TypeVar("T")
 
-class Registry:
+
+class Registry(Generic[T]):
     """Classes found by their ``__name__``.
 
     Args:
@@ -19,9 +22,9 @@ class Registry:
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._classes = {}
+        self._classes: dict[str, type[T]] = {}
 
-    def register(self, cls: type) -> type:
+    def register(self, cls: type[T]) -> type[T]:
         """Class decorator: make ``cls`` known under its own name.
 
         Raises:
@@ -33,7 +36,7 @@ class Registry:
         self._classes[cls.__name__] = cls  # a class defined again, as in a notebook, replaces itself
         return cls
 
-    def __getitem__(self, name: str) -> type:
+    def __getitem__(self, name: str) -> type[T]:
         """The class of this name.
 
         Raises:
@@ -50,12 +53,12 @@ class Registry:
         """The names of the classes that come with the package."""
         return [name for name in self if not _is_own(self[name])]
 
-    def own(self, names: Iterable[str]) -> list[type]:
+    def own(self, names: Iterable[str]) -> list[type[T]]:
         """The named classes that a user wrote."""
         return [self[name] for name in names if _is_own(self[name])]
 
 
-def own_yaml(cls: type) -> Path | None:
+def own_yaml(cls: type[Any]) -> Path | None:
     """The settings file of a user's class: ``NAME.yaml`` beside its module, or in the working directory for a notebook.
 
     ``None`` for a shipped class.
@@ -66,7 +69,7 @@ def own_yaml(cls: type) -> Path | None:
     return (Path(file).parent if file else Path()) / f"{cls.__name__}.yaml"
 
 
-def own_sources(cls: type) -> list[str]:
+def own_sources(cls: type[Any]) -> list[str]:
     """The sources of a class and of its bases that a user wrote: a result depends on the code, not only on the name.
 
     A class typed into an interpreter has no source; its name stands in for it.

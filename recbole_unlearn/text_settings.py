@@ -128,13 +128,12 @@ def _split(text):
     text = text.strip()
     if text.startswith("[") and text.endswith("]"):
         text = text[1:-1]
-    tokens, place = [], 0
-    while True:
-        found = TOKEN.match(text, place)
+    tokens = []
+    for found in TOKEN.finditer(text):
         tokens.append(_unquoted(found[1]))
-        place = found.end()
-        if not found[2]:
-            return tokens
+        if not found[2]:  # the end
+            break
+    return tokens
 
 
 def _unquoted(text):

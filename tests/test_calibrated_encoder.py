@@ -20,7 +20,7 @@ from recbole_unlearn.encoder.calibrated import (
     LeastChange,
     Revision,
     closing_settings,
-    response,
+    readout_response,
     second_moment,
 )
 from recbole_unlearn.encoder.rows import never_seen_rows
@@ -48,21 +48,21 @@ class Problem:
         self.degrees = Graph.from_edges(users, items, N_USERS, N_ITEMS).degrees()
         self.users, self.items = torch.tensor([1, 2, 2, 3, 3, 5]), torch.tensor([2, 2, 3, 3, 1, 4])
         self.final = torch.randn(N_NODES, DIMENSION, generator=seeded(2)).to(dtype)
-        self.gain = (0.3 + torch.rand(N_NODES, generator=seeded(3))).to(dtype)
-        self.cost = (0.2 + torch.rand(N_NODES, generator=seeded(4))).to(dtype)
+        self.row_response = (0.3 + torch.rand(N_NODES, generator=seeded(3))).to(dtype)
+        self.spread_cost = (0.2 + torch.rand(N_NODES, generator=seeded(4))).to(dtype)
         self.gaps = torch.rand(len(self.users), generator=seeded(5)).to(dtype)
 
     def least_change(self, weight, gaps=None):
-        metric = LeastChange(self.final, self.degrees, N_USERS, self.gain, self.cost)
+        metric = LeastChange(self.final, self.degrees, N_USERS, self.row_response, self.spread_cost)
         return metric.least_change(self.users, self.items, self.gaps if gaps is None else gaps, weight)
 
     def jacobian(self):
         """Of the forgotten pairs' scores in the rows, shape ``(F, N d)``."""
-        final, gain = self.final.double().numpy(), self.gain.double().numpy()
+        final, response = self.final.double().numpy(), self.row_response.double().numpy()
         matrix = np.zeros((len(self.users), N_NODES, DIMENSION))
         for row, (user, item) in enumerate(zip(self.users.tolist(), (self.items + N_USERS).tolist())):
-            matrix[row, user] = gain[user] * final[item]
-            matrix[row, item] = gain[item] * final[user]
+            matrix[row, user] = response[user] * final[item]
+            matrix[row, item] = response[item] * final[user]
         return matrix.reshape(len(self.users), -1)
 
     def cost_matrix(self, weight):
@@ -72,7 +72,7 @@ class Problem:
         matrix = np.zeros((N_NODES, DIMENSION, N_NODES, DIMENSION))
         for node in range(N_NODES):
             scored_with = of_items if node < N_USERS else of_users
-            matrix[node, :, node] = weight * 2 * degrees[node] * float(self.cost[node]) * scored_with
+            matrix[node, :, node] = weight * 2 * degrees[node] * float(self.spread_cost[node]) * scored_with
         return matrix.reshape(N_NODES * DIMENSION, -1)
 
     def solution(self, weight):
@@ -170,17 +170,17 @@ def test_response_is_that_of_the_readout(prepared, monkeypatch, backbone):
     model = prepared(backbone, epochs=1, eval_step=1).original
     of_layers = powers(model)
     readout = np.mean(of_layers if backbone == "LightGCN" else of_layers[1:], axis=0)
-    gain, cost = response(model, seeded())
+    row_response, spread_cost = readout_response(model, seeded())
     squares, n_users = np.square(readout), model.n_users
     sides = np.stack(
         [squares[:, :n_users].sum(axis=1), squares[:, n_users:].sum(axis=1)]
     )  # of the users' signs, of the items'
     own = np.where(np.arange(len(readout)) < n_users, *sides)
-    gain_error = np.sqrt((own - np.diag(squares)) / n_probes)
+    response_error = np.sqrt((own - np.diag(squares)) / n_probes)
     cost_error = np.sqrt(2 * ((sides**2).sum(axis=0) - (squares**2).sum(axis=1)) / n_probes)
-    assert (np.abs(gain.numpy() - np.diag(readout)) <= 5 * gain_error + 1e-5).all()
-    assert (np.abs(cost.numpy() - np.diag(readout.T @ readout)) <= 5 * cost_error + 1e-5).all()
-    assert gain_error.max() < 0.1 * np.diag(readout)[model.graph.degrees() > 0].mean()  # so that it says something
+    assert (np.abs(row_response.numpy() - np.diag(readout)) <= 5 * response_error + 1e-5).all()
+    assert (np.abs(spread_cost.numpy() - np.diag(readout.T @ readout)) <= 5 * cost_error + 1e-5).all()
+    assert response_error.max() < 0.1 * np.diag(readout)[model.graph.degrees() > 0].mean()  # so that it says something
 
 
 @pytest.mark.parametrize("with_own_rows", [True, False], ids=["LightGCN", "SimGCL"])
@@ -197,14 +197,14 @@ def test_the_shipped_number_of_signs_is_enough_where_degrees_are_high(with_own_r
         adjacency=None,
         n_users=n_users,
     )
-    gain, truth = response(model, seeded())[0].double().numpy(), np.diag(readout)
-    assert (gain > 0).mean() > 0.95 and np.median(np.abs(gain / truth - 1)) < 0.2
+    response, truth = readout_response(model, seeded())[0].double().numpy(), np.diag(readout)
+    assert (response > 0).mean() > 0.95 and np.median(np.abs(response / truth - 1)) < 0.2
 
 
 def test_response_of_a_model_without_propagation_is_one(prepared):
     model = prepared("BPR", epochs=1, eval_step=1).original
-    gain, cost = response(model, seeded())
-    assert (gain == 1).all() and (cost == 1).all()
+    row_response, spread_cost = readout_response(model, seeded())
+    assert (row_response == 1).all() and (spread_cost == 1).all()
 
 
 @pytest.fixture
@@ -359,9 +359,10 @@ def test_nodes_that_the_encoder_is_without_do_not_move(fitted):
     revised = [encoder(run.original, run.remaining, run.request).ego for encoder in (run.encoder, smaller)]
     moved = [(table != ego).any(dim=1) for table in revised]
     assert moved[0][lost].all() and not moved[1][lost].any() and moved[1].any()
-    for name in ("gain", "cost"):
-        before, after = getattr(run.encoder, name), getattr(smaller, name)
-        assert torch.equal(after, torch.where(lost, 0, before)) and torch.equal(before, kept[name]), name
+    for name, before in run.encoder.to_plain().items():
+        if name != "scores":
+            after = smaller.to_plain()[name]
+            assert torch.equal(after, torch.where(lost, 0, before)) and torch.equal(before, kept[name]), name
 
 
 def test_the_table_of_a_revision():

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import re
+from collections.abc import Iterable
 
 import pandas as pd
 from recbole.utils import FeatureType
@@ -123,7 +124,9 @@ def _check_cells(path, separator, encoding, n_columns):
     with open(path, encoding=with_mark(encoding), newline="") as file:
         if len(separator) == 1:
             reader = csv.reader(file, delimiter=separator)
-            rows = ((reader.line_num, row) for row in reader)  # a row in quotes may have several lines
+            rows: Iterable[tuple[int, list[str]]] = (
+                (reader.line_num, row) for row in reader
+            )  # a row in quotes may have several lines
         else:
             rows = enumerate((_cells(line.rstrip("\r\n"), separator) for line in file), start=1)
         try:
@@ -158,7 +161,7 @@ def _is_utf8(encoding):
 
 def with_mark(encoding: str | None) -> str:
     """The encoding that drops a byte order mark."""
-    return "utf-8-sig" if _is_utf8(encoding) else encoding
+    return "utf-8-sig" if encoding is None or _is_utf8(encoding) else encoding
 
 
 def _unreadable(path, error, encoding):

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,8 @@ class Dataset(RecBoleDataset):
     Raises:
         UsageError: the files are missing and cannot be downloaded, or they have an error.
     """
+
+    inter_feat: Any  # RecBole's table, after build() an Interaction
 
     def __init__(self, config: Config, as_recbole: bool = False):
         self.as_recbole = as_recbole
@@ -77,9 +80,11 @@ class Dataset(RecBoleDataset):
                 raise UsageError(self._where_to_put_it(f"has no file {name}.inter in {dataset_path}"))
         if self.benchmark_filename_list is not None:
             self._say_what_is_off()
-        self._numbers, self._columns = [], None
+        self._tables: list[pd.DataFrame] = []  # the numbers of each file
+        self._columns = None
         super()._load_inter_feat(token, dataset_path)
-        self._numbers = pd.concat(self._numbers, ignore_index=True)
+        self._numbers = pd.concat(self._tables, ignore_index=True)
+        del self._tables
         if len(self.inter_feat) == 0:
             files = ", ".join(f"{name}.inter" for name in names)
             raise UsageError(f"Dataset '{self.dataset_name}' has no interactions in {files}.")
@@ -106,7 +111,7 @@ class Dataset(RecBoleDataset):
         table = read_columns(filepath, separator, encoding, header, fields)
         table = self._without_blank_ids(table, filepath, source)
         if is_inter:
-            self._numbers.append(table[[field for field in fields if header[field] == FeatureType.FLOAT]])
+            self._tables.append(table[[field for field in fields if header[field] == FeatureType.FLOAT]])
         return self._as_recbole_has_it(table, header, filepath, source)
 
     def _check_columns(self, filepath, source, header, fields):

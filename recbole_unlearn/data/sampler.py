@@ -48,7 +48,7 @@ class EdgeSampler(Sampler):
             )
         return (graph.users * graph.n_items + graph.items).numpy()
 
-    def sample_by_key_ids(self, key_ids: Sequence[int] | np.ndarray, num: int) -> torch.Tensor:
+    def sample_by_key_ids(self, key_ids: Sequence[int] | np.ndarray | torch.Tensor, num: int) -> torch.Tensor:
         """Draw ``num`` items per user, shape ``(len(key_ids) * num,)``, in RecBole's order (all users, then again)."""
         users = np.tile(np.asarray(key_ids), num)
         items = np.zeros(len(users), dtype=np.int64)

@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from recbole_unlearn.errors import UsageError, unknown
@@ -18,7 +19,7 @@ REFUSED = {  # RecBole has these settings, but they would mislead here
 }
 
 
-def check_data_settings(settings: dict[str, Any]) -> None:
+def check_data_settings(settings: Mapping[str, Any]) -> None:
     """Refuse settings of data and evaluation that would fail late or mean something else here.
 
     Args:

@@ -18,7 +18,7 @@ from recbole_unlearn.data.sampler import SameNegativesLoader, train_loader
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph, dataset_graph
 
-FOLDERS = [os.path.join(os.path.dirname(package.__file__), "") for package in (recbole, recbole_unlearn)]
+FOLDERS = [os.path.join(package.__path__[0], "") for package in (recbole, recbole_unlearn)]
 
 
 def restore_data(

@@ -68,23 +68,23 @@ class CalibratedEncoder:
 
     Args:
         scores: the expected scores of unseen pairs.
-        gain: :math:`a_v`, the share of a change of its row that reaches a node's own embedding, shape ``(N,)``.
-        cost: :math:`c_v`, the squared change of all embeddings for a unit change of a row, shape ``(N,)``.
+        row_response: :math:`a_v`, the share of a change of its row that reaches a node's own embedding, shape ``(N,)``.
+        spread_cost: :math:`c_v`, the squared change of all embeddings for a unit change of a row, shape ``(N,)``.
         weight: :math:`\nu`.
         passes: how often the encoder measures and closes the gaps; a further pass mends the first order's error.
         target_passes: how many of the passes compute new targets; later ones keep the last.
     """
 
     scores: UnseenScores
-    gain: torch.Tensor
-    cost: torch.Tensor
+    row_response: torch.Tensor
+    spread_cost: torch.Tensor
     weight: float
     passes: int
     target_passes: int
 
     @classmethod
     def fit(
-        cls, model: UnlearnableRecommender, held_out: Graph, generator: torch.Generator, **closing: float
+        cls, model: UnlearnableRecommender, held_out: Graph, generator: torch.Generator, **closing: Any
     ) -> "CalibratedEncoder":
         """Prepare for a model's requests.
 
@@ -94,18 +94,22 @@ class CalibratedEncoder:
             generator: makes all draws.
             **closing: ``weight``, ``passes`` and ``target_passes``, e.g. from :func:`closing_settings`.
         """
-        return cls(UnseenScores.fit(model, held_out, generator), *response(model, generator), **closing)
+        return cls(UnseenScores.fit(model, held_out, generator), *readout_response(model, generator), **closing)
 
     def without(self, lost: torch.Tensor) -> "CalibratedEncoder":
         """The encoder without what it knows of the nodes where ``lost`` (boolean, shape ``(N,)``) holds."""
-        return replace(self, gain=self.gain.masked_fill(lost, 0), cost=self.cost.masked_fill(lost, 0))
+        return replace(
+            self,
+            row_response=self.row_response.masked_fill(lost, 0),
+            spread_cost=self.spread_cost.masked_fill(lost, 0),
+        )
 
     def to_plain(self) -> dict[str, Any]:
         """What the fit produced, as tensors, text and numbers for a file."""
-        return {"gain": self.gain, "cost": self.cost, "scores": self.scores.to_plain()}
+        return {"gain": self.row_response, "cost": self.spread_cost, "scores": self.scores.to_plain()}
 
     @classmethod
-    def from_plain(cls, state: dict[str, Any], **closing: float) -> "CalibratedEncoder":
+    def from_plain(cls, state: dict[str, Any], **closing: Any) -> "CalibratedEncoder":
         """The inverse of :meth:`to_plain`; settings as in :meth:`fit`."""
         return cls(UnseenScores.from_plain(state["scores"]), state["gain"], state["cost"], **closing)
 
@@ -134,13 +138,13 @@ class CalibratedEncoder:
             final = model.forward(ego, adjacency)
             scores = pair_scores(final, n_users, users, items)
             limit = scores if limit is None else limit  # forgetting a pair raises no score
-            metric = LeastChange(final, degrees, n_users, self.gain, self.cost)
+            metric = LeastChange(final, degrees, n_users, self.row_response, self.spread_cost)
             gaps = scores - torch.minimum(targets, limit)
             ego = ego + metric.least_change(users[matters], items[matters], gaps[matters], self.weight)
         return Revision(ego, targets, matters)
 
 
-def closing_settings(config: Any) -> dict[str, float]:
+def closing_settings(config: Any) -> dict[str, Any]:
     """The scalar settings of :class:`CalibratedEncoder`, from a run's configuration."""
     return {
         "weight": config["ie_change_weight"],
@@ -156,6 +160,10 @@ class CalibratedTable(nn.Module):
         revision: the initial table and the targets.
         final: final embeddings of the original model, shape ``(N, d)``; other pairs keep their scores.
     """
+
+    targets: torch.Tensor
+    matters: torch.Tensor
+    final: torch.Tensor
 
     def __init__(self, revision: Revision, final: torch.Tensor) -> None:
         super().__init__()
@@ -181,15 +189,20 @@ class LeastChange:
         final: final embeddings, shape ``(N, d)``.
         degrees: remaining pairs of each node, shape ``(N,)``.
         n_users: nodes that are users.
-        gain, cost: see :class:`CalibratedEncoder`.
+        row_response, spread_cost: see :class:`CalibratedEncoder`.
     """
 
     def __init__(
-        self, final: torch.Tensor, degrees: torch.Tensor, n_users: int, gain: torch.Tensor, cost: torch.Tensor
+        self,
+        final: torch.Tensor,
+        degrees: torch.Tensor,
+        n_users: int,
+        row_response: torch.Tensor,
+        spread_cost: torch.Tensor,
     ) -> None:
-        self.final, self.n_users, self.gain = final, n_users, gain
+        self.final, self.n_users, self.row_response = final, n_users, row_response
         smallest = torch.finfo(final.dtype).tiny
-        self.step = torch.where(degrees > 0, gain / (2 * degrees * cost).clamp(min=smallest), 0)  # of a row
+        self.step = torch.where(degrees > 0, row_response / (2 * degrees * spread_cost).clamp(min=smallest), 0)
         sides = [n_users, len(final) - n_users]
         self.moments = [second_moment(*side) for side in zip(final.split(sides), degrees.split(sides))]
 
@@ -203,7 +216,7 @@ class LeastChange:
         whitened = torch.cat(
             [torch.linalg.solve(item_moment, of_items.t()).t(), torch.linalg.solve(user_moment, of_users.t()).t()]
         )
-        step, gain = self.step[touched][:, None], self.gain[ends]
+        step, response = self.step[touched][:, None], self.row_response[ends]
 
         def moves(coefficients):
             """``P J^T`` times the pairs' coefficients: the moves of the touched rows."""
@@ -212,12 +225,11 @@ class LeastChange:
 
         def product(coefficients):
             """``(J P J^T + nu)`` times coefficients."""
-            changes = gain * (moves(coefficients).index_select(0, row) * others).sum(dim=1)
+            changes = response * (moves(coefficients).index_select(0, row) * others).sum(dim=1)
             return changes.view(2, -1).sum(dim=0) + weight * coefficients
 
-        own = (
-            (gain[:, None] * step[row] * whitened * others).sum(dim=1).view(2, -1).sum(dim=0)
-        )  # the diagonal of J P J^T
+        # The diagonal of J P J^T.
+        own = (response[:, None] * step[row] * whitened * others).sum(dim=1).view(2, -1).sum(dim=0)
         scale = (own + weight + torch.finfo(own.dtype).tiny).rsqrt()  # Jacobi's preconditioner
         scaled, _, _ = conjugate_gradient(lambda x: scale * product(scale * x), scale * gaps, TOLERANCE, ITERATIONS)
         coefficients = scale * scaled
@@ -242,7 +254,7 @@ def second_moment(embeddings: torch.Tensor, counts: torch.Tensor) -> torch.Tenso
 
 
 @torch.no_grad()
-def response(model: UnlearnableRecommender, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def readout_response(model: UnlearnableRecommender, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """The diagonals of R and of ``R^T R`` for a symmetric readout ``Z = R E``: how final embeddings respond to a row.
 
     The estimate feeds random signs to the model's ``forward`` (Hutchinson, 1990), whatever it computes. It does so for
@@ -253,10 +265,10 @@ def response(model: UnlearnableRecommender, generator: torch.Generator) -> tuple
         generator: draws the signs.
 
     Returns:
-        Gain and cost, shape ``(N,)`` each.
+        ``row_response`` and ``spread_cost``, shape ``(N,)`` each.
     """
     ego = model.ego_embeddings()
-    gain, cost = torch.zeros(len(ego), device=ego.device), torch.zeros(len(ego), device=ego.device)
+    row_response, spread_cost = (torch.zeros(len(ego), device=ego.device) for _ in range(2))
     rounds = -(-N_PROBES // ego.shape[1])
     for _ in range(rounds):
         signs = torch.randint(0, 2, ego.shape, generator=generator).to(ego) * 2 - 1
@@ -264,6 +276,6 @@ def response(model: UnlearnableRecommender, generator: torch.Generator) -> tuple
         of_users[model.n_users :] = of_items[: model.n_users] = 0
         for some in (of_users, of_items):
             answer = model.forward(some, model.adjacency)
-            gain += (some * answer).mean(dim=1) / rounds
-            cost += answer.square().mean(dim=1) / rounds
-    return gain.clamp(min=0), cost  # the true diagonal is positive; a noisy estimate of it may not be
+            row_response += (some * answer).mean(dim=1) / rounds
+            spread_cost += answer.square().mean(dim=1) / rounds
+    return row_response.clamp(min=0), spread_cost  # the true diagonal is positive; a noisy estimate of it may not be

@@ -38,6 +38,8 @@ class InfluenceEncoder(nn.Module):
         rho: weight of :math:`W`.
     """
 
+    final: torch.Tensor
+
     def __init__(self, ego: torch.Tensor, final: torch.Tensor, n_layers: int, rho: float) -> None:
         super().__init__()
         n_nodes, dimension = ego.shape
@@ -46,10 +48,9 @@ class InfluenceEncoder(nn.Module):
         self.ego = nn.Parameter(ego.detach().clone(), requires_grad=False)
         self.influence = nn.Parameter(torch.randn(n_nodes, dimension, device=ego.device) * INITIAL_SCALE)
         self.weight = nn.Parameter(torch.randn(n_nodes, 1, device=ego.device) * INITIAL_SCALE)
-        self.mlp = nn.Sequential(
-            nn.Linear(dimension, dimension), nn.LeakyReLU(0.99), nn.Linear(dimension, dimension)
-        ).to(ego.device)
-        for layer in (self.mlp[0], self.mlp[2]):
+        first, second = nn.Linear(dimension, dimension), nn.Linear(dimension, dimension)
+        self.mlp = nn.Sequential(first, nn.LeakyReLU(0.99), second).to(ego.device)
+        for layer in (first, second):
             nn.init.eye_(layer.weight)
             nn.init.zeros_(layer.bias)
         self.mlp.requires_grad_(False)
@@ -66,7 +67,8 @@ class InfluenceEncoder(nn.Module):
 
     def propagated_influence(self, forget_adjacency: torch.Tensor) -> torch.Tensor:
         """``H`` of Eq. 15 for all nodes, shape ``(N, d)``."""
-        layer = total = self.influence
+        layer: torch.Tensor = self.influence
+        total = layer
         for _ in range(self.n_layers):
             layer = propagate(forget_adjacency, layer)
             total = total + layer

@@ -87,12 +87,18 @@ class UnseenScores:
         users, items = never_seen_pairs(final, graph, held_out, generator)
         features = inductive_features(layers, graph.degrees(), graph.n_users, users, items).numpy()
         scores = pair_scores(final, graph.n_users, users, items).numpy()
-        settings = {"objective": "regression", "verbose": -1, "seed": 0, "deterministic": True, "force_row_wise": True}
+        settings: dict[str, Any] = {
+            "objective": "regression",
+            "verbose": -1,
+            "seed": 0,
+            "deterministic": True,
+            "force_row_wise": True,
+        }
         settings["num_threads"] = torch.get_num_threads()
         views = features, features[:, BEYOND_FIRST_LAYER]
-        boosters = tuple(lightgbm.train(settings, lightgbm.Dataset(view, scores), N_TREES) for view in views)
-        one, other = (booster.predict(view) for booster, view in zip(boosters, views))
-        return cls(boosters, float((one - other).std()))
+        full, narrow = (lightgbm.train(settings, lightgbm.Dataset(view, scores), N_TREES) for view in views)
+        one, other = (np.asarray(booster.predict(view)) for booster, view in zip((full, narrow), views))
+        return cls((full, narrow), float((one - other).std()))
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """The expected scores, shape ``(B,)``, for features of shape ``(B, 11)``."""
@@ -100,7 +106,9 @@ class UnseenScores:
             return features.new_zeros(0)
         values = features.cpu().numpy()
         views, threads = (values, values[:, BEYOND_FIRST_LAYER]), torch.get_num_threads()
-        one, other = (booster.predict(view, num_threads=threads) for booster, view in zip(self.boosters, views))
+        one, other = (
+            np.asarray(booster.predict(view, num_threads=threads)) for booster, view in zip(self.boosters, views)
+        )
         disagree = abs(one - other) > FAR * self.spread
         return torch.from_numpy(np.where(disagree, other, one)).to(features)
 
@@ -111,7 +119,8 @@ class UnseenScores:
     @classmethod
     def from_plain(cls, state: dict[str, Any]) -> "UnseenScores":
         """The inverse of :meth:`to_plain`."""
-        return cls(tuple(lightgbm.Booster(model_str=text) for text in state["boosters"]), state["spread"])
+        full, narrow = (lightgbm.Booster(model_str=text) for text in state["boosters"])
+        return cls((full, narrow), state["spread"])
 
 
 def never_seen_pairs(

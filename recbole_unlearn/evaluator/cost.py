@@ -69,9 +69,10 @@ def measured(device: torch.device) -> Iterator[Cost]:
 def _give_back_memory():
     """Return freed memory, e.g. of a training in this process, to the system: it would count as the block's."""
     gc.collect()
-    library = ctypes.CDLL(None) if os.name == "posix" else None
-    if hasattr(library, "malloc_trim"):  # glibc's
-        library.malloc_trim(0)
+    if os.name == "posix":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim:  # glibc's
+            trim(0)
 
 
 def _resident_memory():

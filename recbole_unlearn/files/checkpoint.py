@@ -17,7 +17,7 @@ import torch
 HOST = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())
 
 
-def write_aside(path: str, write: Callable[[str], object]) -> None:
+def write_aside(path: str | os.PathLike, write: Callable[[str], object]) -> None:
     """Let ``write(temporary_path)`` make a file, then rename it: an interruption leaves the old file or the new one.
 
     Args:

@@ -12,7 +12,7 @@ from recbole_unlearn.text_settings import IDENTIFIERS, NAMES, TEXT
 STRING, NULL, MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "null", "merge"))
 
 
-class Loader(RecBoleConfig._build_yaml_loader(None)):
+class Loader(RecBoleConfig._build_yaml_loader(None)):  # type: ignore[misc]  # a class that a function of RecBole makes
     """RecBole's loader, which reads ``1e-4`` as a number, with the checks of this module.
 
     Raises:
@@ -52,7 +52,7 @@ class Loader(RecBoleConfig._build_yaml_loader(None)):
         return _copy(node, node.value, STRING)
 
 
-def read_yaml(file: str) -> dict[str, Any]:
+def read_yaml(file: str | Path) -> dict[str, Any]:
     """Read the settings of a yaml file. Nothing in it is executed.
 
     Args:
@@ -85,7 +85,7 @@ def _refuse_repeated_keys(node, seen):
         for each in node.value:
             _refuse_repeated_keys(each, seen)
         return
-    lines = {}
+    lines: dict[tuple[str, str], int] = {}
     for key, value in node.value:
         if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
             name = key.tag, key.value

@@ -11,7 +11,7 @@ from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.registry import Registry
 from recbole_unlearn.settings import Settings
 
-METHODS = Registry("unlearning method")
+METHODS: "Registry[Unlearner]" = Registry("unlearning method")
 
 
 @dataclass(frozen=True)

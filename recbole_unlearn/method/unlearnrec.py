@@ -81,8 +81,8 @@ class UnlearnRec(Unlearner):
 
     def prepare(self) -> float:
         init_seed(self.config["seed"], self.config["reproducibility"])
-        encoder = {"unseen": Calibrated, "negative": Pretrained}[self.config["ie_target"]]
-        self.encoder = encoder(self.config, self.data, self.original)
+        kinds: dict[str, type[Calibrated] | type[Pretrained]] = {"unseen": Calibrated, "negative": Pretrained}
+        self.encoder = kinds[self.config["ie_target"]](self.config, self.data, self.original)
         return self.encoder.pretrain(self.after_epoch)
 
     def unlearn(self) -> Iterator[Stage]:
@@ -191,10 +191,12 @@ class RequestSimulator:
         data (UnlearningData): only its training and validation data are used.
     """
 
+    _task: UnlearningTask
+
     def __init__(self, config: Any, data: Any) -> None:
         self.config, self.data = config, data
         self.base = train_loader(config, data.train, data.graph)
-        self._round, self._task = None, None
+        self._round: int | None = None
 
     def task_of(self, epoch: int) -> UnlearningTask:
         """A request for ``ie_request_ratio`` of the edges; a new one every ``ie_epochs_per_request`` epochs."""

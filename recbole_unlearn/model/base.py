@@ -13,7 +13,7 @@ from recbole_unlearn.graph import Graph
 from recbole_unlearn.registry import Registry
 from recbole_unlearn.settings import Settings
 
-MODELS = Registry("model")
+MODELS: "Registry[UnlearnableRecommender]" = Registry("model")
 
 
 class UnlearnableRecommender(GeneralRecommender):
@@ -32,6 +32,8 @@ class UnlearnableRecommender(GeneralRecommender):
     """
 
     settings: type[Settings] = Settings
+    _views: list[Graph] | None  # drawn by train()
+    _final: torch.Tensor | None
 
     def forward(self, ego: torch.Tensor, adjacency: torch.Tensor) -> torch.Tensor:
         """Final embeddings of all nodes.
@@ -157,6 +159,7 @@ class UnlearnableRecommender(GeneralRecommender):
     def calculate_loss(self, interaction: Interaction) -> torch.Tensor:
         """RecBole's training loss: :meth:`model_loss` on the model's own table and graph."""
         self._final = None
+        assert self._views is not None, "call train() first: it draws the views"
         ego = self.ego_embeddings()
         return self.model_loss(interaction, ego, self.forward(ego, self.adjacency), self._views)
 

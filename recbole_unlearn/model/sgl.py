@@ -86,7 +86,8 @@ class SGL(UnlearnableRecommender, RecBoleSGL):
         """InfoNCE of each of the batch's users (items) in one view against all users (items) in the other."""
         half = len(views) // 2
         first, second = (self._propagated(ego, graphs) for graphs in (views[:half], views[half:]))
-        sides, total = [self.n_users, self.n_items], 0
+        sides = [self.n_users, self.n_items]
+        total: torch.Tensor | float = 0.0
         counts = occurrences[0, : self.n_users], occurrences[1, self.n_users :]
         for one, other, count in zip(first.split(sides), second.split(sides), counts):
             nodes = torch.nonzero(count).flatten()

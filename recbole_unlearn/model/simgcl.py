@@ -90,7 +90,7 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
         if not self.ssl_weight:
             return 0.0
         first, second = (self._perturbed(ego, views[0].adjacency) for _ in range(2))
-        loss = 0.0
+        loss: torch.Tensor | float = 0.0
         for counts in occurrences[:2]:
             nodes = torch.nonzero(counts).flatten()
             if self.sums:
@@ -100,7 +100,8 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
 
     def _perturbed(self, ego, adjacency):
         """Mean of the noisy layers 1..L, shape ``(N, d)``."""
-        layer, total = ego, 0
+        layer = ego
+        total: torch.Tensor | float = 0.0
         for _ in range(self.n_layers):
             layer = propagate(adjacency, layer)
             noise = F.normalize(torch.rand_like(layer), dim=1).mul_(self.noise_length)

@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from recbole_unlearn.config import Config
-from recbole_unlearn.digest import digest
+from recbole_unlearn.digest import kept_digest
 from recbole_unlearn.evaluator.comparison import gaps_to_retrain
 from recbole_unlearn.evaluator.cost import Cost
 from recbole_unlearn.files.checkpoint import write_aside
@@ -42,7 +42,7 @@ class Report:
             "dataset": config["dataset"],
             "seed": config["seed"],
             "config": config.as_dict(),
-            "data": digest(*observed, data.request.users, data.request.items),
+            "data": kept_digest(*observed, data.request.users, data.request.items),  # as in results under benchmarks/
             "interactions": {"training": len(data.graph), "validation": len(data.valid), "test": len(data.test)},
             "forget": {"type": config["forget_type"], **data.request.summary()},
             "versions": software_versions(config["device"]),
@@ -139,7 +139,7 @@ class Report:
         try:
             stored = json.loads(Path(self.path).read_text(encoding="utf-8"))
             with np.load(beside(self.path, ".npz")) as arrays:
-                scores = {}
+                scores: dict[str, dict[str, np.ndarray]] = {}
                 for key, values in arrays.items():
                     row, _, pairs = key.rpartition("/")
                     scores.setdefault(row, {})[pairs] = values

@@ -41,6 +41,8 @@ class ResumableTrainer(Trainer):
         name: file name under ``checkpoint_dir``; must change with whatever changes the result.
     """
 
+    tensorboard: SummaryWriter
+
     def __init__(self, config: Any, model: torch.nn.Module, name: str) -> None:
         super().__init__(config, model)
         self.saved_model_file = os.path.join(config["checkpoint_dir"], f"{name}.pth")
@@ -83,9 +85,9 @@ class ResumableTrainer(Trainer):
         return result
 
     def _fit(self, *arguments):
-        *arguments, callback = arguments
+        *others, callback = arguments
         self._resumed_at = self._last_save = perf_counter()
-        result = super().fit(*arguments, self._untimed(callback) if callback else None)
+        result = super().fit(*others, self._untimed(callback) if callback else None)
         self._count_seconds()
         self.tensorboard.close()
         return result

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from recbole_unlearn.data.request_file import read_rows, refuse, short, unnamed
-from recbole_unlearn.digest import digest
+from recbole_unlearn.digest import kept_digest
 from recbole_unlearn.errors import UsageError
 
 Row = tuple[str, str | None, str | None]  # scope, user, item
@@ -82,7 +82,7 @@ def read_requests(path: str, user_field: str, item_field: str) -> list[DeletionR
         problem = "have a request_id that is not 1 to 128 letters, digits and '._:@-', or is '.' or '..'"
         refuse(path, unnamed(table), ~names.isin(allowed), problem)
     else:
-        names = [f"file-{digest(json.dumps(_distinct(rows)))}"] * len(rows)
+        names = [f"file-{kept_digest(json.dumps(_distinct(rows)))}"] * len(rows)
     requests: dict[str, tuple[list, set]] = {}
     for name, row, time in zip(names, rows, times):
         of_request, received = requests.setdefault(name, ([], set()))

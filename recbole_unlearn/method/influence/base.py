@@ -54,8 +54,8 @@ class InfluenceUnlearner(Unlearner):
         init_seed(self.config["seed"], self.config["reproducibility"])
         negatives = EdgeSampler(data.train, graph=graph).sample_by_key_ids(graph.users, 1)
         self.views = self.model.draw_views(graph.to(device))
-        sides = (side.to(device) for side in (graph.users, graph.items, negatives))
-        self.triples = Triples(*sides, graph.n_users, graph.n_items)
+        users, items, negatives = (side.to(device) for side in (graph.users, graph.items, negatives))
+        self.triples = Triples(users, items, negatives, graph.n_users, graph.n_items)
         with torch.no_grad():
             self.ego = self.model.ego_embeddings()
         self.loss = self.frozen(graph, self.triples, self.views)

@@ -11,6 +11,9 @@ from functools import cached_property
 import torch
 import torch.nn.functional as F
 
+from recbole_unlearn.graph import Graph
+from recbole_unlearn.model.base import UnlearnableRecommender
+
 
 @dataclass(frozen=True)
 class Triples:
@@ -136,11 +139,11 @@ class FrozenLoss:
         seed: seeds the noise.
     """
 
-    model: torch.nn.Module
+    model: UnlearnableRecommender
     adjacency: torch.Tensor
     triples: Triples
     occurrences: torch.Tensor
-    views: list
+    views: list[Graph]
     seed: int
 
     def __call__(self, ego: torch.Tensor) -> torch.Tensor:

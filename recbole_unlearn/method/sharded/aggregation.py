@@ -16,7 +16,7 @@ from recbole_unlearn.graph import Graph
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 
 
-def weighted_concatenation(tables: list[torch.Tensor], weights: Sequence[float]) -> torch.Tensor:
+def weighted_concatenation(tables: list[torch.Tensor], weights: Sequence[float] | np.ndarray) -> torch.Tensor:
     """One table whose dot products are the weighted sums of the shards': ``sum_k w_k z_u^k . z_i^k``.
 
     Args:
@@ -125,6 +125,9 @@ class _Attention(nn.Module):
         tables: shape ``(K, n, d)``; the result has shape ``(n, d)``.
         present: boolean, shape ``(K, n)``.
     """
+
+    node: torch.Tensor
+    rows: torch.Tensor
 
     def __init__(self, tables: torch.Tensor, present: torch.Tensor) -> None:
         super().__init__()

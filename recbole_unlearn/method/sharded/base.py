@@ -130,7 +130,8 @@ class ShardedUnlearner(Unlearner):
         )
         results = joblib.Parallel(n_jobs=n_workers, return_as="generator", pre_dispatch="n_jobs")(jobs)
         bar = tqdm(results, total=len(graphs), desc=f"{owner}: shards", disable=not config["show_progress"])
-        shards, earlier = {}, {}
+        shards: dict[int, tuple[torch.Tensor, Graph]] = {}
+        earlier: dict[str, float] = {}
         for (k, graph), (table, seconds_before) in zip(graphs.items(), bar):
             present = (graph.degrees() > 0)[:, None]  # a request may have taken a node's last edge
             shards[k] = torch.where(present, in_all_data(table, before[k]), 0.0), graph

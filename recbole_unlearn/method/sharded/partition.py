@@ -74,11 +74,11 @@ def edge_shards(
     """
     first = torch.randperm(len(users), generator=generator)[:n_shards]
     anchors = [table[side[first]] for table, side in ((user_table, users), (item_table, items))]
-    shard = None
+    shard = torch.empty(0, dtype=torch.long)
     for _ in trange(rounds, desc="Partitioning", disable=not show_progress):
         to_user, to_item = (_squared_distances(t, a) for t, a in zip((user_table, item_table), anchors))
         previous, shard = shard, balanced_assignment(to_user[users] * to_item[items], cap)
-        if previous is not None and torch.equal(previous, shard):
+        if torch.equal(previous, shard):
             break
         anchors = [
             _means(table, _counts(shard, side, n_shards, len(table)))
@@ -98,10 +98,10 @@ def node_shards(table: torch.Tensor, anchors: torch.Tensor, cap: int, rounds: in
     Returns:
         Shard of each node, shape ``(n,)``.
     """
-    shard, nodes = None, torch.arange(len(table))
+    shard, nodes = torch.empty(0, dtype=torch.long), torch.arange(len(table))
     for _ in range(rounds):
         previous, shard = shard, balanced_assignment(_squared_distances(table, anchors), cap)
-        if previous is not None and torch.equal(previous, shard):
+        if torch.equal(previous, shard):
             break
         anchors = _means(table, _counts(shard, nodes, len(anchors), len(table)))
     return shard
@@ -134,12 +134,12 @@ def propagated_labels(
         Shard of each node, users first, shape ``(N,)``.
     """
     items = random_shards(graph.n_items, n_shards, generator)
-    users = None
+    users = torch.empty(0, dtype=torch.long)
     for _ in range(rounds):
         previous = users, items
         users = _majority(graph.users, items[graph.items], graph.n_users, n_shards, caps[0], generator)
         items = _majority(graph.items, users[graph.users], graph.n_items, n_shards, caps[1], generator)
-        if previous[0] is not None and torch.equal(previous[0], users) and torch.equal(previous[1], items):
+        if torch.equal(previous[0], users) and torch.equal(previous[1], items):
             break
     return torch.cat([users, items])
 
