@@ -154,8 +154,8 @@ def _unknown(name, known, dashes, options):
     close = [MEANT[plain]] if MEANT.get(plain) in choices else close
     hint = f"Did you mean '{dashes}{close[0]}'? " if close else ""
     return UsageError(
-        f"Unknown setting '{dashes}{name}'. {hint}Known are RecBole's, those of properties/ and those that "
-        "your own model or method declares."
+        f"Unknown setting '{dashes}{name}'. {hint}Known are RecBole's, those of properties/ and those of "
+        "your own model or method."
     )
 
 

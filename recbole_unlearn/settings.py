@@ -118,7 +118,7 @@ def words(kind: Any) -> str:
     origin = get_origin(kind)
     if origin is Annotated:
         said = [each.text for each in kind.__metadata__ if isinstance(each, Words)]
-        return said[-1] if said else " and ".join([words(get_args(kind)[0]), *_bounds(kind)]).replace(" and ", " ", 1)
+        return said[-1] if said else f"{words(get_args(kind)[0])} {' and '.join(_bounds(kind))}".rstrip()
     if origin in (Union, UnionType):
         return " or ".join(map(words, get_args(kind)))
     if origin is Literal:
@@ -139,19 +139,19 @@ def check(declaration: type[Settings], values: Mapping[str, Any]) -> None:
     try:
         declaration.model_validate({name: values[name] for name in declaration.model_fields if name in values})
     except ValidationError as error:
-        for wrong in error.errors(include_url=False):
+        for wrong in error.errors():
             if wrong["type"] != "missing":
                 raise _refusal(declaration, wrong, values) from None
 
 
 def _refusal(declaration, wrong, values):
     reason = " ".join(str(wrong.get("ctx", {}).get("error", "")).split())  # of an author's own validator
-    if not wrong["loc"]:
+    if not wrong["loc"]:  # of several settings
         return UsageError(reason)
     name = wrong["loc"][0]
     kind = kinds(declaration)[name]
     if get_origin(kind) is Literal:
-        return unknown(name, values[name], get_args(kind))
+        return unknown(name, values[name], map(str, get_args(kind)))
     return UsageError(f"Setting '{name}' must be {words(kind)}, not {values[name]!r}. {reason}".rstrip())
 
 

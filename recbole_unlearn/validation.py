@@ -41,6 +41,9 @@ def check_values(settings: Mapping[str, Any], classes: Iterable[type[Any]] = ())
     for declaration in declarations():
         check(declaration, {name: settings[name] for name in others})
     for declaration in theirs:
+        missing = declaration.model_fields.keys() - settings.keys()
+        if missing:
+            raise UsageError(f"Setting '{min(missing)}' is missing: it has no default, so give it a value.")
         check(declaration, settings)
     check_data_settings(settings)
     for key in ("nproc", "world_size"):

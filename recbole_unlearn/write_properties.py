@@ -7,8 +7,6 @@ written by hand.
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -30,52 +28,41 @@ def properties() -> dict[str, str]:
 
 
 def as_yaml(name: str, declaration: type[Settings]) -> str:
-    """A declaration as commented yaml, one section for each class that declares something.
+    """A declaration as commented yaml, a section for each class that declares something.
 
     Args:
-        name: of the method, for the comment if it has no settings.
+        name: of the backbone or method, for the comment if it has no settings.
         declaration: its settings.
     """
-    values, types = defaults(declaration), kinds(declaration)
+    values, kinds_of = defaults(declaration), kinds(declaration)
     parts = []
     for heading, names in sections(declaration):
-        lines = [f"# {line}".rstrip() if line else "" for line in heading.splitlines()]
-        for each in names:
-            types_of_it = " or ".join(type_names(types[each]))
-            comment = f"# ({types_of_it}) {declaration.model_fields[each].description}"
-            lines.append(f"{f'{each}: {_scalar(values[each])}':<{COLUMN - 2}}  {comment}")
+        lines = [line and f"# {line}" for line in heading.splitlines()]
+        for key in names:
+            comment = f"({' or '.join(type_names(kinds_of[key]))}) {declaration.model_fields[key].description}"
+            lines.append(f"{f'{key}: {_scalar(values[key])}':<{COLUMN - 2}}  # {comment}")
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts) or f"# {name} has no settings of its own.\n"
 
 
-def _scalar(value):
-    if value is None:
-        return "~"
-    if isinstance(value, bool):
-        return str(value)
-    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
-
-
-def stale(folder: Path, files: dict[str, Any]) -> list[str]:
-    """The files of a folder whose text is another, or that are missing."""
-    paths = {name: folder / name for name in files}
-    return [
-        name for name, path in paths.items() if not path.is_file() or path.read_text(encoding="utf-8") != files[name]
-    ]
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the files; with ``--check`` only name the stale ones, with exit code 1 if there are some."""
+    """Write the files that are stale; with ``--check`` name them, and exit with 1 if there are some."""
     parser = argparse.ArgumentParser(prog="write_properties", description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is stale")
     check = parser.parse_args(arguments).check
-    folder, files = properties_folder(), properties()
-    names = stale(folder, files)
-    for name in names:
-        print(f"{'stale' if check else 'written'}: {folder / name}")
+    texts = {properties_folder() / name: text for name, text in properties().items()}
+    stale = [path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    for path in stale:
+        print(f"{'stale' if check else 'written'}: {path}")
         if not check:
-            (folder / name).write_text(files[name], encoding="utf-8")
-    sys.exit(bool(check and names))
+            path.write_text(texts[path], encoding="utf-8")
+    sys.exit(bool(check and stale))
+
+
+def _scalar(value):
+    if value is None or isinstance(value, bool):
+        return "~" if value is None else str(value)
+    return yaml.safe_dump(value, default_flow_style=True, width=1_000).removesuffix("...\n").strip()
 
 
 if __name__ == "__main__":

@@ -54,6 +54,29 @@ class OwnMethod(Unlearner):
     def unlearn(self):
         yield Stage("", self.revised(self.original, self.original.ego_embeddings() * self.config["unlearn_own_factor"]))
 """
+DECLARED = (
+    SOURCE.replace(
+        "@MODELS.register\nclass OwnModel",
+        """
+from recbole_unlearn.settings import Count, CountOrZero, Settings, Share, setting
+
+
+class OwnModelSettings(Settings):
+    n_layers: CountOrZero = setting(0, "Layers, of which there may be none.")
+    own_hop_weight: Share = setting(0.5, "Weight of the neighbours.")
+
+
+class OwnMethodSettings(Settings):
+    unlearn_own_factor: Share = setting(0.5, "Factor of the rows.")
+    unlearn_own_rounds: Count = setting(3, "Rounds.")
+
+
+@MODELS.register
+class OwnModel""",
+    )
+    .replace("    input_type", "    settings = OwnModelSettings\n    input_type")
+    .replace("class OwnMethod(Unlearner):\n", "class OwnMethod(Unlearner):\n    settings = OwnMethodSettings\n\n")
+)
 NAMES = ("OwnModel", "OwnDeepModel", "OwnMethod")
 
 
@@ -114,6 +137,59 @@ def test_its_settings_for_one_backbone_win(own, tmp_path, configure):
         model: configure(model, unlearn_methods="OwnMethod")["unlearn_own_factor"] for model in ("LightGCN", "SGL")
     }
     assert factors == {"LightGCN": 0.5, "SGL": 0.75}
+
+
+@pytest.fixture
+def declared(own, tmp_path):
+    """The module with declarations and without yaml; returns the folder for one."""
+    for name in NAMES:
+        (tmp_path / f"{name}.yaml").unlink()
+    own(DECLARED)
+    return tmp_path
+
+
+def test_declared_settings_need_no_yaml(declared, settings):
+    changes = {"forget_type": "random", "unlearn_methods": "OwnMethod", "epochs": 1, "n_layers": 0}
+    report = run_unlearn("OwnModel", "tiny", config_dict={**settings, **changes})
+    assert (report["config"]["own_hop_weight"], report["config"]["unlearn_own_factor"]) == (0.5, 0.5)
+    assert report["config"]["n_layers"] == 0, "its declaration wins over LightGCN's, which needs a layer"
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"unlearn_own_factr": 0.1}, "Unknown setting 'unlearn_own_factr'. Did you mean 'unlearn_own_factor'?"),
+        ({"own_hop_wieght": 0.1}, "Unknown setting 'own_hop_wieght'. Did you mean 'own_hop_weight'?"),
+        ({"unlearn_own_factor": 2}, "Setting 'unlearn_own_factor' must be a share in (0, 1], not 2."),
+        ({"unlearn_own_factor": "half"}, "Setting 'unlearn_own_factor' must be a share in (0, 1], not 'half'."),
+        ({"unlearn_own_rounds": True}, "Setting 'unlearn_own_rounds' must be a whole number >= 1, not True."),
+        ({"unlearn_own_rounds": 2.0}, "Setting 'unlearn_own_rounds' must be a whole number >= 1, not 2.0."),
+        ({"own_hop_weight": 0}, "Setting 'own_hop_weight' must be a share in (0, 1], not 0."),
+        ({"n_layers": -1}, "Setting 'n_layers' must be a whole number >= 0, not -1."),
+    ],
+)
+def test_names_and_values_of_declared_settings_are_checked(declared, settings, changes, message):
+    with pytest.raises(UsageError) as error:
+        run_unlearn("OwnModel", "tiny", config_dict={**settings, "unlearn_methods": "OwnMethod", **changes})
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_yaml_beside_the_module_wins_over_the_declaration_and_is_checked_too(declared, configure):
+    (declared / "OwnMethod.yaml").write_text("unlearn_own_factor: 0.25\nunlearn_own_undeclared: 1\n")
+    config = configure(unlearn_methods="OwnMethod")
+    found = [config[f"unlearn_own_{name}"] for name in ("factor", "rounds", "undeclared")]
+    assert found == [0.25, 3, 1] and list(method_defaults("OwnMethod").values()) == found
+    (declared / "OwnMethod.yaml").write_text("unlearn_own_factor: 25\n")
+    with pytest.raises(UsageError, match="'unlearn_own_factor' must be a share"):
+        configure(unlearn_methods="OwnMethod")
+
+
+def test_a_declared_setting_without_a_default_is_to_be_given(own, configure):
+    own(DECLARED.replace("Count = setting(3, ", "Count = setting(..., "))
+    (Path(sys.modules["own_module"].__file__).with_name("OwnMethod.yaml")).unlink()
+    assert configure(unlearn_methods="OwnMethod", unlearn_own_rounds=2)["unlearn_own_rounds"] == 2
+    with pytest.raises(UsageError, match="'unlearn_own_rounds' is missing: it has no default, so give it a value"):
+        configure(unlearn_methods="OwnMethod")
 
 
 def test_a_model_without_negative_items_is_not_fine_tuned(own, settings):

@@ -9,6 +9,7 @@ import yaml
 from recbole_unlearn.config import Config, properties_folder
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
+from recbole_unlearn.validation import check_value
 
 FILES = sorted(properties_folder().rglob("*.yaml"))
 TYPES = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,), "list": (list,), "dict": (dict,)}
@@ -40,6 +41,7 @@ def test_every_setting_has_a_comment_of_its_type_and_meaning(path):
         assert comment, line
         types = [type_ for name in comment[1].split(" or ") for type_ in TYPES[name]]
         assert values[key] is None or type(values[key]) in types, line
+        check_value(key, values[key])
     assert sorted(keys) == sorted(values) and len(set(keys)) == len(keys)
 
 
