@@ -2,6 +2,7 @@
 
 import math
 
+from recbole_unlearn.report.tables import markdown_table
 from reproduction import experiments, paper
 from reproduction.experiments import FINETUNING_EPOCHS, METHODS, PAPERS_ENCODER, STAGES, WITHOUT
 from reproduction.summary import summary
@@ -80,7 +81,7 @@ def table_4(folder, base):
                 "; ".join(row["machines"] if row else []),
             ]
         )
-    return _markdown(
+    return markdown_table(
         ["", "online s", "times faster than Retrain", "offline s", "break-even (requests)", "peak MB", "machine"], body
     )
 
@@ -139,7 +140,7 @@ def _quality(lines):
             ran.setdefault(machine, []).append(title)
     usual, *others = sorted(ran, key=lambda machine: -len(ran[machine])) or ["none of these rows"]
     told = [usual, *(f"of {' and '.join(ran[machine])}: {machine}" for machine in others)]
-    return f"{_markdown(['', *QUALITY, 'seeds'], body)}\n\nMachine: {'; '.join(told)}."
+    return f"{markdown_table(['', *QUALITY, 'seeds'], body)}\n\nMachine: {'; '.join(told)}."
 
 
 def _cell(row, key, form, printed=None):
@@ -154,8 +155,3 @@ def _cell(row, key, form, printed=None):
         return behind.strip()
     spread = "" if value["sd"] is None else f" ± {form(value['sd'])}"
     return f"{form(value['mean'])}{spread}{behind}"
-
-
-def _markdown(headings, body):
-    lines = [headings, ["---"] * len(headings), *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

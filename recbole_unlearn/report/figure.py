@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 SETS = {  # name of a set of pairs: (legend, colour); colour-blind people can distinguish the colours
     "forget": ("forgotten", "#d55e00"),
@@ -31,15 +33,12 @@ def score_distributions(scores: Mapping[str, Mapping[str, np.ndarray]], path: st
     lowest, highest = ends.min(), ends.max()  # of each set: the forgotten are few
     bins = np.linspace(lowest, max(highest, lowest + 1e-6), 81)  # a width above 0 even if all scores are equal
     for panel, (title, sets) in zip(panels.flat, scores.items()):
-        for name, (legend, colour) in SETS.items():
-            if len(sets[name]) == 0:
-                continue
-            values = np.clip(sets[name], bins[0], bins[-1])
-            panel.hist(values, bins=bins, density=True, histtype="stepfilled", alpha=0.25, color=colour)
-            panel.hist(values, bins=bins, density=True, histtype="step", color=colour, label=legend)
-            panel.axvline(np.mean(sets[name]), color=colour, linestyle="--", linewidth=1)
-        panel.set_title(title, fontsize=10)
-        panel.set_yticks([])
+        there = {legend: sets[name] for name, (legend, _) in SETS.items() if len(sets[name])}
+        densities = {
+            legend: np.histogram(np.clip(values, bins[0], bins[-1]), bins, density=True)[0]
+            for legend, values in there.items()
+        }
+        draw_densities(panel, title, bins, densities, {legend: np.mean(values) for legend, values in there.items()})
     for number, panel in enumerate(panels.flat):
         if number < len(scores) <= number + columns:  # the lowest panel of its column
             panel.set_xlabel("score")
@@ -50,6 +49,27 @@ def score_distributions(scores: Mapping[str, Mapping[str, np.ndarray]], path: st
         panel.set_axis_off()
     panels[0, 0].legend(fontsize=8, frameon=False)
     drawing.savefig(path, dpi=130, format="png")
+
+
+def draw_densities(
+    panel: Axes, title: str, edges: np.ndarray, densities: Mapping[str, ArrayLike], means: Mapping[str, float]
+) -> None:
+    """Draw the densities of several sets of scores into a panel, means dashed.
+
+    Args:
+        panel: to draw into.
+        title: above it.
+        edges: of the ``B`` bins, shape ``(B + 1,)``.
+        densities: the legend of a set (see ``SETS``) to its density in each bin, shape ``(B,)``.
+        means: the legend of a set to its mean score.
+    """
+    colours = dict(SETS.values())
+    for legend, values in densities.items():
+        panel.stairs(values, edges, fill=True, alpha=0.25, color=colours[legend])
+        panel.stairs(values, edges, color=colours[legend], label=legend)
+        panel.axvline(means[legend], color=colours[legend], linestyle="--", linewidth=1)
+    panel.set_title(title, fontsize=10)
+    panel.set_yticks([])
 
 
 TRIALS = {  # name of a set of trials: marker, colour and size

@@ -1,7 +1,7 @@
 """Rows as text."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -17,6 +17,7 @@ COLUMNS = {  # heading and number format of a column; others keep their key and 
     "speed_up": ("speed-up", "{:.4g}"),
     "break_even": ("break-even", "{:.2g}"),
 }
+NAMES = ("method", "stage")  # of a row
 
 
 def read_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,15 +33,30 @@ def label(row: Mapping[str, Any]) -> str:
     return f"{row['method']} {row['stage']}".strip()
 
 
+def text_table(rows: pd.DataFrame | Sequence[Mapping[str, Any]], column: Callable[[str], tuple[str, str]]) -> str:
+    """A table as text, one line each row.
+
+    Args:
+        rows: a cell that is missing, None or nan stays empty.
+        column: a column's heading and its format, e.g. ``("peak MB", "{:.0f}")``, by its name.
+    """
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows)
+    columns = [column(name) for name in frame]
+    cells = [
+        ["" if pd.isna(value) else form.format(value) for (_, form), value in zip(columns, row)]
+        for row in frame.itertuples(index=False, name=None)
+    ]
+    return pd.DataFrame(cells, columns=[heading for heading, _ in columns]).to_string(index=False)
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as Markdown, from the texts of its cells."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (headings, ["---"] * len(headings), *rows))
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as text, one line each."""
-    frame = pd.DataFrame([{key: value for key, value in row.items() if key != "details"} for row in rows])
-    for column in frame.columns:
-        heading, form = _column(column)
-        if column not in ("method", "stage"):
-            frame[column] = ["" if pd.isna(value) else form.format(value) for value in frame[column]]
-        frame = frame.rename(columns={column: heading})
-    return frame.to_string(index=False)
+    """A report's rows as text, one line each."""
+    return text_table([{key: value for key, value in row.items() if key != "details"} for row in rows], _column)
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:
@@ -56,18 +72,14 @@ def summary_table(summary: Mapping[str, Any]) -> str:
 
 def _means(keys, rows):
     """One line per row, one column per key."""
-    cells = []
-    for row in rows:
-        line = {key: row[key] for key in ("method", "stage")}
-        for key in keys:
-            heading, form = _column(key)
-            line[heading] = " +- ".join(
-                form.format(row[key][part]) for part in ("mean", "sd") if row[key][part] is not None
-            )
-        cells.append(line)
-    return pd.DataFrame(cells).to_string(index=False)
+    lines = [{key: row[key] for key in NAMES} | {key: _mean(row[key], _column(key)[1]) for key in keys} for row in rows]
+    return text_table(lines, lambda key: (_column(key)[0], "{}"))
+
+
+def _mean(measured, form):
+    return " +- ".join(form.format(measured[part]) for part in ("mean", "sd") if measured[part] is not None)
 
 
 def _column(key):
-    """Heading and number format."""
-    return COLUMNS.get(key, (key.replace("_ratio", " ratio"), "{:.4f}"))
+    """Heading and format."""
+    return COLUMNS.get(key, (key.replace("_ratio", " ratio"), "{}" if key in NAMES else "{:.4f}"))

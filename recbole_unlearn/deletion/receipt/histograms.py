@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter1d
 
-from recbole_unlearn.report.figure import SETS
+from recbole_unlearn.report.figure import SETS, draw_densities
 
 FEWEST_PAIRS = 20  # a histogram of fewer pairs would come close to single scores
 BINS, SMOOTHED, DIGITS = 40, 1.5, 2  # of a histogram; standard deviation in bins; digits of the largest density
@@ -61,18 +61,14 @@ def drawn_as_png(text: str) -> dict[str, str]:
     """
     scores = json.loads(text)
     drawing = Figure(figsize=(6.4, 4.6), layout="constrained")
-    edges, colours, said = np.array(scores["edges"]), dict(SETS.values()), []
+    edges, said = np.array(scores["edges"]), []
+    middles = (edges[1:] + edges[:-1]) / 2
     for panel, stage in zip(drawing.subplots(2, 1, sharex=True), ("before", "after")):
-        for legend, densities in scores[stage].items():
-            if not any(densities):
-                continue
-            mean = float(np.average((edges[1:] + edges[:-1]) / 2, weights=densities))
-            panel.stairs(densities, edges, fill=True, alpha=0.25, color=colours[legend])
-            panel.stairs(densities, edges, color=colours[legend], label=legend)
-            panel.axvline(mean, color=colours[legend], linestyle="--", linewidth=1)
-            said.append(f"{legend} {stage} {mean:.3g}")
-        panel.set_title(stage, fontsize=10)
-        panel.set(ylabel="density", yticks=[])
+        there = {legend: densities for legend, densities in scores[stage].items() if any(densities)}
+        means = {legend: float(np.average(middles, weights=densities)) for legend, densities in there.items()}
+        draw_densities(panel, stage, edges, there, means)
+        panel.set_ylabel("density")
+        said += [f"{legend} {stage} {mean:.3g}" for legend, mean in means.items()]
     drawing.axes[0].legend(fontsize=8, frameon=False)
     drawing.axes[1].set_xlabel("score")
     image = io.BytesIO()
