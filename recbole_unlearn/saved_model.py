@@ -49,11 +49,7 @@ def load_current(store: str, data: bool = False, config_dict: dict[str, Any] | N
     while True:
         version = Store(store).current()
         try:
-            changed = version.changed_files()
-            if changed:
-                raise UsageError(
-                    f"'{changed[0]}' is missing or has changed since version {version.number} was made. Restore it."
-                )
+            version.check_files()
             config, model, tokens = load_model(file_of(version.folder, MODEL), config_dict)
             tables = read_data(version.folder, config["dataset"]) if data else None
             return Current(config, model, tokens, version.number, tables)

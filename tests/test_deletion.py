@@ -41,7 +41,7 @@ from recbole_unlearn.config import Config
 from recbole_unlearn.data.split import evaluation_loaders, split
 from recbole_unlearn.deletion import service
 from recbole_unlearn.deletion.importing.checkpoint import import_checkpoint
-from recbole_unlearn.deletion.receipt.page import size_class
+from recbole_unlearn.deletion.receipt.contents import size_class
 from recbole_unlearn.deletion.requests import DeletionRequest, read_requests
 from recbole_unlearn.deletion.revision.retrain import retrained
 from recbole_unlearn.deletion.store import Store

@@ -20,7 +20,7 @@ from test_checkpoint import Touch
 from test_store import NOBODY, fork, forking, unprivileged
 
 from recbole_unlearn.deletion import service
-from recbole_unlearn.deletion.receipt import page as receipt
+from recbole_unlearn.deletion.receipt import files as receipt
 from recbole_unlearn.deletion.revision import revise as revision
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.version import state as states

@@ -14,10 +14,10 @@ import recbole
 import torch
 
 from recbole_unlearn.deletion.receipt import page as receipts
-from recbole_unlearn.deletion.receipt.contents import counts_of, rows_of
+from recbole_unlearn.deletion.receipt.contents import counts_of, rows_of, size_class
+from recbole_unlearn.deletion.receipt.files import place_of, write_receipts
 from recbole_unlearn.deletion.receipt.histograms import score_histograms
 from recbole_unlearn.deletion.receipt.measures import Measures
-from recbole_unlearn.deletion.receipt.page import place_of, size_class, write_receipts
 from recbole_unlearn.deletion.requests import DeletionRequest
 from recbole_unlearn.graph import Graph
 

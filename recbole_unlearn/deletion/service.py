@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole_unlearn.deletion.importing.checkpoint import import_checkpoint
 from recbole_unlearn.deletion.receipt import contents
-from recbole_unlearn.deletion.receipt import page as receipt
+from recbole_unlearn.deletion.receipt.files import FOLDER, write_missing
 from recbole_unlearn.deletion.requests import DeletionRequest, read_requests
 from recbole_unlearn.deletion.requests.resolve import resolve
 from recbole_unlearn.deletion.revision.checks import check_first, failed
@@ -92,8 +92,8 @@ def dry_run(
     found = resolve(requests, there.tokens, there.graphs(), rows).found
     counts = {request.request_id: contents.counts_of(request, found[request.request_id]) for request in requests}
     if os.path.isdir(folder):
-        ids = {request["request_id"] for request in store.requests() if request["status"] == "done"} & counts.keys()
-        done = {request_id: each["counts"] for request_id, each in store.receipts(ids).items()}
+        receipts = store.receipts(store.done() & counts.keys())
+        done = {request_id: each["counts"] for request_id, each in receipts.items()}
     counts |= done
     for request_id in list(counts)[:REPORTED]:
         would = "was done before and changes nothing; it forgot" if request_id in done else "would forget"
@@ -166,8 +166,10 @@ def unlearn(
                 errors.append(error)
         _clean_up(store, config, errors)
     current = store.current()
-    done = {request["request_id"] for request in store.requests() if request["status"] == "done"}
-    names = {**status, **dict.fromkeys(request.request_id for batch in pending for request in batch)}
+    names, done = (
+        dict.fromkeys([*status, *(request.request_id for batch in pending for request in batch)]),
+        store.done(),
+    )
     receipts = store.receipts(name for name in names if name in done)
     result = {
         "store": store.folder,
@@ -198,12 +200,9 @@ def _opened(folder, checkpoint):
 
 def _load(store, config_dict, exact):
     """The state of the current version, its files verified, with the settings that a call on a store reads."""
-    changed = store.current().changed_files()
-    if changed:
-        raise UsageError(
-            f"'{changed[0]}' is missing or has changed since version {store.current().number} was made. Restore it."
-        )
-    path = file_of(store.current().folder, MODEL)
+    version = store.current()
+    version.check_files()
+    path = file_of(version.folder, MODEL)
     given = {name: value for name, value in (config_dict or {}).items() if name in MAKE_THE_MODEL}
     trained = read_content(path)["config"] if given else {}
     for name, value in given.items():
@@ -212,7 +211,7 @@ def _load(store, config_dict, exact):
                 f"'{path}' was trained with {name} {trained.get(name)}: leave out '{name}', or train another checkpoint."
             )
     read = {name: value for name, value in (config_dict or {}).items() if is_read_of_a_store(name, exact)}
-    return State.load(store.current().folder, read)
+    return State.load(version.folder, read)
 
 
 def _report_unread(folder, config_dict, exact):
@@ -237,19 +236,8 @@ def _clean_up(store, config, errors):
 
 def _write_receipts(store):
     """Write the receipts that have no files yet: the database holds each from the moment its request is done."""
-    folder = os.path.join(store.folder, receipt.FOLDER)
     with explained(store.folder):
-        os.makedirs(folder, exist_ok=True)  # somebody may have removed the folder
-        there = set()
-        for place, _, names in os.walk(folder):
-            paths = {name: os.path.join(place, name) for name in names}
-            for name in names:
-                if name.startswith("."):  # half written by a killed process: only the lock's holder writes
-                    os.remove(paths[name])
-            there.update(os.path.relpath(path, folder) for path in paths.values())
-        for place, ids in receipt.places(store.batches()).items():
-            if not {f"{place}.html", f"{place}.json"} <= there:
-                receipt.write_receipts([*store.receipts(ids).values()], os.path.join(folder, place))
+        write_missing(os.path.join(store.folder, FOLDER), store.batches(), store.receipts)
 
 
 def _requests(requests, config):

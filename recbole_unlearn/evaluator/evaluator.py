@@ -9,7 +9,7 @@ from recbole.trainer import Trainer
 
 from recbole_unlearn.data.request import generator_for
 from recbole_unlearn.data.sampler import draw_negatives
-from recbole_unlearn.evaluator.metrics import auc, matching_weights, mi_bf, mi_ng
+from recbole_unlearn.evaluator.metrics import matched_aucs, matched_weights, mi_bf, mi_ng
 from recbole_unlearn.evaluator.recbole_metrics import MembershipCollector, scores_of
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.settings import Count, Settings, Words, setting
@@ -49,8 +49,8 @@ class UnlearningEvaluator:
         }
         self.before = self.scores(original)
         popularity = data.remaining_graph.degrees()[data.graph.n_users :].numpy()
-        of = {name: popularity[items.numpy()] for name, (_, items) in self.pairs.items()}
-        self.matched = {name: matching_weights(of["forget"], of[name]) for name in ("negative", "test")}
+        items = {name: items.numpy() for name, (_, items) in self.pairs.items()}
+        self.matched = matched_weights(items, popularity)
         self.trainer = Trainer(config, original)  # only for its evaluation loop
         self.trainer.eval_collector = MembershipCollector(
             config, {name: self.pairs[name] for name in ("forget", "negative")}, self.before
@@ -74,8 +74,7 @@ class UnlearningEvaluator:
             **{name: float(value) for name, value in ranking.items()},
             "MI-BF": mi_bf(self.before["forget"], after["forget"]),
             "MI-NG": mi_ng(after["negative"], after["forget"]),
-            "AUC_FN": auc(after["forget"], after["negative"], *self.matched["negative"]),
-            "AUC_FT": auc(after["forget"], after["test"], *self.matched["test"]),
+            **matched_aucs(after, self.matched),
         }
         return metrics, after
 

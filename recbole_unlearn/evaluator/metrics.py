@@ -1,5 +1,7 @@
 """Forgetting metrics as pure functions of scores; the probability of a pair is ``p = sigmoid(score)``."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy.special import expit
 
@@ -32,10 +34,13 @@ def mi_ng(negative: np.ndarray, after: np.ndarray) -> float:
     return _ratio(negative, after)
 
 
+def mean_probability(scores: np.ndarray) -> float:
+    """The mean probability of pairs, from their scores; NaN if there are none."""
+    return float(expit(scores.astype(np.float64)).mean()) if len(scores) else float("nan")
+
+
 def _ratio(numerator, denominator):
-    if len(numerator) == 0 or len(denominator) == 0:
-        return float("nan")
-    return float(expit(numerator.astype(np.float64)).mean() / expit(denominator.astype(np.float64)).mean())
+    return float(np.divide(mean_probability(numerator), mean_probability(denominator)))
 
 
 def auc(
@@ -90,3 +95,29 @@ def matching_weights(target: np.ndarray, other: np.ndarray, n_bins: int = 10) ->
     both = (target_count > 0) & (other_count > 0)
     per_member = np.where(both, target_count / np.maximum(other_count, 1), 0.0)
     return both[target_bin].astype(np.float64), per_member[other_bin]
+
+
+def matched_weights(
+    items: Mapping[str, np.ndarray], popularity: np.ndarray
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Weights for :func:`matched_aucs`: of forgotten pairs and of others, matched on item popularity.
+
+    Args:
+        items: name of a set of pairs (``forget``, ``negative``, ``test``) to the items of the pairs.
+        popularity: of each item, shape ``(n_items,)``.
+    """
+    of = {name: popularity[ids] for name, ids in items.items()}
+    return {name: matching_weights(of["forget"], of[name]) for name in ("negative", "test")}
+
+
+def matched_aucs(
+    scores: Mapping[str, np.ndarray], weights: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> dict[str, float]:
+    """How often a forgotten pair scores above one never interacted with (AUC_FN), or a held-out one (AUC_FT).
+
+    Args:
+        scores: name of a set of pairs to its scores.
+        weights: of :func:`matched_weights`.
+    """
+    others = {"AUC_FN": "negative", "AUC_FT": "test"}
+    return {name: auc(scores["forget"], scores[other], *weights[other]) for name, other in others.items()}

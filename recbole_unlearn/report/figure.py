@@ -30,14 +30,10 @@ def score_distributions(scores: Mapping[str, Mapping[str, np.ndarray]], path: st
     ends = np.array(
         [np.quantile(values, [0.005, 0.995]) for sets in scores.values() for values in sets.values() if len(values)]
     )
-    lowest, highest = ends.min(), ends.max()  # of each set: the forgotten are few
-    bins = np.linspace(lowest, max(highest, lowest + 1e-6), 81)  # a width above 0 even if all scores are equal
+    bins = bin_edges(ends.min(), ends.max(), 80)  # the ends of each set: the forgotten are few
     for panel, (title, sets) in zip(panels.flat, scores.items()):
         there = {legend: sets[name] for name, (legend, _) in SETS.items() if len(sets[name])}
-        densities = {
-            legend: np.histogram(np.clip(values, bins[0], bins[-1]), bins, density=True)[0]
-            for legend, values in there.items()
-        }
+        densities = {legend: densities_of(values, bins) for legend, values in there.items()}
         draw_densities(panel, title, bins, densities, {legend: np.mean(values) for legend, values in there.items()})
     for number, panel in enumerate(panels.flat):
         if number < len(scores) <= number + columns:  # the lowest panel of its column
@@ -49,6 +45,17 @@ def score_distributions(scores: Mapping[str, Mapping[str, np.ndarray]], path: st
         panel.set_axis_off()
     panels[0, 0].legend(fontsize=8, frameon=False)
     drawing.savefig(path, dpi=130, format="png")
+
+
+def bin_edges(lowest: float, highest: float, n_bins: int) -> np.ndarray:
+    """Edges of equally wide bins, shape ``(n_bins + 1,)``: their width is above 0 even if all scores are equal."""
+    return np.linspace(lowest, max(highest, lowest + 1e-6), n_bins + 1)
+
+
+def densities_of(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """The density of scores in each bin, zero if there are no scores; those beyond the edges are in the last bins."""
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+    return counts / (max(len(values), 1) * np.diff(edges))
 
 
 def draw_densities(

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter1d
 
-from recbole_unlearn.report.figure import SETS, draw_densities
+from recbole_unlearn.report.figure import SETS, bin_edges, densities_of, draw_densities
 
 FEWEST_PAIRS = 20  # a histogram of fewer pairs would come close to single scores
 BINS, SMOOTHED, DIGITS = 40, 1.5, 2  # of a histogram; standard deviation in bins; digits of the largest density
@@ -30,23 +30,15 @@ def score_histograms(before: dict[str, np.ndarray], after: dict[str, np.ndarray]
     if len(before["forget"]) < FEWEST_PAIRS:
         return None
     everything = np.concatenate([np.asarray(values) for scores in (before, after) for values in scores.values()])
-    lowest, highest = np.quantile(everything, [0.001, 0.999])
-    edges = np.linspace(lowest, max(highest, lowest + 1e-6), BINS + 1)  # a width even where all scores are equal
+    edges = bin_edges(*np.quantile(everything, [0.001, 0.999]), BINS)
 
-    def densities(values):
-        counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-        smooth = gaussian_filter1d(counts / (max(len(values), 1) * np.diff(edges)), SMOOTHED, mode="reflect")
-        return (
-            np.round(smooth, DIGITS - 1 - math.floor(math.log10(smooth.max()))).tolist()
-            if len(values)
-            else smooth.tolist()
-        )
+    def smoothed(values):
+        smooth = gaussian_filter1d(densities_of(values, edges), SMOOTHED, mode="reflect")
+        return np.round(smooth, DIGITS - 1 - math.floor(math.log10(smooth.max())) if len(values) else DIGITS).tolist()
 
     both = {"before": before, "after": after}
-    drawn = {
-        name: {legend: densities(scores[key]) for key, (legend, _) in SETS.items()} for name, scores in both.items()
-    }
-    return {"edges": edges.tolist(), **drawn}
+    kept = {name: {legend: smoothed(scores[key]) for key, (legend, _) in SETS.items()} for name, scores in both.items()}
+    return {"edges": edges.tolist(), **kept}
 
 
 @functools.lru_cache(maxsize=1)  # requests that were applied together share their scores
@@ -60,12 +52,11 @@ def drawn_as_png(text: str) -> dict[str, str]:
         ``alt``, the figure in words, and ``source``, the PNG in base64.
     """
     scores = json.loads(text)
-    drawing = Figure(figsize=(6.4, 4.6), layout="constrained")
-    edges, said = np.array(scores["edges"]), []
-    middles = (edges[1:] + edges[:-1]) / 2
+    drawing, edges, said = Figure(figsize=(6.4, 4.6), layout="constrained"), np.array(scores["edges"]), []
+    centres = (edges[1:] + edges[:-1]) / 2
     for panel, stage in zip(drawing.subplots(2, 1, sharex=True), ("before", "after")):
-        there = {legend: densities for legend, densities in scores[stage].items() if any(densities)}
-        means = {legend: float(np.average(middles, weights=densities)) for legend, densities in there.items()}
+        there = {legend: heights for legend, heights in scores[stage].items() if any(heights)}
+        means = {legend: float(np.average(centres, weights=heights)) for legend, heights in there.items()}
         draw_densities(panel, stage, edges, there, means)
         panel.set_ylabel("density")
         said += [f"{legend} {stage} {mean:.3g}" for legend, mean in means.items()]

@@ -1,11 +1,16 @@
-"""A receipt's measures of a model before and after: utility on validation data, and scores of forgotten pairs."""
+"""What a receipt measures of a model before and after: ranking, scores of the forgotten, distance of a training."""
+
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import expit
 
+from recbole_unlearn.config import Config
 from recbole_unlearn.data.sampler import draw_negatives
-from recbole_unlearn.evaluator.metrics import auc, matching_weights
+from recbole_unlearn.deletion.receipt.histograms import score_histograms
+from recbole_unlearn.deletion.requests.resolve import Resolution
+from recbole_unlearn.deletion.version.state import State
+from recbole_unlearn.evaluator.metrics import matched_aucs, matched_weights, mean_probability
 from recbole_unlearn.evaluator.ranking import ranking_metrics
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import pair_scores
@@ -40,30 +45,80 @@ class Measures:
         self.seen, self.valid = seen, valid
         observed = Graph.union(seen, valid, test).to("cpu")
         size = min(N_NEGATIVES, (seen.n_users - 1) * (seen.n_items - 1) - len(observed))
-        self.pairs = {
-            "forget": forgotten,
-            "negative": draw_negatives(observed, size, generator),
-            "test": (test.users, test.items),
-        }
-        popularity = remaining.degrees()[remaining.n_users :].cpu()
-        of = {name: popularity[items.cpu()].numpy() for name, (_, items) in self.pairs.items()}
-        self.matched = {name: matching_weights(of["forget"], of[name]) for name in ("negative", "test")}
-
-    def scores(self, final: torch.Tensor) -> dict[str, np.ndarray]:
-        """Scores of the forgotten, negative and test pairs, from final embeddings of shape ``(N, d)``."""
-        device = final.device
-        pairs = {name: (users.to(device), items.to(device)) for name, (users, items) in self.pairs.items()}
-        return {name: pair_scores(final, self.seen.n_users, *pair).cpu().numpy() for name, pair in pairs.items()}
+        negatives = [ids.to(seen.users.device) for ids in draw_negatives(observed, size, generator)]
+        self.pairs = {"forget": forgotten, "negative": negatives, "test": (test.users, test.items)}
+        items = {name: items.cpu().numpy() for name, (_, items) in self.pairs.items()}
+        self.matched = matched_weights(items, remaining.degrees()[remaining.n_users :].cpu().numpy())
 
     def __call__(self, final: torch.Tensor) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         """All measures of final embeddings of shape ``(N, d)``, and the scores that they are computed from."""
-        scores = self.scores(final)
-        ranking = ranking_metrics(final, self.seen, self.valid, K)
-        mean = float(expit(scores["forget"].astype(np.float64)).mean()) if len(scores["forget"]) else float("nan")
+        n_users = self.seen.n_users
+        scores = {name: pair_scores(final, n_users, *pair).cpu().numpy() for name, pair in self.pairs.items()}
         measures = {
-            **ranking,
-            "mean probability": mean,
-            "AUC_FN": auc(scores["forget"], scores["negative"], *self.matched["negative"]),
-            "AUC_FT": auc(scores["forget"], scores["test"], *self.matched["test"]),
+            **ranking_metrics(final, self.seen, self.valid, K),
+            "mean probability": mean_probability(scores["forget"]),
+            **matched_aucs(scores, self.matched),
         }
         return measures, scores
+
+
+def measured(
+    before: State, after: State, resolution: Resolution
+) -> tuple[dict[str, dict[str, float]], dict[str, Any] | None]:
+    """Measures and scores of the pairs forgotten between two states.
+
+    Args:
+        before, after: with the same ids.
+        resolution: of the requests, on ``before``.
+
+    Returns:
+        ``measures`` and ``scores`` of a receipt.
+    """
+    device, graph = before.model.device, before.model.graph
+    gone = ~resolution.keep["train"].to(device)
+    valid, test = (after.held_out[part].to(device) for part in ("valid", "test"))
+    generator = torch.Generator().manual_seed(before.config["seed"])
+    measure = Measures(graph, after.model.graph, valid, test, (graph.users[gone], graph.items[gone]), generator)
+    (first, first_scores), (second, second_scores) = (
+        measure(state.model.final_embeddings()) for state in (before, after)
+    )
+    return {"before": first, "after": second}, score_histograms(first_scores, second_scores)
+
+
+def drift_of(
+    details: dict[str, Any], n_requests: int, n_rows: int, measures: dict[str, dict[str, float]], config: Config
+) -> dict[str, Any]:
+    """The distance of a model from its last training, and whether to train it again.
+
+    Args:
+        details: of the parent version.
+        n_requests, n_rows: number of the new requests, and of the rows that they name together.
+        measures: before and after.
+        config: sets the limits.
+    """
+    last = details["drift"]
+    requests, interactions = last["requests"] + n_requests, last["interactions"] + n_rows
+    share = interactions / details["trained_on"]
+    before, after = (measures[stage][f"ndcg@{K}"] for stage in ("before", "after"))
+    change = after / before if before > 0 and after == after else 1  # none if it cannot be measured
+    utility, most = last["utility"] * change, config["unlearn_retrain_share"]
+    limits = {
+        f"{requests} requests": requests >= config["unlearn_retrain_requests"],
+        f"at least {100 * most:g} % of the interactions": share >= most,
+        f"NDCG@{K} {utility:.3f} of the last training's": utility < config["unlearn_least_utility"],
+    }
+    reasons = [reason for reason, reached in limits.items() if reached]
+    return {
+        "requests": requests,
+        "interactions": interactions,
+        "share": share,
+        "utility": utility,
+        "recommend_retraining": bool(reasons),
+        "reason": "; ".join(reasons) or None,
+    }
+
+
+def no_drift() -> dict[str, Any]:
+    """The drift of a model that was just trained."""
+    nothing = {"requests": 0, "interactions": 0, "share": 0.0, "utility": 1.0}
+    return {**nothing, "recommend_retraining": False, "reason": None}

@@ -1,105 +1,26 @@
-"""The receipts of finished requests: JSON for machines, one self-contained HTML page for people.
-
-A receipt outlives the data that it is about. So it holds keyed hashes instead of users and items, and smoothed
-histograms instead of scores. It says what was done and measured, and no more. Requests that were applied together share
-one page and one JSON file, with a line a request.
-
-A receipt gives the power of ten of a number of interactions. Exact numbers could identify people: 113 of the 943 users
-of ml-100k are the only ones with their numbers of interactions in the parts of the data. The power of ten fits hundreds
-of users, and still says whether much or little was there.
-"""
+"""A receipt as one self-contained HTML page for people. It says what was done and measured, and no more."""
 
 import functools
 import json
 import math
-import os
-import re
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from recbole_unlearn.deletion.receipt.histograms import drawn_as_png
-from recbole_unlearn.files.checkpoint import write_aside
-from recbole_unlearn.report.files import finite
 
 LISTED = 200  # rows on the page of a single request; the JSON has all
-OWN = ("request_id", "received_at", "submitted_at", "outcome", "rows", "counts")  # entries that differ within a batch
 ROW_KEYS = {"scope", "hash", "found"}
 RESULTS = {True: "passed", False: "failed", None: "not measured"}
-FOLDER, BATCHES = "receipts", "batches"  # of a store; of its receipts
-IMAGE = re.compile(r'src="data:image/png;base64,[A-Za-z0-9+/=]*"')
 TEMPLATE = Path(__file__).with_name("page.html")
-
-
-def size_class(number: int) -> str:
-    """The power of ten of a number of interactions as a range, e.g. ``"10-99"``."""
-    if number == 0:
-        return "0"
-    least = 10 ** (len(str(number)) - 1)
-    return f"{least:,}-{10 * least - 1:,}"
-
-
-def place_of(ids: list[str], number: int | None) -> str:
-    """The path of a batch's receipts, relative to the folder of receipts and without an ending.
-
-    The place of a request that was applied alone is its id, which may contain dots but no folder.
-    """
-    return ids[0] if len(ids) == 1 else os.path.join(BATCHES, f"{number:04d}")
-
-
-def places(batches: dict[int | None, list[str]]) -> dict[str, list[str]]:
-    """Place of receipts, see :func:`place_of`, to the ids of the requests there. Earlier releases had no batches."""
-    alone = {request_id: [request_id] for request_id in batches.get(None, [])}
-    return alone | {place_of(ids, number): ids for number, ids in batches.items() if number is not None}
-
-
-def write_receipts(receipts: list[dict[str, Any]], path: str) -> tuple[str, str]:
-    """Write ``PATH.html`` and then ``PATH.json``, each whole or absent: where the JSON is, the page is too.
-
-    Args:
-        receipts: of all requests that were applied together. Each is plain data, with ``rows`` of ``scope``, ``hash``
-            and ``found`` only, ``scores`` of :func:`score_histograms`, and None for what was not measured.
-        path: without an ending; folders are made if need be.
-
-    Returns:
-        Paths of the JSON and of the page.
-
-    Raises:
-        ValueError: a row holds anything else, such as an identifier. Nothing is written.
-        KeyError: an entry of a receipt is missing. Nothing is written.
-    """
-    for ending, text in ((".html", page(receipts)), (".json", content(receipts))):
-        write_aside(f"{path}{ending}", lambda temporary, text=text: Path(temporary).write_text(text, encoding="utf-8"))
-    return f"{path}.json", f"{path}.html"
-
-
-def is_written(path: str, receipts: list[dict[str, Any]]) -> bool:
-    """Whether a file has what :func:`write_receipts` would write there, apart from the pixels of the figure."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return False
-    if path.endswith(".json"):
-        return text == content(receipts)
-    return path.endswith(".html") and IMAGE.sub("", text) == IMAGE.sub("", page(receipts))
-
-
-def content(receipts: list[dict[str, Any]]) -> str:
-    """The JSON of a request or a batch. A batch's has the shared entries, and under ``requests`` a line a request."""
-    if len(receipts) == 1:
-        return json.dumps(finite(receipts[0]), indent=2, allow_nan=False)
-    shared = {key: value for key, value in receipts[0].items() if key not in OWN}
-    head = json.dumps(finite(shared), indent=2, allow_nan=False).removesuffix("\n}")
-    lines = ",\n".join(json.dumps(finite({key: receipt[key] for key in OWN}), allow_nan=False) for receipt in receipts)
-    return f'{head},\n  "requests": [\n{lines}\n  ]\n}}'
 
 
 def page(receipts: list[dict[str, Any]]) -> str:
     """The receipts of a batch as HTML without outside resources or scripts, every value escaped.
 
     Args:
-        receipts: as in :func:`write_receipts`.
+        receipts: as in :func:`~recbole_unlearn.deletion.receipt.files.write_receipts`.
 
     Raises:
         ValueError: a row holds more than its scope, hash and whether it was found.
@@ -119,10 +40,7 @@ def page(receipts: list[dict[str, Any]]) -> str:
         limits=_limits(receipt),
         facts=_facts(receipt, single),
         counts=_entries(receipt["counts"]) if single else [],
-        checks=[
-            (check["name"], check["value"], check["limit"], RESULTS[check["passed"]])
-            for check in receipt["checks"] or []
-        ],
+        checks=[(each["name"], each["value"], each["limit"], RESULTS[each["passed"]]) for each in _checks(receipt)],
         measures=[(name, before.get(name), after.get(name)) for name in {**before, **after}],
         figure=drawn_as_png(json.dumps(receipt["scores"])) if receipt["scores"] else None,
         artefacts=[(file["file"], file["scanned"], file["leftovers"]) for file in receipt["artefacts"] or []],
@@ -143,6 +61,10 @@ def _template():
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
+def _checks(receipt):
+    return receipt["checks"] or []
+
+
 def _line(receipt):
     counts = receipt["counts"]
     names = (receipt[name] for name in ("request_id", "received_at", "outcome"))
@@ -156,40 +78,40 @@ def _found(found):
 
 def _summary(receipt):
     """What was done and which checks passed, in words."""
+    day, model = _day_and_model(receipt)
     if receipt["outcome"] == "not found":
         return (
-            f"On {receipt['finished_at'][:10]} what this request names was looked up in the data of {_model(receipt)}. "
+            f"On {day} what this request names was looked up in the data of {model}. "
             "Nothing of it was in the data, so that there was nothing to forget."
         )
     counts, others = receipt["counts"], (receipt["batch"] or 1) - 1
     nouns = {"interactions": "interaction", "users_erased": "user", "items_erased": "item", "rows": "row"}
     edges, users, items, rows = (_count(counts[key], noun) for key, noun in nouns.items())
     together = f", together with {_count(others, 'other request')}" if others else ""
-    absent = (
-        f" Of {rows} of the request, {counts['not_found']} named nothing in the data." if counts["not_found"] else ""
-    )
+    missing = counts["not_found"]
+    absent = f" Of {rows} of the request, {missing} named nothing in the data." if missing else ""
     return (
-        f"On {receipt['finished_at'][:10]} {_model(receipt)} was made to forget {edges} ({users} and {items} entirely) "
-        f"with the method {receipt['method']}{together}.{absent} {_verdict(receipt['checks'] or [])}"
+        f"On {day} {model} was made to forget {edges} ({users} and {items} entirely) "
+        f"with the method {receipt['method']}{together}.{absent} {_verdict(_checks(receipt))}"
     )
 
 
 def _summary_of_all(receipts):
     """The same for a batch."""
-    first, day = receipts[0], receipts[0]["finished_at"][:10]
-    n_found = sum(each["outcome"] == "forgotten" for each in receipts)
+    first, n_found = receipts[0], sum(each["outcome"] == "forgotten" for each in receipts)
+    day, model = _day_and_model(first)
     if not n_found:
-        looked_up = f"On {day} what these requests name was looked up in the data of {_model(first)}"
+        looked_up = f"On {day} what these requests name was looked up in the data of {model}"
         return f"{looked_up}. Nothing of it was in the data."
     absent = f" The other {len(receipts) - n_found} named nothing in the data." if n_found < len(receipts) else ""
     return (
-        f"On {day} {_model(first)} was made to forget what {_count(n_found, 'request')} name, together, with the "
-        f"method {first['method']}.{absent} {_verdict(first['checks'] or [])}"
+        f"On {day} {model} was made to forget what {_count(n_found, 'request')} name, together, with the "
+        f"method {first['method']}.{absent} {_verdict(_checks(first))}"
     )
 
 
-def _model(receipt):
-    return f"the model '{receipt['model']}' on '{receipt['dataset']}'"
+def _day_and_model(receipt):
+    return receipt["finished_at"][:10], f"the model '{receipt['model']}' on '{receipt['dataset']}'"
 
 
 def _verdict(checks):
@@ -216,20 +138,13 @@ def _limits(receipt):
 
 def _facts(receipt, single):
     """What was asked and what became of it, as pairs of name and value."""
-    of_request = [
-        ("Received", receipt["received_at"]),
-        ("Submitted", receipt["submitted_at"]),
-        ("Outcome", receipt["outcome"]),
-    ]
+    keys = {"Received": "received_at", "Submitted": "submitted_at", "Outcome": "outcome"} if single else {}
+    keys |= {"Finished": "finished_at", "Requests applied together": "batch"}
+    keys |= {"Dataset": "dataset", "Model": "model", "Method": "method"}
+    models = {"Model file before": "parent", "Model file after": "child"}
     return [
-        *(of_request if single else []),
-        ("Finished", receipt["finished_at"]),
-        ("Requests applied together", receipt["batch"]),
-        ("Dataset", receipt["dataset"]),
-        ("Model", receipt["model"]),
-        ("Method", receipt["method"]),
-        ("Model file before", _model_file(receipt["parent"])),
-        ("Model file after", _model_file(receipt["child"])),
+        *((name, receipt[key]) for name, key in keys.items()),
+        *((name, _model_file(receipt[key])) for name, key in models.items()),
     ]
 
 

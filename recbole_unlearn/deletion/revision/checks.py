@@ -5,21 +5,22 @@ A check is a dict of ``name``, ``passed`` (None: nothing to measure it on), ``va
 """
 
 import os
+from typing import Any
 
 import numpy as np
 import torch
 
 from recbole_unlearn.deletion.receipt.measures import K
+from recbole_unlearn.deletion.requests.resolve import Resolution
 from recbole_unlearn.deletion.version import encoder_file
 from recbole_unlearn.deletion.version.inter_file import read_ids
 from recbole_unlearn.deletion.version.row_counts import of_rows
 from recbole_unlearn.deletion.version.state import ENCODER, MODEL, State, data_file, erased_of
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.graph import Graph
 from recbole_unlearn.model_file import read_content
 
 
-def failed(checks: list[dict]) -> list[str]:
+def failed(checks: list[dict[str, Any]]) -> list[str]:
     """Names of the required checks that failed."""
     return [check["name"] for check in checks if check["required"] and check["passed"] is False]
 
@@ -41,7 +42,9 @@ def check_first(path: str, state: State) -> None:
         )
 
 
-def checks_of(measures: dict, artefacts: list[dict], before: State, after: State) -> list[dict]:
+def checks_of(
+    measures: dict[str, dict[str, float]], artefacts: list[dict[str, Any]], before: State, after: State
+) -> list[dict[str, Any]]:
     """The checks of a version.
 
     Args:
@@ -87,24 +90,25 @@ def n_distinct(rows: torch.Tensor) -> int:
     return len(np.unique(rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))))) if rows.size else 0
 
 
-def artefacts_of(folder: str, before: State, after: State, forgotten: dict[str, Graph]) -> list[dict]:
+def artefacts_of(folder: str, before: State, after: State, resolution: Resolution) -> list[dict[str, Any]]:
     """Read a version's files back, and count leftovers of the forgotten and other differences from what was written.
 
     Args:
         folder: of the version.
         before: the previous state; its tokens give the ids of rows in the files.
         after: the state that was written.
-        forgotten: part of the data to the graph of its forgotten edges, on the CPU.
+        resolution: of the requests, on ``before``.
 
     Returns:
         A dict of ``file``, ``scanned``, ``leftovers`` and ``differences`` for each file.
     """
+    forgotten = {part: graph.subgraph(~resolution.keep[part]) for part, graph in before.graphs().items()}
     content = read_content(os.path.join(folder, MODEL))
-    edges = tuple(content["edges"].long())
-    expected = after.model.graph.users.cpu(), after.model.graph.items.cpu()
-    erased = {side: torch.from_numpy(gone) for side, gone in erased_of(after.tokens).items()}
+    graph, gone_of = after.model.graph, erased_of(after.tokens)
+    erased = {side: torch.from_numpy(gone) for side, gone in gone_of.items()}
+    edges, expected = tuple(content["edges"].long()), (graph.users.cpu(), graph.items.cpu())
     leftovers, differences = _compare(edges, expected, forgotten["train"], erased)
-    for side, gone in erased_of(after.tokens).items():
+    for side, gone in gone_of.items():
         there = np.array(content[f"{side}_tokens"], dtype=object)
         leftovers += int((there[gone] != None).sum())  # noqa: E711  (of each)
         differences += int((there[~gone] != after.tokens[side][~gone]).sum())
@@ -113,14 +117,13 @@ def artefacts_of(folder: str, before: State, after: State, forgotten: dict[str, 
     found = [_artefact(MODEL, "edges, tokens of erased users and items", leftovers, differences)]
     for part, graph in after.graphs().items():
         path, counts = data_file(folder, after.config["dataset"], part), after.counts.get(part)
-        expected = tuple(of_rows(ends, counts) for ends in (graph.users, graph.items))
+        expected = (of_rows(graph.users, counts), of_rows(graph.items, counts))
         there = read_ids(path, before.config, before.tokens)
-        found.append(
-            _artefact(os.path.relpath(path, folder), "rows", *_compare(there, expected, forgotten[part], erased))
-        )
+        compared = _compare(there, expected, forgotten[part], erased)
+        found.append(_artefact(os.path.relpath(path, folder), "rows", *compared))
     encoder = encoder_file.read_plain(os.path.join(folder, ENCODER))
-    left = sum((encoder[name][torch.cat([*erased.values()])] != 0).sum() for name in ("gain", "cost"))
-    return [*found, _artefact(ENCODER, "numbers of erased users and items", int(left), 0)]
+    left = sum(int((encoder[name][torch.cat([*erased.values()])] != 0).sum()) for name in ("gain", "cost"))
+    return [*found, _artefact(ENCODER, "numbers of erased users and items", left, 0)]
 
 
 def _artefact(file, scanned, leftovers, differences):

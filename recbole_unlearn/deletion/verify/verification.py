@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from recbole_unlearn.deletion.receipt import page as receipt
+from recbole_unlearn.deletion.receipt import files as receipt
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.store.database import NAME as DATABASE
 from recbole_unlearn.deletion.store.database import iso, now
@@ -128,7 +128,7 @@ def _below(folder):
 
 
 def _receipt_at(path, store):
-    """The place of a receipt's file, as :func:`~recbole_unlearn.deletion.receipt.page.places` names it."""
+    """The place of a receipt's file, as :func:`~recbole_unlearn.deletion.receipt.files.places` names it."""
     return os.path.splitext(os.path.relpath(path, os.path.join(store.folder, receipt.FOLDER)))[0]
 
 
