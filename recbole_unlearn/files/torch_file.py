@@ -138,7 +138,9 @@ def _check_pickle(content):
         name = instruction.name
         n_objects += name in CONTAINERS
         n_tuples += name in TUPLES
-        if name.endswith("PUT") and int(argument) > len(content):  # it would allocate that many places
+        if (
+            argument is not None and name.endswith("PUT") and int(argument) > len(content)
+        ):  # it would allocate that many places
             raise UsageError("its pickle is damaged: a place beyond its end")
         if name.startswith("EXT"):
             raise UsageError("its pickle names classes by numbers")

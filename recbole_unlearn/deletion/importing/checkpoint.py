@@ -49,9 +49,9 @@ class Imported:
     def counts(self) -> dict[str, torch.Tensor]:
         """Numbers of rows of the edges, of parts in which some edge has several; see :class:`State`."""
         counts = {}
-        for part, graph in self.graphs().items():
-            feat, fields = self.parts[part].inter_feat, (self.parts[part].uid_field, self.parts[part].iid_field)
-            counts[part] = counts_of(graph, *(feat[field] for field in fields))
+        for part, data in self.parts.items():
+            ends = (data.inter_feat[field] for field in (data.uid_field, data.iid_field))
+            counts[part] = counts_of(dataset_graph(data), *ends)
         return {part: of for part, of in counts.items() if of is not None}
 
     def state(self) -> State:
@@ -89,10 +89,10 @@ def _of_this_package(path, config_dict):
         raise UsageError(
             f"'{path}' holds its training rows itself: leave out --train_file, which is for RecBole's checkpoints."
         )
-    config, model, tokens = load_model(path, config_dict)
+    config, model, names = load_model(path, config_dict)
     _check_names(path, config, read_content(path)["config"])
-    _, _, train, valid, test = split_of(config, model.graph.to("cpu"), tokens)
-    tokens = {side: np.array(names, dtype=object) for side, names in tokens.items()}
+    _, _, train, valid, test = split_of(config, model.graph.to("cpu"), names)
+    tokens = {side: np.array(of_side, dtype=object) for side, of_side in names.items()}
     valid, test = (_without_erased(part, tokens) for part in (valid, test))
     check_knowledge(path, config["dataset"], model)
     return Imported(config, model, {"train": train, "valid": valid, "test": test}, tokens)
@@ -103,10 +103,9 @@ def _of_recbole(path, config_dict):
     recorded = {"unlearn_exact_obstacle": stock.exact_obstacle(), "forget_type": "file"}
     config = Config(config_dict=config_dict, stored={**recorded, **stock.settings})
     _check_names(path, config, stock.settings)
-    _, *parts = split(config, as_recbole=True)
-    train = parts[0]
-    fields = {"user": train.uid_field, "item": train.iid_field}
-    tokens = {side: np.array([*map(str, train.field2id_token[field])], dtype=object) for side, field in fields.items()}
+    whole, *parts = split(config, as_recbole=True)
+    names = {side: whole.field2id_token[config[f"{side.upper()}_ID_FIELD"]] for side in ("user", "item")}
+    tokens = {side: np.array([*map(str, of_side)], dtype=object) for side, of_side in names.items()}
     if config["train_file"]:
         parts = split_by_file(config["train_file"], config, parts, tokens)
     train, *held_out = parts
@@ -121,8 +120,8 @@ def _of_recbole(path, config_dict):
             f"{train.item_num - 1} items: {' '.join(str(error).split())}"
         ) from None
     model.eval()
-    held_out = Graph.union(*map(dataset_graph, held_out))
-    check_split(path, config["dataset"], model, held_out, stock.final, bool(config["train_file"]))
+    rest = Graph.union(*map(dataset_graph, held_out))
+    check_split(path, config["dataset"], model, rest, stock.final, bool(config["train_file"]))
     return Imported(config, model, dict(zip(("train", *HELD_OUT), parts)), tokens)
 
 

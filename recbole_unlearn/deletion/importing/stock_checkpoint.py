@@ -78,18 +78,19 @@ def read_stock(path: str) -> StockCheckpoint:
     if not isinstance(config, Stub) or not isinstance(config.state, dict):
         raise _no_checkpoint(path, "it has no pickled Config")
     final = config.state.get("final_config_dict")
-    if not isinstance(final, dict) or not all(
-        isinstance(final.get(key), str) for key in ("model", "dataset", "data_path")
-    ):
+    names: list[Any] = (
+        [final.get(key) for key in ("model", "dataset", "data_path")] if isinstance(final, dict) else [None]
+    )
+    if not all(isinstance(name, str) for name in names):
         raise _no_checkpoint(path, "its Config has no settings with a model, a dataset and a data_path")
-    if final["model"] not in MODELS:
+    if names[0] not in MODELS:
         raise UsageError(
-            f"'{path}' holds a {final['model']}, which has no unlearnable counterpart. Models that do: {', '.join(MODELS)}."
+            f"'{path}' holds a {names[0]}, which has no unlearnable counterpart. Models that do: {', '.join(MODELS)}."
         )
     if not isinstance(weights, dict) or not all(isinstance(weight, torch.Tensor) for weight in weights.values()):
         raise _no_checkpoint(path, "its state_dict is no dictionary of tensors")
-    model_class = config.state.get("model_class")
-    model_class = f"{model_class.__module__}.{model_class.__qualname__}" if isinstance(model_class, type) else "unknown"
+    its_class = config.state.get("model_class")
+    model_class = f"{its_class.__module__}.{its_class.__qualname__}" if isinstance(its_class, type) else "unknown"
     settings = _settings(path, final, model_class.startswith("recbole_gnn."))
     return StockCheckpoint(settings, dict(weights), _final_embeddings(content.get("other_parameter")), model_class)
 
@@ -112,27 +113,12 @@ def _settings(path, final, is_gnn):
 def _final_embeddings(cached):
     """The cached final embeddings, users first; None if there are none."""
     tables = [cached.get(f"restore_{side}_e") for side in ("user", "item")] if isinstance(cached, dict) else [None]
-    if (
-        not all(isinstance(table, torch.Tensor) and table.ndim == 2 for table in tables)
-        or len({t.shape[1] for t in tables}) > 1
-    ):
-        return None
-    return torch.cat(tables)
+    there = [table for table in tables if isinstance(table, torch.Tensor) and table.ndim == 2]
+    return torch.cat(there) if len(there) == 2 and there[0].shape[1] == there[1].shape[1] else None
 
 
 def _no_checkpoint(path, reason):
     return UsageError(f"'{path}' is no checkpoint of RecBole's Trainer: {str(reason).removesuffix('.')}.")
-
-
-def _number(stub):
-    """The value of a pickled numpy scalar; ``_DROPPED`` for anything else."""
-    if not name_of(stub).endswith("multiarray.scalar"):
-        return _DROPPED
-    try:
-        kind, content = stub.args
-        return np.frombuffer(content, np.dtype(kind.args[0])).item()
-    except (AttributeError, IndexError, TypeError, ValueError):
-        return _DROPPED
 
 
 def _plain(value, budget, depth=DEPTH):
@@ -146,15 +132,25 @@ def _plain(value, budget, depth=DEPTH):
     if next(budget, None) is None:
         return _DROPPED
     if isinstance(value, Stub):
-        return _number(value)
+        value = _number(value)
     if isinstance(value, int) and abs(value) >= 2**63:  # Python refuses to print long ones
         return _DROPPED
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if depth and isinstance(value, (list, tuple)):
-        values = [_plain(entry, budget, depth - 1) for entry in value]
-        return _DROPPED if any(entry is _DROPPED for entry in values) else values
-    if depth and isinstance(value, dict):
-        values = {str(key): _plain(entry, budget, depth - 1) for key, entry in value.items()}
-        return _DROPPED if any(entry is _DROPPED for entry in values.values()) else values
+    if not depth or not isinstance(value, (list, tuple, dict)):
+        return _DROPPED
+    entries = value.values() if isinstance(value, dict) else value
+    plain = [_plain(entry, budget, depth - 1) for entry in entries]
+    if any(entry is _DROPPED for entry in plain):
+        return _DROPPED
+    return dict(zip(map(str, value), plain)) if isinstance(value, dict) else plain
+
+
+def _number(stub):
+    """The value of a pickled numpy scalar; ``_DROPPED`` for anything else."""
+    try:
+        if name_of(stub) in ("numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar"):
+            return np.frombuffer(stub.args[1], np.dtype(stub.args[0].args[0])).item()
+    except (AttributeError, IndexError, TypeError, ValueError):
+        pass
     return _DROPPED

@@ -39,7 +39,7 @@ def fields(text: str) -> set[str]:
     brackets; and finer words between other signs, but not hyphens and dots. This decodes escapes of JSON, HTML and
     addresses, ids that went through a float (17.0), and base64. Both Unicode forms of accents count.
     """
-    found = set()
+    found: set[str] = set()
     for reading in _readings(text):
         found.update(_cut(reading))
     words = [field for field in found if len(field) < LONGEST]
@@ -81,7 +81,7 @@ def _unescaped(match):
     return chr(int(code, 16)) if code else PLAIN.get(match[3], match[3])
 
 
-def _cut(text) -> Iterator[str]:
+def _cut(text: str) -> Iterator[str]:
     yield from map(str.strip, text.split("\n"))
     for separator in CELLS:
         for cell in separator.split(text):

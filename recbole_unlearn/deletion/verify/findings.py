@@ -64,22 +64,18 @@ def waived(result: Scan, patterns: Iterable[str]) -> Scan:
         result: of :func:`scan`.
         patterns: of names, with a shell's wildcards, e.g. ``"a.bin"``, ``"logs/*.gz"``, or a whole path.
     """
-    used, kept, waivers = set(), Scan(files=result.files, left_out=result.left_out), list(patterns)
+    kept, waivers = Scan(files=result.files, left_out=result.left_out), list(dict.fromkeys(patterns))
+    used: set[str] = set()
 
-    def matching(file):
-        return [pattern for pattern in waivers if PurePath(file).match(pattern)]
+    def is_waived(file, reason):
+        matching = [pattern for pattern in waivers if PurePath(file).match(pattern)]
+        used.update(matching)
+        kept.waived.extend([(file, reason)] if matching else [])
+        return bool(matching)
 
-    for finding in result.findings:
-        if finding.sure or not (patterns_of := matching(finding.file)):
-            kept.findings.append(finding)
-        else:
-            used.update(patterns_of)
-            kept.waived.append((finding.file, finding.place))
-    for file, reason in result.not_searched:
-        patterns_of = matching(file)
-        used.update(patterns_of)
-        (kept.waived if patterns_of else kept.not_searched).append((file, reason))
-    kept.unused.extend(pattern for pattern in dict.fromkeys(waivers) if pattern not in used)
+    kept.findings.extend(each for each in result.findings if each.sure or not is_waived(each.file, each.place))
+    kept.not_searched.extend(each for each in result.not_searched if not is_waived(*each))
+    kept.unused.extend(pattern for pattern in waivers if pattern not in used)
     return kept
 
 

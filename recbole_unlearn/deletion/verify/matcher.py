@@ -31,46 +31,45 @@ def answer(part: Rows | Text | Records, sought: Sought, names: tuple[str, str]) 
                 part.place, int(gone.sum()), first=None if part.first is None else part.first + int(gone.argmax())
             )
         return
-    if isinstance(part, Text):
-        beside = part.beside or ()
-        question = _Question(sought, fields(part.text), names, part.numbers, beside)
-        lines = zip_longest(map(fields, part.text.split("\n")), beside, fillvalue=(None, None))
-        finds = (question.of_fields(*line) for line in lines) if question else ()
-    else:
-        question = _Question(sought, set().union(*map(fields, _scalars(part.records))), names, part.numbers)
-        finds = map(question.of_record, part.records) if question else ()
-    count, sure, first = 0, False, None
-    for number, found in enumerate(finds):
-        if found is not None:
-            count, sure = count + 1, sure or found
-            first = number if first is None else first
-    if count:
-        yield Hit(part.place, count, sure, None if part.first is None else part.first + first)
+    every = fields(part.text) if isinstance(part, Text) else set().union(*map(fields, _scalars(part.records)))
+    question = _Question(sought, every, names, part)
+    found = [(number, sure) for number, sure in enumerate(question.finds(part)) if sure is not None]
+    if found:
+        first = None if part.first is None else part.first + found[0][0]
+        yield Hit(part.place, len(found), any(sure for _, sure in found), first)
     if question.cut_off:
         yield Unsearched(TOO_MANY)
 
 
 class _Question:
-    """Asks which of some fields should be gone; False if none can be.
+    """Asks which lines of a text, or which records, name something that should be gone.
 
     Its methods return None if they find nothing. Otherwise they return whether the finding is sure: a plain number may
     be something else.
     """
 
-    def __init__(self, sought, every, names, numbers, beside=()):
-        if not numbers:
+    def __init__(self, sought: Sought, every: set[str], names: tuple[str, str], part: Text | Records):
+        if not part.numbers:
             every = {field for field in every if not is_number(field)}
         self.sought, self.names, self.cut_off = sought, names, False
         self.words = sought.words(every)
         self.users, self.items = sought.users(self.words), sought.items(self.words)
         self.gone = self.users | self.items
-        self.words |= sought.words({token for pair in beside for token in pair if token is not None})
 
-    def __bool__(self):
-        return bool(self.words)
+    def finds(self, part: Text | Records) -> Iterator[bool | None]:
+        """What each line or record names; nothing at all if no word can be gone."""
+        beside = isinstance(part, Text) and part.beside or []
+        self.words |= self.sought.words({token for pair in beside for token in pair if token is not None})
+        if not self.words:
+            return
+        if isinstance(part, Records):
+            yield from map(self.of_record, part.records)
+        else:
+            lines = zip_longest(map(fields, part.text.split("\n")), beside, fillvalue=(None, None))
+            yield from (self.of_line(*line) for line in lines)
 
-    def of_fields(self, here, beside):
-        """A line, with the user and the item that belong to it."""
+    def of_line(self, here, beside):
+        """The fields of a line, with the user and the item that belong to it."""
         user, item = ({side} - {None} for side in beside)
         found = _either(self._singles(here), self._pairs(here, here))
         return _either(found, _either(self._pairs(user, here), self._pairs(here, item)))
@@ -129,7 +128,9 @@ class _Question:
             gone = gone or any(self.sought.is_pair(user, item) for user in users for item in items)
             self._note(True if gone else None)
         together = not (len(node) > MOST_ENTRIES and all(isinstance(value, dict) for value in node.values()))
-        ends, as_users, as_items = set(), set(), set()
+        ends: set[str] = set()
+        as_users: set[str] = set()
+        as_items: set[str] = set()
         for key, value in node.items():
             name = str(key).split(":")[0]
             numbers = not (users and items) or isinstance(value, (dict, list))
@@ -159,27 +160,18 @@ def _texts(value):
 
 def _columns_as_rows(node, names):
     """The rows of a dictionary of equally long columns, or None if it is something else."""
-    if not isinstance(node, dict) or len(node) < 2:
+    if not isinstance(node, dict) or len(node) < 2 or {*map(type, node.values())} not in ({list}, {dict}):
         return None
-    first, *others = node.values()
-    if isinstance(first, list):
-        keys = range(len(first))
-        fit = all(isinstance(each, list) and len(each) == len(first) for each in others)
-    elif isinstance(first, dict):
-        keys = first.keys()
-        fit = all(isinstance(each, dict) and each.keys() == keys for each in others)
-    else:
+    columns = {name: dict(enumerate(cells)) if isinstance(cells, list) else cells for name, cells in node.items()}
+    keys = next(iter(columns.values())).keys()
+    named = set(names) <= {str(name).split(":")[0] for name in node}
+    if len(keys) < 2 or (len(keys) ** 2 <= CROSSED and not named):
         return None
-    named = set(names) <= {str(key).split(":")[0] for key in node}
-    if not fit or len(keys) < 2 or (len(keys) ** 2 <= CROSSED and not named):
+    if any(cells.keys() != keys for cells in columns.values()):
         return None
-    if any(isinstance(cell, (dict, list)) for each in node.values() for cell in _cells(each)):
+    if any(isinstance(cell, (dict, list)) for cells in columns.values() for cell in cells.values()):
         return None
-    return [{name: column[key] for name, column in node.items()} for key in keys]
-
-
-def _cells(column):
-    return column.values() if isinstance(column, dict) else column
+    return [{name: cells[key] for name, cells in columns.items()} for key in keys]
 
 
 def _scalars(records: list[Any]) -> set[str]:

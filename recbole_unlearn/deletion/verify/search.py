@@ -2,12 +2,13 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import PurePath
+from typing import Any
 
 from recbole_unlearn.deletion.verify.fields import of_names
 from recbole_unlearn.deletion.verify.findings import Finding, Scan, joined
@@ -19,6 +20,7 @@ from recbole_unlearn.errors import UsageError
 
 LARGEST = 2**30  # bytes to unpack of one file
 DEEPEST = 8  # files in files in a file
+Ask = Callable[[Any], Iterable[Hit | Unsearched]]  # of a part: what in it should be gone
 
 
 def scan(
@@ -57,7 +59,7 @@ def scan(
     )
 
 
-def _files(path, searched) -> Iterator[tuple[str, str | None]]:
+def _files(path: str, searched: Iterable[str]) -> Iterator[tuple[str, str | None]]:
     """The files below a path in alphabetical order, each folder once, with a reason where one cannot be searched."""
     pending, seen = [path], set(map(os.path.realpath, searched))
     while pending:
@@ -73,7 +75,7 @@ def _files(path, searched) -> Iterator[tuple[str, str | None]]:
             yield path, "a link to nothing" if os.path.islink(path) else f"cannot be read: {error.strerror}"
 
 
-def _search(path, shown_name, names, ask) -> Scan:
+def _search(path: str, shown_name: str, names: tuple[str, str], ask: Ask) -> Scan:
     """Search one file, and the part of its path that may name somebody."""
     what, found = "nothing", [*ask(_name(shown_name))]
     try:
@@ -101,7 +103,7 @@ def _search(path, shown_name, names, ask) -> Scan:
     return Scan([(path, what)], findings, [(path, reason) for reason in reasons])
 
 
-def _found(file, ask, depth) -> Iterator[Hit | Unsearched]:
+def _found(file: File, ask: Ask, depth: int) -> Iterator[Hit | Unsearched]:
     """The hits in a file and in files within it, and reasons why parts of them were not searched."""
     for part in _as_far_as_readable(file):
         if isinstance(part, (Hit, Unsearched)):

@@ -38,7 +38,7 @@ class Sought:
     def __init__(self, hashes: Container[str], keyed_hash: Callable[..., str], known: Container[str] = ()):
         self._hashes, self._hash, self._known = hashes, keyed_hash, known
         self._words_are_hashed = keyed_hash(*WORDS_ARE_HASHED) in hashes
-        self._answers = {}
+        self._answers: dict[tuple, bool] = {}
 
     def words(self, tokens: Iterable[str]) -> set[str]:
         """The tokens that are, or may be, a user or an item of something that should be gone."""

@@ -35,13 +35,12 @@ def encodings_of(stream: BinaryIO) -> list[str]:
     """
     stream.seek(0)
     head = stream.read(HEAD)
-    for mark, name in BOMS.items():
-        if head.startswith(mark):
-            return [name] if _is_text(stream, name) else []
+    marked = [name for mark, name in BOMS.items() if head.startswith(mark)]
+    if marked:
+        return [name for name in marked[:1] if _is_text(stream, name)]
     if b"\0" in head:
         halves = head[: len(head) // 2 * 2]
-        zeros = halves[1::2].count(0), halves[0::2].count(0)
-        name = "utf-16-le" if zeros[0] >= zeros[1] else "utf-16-be"
+        name = "utf-16-le" if halves[1::2].count(0) >= halves[0::2].count(0) else "utf-16-be"
         return [name] if _is_text(stream, name) else []
     if _is_text(stream, "utf-8"):
         return ["utf-8"]
@@ -219,11 +218,11 @@ def _json_lines(reader):
     yield Records("row", records, first)
 
 
-def _parsed(text) -> Any:
+def _parsed(text: str) -> Any:
     """JSON with numbers as written, and with a separate entry for each repeated name."""
 
     def entries(pairs):
-        content = {}
+        content: dict[str, Any] = {}
         for key, value in pairs:
             content[key if key not in content else f"{key}:{len(content)}"] = value
         return content

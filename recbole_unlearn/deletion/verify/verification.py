@@ -24,6 +24,11 @@ from recbole_unlearn.model_file import read_content
 HOLDER = re.compile(rb"\0?\d{0,20}")  # content of a lock file: the process that holds the lock
 RETRY = "submit them again, or use --force or --exact"
 ALTERED = "not what was written: delete it, and the next call writes it anew"
+FOLDERS = (
+    "versions",
+    receipt.FOLDER,
+    os.path.join(receipt.FOLDER, receipt.BATCHES),
+)  # each entry is searched by itself
 NAMES = ("user_id", "item_id")  # of the columns, if the model's settings cannot be read
 
 
@@ -89,8 +94,9 @@ def _places(store: Store, current: Version) -> Iterator[str | Scan]:
     """The places to search in a store's folder and beside it, and scans of places that need no search."""
     quarantined = {each.folder: each.quarantined_until for each in store.versions() if each.quarantined_until}
     receipts = receipt.places(store.batches())
-    for place in _below(store.folder):
-        name = os.path.relpath(place, store.folder)
+    for name in _below(store.folder):
+        place = os.path.join(store.folder, name)
+        ids = receipts.get(os.path.relpath(os.path.splitext(name)[0], receipt.FOLDER))
         if quarantined.get(place, "") > iso(now()):
             yield Scan(left_out=[(place, f"in quarantine until {quarantined[place]}")])
         elif name == DATABASE or (name == "current" and os.path.realpath(place) == os.path.realpath(current.folder)):
@@ -99,13 +105,11 @@ def _places(store: Store, current: Version) -> Iterator[str | Scan]:
             yield Scan(files=[(place, "nothing, as it is the store's key")])
         elif name == "lock" and _is_lock(place):
             yield Scan(files=[(place, "nothing, as it names a process at most")])
-        elif (ids := receipts.get(_receipt_at(place, store))) is not None:
-            if receipt.is_written(place, [*store.receipts(ids).values()]):
-                yield Scan(files=[(place, "anything but what the database has")])
-            else:  # changed, or written by another release
-                yield Scan(findings=[Finding(place, ALTERED, 1, sure=False)])
-                yield place
+        elif ids is not None and receipt.is_written(place, [*store.receipts(ids).values()]):
+            yield Scan(files=[(place, "anything but what the database has")])
         elif os.path.lexists(place):  # another process may have removed it
+            if ids is not None:  # changed, or written by another release
+                yield Scan(findings=[Finding(place, ALTERED, 1, sure=False)])
             yield place
     parent, name = os.path.split(store.folder)
     for entry in sorted(os.listdir(parent)):
@@ -113,23 +117,15 @@ def _places(store: Store, current: Version) -> Iterator[str | Scan]:
             yield os.path.join(parent, entry)
 
 
-def _below(folder):
+def _below(folder: str, within: str = "") -> Iterator[str]:
     """The entries of a store's folder; its own folders give their entries one by one."""
-    for entry in sorted(os.listdir(folder)):
-        path = os.path.join(folder, entry)
-        inner = [path]
-        if entry in ("versions", receipt.FOLDER) and os.path.isdir(path) and not os.path.islink(path):
-            inner = sorted(os.path.join(path, each) for each in os.listdir(path))
-        batches = os.path.join(path, receipt.BATCHES)
-        if batches in inner and os.path.isdir(batches) and not os.path.islink(batches):
-            inner.remove(batches)
-            inner += sorted(os.path.join(batches, each) for each in os.listdir(batches))
-        yield from inner
-
-
-def _receipt_at(path, store):
-    """The place of a receipt's file, as :func:`~recbole_unlearn.deletion.receipt.files.places` names it."""
-    return os.path.splitext(os.path.relpath(path, os.path.join(store.folder, receipt.FOLDER)))[0]
+    for entry in sorted(os.listdir(os.path.join(folder, within))):
+        name = os.path.join(within, entry)
+        path = os.path.join(folder, name)
+        if name in FOLDERS and os.path.isdir(path) and not os.path.islink(path):
+            yield from _below(folder, name)
+        else:
+            yield name
 
 
 def _is_lock(path):
