@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 
 from recbole_unlearn.data.attack import AttackSettings
 from recbole_unlearn.data.request import RequestSettings
+from recbole_unlearn.data.settings import DataSettings
 from recbole_unlearn.evaluator.evaluator import EvaluationSettings
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
@@ -85,18 +86,16 @@ class Overall(TrainingSettings, EvaluationSettings, RequestSettings, AttackSetti
     """The plugin's settings of every run."""
 
 
-class RecBoleSettings(Settings):
+class RecBoleSettings(DataSettings):
     """Settings whose defaults RecBole gives, and that it takes for something else if they are wrong."""
 
     clip_grad_norm: None | Annotated[dict, AfterValidator(_has_a_norm), Words("a dict, e.g. {'max_norm': 5}")]
     enable_amp: Flag
     enable_scaler: Flag
-    filter_inter_by_user_or_item: Flag
     learner: Learner
     log_wandb: Flag
     loss_decimal_place: CountOrZero
     metric_decimal_place: CountOrZero
-    normalize_all: Flag
     reproducibility: Flag
     seed: CountOrZero
     show_progress: Flag

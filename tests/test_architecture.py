@@ -77,7 +77,15 @@ def test_a_file_is_read_in_one_sitting(path):
 
 
 def test_an_import_takes_only_what_it_needs():
-    heavy = ("lightgbm", "matplotlib.figure", "ray", "jinja2", "recbole_unlearn.deletion", "recbole_unlearn.sweep")
+    heavy = (
+        "lightgbm",
+        "matplotlib.figure",
+        "ray",
+        "jinja2",
+        "pydantic",
+        "recbole_unlearn.deletion",
+        "recbole_unlearn.sweep",
+    )
     code = (
         f"import sys, recbole.config, recbole.trainer; before = set(sys.modules); import recbole_unlearn; "
         f"print([name for name in {heavy} if name in set(sys.modules) - before])"

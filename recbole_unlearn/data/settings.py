@@ -4,9 +4,12 @@ import importlib.util
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
 
 from recbole_unlearn.errors import UsageError, unknown
+from recbole_unlearn.settings import Count, Flag, Settings, Share, Words
 
 NO_INTERVAL = "[0,inf)"
 OFF_WITH_BENCHMARK_FILES = ("val_interval", "rm_dup_inter", "user_inter_num_interval", "item_inter_num_interval")
@@ -17,6 +20,55 @@ REFUSED = {  # RecBole has these settings, but they would mislead here
     "repeatable": "ranks what a user has already; all measures here are of new items",
     **dict.fromkeys(CACHES, "would keep what is to be forgotten in a pickle that no run of this package reads"),
 }
+
+
+INTERVAL = "an interval, e.g. [5,inf), or several with a ; between them"
+NUMBER = r"([-+]?(?:inf|\d+\.?\d*(?:e[-+]?\d+)?))"
+
+
+def is_interval(value: Any) -> bool:
+    """Whether a value is what RecBole reads as intervals; of others it only warns, and then keeps arbitrary rows."""
+    for interval in str(value).split(";"):
+        bounds = re.fullmatch(rf"[\[(]\s*{NUMBER}\s*,\s*{NUMBER}\s*[\])]", interval.strip(), flags=re.IGNORECASE)
+        if not bounds or float(bounds[1]) > float(bounds[2]):
+            return False
+    return True
+
+
+def _refuse_others(value):
+    if not is_interval(value):
+        raise ValueError
+    return value
+
+
+Text = Annotated[str, Field(min_length=1)]
+Intervals = Annotated[Any, AfterValidator(_refuse_others), Words(INTERVAL)]
+Columns = Annotated[
+    dict[Any, Literal["*"] | list | tuple],
+    Words("the columns of each kind of file, e.g. {inter: [user_id, item_id]}"),
+]
+ThreeNames = Annotated[list | tuple, Field(min_length=3, max_length=3), Words("three names, e.g. [train, valid, test]")]
+
+
+class DataSettings(Settings):
+    """Settings of data whose defaults RecBole gives."""
+
+    benchmark_filename: None | ThreeNames
+    encoding: None | Text
+    field_separator: Text
+    filter_inter_by_user_or_item: Flag
+    item_inter_num_interval: None | Intervals
+    load_col: None | Columns
+    normalize_all: Flag
+    rm_dup_inter: Annotated[
+        Literal["first", "last"] | None, Words("first, last or empty, which keeps repeated interactions")
+    ]
+    seq_separator: Text
+    tail_ratio: None | Annotated[Count | Share, Words("a whole number >= 1 or a share above 0 and up to 1")]
+    train_neg_sample_args: None | Annotated[dict, Words("a dict, e.g. {'distribution': 'uniform', 'sample_num': 1}")]
+    unload_col: None | Columns
+    user_inter_num_interval: None | Intervals
+    val_interval: None | Annotated[dict, Words("a dict, e.g. {'rating': '[4,inf)'}")]
 
 
 def check_data_settings(settings: Mapping[str, Any]) -> None:
@@ -37,54 +89,20 @@ def check_data_settings(settings: Mapping[str, Any]) -> None:
         raise UsageError(
             f"Setting 'transform' ({settings['transform']!r}) is of RecBole's sequential models alone: leave it out."
         )
-    _check_negatives(settings["train_neg_sample_args"])
-    tail = settings.get("tail_ratio")
-    if tail is not None and not _is_tail(tail):
-        raise UsageError(
-            f"Setting 'tail_ratio' must be a whole number >= 1 or a share above 0 and up to 1, not {tail!r}."
-        )
-    for key in ("load_col", "unload_col"):
-        _check_columns(key, settings.get(key))
-    for key in ("user_inter_num_interval", "item_inter_num_interval"):
-        _check_interval(key, settings.get(key))
-    intervals = settings.get("val_interval") or {}
-    if not isinstance(intervals, dict):
-        raise UsageError(f"Setting 'val_interval' must be a dict, e.g. {{'rating': '[4,inf)'}}, not {intervals!r}.")
-    for field, interval in intervals.items():
-        if not isinstance(interval, (list, tuple)):  # of tokens
-            _check_interval(f"val_interval of {field}", interval)
-    _check_benchmark_files(settings.get("benchmark_filename"))
-    if settings.get("rm_dup_inter") not in (None, "first", "last"):
-        raise UsageError(
-            "Setting 'rm_dup_inter' must be first, last or empty, which keeps repeated interactions, "
-            f"not {settings['rm_dup_inter']!r}."
-        )
-    for key, empty in (("field_separator", False), ("seq_separator", False), ("encoding", True)):
-        value = settings.get(key)
-        if not (isinstance(value, str) and value) and not (empty and value is None):
-            raise UsageError(f"Setting '{key}' must be a text, not {value!r}.")
+    _check_negatives(settings["train_neg_sample_args"] or {})
+    for field, interval in (settings.get("val_interval") or {}).items():
+        if not isinstance(interval, (list, tuple)) and not is_interval(interval):  # a list is of tokens
+            raise UsageError(f"Setting 'val_interval of {field}' must be {INTERVAL}, not {interval!r}.")
     if isinstance(settings["eval_args"], dict):  # RecBole refuses all else
         _check_evaluation(settings["eval_args"])
 
 
 def _check_negatives(negatives):
-    if negatives is None:
-        return
-    if not isinstance(negatives, dict):
-        raise UsageError(
-            "Setting 'train_neg_sample_args' must be empty or a dict, e.g. {'distribution': 'uniform', 'sample_num': 1}, "
-            f"not {negatives!r}."
-        )
     if negatives.get("dynamic"):
         raise UsageError("Dynamic negative sampling (`train_neg_sample_args: dynamic`) is not supported.")
     drawn = negatives.get("sample_num", 1)
     if not isinstance(drawn, int) or drawn < 1:
         raise UsageError(f"Setting 'train_neg_sample_args' must have a `sample_num` >= 1, not {drawn!r}.")
-
-
-def _check_benchmark_files(names):
-    if names is not None and (not isinstance(names, (list, tuple)) or len(names) != 3):
-        raise UsageError(f"Setting 'benchmark_filename' must be three names, e.g. [train, valid, test], not {names!r}.")
 
 
 def _check_evaluation(eval_args):
@@ -132,33 +150,6 @@ def _are_shares(parts):
     if not isinstance(parts, list) or len(parts) != 3 or not all(_is_number(part) and part >= 0 for part in parts):
         return False
     return abs(sum(parts) - 1) < 1e-6 or (sum(parts) > 0 and all(isinstance(part, int) for part in parts))
-
-
-def _check_columns(key, value):
-    if value is None:
-        return
-    if not isinstance(value, dict) or not all(
-        names == "*" or isinstance(names, (list, tuple)) for names in value.values()
-    ):
-        raise UsageError(
-            f"Setting '{key}' must name the columns of each kind of file, e.g. {{inter: [user_id, item_id]}}, "
-            f"not {value!r}."
-        )
-
-
-def _check_interval(key, value):
-    """Refuse what is no interval: RecBole only warns of it, and then keeps or drops arbitrary rows."""
-    for interval in [] if value is None else str(value).split(";"):
-        number = r"([-+]?(?:inf|\d+\.?\d*(?:e[-+]?\d+)?))"
-        bounds = re.fullmatch(rf"[\[(]\s*{number}\s*,\s*{number}\s*[\])]", interval.strip(), flags=re.IGNORECASE)
-        if not bounds or float(bounds[1]) > float(bounds[2]):
-            raise UsageError(
-                f"Setting '{key}' must be an interval, e.g. [5,inf), or several with a ; between them, not {value!r}."
-            )
-
-
-def _is_tail(value):
-    return _is_number(value) and (0 < value <= 1 or (isinstance(value, int) and value >= 1))
 
 
 def _is_number(value):
