@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -70,17 +70,34 @@ def own_yaml(cls: type[Any]) -> Path | None:
 
 
 def own_sources(cls: type[Any]) -> list[str]:
-    """The sources of a class and of its bases that a user wrote: a result depends on the code, not only on the name.
+    """The modules' sources of a class and of its bases that a user wrote; see :func:`module_sources`."""
+    return module_sources(cls, LIBRARIES)
 
-    A class typed into an interpreter has no source; its name stands in for it.
+
+def module_sources(cls: type[Any], libraries: Collection[str] = LIBRARIES - {"recbole_unlearn"}) -> list[str]:
+    """The sources of the modules of a class and of its bases: a result depends on the code, not only on the name.
+
+    A class typed into an interpreter has no module's file: its own source stands in for it, or else its name.
+
+    Args:
+        libraries: the packages to leave out.
     """
-    sources = []
-    for each in filter(_is_own, cls.__mro__):
-        try:
-            sources.append(inspect.getsource(each))
-        except (OSError, TypeError):
-            sources.append(each.__qualname__)
-    return sources
+    sources = {}
+    for each in cls.__mro__:
+        if each.__module__.partition(".")[0] in libraries:
+            continue
+        if getattr(sys.modules.get(each.__module__), "__file__", None) and each.__module__ != "__main__":
+            sources[each.__module__] = inspect.getsource(sys.modules[each.__module__])
+        else:
+            sources[each.__qualname__] = _class_source(each)
+    return list(sources.values())
+
+
+def _class_source(cls: type[Any]) -> str:
+    try:
+        return inspect.getsource(cls)
+    except (OSError, TypeError):
+        return cls.__qualname__
 
 
 def _is_own(cls):

@@ -1,6 +1,7 @@
 """Backbones and methods that a user writes in a module outside of the package."""
 
 import importlib
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from recbole_unlearn.report.software import software_versions
 from recbole_unlearn.sweep import tune
 from recbole_unlearn.sweep.space import method_defaults, with_whole_numbers
 from recbole_unlearn.task import prepare_data
-from recbole_unlearn.trainer import train_backbone
+from recbole_unlearn.trainer import code, train_backbone
 
 SOURCE = """
 import torch
@@ -226,19 +227,44 @@ def test_its_settings_can_be_swept(own, tmp_path):
     assert method_defaults("OwnMethod") == {}
 
 
-def test_other_source_is_another_training_and_another_code(own, configure):
-    files, codes = set(), set()
-    for text in (SOURCE, SOURCE.replace("ego + self", "ego - self"), SOURCE):
+@pytest.mark.parametrize(
+    "changed",
+    [("ego + self", "ego - self"), ("import torch\n", "import torch\n\nHELPS = 1\n")],
+    ids=["class", "module"],
+)
+def test_a_training_of_other_source_is_made_anew_and_one_line_says_so(own, configure, caplog, changed):
+    caplog.set_level("INFO")
+    files, codes = [], []
+    for text in (SOURCE, SOURCE.replace(*changed), SOURCE):
         own(text)
         config = configure("OwnModel")
-        files.add(train_backbone(config, prepare_data(config).train, "original").file)
-        codes.add(software_versions(config["device"])["code"])
-    assert len(files) == len(codes) == 2
+        files.append(train_backbone(config, prepare_data(config).train, "original").file)
+        codes.append(software_versions(config["device"])["code"])
+    assert files[0] == files[2] != files[1] and codes[0] == codes[2] != codes[1]
+    said = [line for line in caplog.messages if "rain" in line and ".pth" in line]
+    assert len(said) == 2 and said[0].endswith(f"other code, other libraries or another machine made {files[0]}")
+    assert "Trained before" in said[1] and files[0] in said[1]
+
+
+@pytest.mark.parametrize("of", ["torch.__version__", "torch.get_num_threads", "recbole.__version__", "loss.py"])
+def test_other_libraries_threads_and_shipped_code_are_another_training(configure, monkeypatch, tmp_path, of):
+    config = configure()
+    train = prepare_data(config).train
+    first = train_backbone(config, train, "original").file
+    if of == "loss.py":
+        shutil.copytree(code.PACKAGE, tmp_path / "other", ignore=shutil.ignore_patterns("__pycache__"))
+        with (tmp_path / "other" / of).open("a") as file:
+            file.write("# changed\n")
+        monkeypatch.setattr(code, "PACKAGE", tmp_path / "other")
+        monkeypatch.setattr(code, "_shipped_code", code._shipped_code.__wrapped__)
+    else:
+        monkeypatch.setattr(of, (lambda: 77) if "threads" in of else "0.0")
+    assert train_backbone(config, train, "original").file != first
 
 
 def test_shipped_classes_have_no_source_of_the_users(own):
     assert not any(own_sources(MODELS[name]) for name in ("BPR", "LightGCN", "SGL", "SimGCL"))
-    assert len(own_sources(MODELS["OwnDeepModel"])) == 2, "its base's, too"
+    assert own_sources(MODELS["OwnDeepModel"]) == [SOURCE], "its module's, once"
 
 
 def test_what_trains_more_than_a_table_is_refused(own, settings):

@@ -10,6 +10,7 @@ from recbole_unlearn.digest import digest
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.registry import own_sources
+from recbole_unlearn.trainer.code import machine
 
 PACKAGES = ("recbole-unlearn", "recbole", "torch", "numpy", "scipy", "pandas")
 
@@ -19,9 +20,5 @@ def software_versions(device: torch.device) -> dict[str, str]:
     sources = [source.read_text(encoding="utf-8") for source in sorted(Path(__file__).parents[1].rglob("*.py"))]
     own = [source for registry in (MODELS, METHODS) for cls in registry.own(registry) for source in own_sources(cls)]
     code = digest(*sources, *own)
-    on_gpu = device.type == "cuda"
-    machine = (
-        torch.cuda.get_device_name(device) if on_gpu else f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
-    )
     packages = {name: version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), **packages, "machine": machine, "code": code}
+    return {"python": platform.python_version(), **packages, "machine": machine(device), "code": code}

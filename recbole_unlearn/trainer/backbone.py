@@ -12,7 +12,6 @@ from recbole_unlearn.digest import digest
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import dataset_graph
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
-from recbole_unlearn.registry import own_sources
 from recbole_unlearn.trainer.resumable import ResumableTrainer
 
 
@@ -72,13 +71,13 @@ def train(
         verbose: whether epochs are logged.
 
     Returns:
-        The model, in evaluation mode. A training that finished before is loaded, not repeated: its file's name is a
-        digest of the settings, the content, the edges and, for a user's own model, its source.
+        The model, in evaluation mode. A training that finished before is loaded, not repeated: its file's name has a
+        digest of the settings, the content and the edges, and one of the code; see :class:`ResumableTrainer`.
     """
     model = model.to(config["device"])
     graph = dataset_graph(dataset)
     edges = graph.users, graph.items, *_edges_behind(valid_data)
-    digested = digest(config.training_settings(), config["device"].type, *edges, *content, *own_sources(type(model)))
+    digested = digest(config.training_settings(), config["device"].type, *edges, *content)
     trainer = trainer_class(config, model, f"{name}-{config['model']}-{config['dataset']}-{digested}")
     if verbose:
         trainer.logger.info(set_color(f"Training {name}", "pink") + f": {config['model']} on {len(graph)} interactions")

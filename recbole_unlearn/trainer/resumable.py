@@ -1,5 +1,6 @@
 """RecBole's Trainer, made resumable."""
 
+import glob
 import os
 from collections.abc import Callable
 from time import perf_counter
@@ -12,7 +13,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from recbole_unlearn.errors import Diverged
 from recbole_unlearn.files import checkpoint
+from recbole_unlearn.model.base import MODELS
 from recbole_unlearn.settings import Count, CountOrZero, Epochs, LearningRate, Settings, setting
+from recbole_unlearn.trainer.code import training_code
 
 SECONDS_BETWEEN_SAVES = 5
 PROGRESS = ("epoch", "cur_step", "best_valid_score", "best_valid_result", "seconds")
@@ -31,21 +34,25 @@ class TrainingSettings(Settings):
 class ResumableTrainer(Trainer):
     """RecBole's Trainer with files that are named by content, written whole, and resumed from.
 
-    ``NAME.pth`` holds the best weights, ``NAME.pth.resume`` the last state. The seed and the epoch determine each
-    epoch's random streams, so a resumed training gives the same result as an uninterrupted one. :meth:`fit` loads a
-    training that finished before.
+    ``NAME-CODE.pth`` holds the best weights, ``NAME-CODE.pth.resume`` the last state. ``CODE`` changes with the code
+    that trains, the libraries and the machine (:func:`~recbole_unlearn.trainer.code.training_code`). The seed and the
+    epoch determine each epoch's random streams, so a resumed training gives the same result as an uninterrupted one.
+    :meth:`fit` loads a training that finished before.
 
     Args:
         config (Config): settings.
         model: the module to train.
-        name: file name under ``checkpoint_dir``; must change with whatever changes the result.
+        name: begins the file name under ``checkpoint_dir``; must change with the settings and data that change the
+            result.
     """
 
     tensorboard: SummaryWriter
 
     def __init__(self, config: Any, model: torch.nn.Module, name: str) -> None:
         super().__init__(config, model)
-        self.saved_model_file = os.path.join(config["checkpoint_dir"], f"{name}.pth")
+        code = training_code(self.device, type(model), type(self), MODELS[config["model"]])
+        self._any_code = os.path.join(glob.escape(config["checkpoint_dir"]), f"{glob.escape(name)}*.pth")
+        self.saved_model_file = os.path.join(config["checkpoint_dir"], f"{name}-{code}.pth")
         self.resume_file = f"{self.saved_model_file}.resume"
         self.tensorboard.close()
         self.tensorboard = SummaryWriter(os.path.join(self.tensorboard.log_dir, name))
@@ -76,6 +83,8 @@ class ResumableTrainer(Trainer):
                 return self.best_valid_score, self.best_valid_result
             if os.path.exists(self.resume_file):
                 self.resume_checkpoint(self.resume_file)
+            elif others := set(glob.glob(self._any_code)) - {self.saved_model_file}:
+                self.logger.info(f"Training anew: other code, other libraries or another machine made {min(others)}")
             result = self._fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
             if self.best_valid_result is not None:
                 self.model.load_state_dict(checkpoint.load(self.saved_model_file, self.device)["state_dict"])
