@@ -1,12 +1,13 @@
-"""A tiny dataset of clustered tastes, and settings that keep everything a run writes in a temporary folder."""
+"""A tiny dataset, settings that keep everything a run writes in a temporary folder, and runs that tests share."""
 
+import copy
+import gc
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 os.environ["OMP_NUM_THREADS"] = (
     "1"  # before torch is there: a forked child has none of its parent's threads, and waits for them
@@ -15,14 +16,12 @@ os.environ["RAY_AUTH_MODE"] = (
     "disabled"  # else a machine with a token starts clusters that want it, and drivers that bring none
 )
 
-import numpy as np
 import pytest
+import torch
 
 from recbole_unlearn.config import Config
-from recbole_unlearn.task import prepare_data
-from recbole_unlearn.trainer import train_backbone
-
-N_USERS, N_ITEMS, N_TASTES = 40, 30, 3
+from recbole_unlearn.testing import prepared_run, tiny_dataset, tiny_settings
+from recbole_unlearn.testing.runs import tiny_rows  # noqa: F401  (tests import it from here)
 
 
 def pytest_configure(config):
@@ -35,14 +34,10 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.stem not in ("test_sweep", "test_reproduce", "test_cli"))
 
 
-def tiny_rows():
-    """Ten items a user, eight of them of the user's taste."""
-    generator = np.random.default_rng(0)
-    taste = np.arange(N_ITEMS) % N_TASTES
-    for user in range(N_USERS):
-        liked = generator.choice(np.flatnonzero(taste == user % N_TASTES), 8, replace=False)
-        others = generator.choice(np.flatnonzero(taste != user % N_TASTES), 2, replace=False)
-        yield from ((f"u{user}", f"i{item}") for item in np.concatenate([liked, others]))
+def pytest_collection_finish():
+    """Each measured block of a run collects garbage: it need not look through a million objects of the libraries."""
+    gc.collect()
+    gc.freeze()
 
 
 def write_atomic(path, rows, header=("user_id", "item_id")):
@@ -54,42 +49,13 @@ def write_atomic(path, rows, header=("user_id", "item_id")):
 
 @pytest.fixture(scope="session")
 def data_path(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    write_atomic(folder / "tiny" / "tiny.inter", tiny_rows())
-    return str(folder)
+    return tiny_dataset(tmp_path_factory.getbasetemp() / "recbole_unlearn_testing")
 
 
 @pytest.fixture
 def settings(tmp_path, monkeypatch, data_path):
     monkeypatch.chdir(tmp_path)
-    return {
-        "data_path": data_path,
-        "checkpoint_dir": str(tmp_path / "saved"),
-        "gpu_id": "",
-        "seed": 7,
-        "show_progress": False,
-        "embedding_size": 8,
-        "n_layers": 2,
-        "epochs": 4,
-        "eval_step": 2,
-        "stopping_step": 10,
-        "train_batch_size": 128,
-        "learning_rate": 0.02,
-        "metrics": ["Recall", "NDCG"],
-        "topk": [5],
-        "valid_metric": "NDCG@5",
-        "forget_type": "random",
-        "forget_ratio": 0.05,
-        "forget_attack_epochs": 2,
-        "unlearn_negatives": 200,
-        "unlearn_finetune_epochs": 1,
-        "ie_epochs": 2,
-        "ie_batch_size": 128,
-        "unlearn_shard_workers": 1,
-        "unlearn_receraser_shards": 3,
-        "unlearn_grapheraser_shards": 3,
-        "unlearn_sisa_shards": 3,
-    }
+    return tiny_settings(data_path, str(tmp_path / "saved"))
 
 
 @pytest.fixture
@@ -126,15 +92,21 @@ def configure(settings):
 
 @pytest.fixture
 def prepared(configure):
-    """Prepare a run up to its trained original model: ``prepared("SGL", type="ND")``."""
+    """Prepare a run up to its trained original model: ``prepared("SGL", type="ND")``.
+
+    Tests share trainings: the fixture fails a test that changes the data it shares.
+    """
+    given = []
 
     def prepare(model="LightGCN", **changes):
-        config = configure(model, **changes)
-        data = prepare_data(config)
-        original = train_backbone(config, data.train, "original", data.valid_data).model
-        return SimpleNamespace(config=config, data=data, original=original)
+        run = prepared_run(configure(model, **changes))
+        given.append((run, copy.deepcopy(run.content_of_data())))
+        return run
 
-    return prepare
+    yield prepare
+    for run, before in given:
+        same = all(torch.equal(old, new) for old, new in zip(before, run.content_of_data(), strict=True))
+        assert same, "the test changes data that other tests share"
 
 
 @pytest.fixture

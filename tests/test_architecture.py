@@ -29,6 +29,7 @@ FLOORS = (  # from the ground up; a module imports from lower floors and from it
     "saved_model",
     "sweep",
     "quick_start",
+    "testing",
     "command_line write_properties",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}

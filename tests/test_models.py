@@ -4,20 +4,17 @@ import dense
 import numpy as np
 import pytest
 import torch
-from recbole.data.interaction import Interaction
 from recbole.model import general_recommender as stock
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
 from recbole_unlearn import run_unlearn
-from recbole_unlearn.data.sampler import train_loader
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph, propagate
 from recbole_unlearn.model import MODELS, UnlearnableRecommender, dataset_graph, simgcl
 from recbole_unlearn.model_file import load_model
-from recbole_unlearn.task import prepare_data
-
-SHIPPED = ["BPR", "LightGCN", "SGL", "SimGCL"]
+from recbole_unlearn.testing import BackboneContract
+from recbole_unlearn.testing.backbone import Bench
 
 
 @MODELS.register
@@ -49,14 +46,8 @@ def built(configure):
     """A model with weights of a size at which the losses are not linear, its data, and a batch."""
 
     def build(name, **changes):
-        config = configure(name, **changes)
-        data = prepare_data(config)
-        model = MODELS[name](config, data.train)
-        torch.manual_seed(0)
-        for parameter in model.parameters():
-            torch.nn.init.normal_(parameter, std=0.5)
-        model.train()
-        return config, data, model, next(iter(train_loader(config, data.train)))
+        bench = Bench.of(configure(name, **changes))
+        return bench.config, bench.data, bench.model, bench.batch
 
     return build
 
@@ -225,90 +216,8 @@ def test_simgcl_noise_has_its_length_and_the_sign_of_the_embedding(built, monkey
     assert not torch.allclose(first, second)
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
-class TestContract:
-    def other_table(self, model):
-        return torch.randn(model.ego_embeddings().shape, generator=torch.Generator().manual_seed(5))
-
-    def test_forward_is_pure(self, built, name):
-        _, data, model, _ = built(name)
-        ego, adjacency = self.other_table(model), data.remaining_graph.adjacency
-        values = adjacency.values().clone()
-        first = model.forward(ego, adjacency)
-        assert torch.equal(ego, self.other_table(model)) and torch.equal(adjacency.values(), values)
-        model.set_ego_embeddings(torch.zeros_like(ego))
-        model.set_graph(data.valid)
-        assert torch.equal(model.forward(ego, adjacency), first)
-
-    def test_revised_is_the_forward_of_the_new_pair(self, built, name):
-        _, data, model, batch = built(name)
-        ego, graph = self.other_table(model), data.remaining_graph
-        revised = model.revised(ego, graph)
-        assert not revised.training
-        final = model.forward(ego, graph.adjacency).detach()
-        torch.testing.assert_close(revised.final_embeddings(), final)
-        rows = batch["user_id"], batch["item_id"] + model.n_users
-        expected = (final[rows[0]].double() * final[rows[1]].double()).sum(dim=1)
-        torch.testing.assert_close(revised.predict(batch).double(), expected, rtol=1e-5, atol=1e-5)
-        all_items = revised.full_sort_predict(batch).view(len(batch), model.n_items)
-        picked = all_items[torch.arange(len(batch)), batch["item_id"]]
-        torch.testing.assert_close(picked, revised.predict(batch), rtol=1e-5, atol=1e-5)
-
-    def test_revised_leaves_the_original_alone(self, built, name):
-        _, data, model, batch = built(name)
-        before = {key: value.clone() for key, value in model.state_dict().items()}
-        scores, graph, loss = model.predict(batch), model.graph, model.calculate_loss(batch).item()
-        revised = model.revised(self.other_table(model), data.remaining_graph)
-        revised.ego_embeddings().data.fill_(1)
-        assert model.training and model.graph is graph
-        for key, value in model.state_dict().items():
-            assert torch.equal(value, before[key])
-        assert torch.equal(model.predict(batch), scores)
-        if name != "SimGCL":  # its loss is random
-            assert model.calculate_loss(batch).item() == loss
-
-    def test_revised_model_keeps_no_forgotten_edge(self, built, name):
-        _, data, model, _ = built(name)
-        revised = model.revised(model.ego_embeddings(), data.remaining_graph)
-        assert not revised.graph.contains(data.request.users, data.request.items).any()
-        held = {key for key, value in vars(revised).items() if hasattr(value, "shape")}
-        assert held <= {"adjacency", "_final"}
-
-    def test_permuting_users_permutes_scores(self, built, name):
-        _, data, model, _ = built(name)
-        permutation = torch.randperm(model.n_users, generator=torch.Generator().manual_seed(1))
-        ego, graph = model.ego_embeddings().detach(), data.graph
-        permuted_ego = ego.clone()
-        permuted_ego[permutation] = ego[: model.n_users]
-        permuted_graph = type(graph).from_edges(permutation[graph.users], graph.items, graph.n_users, graph.n_items)
-        everyone = Interaction({"user_id": torch.arange(model.n_users)})
-        scores = model.full_sort_predict(everyone).view(model.n_users, -1)
-        permuted = model.revised(permuted_ego, permuted_graph).full_sort_predict(everyone).view(model.n_users, -1)
-        torch.testing.assert_close(permuted[permutation], scores, rtol=1e-4, atol=1e-5)
-
-    def test_loss_has_a_gradient_and_falls(self, built, name):
-        _, _, model, batch = built(name)
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-        losses = []
-        for _ in range(10):
-            loss = model.calculate_loss(batch)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-        assert np.isfinite(losses).all() and losses[-1] < losses[0]
-
-    def test_evaluation_after_training_uses_the_new_weights(self, built, name):
-        _, _, model, batch = built(name)
-        model.eval()
-        before = model.predict(batch)
-        model.train()
-        model.calculate_loss(batch)
-        model.ego_embeddings()
-        for parameter in model.parameters():
-            parameter.data.add_(0.5)
-        model.eval()
-        assert not torch.allclose(model.predict(batch), before)
+for _name in MODELS:  # a new backbone is tested by being registered
+    globals()[f"Test{_name}"] = type(f"Test{_name}", (BackboneContract,), {"model": MODELS[_name]})
 
 
 def test_a_users_own_model_goes_through_the_whole_pipeline(settings, tmp_path):
