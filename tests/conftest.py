@@ -100,7 +100,7 @@ def prepared(configure):
 
     def prepare(model="LightGCN", **changes):
         run = prepared_run(configure(model, **changes))
-        given.append((run, copy.deepcopy(run.content_of_data())))
+        given.append((copy.copy(run), copy.deepcopy(run.content_of_data())))
         return run
 
     yield prepare

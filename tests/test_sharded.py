@@ -2,17 +2,13 @@
 
 import pytest
 import torch
-from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.method.sharded import base as sharded
+from recbole_unlearn.testing.runs import scores
 
 SHARDED = ["GraphEraser", "RecEraser", "SISA"]
-
-
-def scores(model):
-    return model.full_sort_predict(Interaction({model.USER_ID: torch.arange(model.n_users)}))
 
 
 def method_of(run, name):
@@ -122,16 +118,18 @@ def test_grapheraser_scores_pairs_of_different_shards_zero(prepared):
 
 
 def test_workers_give_what_one_process_gives(prepared, tmp_path):
-    results = []
-    for workers in (1, 2):
-        run = prepared(
-            unlearn_methods="SISA", unlearn_shard_workers=workers, checkpoint_dir=str(tmp_path / str(workers))
+    one, two = (
+        scores(
+            method_of(
+                prepared(
+                    unlearn_methods="SISA", unlearn_shard_workers=workers, checkpoint_dir=str(tmp_path / f"{workers}")
+                ),
+                "SISA",
+            ).model
         )
-        method = method_of(run, "SISA")
-        (stage,) = method.unlearn()
-        results.append((scores(method.model), scores(stage.model)))
-    for one, two in zip(*results):
-        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+        for workers in (1, 2)
+    )
+    torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("given, expected", [(16, 16), (None, 128)])

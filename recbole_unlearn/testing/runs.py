@@ -84,7 +84,7 @@ def tiny_settings(data_path: str, checkpoint_dir: str) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
+@dataclass(repr=False)
 class Run:
     """A run up to its trained original model.
 
