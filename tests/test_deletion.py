@@ -458,14 +458,6 @@ def test_the_checkpoint_alone_finishes_requests_and_ends_quarantine(store, path)
     assert version_numbers(path) == [3]
 
 
-def test_a_missing_receipt_is_written_again(store, path):
-    service.unlearn(path, [user("r1", "u17")])
-    before = contents(store.folder)
-    shutil.rmtree(Path(store.folder, "receipts"))
-    service.unlearn(path)
-    assert contents(store.folder) == before
-
-
 # The same again
 
 
@@ -631,14 +623,6 @@ def test_drift_recommends_retraining(store, path, caplog):
         "drift"
     ]
     assert drift["utility"] < 1 and "of the last training's" in drift["reason"]
-
-
-def test_retraining_for_requests_that_are_done_or_name_nothing_is_not_repeated(store, path):
-    requests = [user("r1", "u17"), user("r2", "nobody")]
-    assert service.unlearn(path, requests[:1], exact=True)["version"] == 2
-    assert service.unlearn(path, requests[:1], exact=True)["version"] == 2
-    assert service.unlearn(path, requests, exact=True)["version"] == 2
-    assert not os.path.exists(os.path.join(store.folder, "work"))
 
 
 # Checkpoints

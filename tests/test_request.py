@@ -161,12 +161,6 @@ def test_file_of_pairs(from_file, some_edges):
     }
 
 
-def test_file_with_columns_in_another_order(from_file, some_edges):
-    user, item = some_edges[8]
-    data = from_file([(item, user)], header=("item_id", "user_id"))
-    assert tokens(data, data.request) == {(user, item)}
-
-
 @pytest.mark.parametrize("column, value", [("user_id", "u3"), ("item_id", "i4")])
 def test_file_of_one_column_forgets_whole_users_or_items(from_file, some_edges, column, value):
     data = from_file([(value,)], header=(column,))
@@ -189,37 +183,10 @@ def test_no_file(configure, tmp_path):
         prepare_data(configure(forget_type="file", forget_file=str(tmp_path)))
 
 
-@pytest.mark.parametrize("content, message", [("", "is empty"), ("user_id:token\titem_id:token\n", "has no rows")])
-def test_empty_file(configure, tmp_path, content, message):
-    (tmp_path / "request.inter").write_text(content)
-    with pytest.raises(UsageError, match=message):
-        prepare_data(configure(forget_type="file", forget_file=str(tmp_path / "request.inter")))
-
-
 @pytest.mark.parametrize("header", [("user_id", "item"), ("rating",), ("user_id", "item_id", "colour")])
 def test_unknown_column(from_file, header):
     with pytest.raises(UsageError, match="should name user_id or item_id or both"):
         from_file([("u1", "i1", "red")[: len(header)]], header)
-
-
-def test_rows_longer_than_the_header(from_file):
-    with pytest.raises(UsageError):
-        from_file([("u3", "u5")], header=("user_id",))
-
-
-def test_rows_shorter_than_the_header(from_file, some_edges):
-    with pytest.raises(UsageError):
-        from_file([some_edges[0], ("u3",)])
-
-
-@pytest.mark.parametrize("separator, seen", [(",", "commas"), (";", "semicolons"), (" ", "spaces"), ("|", "bars")])
-@pytest.mark.parametrize("kind", [":token", ""])
-def test_file_with_another_separator(configure, tmp_path, separator, seen, kind):
-    """Read as one column, its rows would be nobody's."""
-    path = tmp_path / "request.inter"
-    path.write_text(f"user_id{kind}{separator}item_id{kind}\nu3{separator}i4\n")
-    with pytest.raises(UsageError, match=f"has {seen} between the columns of its first line; expected are tabs"):
-        prepare_data(configure(forget_type="file", forget_file=str(path)))
 
 
 @pytest.mark.parametrize(
@@ -235,18 +202,6 @@ def test_file_with_the_datasets_separator_and_encoding(settings, tmp_path, some_
     request = {"forget_type": "file", "forget_file": "request.inter"}
     data = prepare_data(Config("LightGCN", "mine", config_dict={**settings, **reading, **request}))
     assert {user for user, _ in tokens(data, data.request)} == {min(users)}
-
-
-def test_file_with_a_column_twice(from_file):
-    with pytest.raises(UsageError, match="each once"):
-        from_file([("u3", "u4")], header=("user_id", "user_id"))
-
-
-def test_file_with_line_ends_of_another_system(configure, tmp_path, some_edges):
-    lines = ["user_id:token\titem_id:token", *map("\t".join, some_edges[:2]), ""]
-    (tmp_path / "request.inter").write_bytes("\r\n".join(lines).encode())
-    data = prepare_data(configure(forget_type="file", forget_file=str(tmp_path / "request.inter")))
-    assert tokens(data, data.request) == set(some_edges[:2])
 
 
 def test_unknown_tokens(from_file, some_edges):
