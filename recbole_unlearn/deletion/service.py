@@ -3,17 +3,16 @@
 import os
 from collections.abc import Sequence
 from logging import getLogger
-from time import perf_counter
 from typing import Any
 
-from recbole_unlearn.deletion.importing.checkpoint import import_checkpoint
+from recbole_unlearn.deletion.importing.checkpoint import Imported, import_checkpoint
 from recbole_unlearn.deletion.receipt import contents
 from recbole_unlearn.deletion.receipt.files import FOLDER, write_missing
 from recbole_unlearn.deletion.requests import DeletionRequest, read_requests
 from recbole_unlearn.deletion.requests.resolve import resolve
 from recbole_unlearn.deletion.revision.checks import check_first, failed
 from recbole_unlearn.deletion.revision.retrain import check_retrainable
-from recbole_unlearn.deletion.revision.revise import apply, trained
+from recbole_unlearn.deletion.revision.revise import apply, timed, trained
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.store.database import explained
 from recbole_unlearn.deletion.store.files import digest_of, remove
@@ -68,7 +67,7 @@ def prepare(
 
 
 def dry_run(
-    checkpoint: str, requests: str | os.PathLike | list[DeletionRequest], config_dict: dict[str, Any] | None = None
+    checkpoint: str, requests: str | os.PathLike | Sequence[DeletionRequest], config_dict: dict[str, Any] | None = None
 ) -> dict[str, dict[str, Any]]:
     """Look requests up without changing anything.
 
@@ -78,22 +77,22 @@ def dry_run(
     Returns:
         Request id to the counts that its receipt would have, or that it has if the request was done before.
     """
-    folder, done = store_folder(checkpoint), {}
+    folder = store_folder(checkpoint)
     check_deletion_settings(config_dict)
-    if os.path.isdir(folder):
-        store = _opened(folder, checkpoint)
+    store = _opened(folder, checkpoint) if os.path.isdir(folder) else None
+    if store:
         _report_unread(folder, config_dict, exact=False)
-        there = _load(store, config_dict, exact=False)
-        rows = there.counts
+        state = _load(store, config_dict, exact=False)
+        there: State | Imported = state
+        rows = state.counts
     else:
-        there = import_checkpoint(checkpoint, config_dict)
-        rows = there.counts()
-    requests = _requests(requests, there.config)
-    found = resolve(requests, there.tokens, there.graphs(), rows).found
-    counts = {request.request_id: contents.counts_of(request, found[request.request_id]) for request in requests}
-    if os.path.isdir(folder):
-        receipts = store.receipts(store.done() & counts.keys())
-        done = {request_id: each["counts"] for request_id, each in receipts.items()}
+        there = imported = import_checkpoint(checkpoint, config_dict)
+        rows = imported.counts()
+    asked = _requests(requests, there.config)
+    found = resolve(asked, there.tokens, there.graphs(), rows).found
+    counts = {request.request_id: contents.counts_of(request, found[request.request_id]) for request in asked}
+    receipts = store.receipts(store.done() & counts.keys()) if store else {}
+    done = {request_id: receipt["counts"] for request_id, receipt in receipts.items()}
     counts |= done
     for request_id in list(counts)[:REPORTED]:
         would = "was done before and changes nothing; it forgot" if request_id in done else "would forget"
@@ -136,28 +135,28 @@ def unlearn(
         UsageError: a request is bad, another process holds the store, or a change failed; then nothing has changed.
     """
     store = prepare(checkpoint, config_dict, force, exact)
-    waiting = lambda holder: getLogger().info(f"Waiting for process {holder}, which holds the store")  # noqa: E731
-    with explained(store.folder), store.locked(wait_seconds, waiting):
+    seconds: dict[str, float] = {}
+    with explained(store.folder), store.locked(wait_seconds, _report_wait):
         _write_receipts(store)
-        loading = perf_counter()
-        before = _load(store, config_dict, exact)
-        seconds = {"load": perf_counter() - loading}
+        with timed(seconds, "load"):
+            state = _load(store, config_dict, exact)
+        before: State | None = state
+        config, errors = state.config, []
         if exact:
-            check_retrainable(before.config)
-        requests = _requests(requests, before.config)
-        status = store.submit(requests)
+            check_retrainable(config)
+        asked = _requests(requests, config)
+        status = store.submit(asked)
         if exact or force:
             store.retry()
         pending = [store.pending(tried=False), store.pending(tried=True)]
         if exact:
             pending = [sum(pending, [])]
-            if requests and not pending[0]:
+            if asked and not pending[0]:
                 getLogger().warning(
                     "All these requests were done before: nothing is trained. Leave out --forget_file to train anew"
                 )
-        config, errors = before.config, []
         for batch in pending:
-            if not batch and (requests or not exact):
+            if not batch and (asked or not exact):
                 continue
             try:
                 apply(store, before or _load(store, config_dict, exact), batch, exact, force, seconds)
@@ -166,11 +165,8 @@ def unlearn(
                 errors.append(error)
         _clean_up(store, config, errors)
     current = store.current()
-    names, done = (
-        dict.fromkeys([*status, *(request.request_id for batch in pending for request in batch)]),
-        store.done(),
-    )
-    receipts = store.receipts(name for name in names if name in done)
+    done, names = store.done(), [*status, *(request.request_id for batch in pending for request in batch)]
+    receipts = store.receipts(name for name in dict.fromkeys(names) if name in done)
     result = {
         "store": store.folder,
         "version": current.number,
@@ -181,8 +177,8 @@ def unlearn(
         "waiting": store.counts()["failed"],
     }
     _report(result, current)
-    for error in errors[1:]:
-        getLogger().error(str(error))
+    for later in errors[1:]:
+        getLogger().error(str(later))
     if errors:
         raise errors[0]
     return result
@@ -232,6 +228,10 @@ def _clean_up(store, config, errors):
             remove(work)
     except UsageError as error:
         errors.append(error)
+
+
+def _report_wait(holder: int) -> None:
+    getLogger().info(f"Waiting for process {holder}, which holds the store")
 
 
 def _write_receipts(store):

@@ -75,8 +75,9 @@ def write_receipts(receipts: list[dict[str, Any]], path: str) -> tuple[str, str]
         ValueError: a row holds anything else, such as an identifier. Nothing is written.
         KeyError: an entry of a receipt is missing. Nothing is written.
     """
-    for ending, text in ((".html", page(receipts)), (".json", content(receipts))):
-        write_aside(f"{path}{ending}", lambda temporary, text=text: Path(temporary).write_text(text, encoding="utf-8"))
+    html, text = page(receipts), content(receipts)
+    write_aside(f"{path}.html", lambda temporary: Path(temporary).write_text(html, encoding="utf-8"))
+    write_aside(f"{path}.json", lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
     return f"{path}.json", f"{path}.html"
 
 

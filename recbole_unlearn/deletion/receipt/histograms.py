@@ -30,7 +30,8 @@ def score_histograms(before: dict[str, np.ndarray], after: dict[str, np.ndarray]
     if len(before["forget"]) < FEWEST_PAIRS:
         return None
     everything = np.concatenate([np.asarray(values) for scores in (before, after) for values in scores.values()])
-    edges = bin_edges(*np.quantile(everything, [0.001, 0.999]), BINS)
+    lowest, highest = np.quantile(everything, [0.001, 0.999])
+    edges = bin_edges(lowest, highest, BINS)
 
     def smoothed(values):
         smooth = gaussian_filter1d(densities_of(values, edges), SMOOTHED, mode="reflect")

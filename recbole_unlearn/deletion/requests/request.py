@@ -6,7 +6,7 @@ because they end up in logs that outlive the deletion.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
@@ -40,7 +40,7 @@ class DeletionRequest:
     """
 
     request_id: str
-    rows: Iterable[Row]
+    rows: Sequence[Row]
     received_at: str | None = None
 
     def __post_init__(self):
@@ -106,7 +106,8 @@ def _scopes(path, table):
 def _times(path, table):
     """Each row's time as ISO 8601 in UTC, which sorts in the order of time; None where there is none."""
     texts = table.get("received_at", unnamed(table))
-    times, problems = {}, {}
+    times: dict[str, str] = {}
+    problems: dict[str, list[str]] = {}
     for text in filter(None, texts.unique()):
         try:
             times[text] = utc(text)

@@ -51,26 +51,24 @@ def resolve(
     """
     rows = [row for request in requests for row in request.rows]
     scopes = np.array([scope for scope, _, _ in rows])
-    ids = [
-        torch.from_numpy(ids_of(tokens[side], [row[place] for row in rows]))
-        for place, side in ((1, "user"), (2, "item"))
-    ]
-    whole = {side: torch.from_numpy(scopes == side) & (of_side >= 0) for side, of_side in zip(("user", "item"), ids)}
-    known = whole["user"] | whole["item"] | ((ids[0] >= 0) & (ids[1] >= 0))
+    users = torch.from_numpy(ids_of(tokens["user"], [user for _, user, _ in rows]))
+    items = torch.from_numpy(ids_of(tokens["item"], [item for _, _, item in rows]))
+    ids = {"user": users, "item": items}
+    whole = {side: torch.from_numpy(scopes == side) & (of_side >= 0) for side, of_side in ids.items()}
+    known = whole["user"] | whole["item"] | ((users >= 0) & (items >= 0))
     keep, numbers = {}, {}
     for part, graph in graphs.items():
-        gone, of_known = named_edges(graph, *(of_side[known] for of_side in ids), (counts or {}).get(part))
+        gone, of_known = named_edges(graph, users[known], items[known], (counts or {}).get(part))
         keep[part] = ~gone
         numbers[part] = torch.zeros(len(rows), dtype=torch.long).masked_scatter_(known, of_known)
 
-    before = sum(graph.degrees() for graph in graphs.values())
-    after = sum(graph.subgraph(keep[part]).degrees() for part, graph in graphs.items())
+    before = torch.stack([graph.degrees() for graph in graphs.values()]).sum(dim=0)
+    after = torch.stack([graph.subgraph(keep[part]).degrees() for part, graph in graphs.items()]).sum(dim=0)
     vanished = ((before > 0) & (after == 0)).split([len(names) for names in tokens.values()])
     erased = {
-        side: mask.index_fill(0, of_side[whole[side]], True).numpy()
-        for side, of_side, mask in zip(tokens, ids, vanished)
+        side: mask.index_fill(0, ids[side][whole[side]], True).numpy() for side, mask in zip(("user", "item"), vanished)
     }
-    somebody = whole["user"] | whole["item"] | (sum(numbers.values()) > 0)
+    somebody = whole["user"] | whole["item"] | (torch.stack([*numbers.values()]).sum(dim=0) > 0)
     cells = zip(somebody.tolist(), *(of_part.tolist() for of_part in numbers.values()))
     entries = (dict(zip(graphs, each)) if is_somebody else None for is_somebody, *each in cells)
     found = {request.request_id: [next(entries) for _ in request.rows] for request in requests}

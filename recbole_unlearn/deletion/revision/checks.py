@@ -86,8 +86,8 @@ def _check(name, passed, value, limit, required=True):
 
 def n_distinct(rows: torch.Tensor) -> int:
     """The number of different rows of a table, shape ``(n, d)``."""
-    rows = np.ascontiguousarray((rows + 0.0).cpu().numpy())  # -0 becomes 0
-    return len(np.unique(rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))))) if rows.size else 0
+    table = np.ascontiguousarray((rows + 0.0).cpu().numpy())  # -0 becomes 0
+    return len(np.unique(table.view(np.dtype((np.void, table.dtype.itemsize * table.shape[1]))))) if table.size else 0
 
 
 def artefacts_of(folder: str, before: State, after: State, resolution: Resolution) -> list[dict[str, Any]]:
@@ -109,9 +109,9 @@ def artefacts_of(folder: str, before: State, after: State, resolution: Resolutio
     edges, expected = tuple(content["edges"].long()), (graph.users.cpu(), graph.items.cpu())
     leftovers, differences = _compare(edges, expected, forgotten["train"], erased)
     for side, gone in gone_of.items():
-        there = np.array(content[f"{side}_tokens"], dtype=object)
-        leftovers += int((there[gone] != None).sum())  # noqa: E711  (of each)
-        differences += int((there[~gone] != after.tokens[side][~gone]).sum())
+        names = np.array(content[f"{side}_tokens"], dtype=object)
+        leftovers += int((names[gone] != None).sum())  # noqa: E711  (of each)
+        differences += int((names[~gone] != after.tokens[side][~gone]).sum())
     weights = after.model.state_dict()
     differences += sum(not torch.equal(content["state_dict"][name], weight.cpu()) for name, weight in weights.items())
     found = [_artefact(MODEL, "edges, tokens of erased users and items", leftovers, differences)]

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 import filelock
 import psutil
@@ -32,11 +33,11 @@ class Lock:
         folder: to lock. Its file ``lock``, made if need be, names the process that holds the lock.
     """
 
-    _held = set()  # the locks of this process
+    _held: ClassVar[set["Lock"]] = set()  # the locks of this process
 
     def __init__(self, folder: str):
         self.folder = folder
-        self._descriptor = None
+        self._descriptor = -1  # while it is not held
 
     @property
     def held(self) -> bool:

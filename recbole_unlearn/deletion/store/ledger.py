@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
@@ -127,7 +127,8 @@ class Ledger:
         Raises:
             UsageError: a request is unknown or not done.
         """
-        ids, rows = list(ids), {}
+        ids = list(ids)
+        rows: dict[str, dict[str, Any]] = {}
         for start in range(0, len(ids), AT_A_TIME):
             some = ids[start : start + AT_A_TIME]
             found = self._query(f"SELECT * FROM requests WHERE request_id IN ({', '.join('?' * len(some))})", *some)
@@ -209,7 +210,7 @@ def finish(
     db: sqlite3.Connection,
     number: int,
     receipts: dict[str, dict[str, Any]],
-    forgotten: dict[str, Iterable[str]],
+    forgotten: Mapping[str, Iterable[str]],
     shared: dict[str, Any],
 ) -> None:
     """Mark requests done, remember what is forgotten, and erase what the requests ask for.

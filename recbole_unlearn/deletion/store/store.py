@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -113,7 +113,7 @@ class Store(Ledger):
         method: str,
         details: dict[str, Any],
         receipts: Callable[[Version], tuple[dict[str, dict[str, Any]], dict[str, Any]]],
-        forgotten: dict[str, Iterable[str]],
+        forgotten: Mapping[str, Iterable[str]],
         quarantined: dict[int, str],
     ) -> Version:
         """In one step, make a new version the current one, mark requests done, and quarantine the older versions.
@@ -164,7 +164,7 @@ class Store(Ledger):
     def finish(
         self,
         receipts: dict[str, dict[str, Any]],
-        forgotten: dict[str, Iterable[str]],
+        forgotten: Mapping[str, Iterable[str]],
         shared: dict[str, Any] | None = None,
     ) -> None:
         """In one step, mark requests done that need no new version.

@@ -110,7 +110,8 @@ def read_ids(path: str, config: Config, tokens: dict[str, np.ndarray]) -> tuple[
     except (OSError, ValueError) as error:
         raise UsageError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from None
     try:
-        return tuple(torch.from_numpy(known_ids(tokens[side], table[column])) for side, column in zip(fields, columns))
+        users, items = (known_ids(tokens[side], table[column]) for side, column in zip(fields, columns))
+        return torch.from_numpy(users), torch.from_numpy(items)
     except UsageError as error:
         raise UsageError(f"'{path}' names {error}: it was changed. Restore it.") from None
 

@@ -55,21 +55,22 @@ class State:
         Raises:
             UsageError: a file is missing or damaged.
         """
-        config, model, tokens = load_model(file_of(folder, MODEL), config_dict)
-        tokens = {side: np.array(names, dtype=object) for side, names in tokens.items()}
-        held_out, counts = {}, {}
-        if os.path.exists(os.path.join(folder, COUNTS)):
-            counts["train"] = row_counts.read(os.path.join(folder, COUNTS))
-            if len(counts["train"]) != len(model.graph):
-                raise UsageError(f"'{os.path.join(folder, COUNTS)}' is of another model's data.")
+        config, model, lists = load_model(file_of(folder, MODEL), config_dict)
+        tokens: dict[str, np.ndarray] = {side: np.array(names, dtype=object) for side, names in lists.items()}
+        held_out: dict[str, Graph] = {}
+        counts: dict[str, torch.Tensor | None] = {}
+        path = os.path.join(folder, COUNTS)
+        if os.path.exists(path):
+            counts["train"] = of_train = row_counts.read(path)
+            if len(of_train) != len(model.graph):
+                raise UsageError(f"'{path}' is of another model's data.")
         for part in HELD_OUT:
             users, items = inter_file.read_ids(data_file(folder, config["dataset"], part), config, tokens)
             held_out[part] = Graph.from_edges(users, items, model.n_users, model.n_items)
             counts[part] = row_counts.counts_of(held_out[part], users, items)
         encoder = encoder_file.read(file_of(folder, ENCODER), len(model.ego_embeddings()), config)
-        return cls(
-            config, model, tokens, held_out, encoder, {part: of for part, of in counts.items() if of is not None}
-        )
+        several = {part: of for part, of in counts.items() if of is not None}
+        return cls(config, model, tokens, held_out, encoder, several)
 
     def graphs(self) -> dict[str, Graph]:
         """The graph of each part of the data, on the CPU."""
@@ -119,13 +120,15 @@ class State:
         request = Request(graphs["train"].users[gone], graphs["train"].items[gone])
         remaining = graphs["train"].subgraph(~gone)
         ego = self.encoder(model, remaining.to(model.device), request).ego
+        without_edges = lost_nodes(graphs["train"], remaining)
         lost = [
-            torch.from_numpy(erased) | without_edges
-            for erased, without_edges in zip(resolution.erased.values(), lost_nodes(graphs["train"], remaining))
+            (torch.from_numpy(erased) | alone).to(ego.device)
+            for erased, alone in zip(resolution.erased.values(), without_edges)
         ]
-        lost = [side.to(ego.device) for side in lost]
         revised = model.revised(without_rows(ego, lost, (ego[0], ego[model.n_users])), remaining)
-        tokens = {side: np.where(resolution.erased[side], None, names) for side, names in self.tokens.items()}
+        tokens = {side: names.copy() for side, names in self.tokens.items()}
+        for side, erased in resolution.erased.items():
+            tokens[side][erased] = None
         return State(
             self.config,
             revised,
