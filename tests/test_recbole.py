@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 import torch
 from test_checkpoint import Touch
@@ -105,6 +106,14 @@ def test_nothing_that_a_checkpoint_names_is_run(tmp_path, monkeypatch, content):
     with pytest.raises(UsageError, match="'x.pth' is no checkpoint of RecBole's Trainer: it names .*If you trust it"):
         recbole_checkpoint.load("x.pth")
     assert not (tmp_path / "executed").exists()
+
+
+def test_what_models_keep_besides_tensors(tmp_path):
+    kept = {"adjacency": torch.eye(3).to_sparse(), "best": np.float64(0.5), "rows": np.arange(3), "seen": {1, 2}}
+    torch.save(kept, tmp_path / "x.pth", pickle_protocol=4)
+    loaded = recbole_checkpoint.load(tmp_path / "x.pth")
+    assert torch.equal(loaded["adjacency"].to_dense(), torch.eye(3)) and loaded["rows"].tolist() == [0, 1, 2]
+    assert (loaded["best"], loaded["seen"]) == (0.5, {1, 2})
 
 
 def test_a_missing_checkpoint():
