@@ -30,6 +30,13 @@ class FailedChecks(UsageError):
         self.checks, self.folder = checks, folder
 
 
+def reason(error: Exception) -> str:
+    """Why a library could not read something, in one line, from the error that it has raised."""
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
     """The error for an unknown name. It lists the choices, the closest first; the caller raises it.
 

@@ -11,7 +11,7 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 
 from recbole_unlearn.config import Config
-from recbole_unlearn.errors import Diverged, UsageError
+from recbole_unlearn.errors import Diverged, UsageError, reason
 from recbole_unlearn.files import tensor_file, torch_file
 from recbole_unlearn.model import MODELS, UnlearnableRecommender
 
@@ -92,12 +92,7 @@ def read_content(path: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise UsageError(f"Model file '{path}' does not exist.") from None
     except Exception as error:
-        reason = (
-            f"it has no {error}"
-            if isinstance(error, KeyError)
-            else (str(error) or type(error).__name__).splitlines()[0]
-        )
-        raise UsageError(f"'{path}' is no model saved by recbole_unlearn: {reason}") from None
+        raise UsageError(f"'{path}' is no model saved by recbole_unlearn: {reason(error)}") from None
     return content
 
 

@@ -7,7 +7,7 @@ import torch
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.encoder.calibrated import CalibratedEncoder, closing_settings
-from recbole_unlearn.errors import UsageError
+from recbole_unlearn.errors import UsageError, reason
 from recbole_unlearn.files import tensor_file, torch_file
 
 KIND = "encoder"
@@ -17,11 +17,9 @@ SIZES = re.compile(r"^(?:num_leaves|num_cat|max_feature_idx|num_class|num_tree_p
 def write(path: str, encoder: CalibratedEncoder) -> None:
     """Write an encoder; the file is whole or absent."""
     plain = encoder.to_plain()
-    boosters = {
-        f"booster.{place}": tensor_file.text_tensor(text) for place, text in enumerate(plain["scores"]["boosters"])
-    }
-    tensors = {"gain": plain["gain"], "cost": plain["cost"], **boosters}
-    tensor_file.write(path, KIND, tensors, {"spread": plain["scores"]["spread"]})
+    tensors, scores = {"gain": plain["gain"], "cost": plain["cost"]}, plain["scores"]
+    tensors |= {f"booster.{place}": tensor_file.text_tensor(text) for place, text in enumerate(scores["boosters"])}
+    tensor_file.write(path, KIND, tensors, {"spread": scores["spread"]})
 
 
 def read(path: str, n_nodes: int, config: Config) -> CalibratedEncoder:
@@ -44,9 +42,7 @@ def read(path: str, n_nodes: int, config: Config) -> CalibratedEncoder:
         tensors = {name: plain[name].to(config["device"]) for name in ("gain", "cost")}
         return CalibratedEncoder.from_plain({**plain, **tensors}, **closing_settings(config))
     except Exception as error:  # LightGBM raises many types
-        raise UsageError(
-            f"'{path}' is no encoder of a store: {(str(error) or type(error).__name__).splitlines()[0]}"
-        ) from None
+        raise UsageError(f"'{path}' is no encoder of a store: {reason(error)}") from None
 
 
 def read_plain(path: str) -> dict[str, Any]:
@@ -62,20 +58,13 @@ def read_plain(path: str) -> dict[str, Any]:
         plain = _unpacked(*tensor_file.read(path, KIND)) if tensor_file.is_tensor_file(path) else torch_file.read(path)
         _check(plain)
     except Exception as error:  # torch and pickle raise many types
-        reason = (
-            f"it has no {error}"
-            if isinstance(error, KeyError)
-            else (str(error) or type(error).__name__).splitlines()[0]
-        )
-        raise UsageError(f"'{path}' is no encoder of a store: {reason}") from None
+        raise UsageError(f"'{path}' is no encoder of a store: {reason(error)}") from None
     return plain
 
 
 def _unpacked(tensors, settings):
-    names = sorted(
-        (name for name in tensors if name.startswith("booster.")), key=lambda name: int(name.partition(".")[2])
-    )
-    scores = {"boosters": [tensor_file.text_of(tensors[name]) for name in names], "spread": settings["spread"]}
+    boosters = [tensor_file.text_of(tensors[f"booster.{place}"]) for place in range(len(tensors) - 2)]
+    scores = {"boosters": boosters, "spread": settings["spread"]}
     return {"gain": tensors["gain"], "cost": tensors["cost"], "scores": scores}
 
 

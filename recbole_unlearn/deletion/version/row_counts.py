@@ -5,7 +5,7 @@ The file of the training edges' counts is there so that a revision need not pars
 
 import torch
 
-from recbole_unlearn.errors import UsageError
+from recbole_unlearn.errors import UsageError, reason
 from recbole_unlearn.files import tensor_file
 from recbole_unlearn.graph import Graph
 
@@ -51,6 +51,5 @@ def read(path: str) -> torch.Tensor:
         if counts.ndim != 1 or (counts < 1).any():
             raise ValueError("they are no counts")
     except Exception as error:  # safetensors raises several types
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UsageError(f"'{path}' has no counts of rows: {reason}") from None
+        raise UsageError(f"'{path}' has no counts of rows: {reason(error)}") from None
     return counts
