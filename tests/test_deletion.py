@@ -592,14 +592,6 @@ def test_exact_is_a_training_on_what_remains(store, path, tmp_path):
     torch.testing.assert_close(scores_of(ours)[ours_of[0]][:, ours_of[1]], scores_of(reference)[1:, 1:])
 
 
-def test_exact_without_a_request(store, path):
-    before = data_of(current(path))
-    code, out, err = as_typed(f"--checkpoint={path}", "--exact")
-    assert code == 0 and "Traceback" not in err and store.current().method == "Retrain"
-    check_version(current(path), before)
-    assert service.unlearn(path, [user("r1", "u17")])["version"] == 3
-
-
 def test_drift_recommends_retraining(store, path, caplog):
     limits = {"unlearn_retrain_requests": 3, "unlearn_retrain_share": 0.5, "unlearn_least_utility": 0.01}
     pair = iter(data_of(current(path))["train"][::20])
@@ -609,7 +601,9 @@ def test_drift_recommends_retraining(store, path, caplog):
         assert store.current().details["drift"]["interactions"] == number
         assert drift["recommend_retraining"] == (number == 3) == ("Retraining is due" in caplog.text)
     assert drift["reason"] == "3 requests" and "use --exact, without --forget_file" in caplog.text
-    assert service.unlearn(path, exact=True)["version"] == 5 and store.current().details["trained_on"] == 397
+    code, out, err = as_typed(f"--checkpoint={path}", "--exact")  # without a request
+    assert code == 0 and "Traceback" not in err and store.current().method == "Retrain"
+    assert store.current().number == 5 and store.current().details["trained_on"] == 397
     for share, due in ((0.01, False), (0.003, True)):  # of one in 397, then two
         limits = {**limits, "unlearn_retrain_share": share}
         drift = service.unlearn(path, [pairs(f"s{share}", next(pair))], limits)["receipts"][f"s{share}"]["drift"]

@@ -186,25 +186,36 @@ def test_json_numbers_are_their_text(read):
     assert request.received_at == "2025-11-20T10:00:00+00:00"
 
 
-@pytest.mark.parametrize(
-    "value", ['"u1', '["u1"]', "true", "NaN", '"\\ud800"', '"u1", "user_id": "u2"', '{"user_id": "u1"}']
-)
-def test_json_values_that_are_no_ids(refused, value):
-    message = refused("r.jsonl", f'{{"user_id": {value}}}')
-    assert "1 of 1 rows are no JSON objects of texts and numbers, e.g. line 1 (" in message
+NO_OBJECTS = "rows are no JSON objects of texts and numbers, e.g. line "
+VALUES = ['"u1', '["u1"]', "true", "NaN", '"\\ud800"', '"u1", "user_id": "u2"', '{"user_id": "u1"}']
+LINES = ["u1", "[1]", '"u1"', '{"user_id": "u1"', "[" * 100_000]
+REFUSED = [  # name of a file, its content, the message
+    *(("r.jsonl", f'{{"user_id": {value}}}', f"1 of 1 {NO_OBJECTS}1 (") for value in VALUES),
+    *(("r.jsonl", f'{{"user_id": "u1"}}\n{line}\n', f"1 of 2 {NO_OBJECTS}2 (") for line in LINES),
+    # A short row could be cut off: an interaction would become a whole user.
+    (
+        "r.csv",
+        "user_id,item_id\nu1,i1\nu1,i1,x\n",
+        "1 of 2 rows do not have the 2 cells of the header, e.g. line 3 (3).",
+    ),
+    (
+        "r.csv",
+        "user_id,item_id\nu1,i1\nsecret\n",
+        "1 of 2 rows do not have the 2 cells of the header, e.g. line 3 (1).",
+    ),
+    ("r.csv", 'user_id\n"u1\nu2\n"\nu3\n', "1 of 2 rows go over several lines"),
+    ("r.csv", 'user_id\n"u1\nu2\n', "cannot be read: line 3"),
+    ("r.inter", "user_id\tuser_id\nu1\tu2\n", "each once"),
+    ("r.inter", "user_id:token\tuser_id:float\nu1\tu2\n", "each once"),
+    ("r.csv", "user_id,item_id,scope\nsecret,,item\n", "have a scope that their ids contradict"),
+    ("r.csv", "user_id,request_id\nsecret,/\n", "have a request_id that is not"),
+]
 
 
-@pytest.mark.parametrize("line", ["u1", "[1]", '"u1"', '{"user_id": "u1"', pytest.param("[" * 100_000, id="nested")])
-def test_malformed_json_lines(refused, line):
-    message = refused("r.jsonl", f'{{"user_id": "u1"}}\n{line}\n')
-    assert "1 of 2 rows are no JSON objects of texts and numbers, e.g. line 2 (" in message
-
-
-@pytest.mark.parametrize("row, cells", [("u1,i1,x", 3), ("u1", 1)])
-def test_rows_longer_or_shorter_than_the_header(refused, row, cells):
-    """A short one could be a row cut off: an interaction would become a whole user."""
-    message = refused("r.csv", f"user_id,item_id\nu1,i1\n{row}\n")
-    assert f"1 of 2 rows do not have the 2 cells of the header, e.g. line 3 ({cells})." in message
+@pytest.mark.parametrize("name, content, expected", REFUSED, ids=range(len(REFUSED)))
+def test_what_is_malformed_is_refused_and_nobody_named(refused, name, content, expected):
+    message = refused(name, content)
+    assert expected in message and "secret" not in message
 
 
 @pytest.mark.parametrize("separator", SEPARATORS)
@@ -221,25 +232,6 @@ def test_another_separator(refused, separator, ending, own, header):
         assert "secret" not in message
 
 
-def test_quotes_do_not_swallow_rows(refused):
-    assert "1 of 2 rows go over several lines" in refused("r.csv", 'user_id\n"u1\nu2\n"\nu3\n')
-    assert "cannot be read: line 3" in refused("r.csv", 'user_id\n"u1\nu2\n')
-
-
-@pytest.mark.parametrize("header", ["user_id\tuser_id", "user_id:token\tuser_id:float"])
-def test_a_column_twice(refused, header):
-    assert "each once" in refused("r.inter", f"{header}\nu1\tu2\n")
-
-
-def test_messages_do_not_name_users_or_items(refused):
-    for content in (
-        "user_id,item_id,scope\nsecret,,item\n",
-        "user_id,item_id\nsecret\n",
-        "user_id,request_id\nsecret,/\n",
-    ):
-        assert "secret" not in refused("r.csv", content)
-
-
 def test_a_request_is_frozen_sorted_distinct_and_checked():
     rows = [("user", "u1", None), ("item", None, "i1"), ("user", "u1", None)]
     request = DeletionRequest("a", rows)
@@ -249,36 +241,8 @@ def test_a_request_is_frozen_sorted_distinct_and_checked():
         request.request_id = "b"
 
 
-@pytest.mark.parametrize("token", [30, np.int64(30), 30.0, True, b"u1", "", ["u1"], "\ud800"], ids=repr)
-@pytest.mark.parametrize("place", ["user", "item"])
-def test_an_id_is_a_text(token, place):
-    row = {"user": ("user", token, None), "item": ("item", None, token)}[place]
-    for rows in ([row], [("interaction", "secret", "secret"), row]):
-        with pytest.raises(UsageError) as error:
-            DeletionRequest("r", rows)
-        message = str(error.value)
-        assert message.startswith("Request 'r' has an id that is ") and "\n" not in message
-        assert "secret" not in message and "30" not in message, "it names nobody"
-
-
-@pytest.mark.parametrize(
-    "rows", [["user"], [("user", "u1")], ["abc"], [("user", "u1", None, None)], [None], [{"user": "u1"}]]
-)
-def test_a_row_is_a_triple(rows):
-    with pytest.raises(UsageError, match="Request 'r' has a row that is not \\(scope, user, item\\)"):
-        DeletionRequest("r", rows)
-    with pytest.raises(UsageError, match="Request 'r' has"):
-        DeletionRequest("r", None)
-
-
 def test_rows_may_be_lists_and_numpys_texts():
     assert DeletionRequest("r", iter([["user", np.str_("u1"), None]])).rows == (("user", "u1", None),)
-
-
-@pytest.mark.parametrize("name", [1, None, b"r", ("r",)])
-def test_a_requests_name_is_a_text(name):
-    with pytest.raises(UsageError, match=f"A request's id must be a str, not a {type(name).__name__}"):
-        DeletionRequest(name, [("user", "u1", None)])
 
 
 @pytest.mark.parametrize("time, kept", [
@@ -292,26 +256,30 @@ def test_a_requests_time_is_kept_as_in_files(time, kept):
     assert DeletionRequest("r", [("user", "u1", None)], time).received_at == kept
 
 
-@pytest.mark.parametrize(
-    "time", [1763632800, 1763632800.0, datetime(2026, 11, 20), "1763632800000", "soon", "1790-01-01", ""]
-)
-def test_a_requests_time_is_one(time):
-    with pytest.raises(UsageError, match="Request 'r' has a received_at that is "):
-        DeletionRequest("r", [("user", "u1", None)], time)
+USER = [("user", "u1", None)]
+NO_IDS = [30, np.int64(30), 30.0, True, b"u1", "", ["u1"], "\ud800"]
+NO_ROWS = [["user"], [("user", "u1")], ["abc"], [("user", "u1", None, None)], [None], [{"user": "u1"}]]
+CONTRADICTIONS = [("user", "u1", "i1"), ("usr", "u1", None), ("user", None, None), ("item", "u1", None)]
+NO_TIMES = [1763632800, 1763632800.0, datetime(2026, 11, 20), "1763632800000", "soon", "1790-01-01", ""]
+NO_REQUESTS = [  # what is given, and the message
+    *(
+        (("r", [("interaction", "secret", "secret"), ("user", each, None)]), "'r' has an id that is ")
+        for each in NO_IDS
+    ),
+    *((("r", [("item", None, each)]), "'r' has an id that is ") for each in NO_IDS),
+    *((("r", rows), "'r' has a row that is not (scope, user, item)") for rows in NO_ROWS),
+    (("r", None), "'r' has"),
+    (("r", []), "names nothing"),
+    *((("r", [row]), "its ids contradict") for row in CONTRADICTIONS),
+    *(((name, USER), f"id must be a str, not a {type(name).__name__}") for name in (1, None, b"r", ("r",))),
+    *(((name, USER), "Request id") for name in ("../a", "", "..", "a\n")),
+    *((("r", USER, time), "'r' has a received_at that is ") for time in NO_TIMES),
+]
 
 
-def test_a_request_of_nothing():
-    with pytest.raises(UsageError, match="names nothing"):
-        DeletionRequest("a", [])
-
-
-@pytest.mark.parametrize("row", [("user", "u1", "i1"), ("usr", "u1", None), ("user", None, None), ("item", "u1", None)])
-def test_a_request_of_contradictions(row):
-    with pytest.raises(UsageError, match="its ids contradict"):
-        DeletionRequest("a", [row])
-
-
-@pytest.mark.parametrize("name", ["../a", "", "..", "a\n"])
-def test_a_request_whose_id_is_no_file_name(name):
-    with pytest.raises(UsageError, match="Request id"):
-        DeletionRequest(name, [("user", "u1", None)])
+@pytest.mark.parametrize("given, expected", NO_REQUESTS, ids=range(len(NO_REQUESTS)))
+def test_what_is_no_request_is_refused_and_nobody_named(given, expected):
+    with pytest.raises(UsageError) as error:
+        DeletionRequest(*given)
+    message = str(error.value)
+    assert expected in message and "\n" not in message and "secret" not in message and "30:" not in message

@@ -325,8 +325,7 @@ def test_a_child_that_leaves_the_block_does_not_free_its_parents_store(store):
 
 WRITES = {
     "submit": lambda store: store.submit([request("r1")]),
-    "start": lambda store: store.mark(["r1"], "running"),
-    "fail": lambda store: store.mark(["r1"], "failed", "reason"),
+    "mark": lambda store: store.mark(["r1"], "running"),
     "publish": publish,
     "finish": lambda store: store.finish({}, {}),
     "purge": lambda store: store.purge(),
@@ -406,9 +405,9 @@ def test_submit(locked):
     assert first == {"request_id": "r2", "received_at": requests[0].received_at, "status": "pending", **unfinished}
 
 
-def test_all_scopes_survive(locked):
+def test_all_scopes_survive_and_a_request_may_be_given_twice(locked):
     rows = [("interaction", "196", "242"), ("user", "ü", None), ("item", None, "a\tb")]
-    locked.submit([DeletionRequest("r1", rows)])
+    assert locked.submit([DeletionRequest("r1", rows)] * 2) == {"r1": "new"}
     assert locked.pending() == [DeletionRequest("r1", rows)]
 
 
@@ -464,22 +463,23 @@ def test_failed_requests_can_be_submitted_again(locked):
     assert locked.requests()[0]["reason"] is None
 
 
+ON_REQUESTS = {
+    "mark": lambda store, *ids: store.mark(ids, "running"),
+    "fail": lambda store, *ids: store.mark(ids, "failed", "reason"),
+    "publish": lambda store, *ids: publish(store, *ids),
+    "finish": lambda store, *ids: store.finish({name: {} for name in ids}, {}),
+}
+
+
 @pytest.mark.parametrize("state", ["unknown", "done", "failed"])
-@pytest.mark.parametrize("change", ["start", "fail", "publish", "finish"])
+@pytest.mark.parametrize("change", ON_REQUESTS)
 def test_requests_that_cannot_go_on(locked, change, state):
     locked.submit([request("open"), request("done"), request("failed")])
     locked.mark(["failed"], "failed", "no")
     locked.finish({"done": {}}, {})
     before = kept(locked)
     with pytest.raises(ValueError, match=f"'{state}' cannot become .* unknown, done or failed"):
-        if change == "start":
-            locked.mark(["open", state], "running")
-        elif change == "fail":
-            locked.mark(["open", state], "failed", "reason")
-        elif change == "publish":
-            publish(locked, "open", state)
-        else:
-            locked.finish({"open": {}, state: {}}, {})
+        ON_REQUESTS[change](locked, "open", state)
     assert kept(locked) == before and folders(locked) == ["0001"]
 
 
