@@ -1,6 +1,7 @@
 """Leftovers of every kind are found where they were planted, clean files give none, and what nobody reads is not called
 clean."""
 
+import csv
 import gzip
 import hashlib
 import json
@@ -144,6 +145,12 @@ def test_rows_of_several_chunks(write, monkeypatch):
     monkeypatch.setattr("recbole_unlearn.deletion.verify.text.OVERLAP", 10)
     ((_, place, count),) = found(write("a.txt", rows.replace("\n", " ")), sought)
     assert place.startswith("line 1 and") and count >= 3
+
+
+def test_json_in_one_long_line(write):
+    csv.field_size_limit(2**17)  # Python's own, which an earlier table may have raised
+    path = write("a.json", json.dumps([{"user": "u2", "note": "x" * 2**18}, {"user": "u1"}]))
+    assert found(path, U1) == [("a.json", "record 2", 1)]
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def _is_text(stream, encoding):
 
 def read(file: File, encoding: str) -> Parts:
     """Read a text file in the way that fits its content, in one of its :func:`encodings_of`."""
+    csv.field_size_limit(2**31 - 1)  # JSON may be one line, and an unclosed quote takes in the rest of the file
     size, name = file.stream.seek(0, io.SEEK_END), file.name.lower()
     errors = "strict" if encoding.startswith("utf-16") else "surrogateescape"
     reader = io.TextIOWrapper(file.stream, "utf-8-sig" if encoding == "utf-8" else encoding, errors)
@@ -109,7 +110,6 @@ def _table(lines, separator, columns, names, numbers):
     The search asks about the id columns in pairs, or about users or items alone if there is only one of these columns.
     In other columns, plain numbers are tokens only if ``numbers`` is True, or in lists of ids (``item_id_list``).
     """
-    csv.field_size_limit(2**31 - 1)  # an unclosed quote takes in the rest of the file
     reader = csv.reader(lines, delimiter=separator)
     header = [cell.split(":") for cell in next(reader)]
     others = [
