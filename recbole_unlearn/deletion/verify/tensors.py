@@ -44,7 +44,7 @@ def read_safetensors(file: File) -> Parts:
             yield _regression(encoder_file.read_plain(copy.name))
         elif kind == row_counts.KIND:
             row_counts.read(copy.name)
-    yield Hit("weights without tokens", sum(each.is_floating_point() and each.numel() > 0 for each in foreign.values()))
+    yield Hit("weights without tokens", sum(map(_is_table, foreign.values())))
     for name, tensor in foreign.items():
         if tensor.dtype == torch.uint8:
             content = tensor.numpy().tobytes().decode("utf-8", "surrogateescape")
@@ -53,6 +53,11 @@ def read_safetensors(file: File) -> Parts:
             yield Hit("ids without tokens", len(tensor))
         elif not tensor.is_floating_point():
             yield Records(f"numbers of {name}", list(map(str, tensor.flatten().tolist())))
+
+
+def _is_table(tensor):
+    """Whether a tensor may have a number or a row for each user or item."""
+    return tensor.is_floating_point() and tensor.ndim > 0 and len(tensor) > 0
 
 
 def _kind(metadata):
@@ -96,7 +101,7 @@ def _model(content: dict[str, Any]) -> Iterator[Hit | Rows]:
     yield Rows("tokens", users, np.full(len(users), None))
     yield Rows("tokens", np.full(len(items), None), items)
     for name, table in content["state_dict"].items():
-        if table.is_floating_point() and table.ndim:
+        if _is_table(table):
             yield Hit(f"rows of {name}", _n_distinguishable(name, table, erased))
 
 

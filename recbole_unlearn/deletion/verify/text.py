@@ -78,7 +78,7 @@ def read(file: File, encoding: str) -> Parts:
         if start[:1] in ("{", "[") and (records := _json(reader, size)) is not None:
             yield from records
         elif columns:
-            reader.reconfigure(newline="")
+            reader.reconfigure(newline="")  # allowed, as nothing was read since seek(0)
             numbers = len(columns) == 1 and not name.endswith(TABLES)
             yield from _table(reader, separator, columns, file.id_names, numbers)
         elif start[:1] == "<" and size <= WHOLE_DOCUMENT:
