@@ -13,9 +13,8 @@ The defaults of a run, the names that are known, the checks of values and the ya
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError
 
@@ -94,11 +93,14 @@ def sections(declaration: type[Settings]) -> Iterator[tuple[str, list[str]]]:
             yield inspect.cleandoc(part.__doc__ or ""), names
 
 
-@cache
 def kinds(declaration: type[Settings]) -> dict[str, Any]:
     """Name to kind of value: a type, or an ``Annotated`` one."""
-    hints = get_type_hints(declaration, include_extras=True)
-    return {name: hints[name] for name in declaration.model_fields}
+    found: dict[str, Any] = {}
+    for name, field in declaration.model_fields.items():
+        found[name] = field.annotation
+        for each in field.metadata:
+            found[name] = Annotated[found[name], each]
+    return found
 
 
 def type_names(kind: Any) -> list[str]:
