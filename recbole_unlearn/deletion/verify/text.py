@@ -170,19 +170,19 @@ def _listed(rows, place, users, items, is_item):
     return (users[of], tokens) if is_item else (tokens, items[of])
 
 
-def _lines(reader, place="line", numbers=True):
+def _lines(reader, place="line"):
     """Text in chunks that end at a line's end, or within a very long line."""
     first, rest = 1, ""
     while chunk := reader.read(CHARACTERS):
         text, newline, rest = (rest + chunk).rpartition("\n")
         if newline:
-            yield Text(place, text, first, numbers)
+            yield Text(place, text, first)
             first += text.count("\n") + 1
         elif len(rest) > CHARACTERS:
-            yield Text(place, rest, first, numbers)
+            yield Text(place, rest, first)
             rest = rest[-OVERLAP:]
     if rest:
-        yield Text(place, rest, first, numbers)
+        yield Text(place, rest, first)
 
 
 def _json(reader, size):
