@@ -11,7 +11,7 @@ from recbole_unlearn.settings import EmbeddingSize, Settings
 
 
 class BPRSettings(Settings):
-    """RecBole's keys where the defaults for BPR differ, or stand in its own file"""
+    """The backbone"""
 
     embedding_size: EmbeddingSize = 64
 
