@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = (
     "1"  # before torch is there: a forked child has none of its parent's threads, and waits for them
@@ -25,6 +26,8 @@ from recbole_unlearn.testing.runs import tiny_rows  # noqa: F401  (tests import 
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "draws: draws the figures of reports")
+    config.addinivalue_line("markers", "quality: trains on ml-100k, twenty seconds; deselect with -m 'not quality'")
     for warning in (r":::recbole\.", ":Sparse CSR tensor support", ":Sparse invariant checks", ":__array_wrap__ must"):
         config.addinivalue_line("filterwarnings", f"ignore{warning}")  # of RecBole's own code and its libraries
 
@@ -56,6 +59,15 @@ def data_path(tmp_path_factory):
 def settings(tmp_path, monkeypatch, data_path):
     monkeypatch.chdir(tmp_path)
     return tiny_settings(data_path, str(tmp_path / "saved"))
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request, monkeypatch):
+    """A run draws no figure, which takes longer than a tiny training, except in modules marked ``draws``."""
+    if not request.node.get_closest_marker("draws"):
+        monkeypatch.setattr(
+            "recbole_unlearn.report.figure.score_distributions", lambda _, path, **__: Path(path).touch()
+        )
 
 
 @pytest.fixture

@@ -43,10 +43,14 @@ def two_runs(tmp_path_factory):
     return [(folder, run(folder, *arguments)) for folder in folders]
 
 
+@pytest.fixture(scope="module")
 def reports(two_runs):
-    return [
-        json.loads((folder / "saved" / "LightGCN-ml-100k-adversarial-5.json").read_text()) for folder, _ in two_runs
-    ]
+    """The reports of both, as they were before other tests repeat a command in a folder."""
+    return [report_in(folder) for folder, _ in two_runs]
+
+
+def report_in(folder):
+    return json.loads((folder / "saved" / "LightGCN-ml-100k-adversarial-5.json").read_text())
 
 
 def test_a_run_succeeds_and_leaves_its_files(two_runs):
@@ -58,8 +62,8 @@ def test_a_run_succeeds_and_leaves_its_files(two_runs):
     assert sorted(path.name for path in folder.iterdir()) == ["log", "log_tensorboard", "saved"]
 
 
-def test_the_report_has_every_method_and_metric(two_runs):
-    report = reports(two_runs)[0]
+def test_the_report_has_every_method_and_metric(reports):
+    report = reports[0]
     labels = [(row["method"], row["stage"]) for row in report["results"]]
     assert labels[0] == ("original", "")
     assert {"Retrain", "UnlearnRec", "DropEdges"} <= {method for method, _ in labels}
@@ -74,48 +78,41 @@ def test_the_table_is_printed(two_runs):
     assert "recall@20" in output and "MI-BF" in output and "UnlearnRec" in output
 
 
-def test_same_seed_same_metrics(two_runs):
+def test_same_seed_same_metrics(reports):
     first, second = (
         [{key: value for key, value in row.items() if key not in COSTS} for row in report["results"]]
-        for report in reports(two_runs)
+        for report in reports
     )
     assert first == second
 
 
-def test_repeating_a_command_computes_nothing_again(two_runs):
+def test_repeating_a_command_computes_nothing_again(two_runs, reports):
     folder, _ = two_runs[0]
-    before = reports(two_runs)[0]["results"]
     process = run(folder, "--model=LightGCN", "--dataset=ml-100k", "--seed=5", *QUICK)
     assert process.returncode == 0, process.stderr
     assert "Rows of an earlier run: original, Retrain, UnlearnRec zero-shot" in process.stdout + process.stderr
-    assert reports(two_runs)[0]["results"] == before
+    assert report_in(folder)["results"] == reports[0]["results"]
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (("--model=LightGNC", "--dataset=ml-100k"), "Unknown model 'LightGNC'. Did you mean 'LightGCN'?"),
-        (("--model=BPR", "--dataset=ml-100k", "--epochs"), "Argument '--epochs' is not of the form --key=value."),
-    ],
-)
-def test_wrong_usage_is_one_line_and_exit_code_2(tmp_path, arguments, message):
-    process = run(tmp_path / "run", *arguments)
+def test_wrong_usage_is_one_line_and_exit_code_2(tmp_path):
+    process = run(tmp_path / "run", "--model=LightGNC", "--dataset=ml-100k")
     assert process.returncode == 2
     assert process.stderr.strip().count("\n") == 0, process.stderr
-    assert process.stderr.startswith(f"run_unlearn: {message}")
+    assert process.stderr.startswith("run_unlearn: Unknown model 'LightGNC'. Did you mean 'LightGCN'?")
     assert process.stdout == ""
 
 
-def test_several_seeds_as_a_user_types_it(tmp_path):
-    arguments = ("--model=LightGCN", "--dataset=ml-100k", "--seeds=1,2", "--unlearn_methods=DropEdges", *QUICK)
-    process = run(tmp_path / "run", *arguments)
+def test_several_seeds_as_a_user_types_it(two_runs, reports):
+    folder, _ = two_runs[1]  # where the original of seed 5 is trained
+    arguments = ("--model=LightGCN", "--dataset=ml-100k", "--seeds=5,6", "--unlearn_methods=DropEdges", *QUICK)
+    process = run(folder, *arguments)
     assert process.returncode == 0, process.stderr
-    assert "Mean and standard deviation of seeds 1, 2" in process.stdout + process.stderr
-    saved = tmp_path / "run" / "saved"
-    summary = json.loads((saved / "LightGCN-ml-100k-adversarial-seeds-1-2.json").read_text())
-    single = [json.loads((saved / f"LightGCN-ml-100k-adversarial-{seed}.json").read_text()) for seed in (1, 2)]
-    expected = sum(report["results"][1]["MI-BF"] for report in single) / 2
-    assert summary["results"][1]["MI-BF"]["mean"] == pytest.approx(expected)
+    assert "Mean and standard deviation of seeds 5, 6" in process.stdout + process.stderr
+    saved = folder / "saved"
+    summary = json.loads((saved / "LightGCN-ml-100k-adversarial-seeds-5-6.json").read_text())
+    single = [json.loads((saved / f"LightGCN-ml-100k-adversarial-{seed}.json").read_text()) for seed in (5, 6)]
+    rows = [row for report in single for row in report["results"] if row["method"] == "DropEdges"]
+    assert summary["results"][1]["MI-BF"]["mean"] == pytest.approx(sum(row["MI-BF"] for row in rows) / 2)
 
 
 def fail(capsys, *arguments):

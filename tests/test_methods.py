@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 
 from recbole_unlearn import run_unlearn
+from recbole_unlearn.data.copies import with_extra_edges
+from recbole_unlearn.data.request import Request
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.method import METHODS, Unlearner
+from recbole_unlearn.model import dataset_graph
 from recbole_unlearn.testing import MethodContract
 from recbole_unlearn.testing.method import Done
 from recbole_unlearn.testing.runs import scores
-from recbole_unlearn.trainer import train_backbone
 
 BACKBONES = ["BPR", "LightGCN", "SGL", "SimGCL"]
 
@@ -52,10 +55,18 @@ def test_dropping_edges_is_the_old_table_on_the_remaining_graph(prepared, backbo
     assert torch.equal(model.final_embeddings(), expected)
 
 
-def test_retraining_is_training_on_the_remaining_data(prepared):
+def test_retraining_knows_what_remains_and_nothing_else(prepared, tmp_path):
     run = prepared()
-    expected = train_backbone(run.config, run.data.remaining, "other", run.data.valid_data).model
-    assert torch.equal(scores(unlearned("Retrain", run)[""]), scores(expected))
+    model, data = unlearned("Retrain", run)[""], run.data
+    others = ~data.observed().contains(*torch.cartesian_prod(torch.arange(1, 41), torch.arange(1, 31)).t())
+    users, items = (side[others] for side in torch.cartesian_prod(torch.arange(1, 41), torch.arange(1, 31)).t())
+    known = scores(model)[data.remaining_graph.users, data.remaining_graph.items]
+    assert known.mean() > scores(model)[users, items].mean()
+    extra = users[::40], items[::40]  # forgotten in the place of the actual request
+    train = with_extra_edges(data.remaining, *extra)
+    run.data = replace(data, train=train, graph=dataset_graph(train), request=Request(*extra))
+    run.config = run.config.replace(checkpoint_dir=str(tmp_path / "other"))
+    assert torch.equal(scores(unlearned("Retrain", run)[""]), scores(model))
 
 
 def test_unlearnrec_moves_only_what_the_request_touches(prepared):

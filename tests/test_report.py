@@ -14,6 +14,8 @@ from recbole_unlearn.report.report import Report
 from recbole_unlearn.report.tables import summary_table, table
 from recbole_unlearn.task import prepare_data
 
+pytestmark = pytest.mark.draws
+
 KEYS = {"model", "dataset", "seed", "config", "data", "forget", "interactions", "versions", "results", "gaps"}
 FORGET_KEYS = {"type", "n_interactions", "n_users", "n_items", "n_skipped"}
 ROW_KEYS = {

@@ -17,6 +17,8 @@ from test_report import PNG
 
 from recbole_unlearn.errors import UsageError
 
+pytestmark = pytest.mark.draws
+
 
 @pytest.mark.parametrize("model, gaps", [("LightGCN", (0.41, 0.38)), ("SimGCL", (0.67, 0.52)), ("SGL", (0.40, 0.19))])
 def test_the_papers_own_gaps_on_ml_1m(model, gaps):

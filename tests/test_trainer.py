@@ -179,20 +179,21 @@ def test_waiting_for_another_process_at_the_same_training_is_not_counted_again(c
     assert second.seconds == first.seconds and second.seconds_before == 0, "whoever measured saw it go by"
 
 
-def test_retrained_model_does_not_depend_on_earlier_requests(settings, tmp_path):
+def test_retrained_model_does_not_depend_on_earlier_requests(configure, tmp_path):
     """Two adversarial requests leave the same clean edges, but hide other items from the validation."""
     changes = {
-        **settings,
         **{"epochs": 40, "eval_step": 1, "stopping_step": 3, "learning_rate": 0.01},
-        **{"forget_type": "adversarial", "forget_ratio": 0.2, "forget_attack_pool": 0.5, "unlearn_methods": "Retrain"},
+        **{"forget_type": "adversarial", "forget_ratio": 0.2, "forget_attack_pool": 0.5},
     }
-
-    def retrained(seed, folder):
-        named = {"forget_seed": seed, "checkpoint_dir": str(tmp_path / folder)}
-        return run_unlearn("LightGCN", "tiny", config_dict={**changes, **named}, saved=False)["results"][-1]["MI-BF"]
-
-    alone = [retrained(seed, f"alone{seed}") for seed in range(1, 5)]
-    assert [retrained(seed, "shared") for seed in range(1, 5)] == alone
+    shared = str(tmp_path / "shared")
+    for seed in range(1, 5):
+        config = configure(forget_seed=seed, checkpoint_dir=str(tmp_path / f"alone{seed}"), **changes)
+        data = prepare_data(config)
+        alone, after_others = (
+            train_backbone(each, data.remaining, "retrain", data.valid_data).model.state_dict()
+            for each in (config, config.replace(checkpoint_dir=shared))
+        )
+        assert_same_weights(after_others, alone)
 
 
 @pytest.mark.parametrize("changes", [{"seed": 8}, {"learning_rate": 0.03}, {"epochs": 5}, {"ssl_weight": 0.5}])
