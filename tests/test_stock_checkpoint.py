@@ -5,6 +5,7 @@ import os
 import sys
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from conftest import tiny_rows
@@ -47,7 +48,13 @@ def trained(settings, monkeypatch):
 
 @pytest.mark.parametrize("model_class", [BPR, RecBoleLightGCN])
 def test_weights_and_settings_survive(trained, model_class):
-    changes = {"embedding_size": 12, "reg_weight": 0.003, "topk": [3, 5], "my_setting": {"a": [1, None]}}
+    changes = {
+        "embedding_size": 12,
+        "reg_weight": 0.003,
+        "topk": [3, 5],
+        "my_setting": {"a": [1, None]},
+        "its": np.float64(0.5),
+    }
     not_plain = {"odd": torch.float32, "deep": {"odd": [torch.device("cpu")]}, "trap": Touch()}
     path, model, stock = trained(model_class, **changes, **not_plain)
     held = read_stock(path)

@@ -1,5 +1,6 @@
 """Read RecBole's own checkpoints, which pickle a Config, without running what they pickle."""
 
+import json
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +15,11 @@ from recbole_unlearn.files import torch_file
 from recbole_unlearn.files.torch_file import Stub, name_of
 from recbole_unlearn.model import MODELS
 
-DEPTH = 10  # of settings in settings; RecBole has four levels, but a file's lists may contain themselves
-MOST_VALUES = 100_000  # in all settings; RecBole has about two hundred, but a file may repeat one list
+MOST_PARTS = 300_000  # of JSON in all settings; RecBole has about a thousand, but a file may repeat one list
 RENAMED = {  # settings of RecBole-GNN, to their names here
     "SimGCL": {"lambda": "simgcl_lambda", "eps": "simgcl_eps", "temperature": "simgcl_temperature"},
 }
 LOSSES = {"SimGCL": {"simgcl_sum": True}}  # of RecBole-GNN, where they differ from the paper's
-_DROPPED = object()  # stands for a value that is no plain data
 
 
 @dataclass(frozen=True)
@@ -96,18 +95,37 @@ def read_stock(path: str) -> StockCheckpoint:
 
 
 def _settings(path, final, is_gnn):
-    budget = iter(range(MOST_VALUES))
-    settings = {
-        str(key): _plain(value, budget) for key, value in final.items() if key not in DERIVED and key not in CACHES
-    }
+    budget, encoder, settings = iter(range(MOST_PARTS)), json.JSONEncoder(default=_number), {}
+    for key, value in final.items():
+        if key in DERIVED or key in CACHES:
+            continue
+        try:
+            parts = [part for _, part in zip(budget, encoder.iterencode(value))]
+            settings[str(key)] = json.loads("".join(parts))
+        except (RecursionError, TypeError, ValueError):  # no plain data, such as an enum or a device, or not all of it
+            continue
     if next(budget, None) is None:
         raise _no_checkpoint(path, "its Config has more settings than anybody writes")
     settings["data_path"] = os.path.dirname(settings["data_path"])  # RecBole appended the dataset's name
-    settings = {key: value for key, value in settings.items() if value is not _DROPPED}
     if not is_gnn:
         return settings
     names = RENAMED.get(final["model"], {})
     return {**{names.get(key, key): value for key, value in settings.items()}, **LOSSES.get(final["model"], {})}
+
+
+def _number(stub):
+    """The value of a pickled numpy scalar.
+
+    Raises:
+        TypeError, ValueError: it stands for anything else.
+    """
+    if name_of(stub) not in ("numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar"):
+        raise TypeError("no plain data")
+    try:
+        kind, content = stub.args
+        return np.frombuffer(content, np.dtype(kind.args[0])).item()
+    except (AttributeError, IndexError) as error:
+        raise TypeError("no number") from error
 
 
 def _final_embeddings(cached):
@@ -119,38 +137,3 @@ def _final_embeddings(cached):
 
 def _no_checkpoint(path, reason):
     return UsageError(f"'{path}' is no checkpoint of RecBole's Trainer: {str(reason).removesuffix('.')}.")
-
-
-def _plain(value, budget, depth=DEPTH):
-    """A number, string, bool, None, or a list or dict of them; ``_DROPPED`` for the rest, such as enums and devices.
-
-    Args:
-        value: anything unpickled.
-        budget: iterator with one step a value; at its end, all values are dropped.
-        depth: the most lists and dicts within each other.
-    """
-    if next(budget, None) is None:
-        return _DROPPED
-    if isinstance(value, Stub):
-        value = _number(value)
-    if isinstance(value, int) and abs(value) >= 2**63:  # Python refuses to print long ones
-        return _DROPPED
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if not depth or not isinstance(value, (list, tuple, dict)):
-        return _DROPPED
-    entries = value.values() if isinstance(value, dict) else value
-    plain = [_plain(entry, budget, depth - 1) for entry in entries]
-    if any(entry is _DROPPED for entry in plain):
-        return _DROPPED
-    return dict(zip(map(str, value), plain)) if isinstance(value, dict) else plain
-
-
-def _number(stub):
-    """The value of a pickled numpy scalar; ``_DROPPED`` for anything else."""
-    try:
-        if name_of(stub) in ("numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar"):
-            return np.frombuffer(stub.args[1], np.dtype(stub.args[0].args[0])).item()
-    except (AttributeError, IndexError, TypeError, ValueError):
-        pass
-    return _DROPPED
