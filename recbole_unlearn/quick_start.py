@@ -23,17 +23,16 @@ from recbole_unlearn.model_file import load_model, save_model
 from recbole_unlearn.report.files import beside, model_file, report_path, save_json
 from recbole_unlearn.report.report import Report
 from recbole_unlearn.report.tables import label, summary_table
-from recbole_unlearn.sweep.report import SweepReport
+from recbole_unlearn.sweep.report import save_sweep, show_sweep, sweep_result
 from recbole_unlearn.sweep.simulation import (
     PARTS,
     Simulation,
     measure,
     simulated_data,
-    simulated_kinds,
-    simulation_settings,
+    simulated_requests,
     train_part,
 )
-from recbole_unlearn.sweep.space import check_search, check_space, read_space, swept_method, with_whole_numbers
+from recbole_unlearn.sweep.space import check_search, read_space, swept_method, with_whole_numbers
 from recbole_unlearn.sweep.trials import AS_GIVEN, Goal, Trials, sweep_folder
 from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import train_backbone
@@ -182,42 +181,45 @@ def run_sweep(
         resources_per_trial: default ``{"cpu": 1}``, and a GPU if there is one.
 
     Returns:
-        The content of ``sweep.json``; see :meth:`recbole_unlearn.sweep.report.SweepReport.result`.
+        The content of ``sweep.json``; see :func:`recbole_unlearn.sweep.report.sweep_result`.
 
     Raises:
         UsageError: settings, data or space are wrong, the sweep exists already, or no trial succeeds.
     """
-    from recbole_unlearn.sweep import tune  # ray takes seconds to import
+    from recbole_unlearn.cluster import Cluster, default_resources  # ray takes seconds to import
+    from recbole_unlearn.sweep import tune
 
     config = Config(model, dataset, config_file_list, config_dict)
     method, goal = swept_method(config), Goal.of(config, tune_metric, tune_mode)
-    check_search(search, scheduler)
-    space = {key: values for key, values in read_space(params_file, method).items() if key not in (config_dict or {})}
-    kinds = simulated_kinds(config, simulated)
-    check_space(space, params_file, simulation_settings(config, method, {}), search)
+    requests = simulated_requests(config, simulated)
+    space = read_space(params_file, method, fixed=config_dict or {})
+    check_search(search, scheduler, space)
     init_logger(config)
     logger = getLogger()
 
-    with tune.Cluster(ray_address, resources_per_trial or tune.default_resources(config["device"])) as cluster:
-        settings, data = simulated_data(config, method, kinds, round_=1)
+    with Cluster(ray_address, resources_per_trial or default_resources(config["device"])) as cluster:
+        settings, data = simulated_data(config, method, requests)
         folder = sweep_folder(config, storage_path, settings, data, space)
         trials = Trials(folder, stopper=f"{scheduler} by {goal.metric}")
         trials.begin(resume)
-        simulations = cluster.simulate(settings, data)
+        simulations = tune.simulate(cluster, settings, data)
         logger.info(set_color(f"Searching {params_file}", "pink"))
-        cluster.search(simulations, trials, space, search, num_samples, scheduler, goal)
-        (given,) = cluster.measure(simulations, [AS_GIVEN])
-        report = SweepReport(config, method, kinds, goal, trials.all(), [each.retrain for each in simulations], given)
-        report.save(folder)
+        tune.search(cluster, simulations, trials, space, search, num_samples, scheduler, goal)
+        (given,) = tune.measure(cluster, simulations, [AS_GIVEN])
+        retrain = [simulation.retrain for simulation in simulations]
+        result = sweep_result(config, method, requests, goal, trials.all(), retrain, given)
+        save_sweep(result, config, folder)
 
+        points = {"best": result["trials"][0]["point"], "as given": AS_GIVEN}
         for number in range(1, 1 + held_back):
             logger.info(set_color(f"Held-back requests {number} of {held_back}", "pink"))
-            simulations = cluster.simulate(*simulated_data(config, method, kinds, round_=1 + number))
-            report.add_check(*cluster.measure(simulations, [report.best["point"], AS_GIVEN]))
-            report.save(folder)
+            others = simulated_requests(config, simulated, 1 + number)
+            simulations = tune.simulate(cluster, *simulated_data(config, method, others))
+            result["held back"].append(dict(zip(points, tune.measure(cluster, simulations, list(points.values())))))
+            save_sweep(result, config, folder)
 
-    report.show(folder)
-    return report.result()
+    show_sweep(result, folder)
+    return result
 
 
 def objective_function(
@@ -235,7 +237,7 @@ def objective_function(
         ``best_valid_result`` and ``test_result``, which is empty because test data choose nothing.
     """
     config = Config(config_file_list=config_file_list, config_dict=with_whole_numbers(config_dict or {}))
-    ((settings,), (data,)) = simulated_data(config, swept_method(config), simulated_kinds(config), round_=1)
+    ((settings,), (data,)) = simulated_data(config, swept_method(config), simulated_requests(config))
     states = (train_part(Config(stored=settings), data, part) for part in PARTS)
     simulation = Simulation.of(settings, data, *states)
     try:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = (
@@ -124,6 +125,13 @@ def prepared(configure):
 @pytest.fixture
 def ray_cluster():
     """The address of a running Ray cluster of two cores, which whoever uses it leaves running."""
+    with running_cluster() as address:
+        yield address
+
+
+@contextmanager
+def running_cluster(*options):
+    """A Ray cluster of two cores, started with more options of ``ray start``; it must be left running."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -134,6 +142,7 @@ def ray_cluster():
         "--include-dashboard=false",
         "--disable-usage-stats",
         "--block",
+        *options,
     ]
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", *start, "--node-ip-address=127.0.0.1"]
     head = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)

@@ -48,7 +48,7 @@ def tasks(monkeypatch):
             raise task.result
         return task.result
 
-    monkeypatch.setattr("recbole_unlearn.sweep.tune.Cluster", lambda address, resources: nullcontext())
+    monkeypatch.setattr("recbole_unlearn.cluster.Cluster", lambda address, resources: nullcontext())
     functions = {
         "remote": remote,
         "get": get,

@@ -18,21 +18,28 @@ from recbole_unlearn.sweep.simulation import (
     measure,
     measure_all,
     simulated_data,
-    simulated_kinds,
     simulated_requests,
     train_part,
 )
 from recbole_unlearn.task import prepare_data
 
+PRETRAINED = {"ie_target": "negative", "ie_epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def shared_models(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("shared") / "saved")
+
 
 @pytest.fixture
-def simulate(configure):
-    """Settings of a simulated request, and what its trials share."""
+def simulate(configure, shared_models):
+    """What the trials on a simulated request share; its models are trained once in this file."""
 
-    def simulate(method="UnlearnRec", kind="random", **changes):
-        ((settings,), (data,)) = simulated_data(configure(**changes), method, [kind], 1)
-        config = Config(config_dict=settings)
-        return config, Simulation.of(settings, data, *(train_part(config, data, part) for part in PARTS))
+    def simulate(method="UnlearnRec", kind="random", checkpoint_dir=shared_models):
+        config = configure(checkpoint_dir=checkpoint_dir)
+        ((settings,), (data,)) = simulated_data(config, method, simulated_requests(config, [kind]))
+        config = Config(stored=settings)
+        return Simulation.of(settings, data, *(train_part(config, data, part) for part in PARTS))
 
     return simulate
 
@@ -45,11 +52,12 @@ def pairs(side):
 def test_the_simulated_request_is_another_one(here, kind):
     named = {"user": {"forget_users": ["u1", "u2"]}, "file": {"forget_file": "request.inter"}}.get(kind, {})
     config = Config("LightGCN", "tiny", config_dict={**here, "forget_type": kind, **named})
+    (default,) = simulated_requests(config)
+    assert default["forget_type"] == ("random" if kind == "file" else kind)
     drawn = []
-    kinds = simulated_kinds(config) * 2
-    assert kinds == ["random" if kind == "file" else kind] * 2
     for round_ in (1, 2):
-        settings, data = simulated_data(config, "UnlearnRec", kinds, round_)
+        requests = simulated_requests(config, [default["forget_type"]] * 2, round_)
+        settings, data = simulated_data(config, "UnlearnRec", requests)
         assert all(os.path.isabs(each["data_path"]) and os.path.isabs(each["checkpoint_dir"]) for each in settings)
         drawn += [pairs(each.request) for each in data]
     if kind != "file":
@@ -59,17 +67,18 @@ def test_the_simulated_request_is_another_one(here, kind):
 
 def test_a_kind_that_is_none(configure):
     with pytest.raises(UsageError, match="Unknown kind of request to simulate 'users'. Did you mean 'user'?"):
-        simulated_kinds(configure(), ["random", "users"])
+        simulated_requests(configure(), ["random", "users"])
 
 
 def test_a_simulated_attack_does_not_look_at_test_pairs(configure, monkeypatch):
     seen = []
     draw = attack.least_likely_edges
-    monkeypatch.setattr(
-        attack,
-        "least_likely_edges",
-        lambda final, observed, *others: seen.append(observed) or draw(final, observed, *others),
-    )
+
+    def watched(final, observed, *others):
+        seen.append(observed)
+        return draw(final, observed, *others)
+
+    monkeypatch.setattr(attack, "least_likely_edges", watched)
     actual = prepare_data(configure(forget_type="adversarial"))
     simulated = prepare_data(configure(forget_type="adversarial", unlearn_measure_on="valid"))
     assert pairs(actual.test) <= pairs(seen[0])
@@ -91,16 +100,14 @@ def test_half_of_validation_stands_in_for_test_data(configure):
     positives = {(user, item) for user in users for item in simulated.test_data.uid2positive_item[user].tolist()}
     assert positives == halves[1]
     hidden = {(user, item) for user in users for item in simulated.test_data.uid2history_item[user].tolist()}
-    shown = {user for user, _ in halves[1]}
-    assert hidden == {(user, item) for user, item in pairs(actual.graph) | halves[0] if user in shown}
+    assert hidden == {(user, item) for user, item in pairs(actual.graph) | halves[0] if user in users}
 
 
 def test_the_original_is_shared_with_the_actual_run(configure, simulate):
     config = configure()
-    data = prepare_data(config)
-    state = train_part(config, data, "original")
+    state = train_part(config, prepare_data(config), "original")
     before = set(os.listdir(config["checkpoint_dir"]))
-    _, simulation = simulate()
+    simulation = simulate(checkpoint_dir=config["checkpoint_dir"])
     assert all(torch.equal(state[name], simulation.original[name]) for name in state)
     new = set(os.listdir(config["checkpoint_dir"])) - before
     assert {name.split("-")[0] for name in new} == {"retrain"}, "only Retrain is of another request"
@@ -121,60 +128,44 @@ def test_the_objective_is_its_formula(configure):
         assess({**metrics, "MI-BF": float("nan")}, retrain, config)
 
 
-def test_every_epoch_of_the_preparation_is_reported(simulate):
-    config, simulation = simulate(ie_target="negative", ie_epochs=3, ie_stopping_step=10)
-    reports = []
-    last = measure(simulation, {}, reports.append)
-    assert [(report["epoch"], report["stage"]) for report in reports] == [(epoch, "zero-shot") for epoch in (1, 2, 3)]
-    assert last["stage"] == "fine-tuned" and "epoch" not in last
-    assert len({report["MI-BF"] for report in reports}) == 3, "of that epoch's encoder"
-    assert all(math.isfinite(value) for value in last.values() if isinstance(value, float))
+def test_every_epoch_of_the_preparation_is_reported_and_changes_nothing(simulate, settings, configure):
+    simulation, reports = simulate(), []
+    watched = measure(simulation, PRETRAINED, reports.append)
+    assert [(report["epoch"], report["stage"]) for report in reports] == [(1, "zero-shot"), (2, "zero-shot")]
+    assert len({report["MI-BF"] for report in reports}) == 2, "of that epoch's encoder"
+    assert watched["stage"] == "fine-tuned" and "epoch" not in watched
+    assert all(math.isfinite(value) for value in watched.values() if isinstance(value, float))
 
-
-def test_watching_changes_nothing(simulate, settings):
-    config, simulation = simulate(ie_target="negative", ie_epochs=3)
-    watched = measure(simulation, {}, lambda report: None)
-    alone = {
-        **settings,
-        "checkpoint_dir": settings["checkpoint_dir"] + "-alone",
-        "ie_target": "negative",
-        "ie_epochs": 3,
-    }
-    report = run_unlearn(
-        "LightGCN",
-        "tiny",
-        config_dict={**alone, **simulated_requests(config.replace(forget_seed=None), ["random"], 1)[0]},
-    )
+    request = simulated_requests(configure(), ["random"])[0]
+    report = run_unlearn("LightGCN", "tiny", config_dict={**settings, **PRETRAINED, **request})
     (row,) = [row for row in report["results"] if row["stage"] == "fine-tuned"]
     for name in ("recall@5", "ndcg@5", "MI-BF", "MI-NG", "AUC_FN", "AUC_FT"):
         assert row[name] == pytest.approx(watched[name], rel=1e-5), "an ordinary run with these settings says the same"
 
 
 def test_any_method_can_be_measured(simulate):
-    _, simulation = simulate(method="IFRU")
+    simulation = simulate(method="IFRU")
     weak, strong = (measure(simulation, {"unlearn_ifru_damping": damping}) for damping in (1e6, 0.3))
     assert weak["stage"] == strong["stage"] == "" and weak["MI-BF"] != strong["MI-BF"]
 
 
 def test_several_requests_are_averaged(simulate):
-    simulations = [simulate(kind=kind)[1] for kind in ("random", "user")]
-    reports = []
-    result = measure_all(iter(simulations), {"ie_target": "negative", "ie_epochs": 2}, reports.append)
+    simulations = [simulate(kind=kind) for kind in ("random", "user")]
+    point, reports = {**PRETRAINED, "ie_rho": 0.2}, []  # another encoder than in other tests
+    result = measure_all(iter(simulations), point, reports.append)
     assert [report["epoch"] for report in reports] == [1, 2], "of the first one"
-    alone = [measure(simulation, {"ie_target": "negative", "ie_epochs": 2}) for simulation in simulations]
+    alone = [measure(simulation, point) for simulation in simulations]
     for name in ("objective", "gap", "utility", "ndcg@5", "MI-BF"):
         assert result[name] == pytest.approx((alone[0][name] + alone[1][name]) / 2, rel=1e-5)
         assert [each[name] for each in result["requests"]] == pytest.approx([each[name] for each in alone], rel=1e-5)
 
 
 def test_without_fine_tuning_the_zero_shot_result_counts(simulate):
-    _, simulation = simulate()
-    assert measure(simulation, {"unlearn_finetune_epochs": 0})["stage"] == "zero-shot"
-    assert measure(simulation, {})["stage"] == "fine-tuned"
+    assert measure(simulate(), {"unlearn_finetune_epochs": 0})["stage"] == "zero-shot"
 
 
 def test_refuses_a_retrain_of_no_use(simulate, monkeypatch):
-    _, simulation = simulate()
+    simulation = simulate()
     monkeypatch.setattr(UnlearningEvaluator, "evaluate", lambda self, model: ({"ndcg@5": 0.0}, {}))
     with pytest.raises(UsageError, match="Retrain's NDCG@5 on validation data is 0; train for more"):
         Simulation.of(simulation.settings, simulation.data, simulation.original, simulation.original)
@@ -186,13 +177,13 @@ def test_recboles_own_tuning_takes_the_objective(settings, tmp_path, monkeypatch
 
     monkeypatch.setattr("sys.argv", ["run_hyper.py"])
     base = tmp_path / "base.yaml"
-    base.write_text(
-        "\n".join(f"{key}: {value!r}" for key, value in {**settings, "model": "LightGCN", "dataset": "tiny"}.items())
-    )
+    named = {**settings, "model": "LightGCN", "dataset": "tiny"}
+    base.write_text("\n".join(f"{key}: {value!r}" for key, value in named.items()))
     space = tmp_path / "hyper.test"
     space.write_text("ie_change_weight choice [0.1,1.0]  # nu\nunlearn_finetune_epochs quniform 0,2,1\n")
+    files = [str(base)]
     tuning = HyperTuning(
-        objective_function, params_file=space, fixed_config_file_list=[str(base)], algo="random", max_evals=3
+        objective_function, params_file=space, fixed_config_file_list=files, algo="random", max_evals=2
     )
     tuning.run()
     tuning.export_result(tmp_path / "out.txt")

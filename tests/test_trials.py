@@ -8,10 +8,12 @@ import yaml
 from matplotlib.image import imread
 
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.sweep.report import SweepReport, frame_of, table
-from recbole_unlearn.sweep.trials import Goal, Trials, best_of, pareto_front, record
+from recbole_unlearn.sweep.report import frame_of, pareto_front, save_sweep, show_sweep, sweep_result, table
+from recbole_unlearn.sweep.simulation import simulated_requests
+from recbole_unlearn.sweep.trials import Goal, Trials, record
 
 RETRAIN = {"recall@5": 0.5, "ndcg@5": 0.4, "MI-BF": 4.0, "MI-NG": 2.0, "AUC_FN": 0.2, "AUC_FT": 0.1}
+LEAST_OBJECTIVE = Goal("objective", "min")
 
 
 def trial(point, gap, ndcg, status="done"):
@@ -30,6 +32,17 @@ OTHERS = [
 GIVEN = trial({}, 0.15, 0.38)
 
 
+@pytest.fixture
+def result_of(configure):
+    """The result of a sweep: ``result_of(trials, goal)``."""
+
+    def result_of(trials, goal=LEAST_OBJECTIVE, **settings):
+        requests = simulated_requests(configure(**settings), ["random", "user"])
+        return sweep_result(configure(**settings), "UnlearnRec", requests, goal, trials, [RETRAIN, RETRAIN], GIVEN)
+
+    return result_of
+
+
 def test_records_survive_and_failed_ones_are_tried_again(tmp_path):
     trials = Trials(str(tmp_path / "sweep"), "asha by objective")
     trials.begin(resume=False)
@@ -39,11 +52,9 @@ def test_records_survive_and_failed_ones_are_tried_again(tmp_path):
     (tmp_path / "sweep" / "trials" / ".123-half.json").write_text("{")
     again = Trials(str(tmp_path / "sweep"), "asha by objective")
     assert sorted(map(str, again.all())) == sorted(map(str, (BEST, *OTHERS)))
-    points = [each["point"] for each in (BEST, *OTHERS)] + [{"ie_rho": 0.9, "ie_epochs": 1}]
-    assert again.without_ended(points) == points[-2:], "the failed one and the new one"
-    assert len(Trials(str(tmp_path / "sweep"), "none by objective").ended()) == 3, (
-        "stopped by another goal is not ended"
-    )
+    assert sorted(map(str, again.ended())) == sorted(map(str, (BEST, *OTHERS[:-1]))), "the failed one has not"
+    other_goal = Trials(str(tmp_path / "sweep"), "none by objective")
+    assert len(other_goal.ended()) == 3, "stopped by another goal is not ended"
     with pytest.raises(UsageError, match="has 5 trials in .*sweep: add --resume"):
         again.begin(resume=False)
     again.begin(resume=True)
@@ -51,19 +62,18 @@ def test_records_survive_and_failed_ones_are_tried_again(tmp_path):
     assert len(again.all()) == len(again.ended()) == 5, "in the place of the failed record"
 
 
-def test_best_is_the_best_that_came_to_its_end(configure):
-    trials = [*OTHERS, BEST]
-    assert best_of(trials, Goal("objective", "min")) == BEST
-    assert best_of(trials, Goal("ndcg@5", "max"))["result"]["ndcg@5"] == 0.41
+def test_best_is_the_best_that_came_to_its_end(result_of):
+    assert result_of([*OTHERS, BEST])["trials"][0] == BEST
+    assert result_of([*OTHERS, BEST], Goal("ndcg@5", "max"))["trials"][0]["result"]["ndcg@5"] == 0.41
     with pytest.raises(UsageError, match="None of 1 trials succeeded; one ended with: The loss became nan"):
-        best_of(OTHERS[-1:], Goal("objective", "min"))
+        result_of(OTHERS[-1:])
     with pytest.raises(UsageError, match="None of 0 trials"):
-        best_of([], Goal("objective", "min"))
+        result_of([])
 
 
 def test_goal_is_checked(configure):
     config = configure()
-    assert Goal.of(config) == Goal("objective", "min") == Goal.of(config, "objective")
+    assert Goal.of(config) == LEAST_OBJECTIVE == Goal.of(config, "objective")
     assert Goal.of(config, "ndcg@5", "max") == Goal("ndcg@5", "max")
     with pytest.raises(UsageError, match="Unknown metric to tune 'ndcg@10'. Did you mean 'ndcg@5'?"):
         Goal.of(config, "ndcg@10", "max")
@@ -74,44 +84,39 @@ def test_goal_is_checked(configure):
 
 
 def test_nobody_beats_the_front():
-    trials = [
-        trial({"n": n}, gap, ndcg)
-        for n, (gap, ndcg) in enumerate([(3, 9), (1, 5), (2, 5), (2, 7), (5, 9), (1, 4), (6, 8), (4, 10)])
-    ]
-    front = [
-        (each["result"]["gap"], each["result"]["ndcg@5"]) for each in pareto_front([*trials, *OTHERS[2:]], "ndcg@5")
-    ]
-    assert front == [(1, 5), (2, 7), (3, 9), (4, 10)]
-    assert pareto_front(OTHERS[2:], "ndcg@5") == []
+    pairs = [(3, 9), (1, 5), (2, 5), (2, 7), (5, 9), (1, 4), (6, 8), (4, 10)]
+    trials = [trial({"n": n}, gap, ndcg) for n, (gap, ndcg) in enumerate(pairs)]
+    front = pareto_front(frame_of([*trials, *OTHERS[2:]]), "ndcg@5")
+    assert list(zip(front["gap"], front["ndcg@5"])) == [(1, 5), (2, 7), (3, 9), (4, 10)]
+    assert pareto_front(frame_of(OTHERS[2:]), "ndcg@5").empty
 
 
-def test_table_shows_failed_trials_the_given_settings_and_retrain():
-    header, best, failed, given, retrain = table([BEST, OTHERS[-1], GIVEN], RETRAIN).splitlines()
+def test_table_shows_failed_trials_the_given_settings_and_retrain(result_of):
+    header, best, failed, given, retrain = table(result_of([OTHERS[-1], BEST])).splitlines()
     assert header.split()[:6] == ["trial", "ie_rho", "ie_epochs", "status", "objective", "gap"]
     assert best.split()[:6] == ["1", "0.1", "4", "done", "0.1000", "0.1000"]
     assert failed.split() == ["2", "0.5", "8", "failed", "The", "loss", "became", "nan"]
     assert given.split()[:4] == ["as", "given", "done", "0.1500"]
     assert retrain.split()[:5] == ["Retrain", "0.0000", "0.0000", "1.0000", "0.5000"]
-    assert "error" not in table([BEST])
+    assert "error" not in table(result_of([BEST]))
 
 
-def test_report_writes_all_files(configure, tmp_path):
-    config = configure(ie_rho=0.7, ie_request_ratio=[0.1, 0.2])
-    checks = [{"best": BEST, "as given": record({}, "failed", error="nan")}]
-    report = SweepReport(
-        config, "UnlearnRec", ["random", "user"], Goal("objective", "min"), [*OTHERS, BEST], [RETRAIN, RETRAIN], GIVEN
-    )
+def test_report_writes_all_files(result_of, configure, tmp_path):
+    settings = {"ie_rho": 0.7, "ie_request_ratio": [0.1, 0.2]}
+    config, result = configure(**settings), result_of([*OTHERS, BEST], **settings)
     folder = tmp_path / "sweep"
-    report.save(str(folder))
-    assert json.loads((folder / "sweep.json").read_text())["held back"] == [], (
-        "written before the held-back requests are tried"
-    )
-    report.add_check(BEST, checks[0]["as given"])
-    report.save(str(folder))
-    report.show(str(folder))
+    save_sweep(result, config, str(folder))
+    assert json.loads((folder / "sweep.json").read_text())["held back"] == [], "before they are tried"
+    result["held back"].append({"best": BEST, "as given": record({}, "failed", error="nan")})
+    save_sweep(result, config, str(folder))
+    show_sweep(result, str(folder))
     stored = json.loads((folder / "sweep.json").read_text())
+    assert list(stored) == "model dataset seed method requests settings goal versions retrain trials".split() + [
+        "as given",
+        "held back",
+    ]
     assert stored["trials"][0] == BEST and stored["trials"][-1]["error"] == "The loss became nan"
-    assert stored["held back"] == checks and stored["as given"] == GIVEN
+    assert stored["held back"] == result["held back"] and stored["as given"] == GIVEN
     assert pd.read_csv(folder / "trials.csv")["trial"].tolist() == ["1", "2", "3", "4", "5", "as given"]
     front = pd.read_csv(folder / "pareto.csv")
     assert front["gap"].tolist() == [0.1, 0.2] and front["trial"].tolist() == [1, 2]
@@ -129,7 +134,7 @@ def test_report_writes_all_files(configure, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "checks, told",
+    "checks, said",
     [
         ([], "On the same requests the best trial beats the settings as given 1 of 1 times"),
         (
@@ -142,18 +147,14 @@ def test_report_writes_all_files(configure, tmp_path):
         ),
     ],
 )
-def test_report_says_whether_the_search_was_of_use(configure, caplog, checks, told):
-    report = SweepReport(
-        configure(), "UnlearnRec", ["random"], Goal("objective", "min"), [*OTHERS, BEST], [RETRAIN], GIVEN
-    )
-    for best, given in checks:
-        report.add_check(best, given)
+def test_report_says_whether_the_search_was_of_use(result_of, caplog, checks, said):
+    result = result_of([*OTHERS, BEST])
+    result["held back"] = [{"best": best, "as given": given} for best, given in checks]
     with caplog.at_level("INFO"):
-        report.show("folder")
-    assert told in [record.getMessage() for record in caplog.records]
+        show_sweep(result, "folder")
+    assert said in [each.getMessage() for each in caplog.records]
 
 
 def test_lists_are_cells():
-    assert frame_of([record({"ie_request_ratio": [0.1, 0.2]}, "done", {"gap": 1.0})])["ie_request_ratio"].tolist() == [
-        "[0.1, 0.2]"
-    ]
+    frame = frame_of([record({"ie_request_ratio": [0.1, 0.2]}, "done", {"gap": 1.0})])
+    assert frame["ie_request_ratio"].tolist() == ["[0.1, 0.2]"]

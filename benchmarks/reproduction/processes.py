@@ -98,7 +98,7 @@ def run_on_ray(cells, machine, results, address):
     """
     import ray
 
-    from recbole_unlearn.sweep.tune import Cluster, gpus_given  # takes seconds; before ray, whose environment it sets
+    from recbole_unlearn.cluster import Cluster, gpus_given  # takes seconds; before ray, whose environment it sets
 
     failed = {}
     with Cluster(address, {"cpu": 1}):

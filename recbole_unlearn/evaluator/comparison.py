@@ -1,6 +1,7 @@
 """Comparison of a report's rows with Retrain's, and of the reports of several seeds."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -27,7 +28,7 @@ def gaps_to_retrain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [_gap(row, retrain) for row in rows if row["method"] not in ("original", RETRAIN) and "MI-BF" in row]
 
 
-def membership_gaps(metrics: dict[str, Any], retrain: dict[str, Any]) -> dict[str, float]:
+def membership_gaps(metrics: Mapping[str, Any], retrain: Mapping[str, Any]) -> dict[str, float]:
     """Distances of the forgetting metrics from Retrain's: :func:`gaps_to_retrain`'s ``MI-BF_gap`` to ``AUC_FT_gap``."""
     gaps = {}
     for metric in ("MI-BF", "MI-NG"):

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any, get_args
 
@@ -28,12 +30,17 @@ SHORTFALL_WEIGHT = 100.0  # of a ranking below the limit: one percent weighs lik
 PARTS = ("original", "retrain")
 
 State = dict[str, torch.Tensor]
+Report = Callable[[dict[str, Any]], Any]
 
 
-def simulated_kinds(config: Config, kinds: Sequence[str] | None = None) -> Sequence[str]:
-    """The kinds of requests to simulate: those given, or that of the actual request.
+def simulated_requests(config: Config, kinds: Sequence[str] | None = None, round_: int = 1) -> list[dict[str, Any]]:
+    """Settings that simulate requests, one dict each, with validation data in the place of test data.
 
-    A sampled ``forget_ratio`` stands in for named users or items, and random interactions for those of a file.
+    Args:
+        config: of the actual run.
+        kinds: of the requests; default that of the actual one, with a sampled ``forget_ratio`` in the place of named
+            users or items, and random interactions in that of a file.
+        round_: from 1; each round has other requests.
 
     Raises:
         UsageError: there is no such kind.
@@ -42,27 +49,12 @@ def simulated_kinds(config: Config, kinds: Sequence[str] | None = None) -> Seque
     for kind in kinds:
         if kind not in KINDS:
             raise unknown("kind of request to simulate", kind, KINDS)
-    return kinds
-
-
-def simulated_requests(config: Config, kinds: Sequence[str], round_: int) -> list[dict[str, Any]]:
-    """Settings that replace the actual request by a simulated one, and test data by validation data.
-
-    Args:
-        config: of the actual run.
-        kinds: of :func:`simulated_kinds`.
-        round_: from 1; each round has other requests.
-
-    Returns:
-        One dict per kind; each replaces some settings of the run.
-    """
+    first = request_seed(config) + round_ * SEED_SHIFT
     return [
         {
             "forget_type": kind,
-            "forget_seed": request_seed(config) + round_ * SEED_SHIFT + kinds[:place].count(kind) * REPETITION_SHIFT,
-            "forget_users": None,
-            "forget_items": None,
-            "forget_file": None,
+            "forget_seed": first + kinds[:place].count(kind) * REPETITION_SHIFT,
+            **dict.fromkeys(("forget_users", "forget_items", "forget_file")),
             "unlearn_measure_on": "valid",
             "report_file": None,
         }
@@ -71,15 +63,9 @@ def simulated_requests(config: Config, kinds: Sequence[str], round_: int) -> lis
 
 
 def simulation_settings(config: Config, method: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a method's run on a simulated request, valid in any process and working directory.
+    """The settings of a method's run on a request of :func:`simulated_requests`, for ``Config(stored=...)``.
 
-    Args:
-        config: of the actual run.
-        method: to try.
-        request: of :func:`simulated_requests`.
-
-    Returns:
-        Plain data with absolute paths, enough for ``Config(stored=...)``.
+    They are plain data with absolute paths, valid in any process and working directory.
     """
     return {
         **config.external_config_dict,
@@ -94,29 +80,15 @@ def simulation_settings(config: Config, method: str, request: Mapping[str, Any])
 
 
 def simulated_data(
-    config: Config, method: str, kinds: Sequence[str], round_: int
+    config: Config, method: str, requests: Sequence[Mapping[str, Any]]
 ) -> tuple[list[dict[str, Any]], list[UnlearningData]]:
-    """Settings (:func:`simulation_settings`) and data of simulated requests; an adversarial one trains its attack.
-
-    Args:
-        config, kinds, round_: see :func:`simulated_requests`.
-        method: to try.
-    """
-    settings = [simulation_settings(config, method, request) for request in simulated_requests(config, kinds, round_)]
+    """The settings and the data of :func:`simulated_requests`; an adversarial request trains its attack."""
+    settings = [simulation_settings(config, method, request) for request in requests]
     return settings, [prepare_data(Config(stored=each)) for each in settings]
 
 
 def train_part(config: Config, data: UnlearningData, part: str) -> State:
-    """Train the original model of a simulated request, or Retrain's, or load it if it was trained before.
-
-    Args:
-        config: of :func:`simulation_settings`.
-        data: of the request.
-        part: one of ``PARTS``.
-
-    Returns:
-        The state of the model, tensors on the CPU.
-    """
+    """The state, on the CPU, of the original model or of Retrain's (``PARTS``), trained now or before."""
     dataset = data.train if part == "original" else data.remaining
     model = train_backbone(config, dataset, part, data.valid_data).model
     return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
@@ -124,32 +96,23 @@ def train_part(config: Config, data: UnlearningData, part: str) -> State:
 
 @dataclass(frozen=True)
 class Simulation:
-    """What all trials on a simulated request share.
-
-    Args:
-        settings: of :func:`simulation_settings`.
-        data: with half of the validation pairs in the place of test data.
-        original: state of the original model.
-        retrain: Retrain's metrics.
-    """
+    """What all trials on a simulated request share."""
 
     settings: dict[str, Any]
-    data: UnlearningData
+    data: UnlearningData  # with half of the validation pairs in the place of test data
     original: State
-    retrain: dict[str, float]
+    retrain: dict[str, float]  # Retrain's metrics
 
     @classmethod
     def of(cls, settings: dict[str, Any], data: UnlearningData, original: State, retrain: State) -> "Simulation":
-        """Make one from the states of both models.
+        """Measure Retrain, and keep what trials need.
 
         Raises:
             UsageError: Retrain ranks nothing right on validation data, so that nothing can be compared with it.
         """
         config = Config(stored=settings)
-        models = [
-            model_of(config, dataset, state) for dataset, state in ((data.train, original), (data.remaining, retrain))
-        ]
-        metrics, _ = UnlearningEvaluator(config, data, models[0]).evaluate(models[1])
+        evaluator = UnlearningEvaluator(config, data, model_of(config, data.train, original))
+        metrics, _ = evaluator.evaluate(model_of(config, data.remaining, retrain))
         if not metrics[config["valid_metric"].lower()] > 0:
             raise UsageError(f"Retrain's {config['valid_metric']} on validation data is 0; train for more `epochs`.")
         return cls(settings, data, original, metrics)
@@ -163,23 +126,10 @@ def model_of(config: Config, dataset: Dataset, state: State) -> UnlearnableRecom
 
 
 def assess(metrics: Mapping[str, float], retrain: Mapping[str, float], config: Config) -> dict[str, float]:
-    r"""Compare metrics with Retrain's.
+    """Compare metrics with Retrain's; less is better, and 0 is a model with Retrain's metrics.
 
-    .. math::
-        \mathrm{gap} &= \tfrac14 \Big( \big|\ln \tfrac{\text{MI-BF}}{\text{MI-BF}_R}\big|
-            + \big|\ln \tfrac{\text{MI-NG}}{\text{MI-NG}_R}\big| + |\mathrm{AUC_{FN}} - \mathrm{AUC}_{\mathrm{FN},R}|
-            + |\mathrm{AUC_{FT}} - \mathrm{AUC}_{\mathrm{FT},R}| \Big), \qquad \mathrm{utility} = \frac{m}{m_R} \\
-        \mathrm{objective} &= \mathrm{gap} + 100 \max(0, u - \mathrm{utility})
-
-    with :math:`m` the ``valid_metric`` and :math:`u` the setting ``unlearn_least_utility``. Less is better; a model
-    with Retrain's metrics has an objective of 0.
-
-    Args:
-        metrics, retrain: of the evaluator.
-        config: settings.
-
-    Returns:
-        ``objective``, ``gap`` and ``utility``.
+    ``gap`` is the mean of the four :func:`membership_gaps`, ``utility`` the ``valid_metric`` over Retrain's, and
+    ``objective = gap + 100 max(0, unlearn_least_utility - utility)``.
 
     Raises:
         Diverged: the objective is not finite.
@@ -195,9 +145,7 @@ def assess(metrics: Mapping[str, float], retrain: Mapping[str, float], config: C
     return {"objective": objective, "gap": gap, "utility": utility}
 
 
-def measure(
-    simulation: Simulation, point: Mapping[str, Any], report: Callable[[dict], Any] = lambda result: None
-) -> dict[str, Any]:
+def measure(simulation: Simulation, point: Mapping[str, Any], report: Report | None = None) -> dict[str, Any]:
     """Prepare the method of ``unlearn_methods`` and forget the simulated request; the last stage counts.
 
     Args:
@@ -221,20 +169,16 @@ def measure(
 
     def result(stage, online):
         metrics, _ = evaluator.evaluate(stage.model)
-        cost = {
-            "online_seconds": online.seconds,
-            "seconds": perf_counter() - start,
-            "peak_memory_mb": online.peak_memory_mb,
-        }
-        return {"stage": stage.name, **assess(metrics, simulation.retrain, config), **metrics, **cost}
+        values = {"stage": stage.name, **assess(metrics, simulation.retrain, config), **metrics}
+        costs = {"online_seconds": online.seconds, "seconds": perf_counter() - start}
+        return {**values, **costs, "peak_memory_mb": online.peak_memory_mb}
 
-    def after_epoch(epoch):
-        try:
+    def after_epoch(report, epoch):
+        with suppress(Diverged):  # a later epoch may be fine
             report({"epoch": epoch, **result(*next(costed_stages(method, config["device"])))})
-        except Diverged:  # a later epoch may be fine
-            pass
 
-    method.after_epoch = after_epoch
+    if report:
+        method.after_epoch = partial(after_epoch, report)  # type: ignore[method-assign]
     with measured(config["device"]) as offline:
         method.prepare()
     *_, last = costed_stages(method, config["device"])
@@ -243,21 +187,20 @@ def measure(
 
 
 def measure_all(
-    simulations: Iterable[Simulation], point: Mapping[str, Any], report: Callable[[dict], Any] = lambda result: None
+    simulations: Iterable[Simulation], point: Mapping[str, Any], report: Report | None = None
 ) -> dict[str, Any]:
-    """Call :func:`measure` on several requests.
-
-    Args:
-        simulations: the function holds one at a time.
-        point: settings to try on them.
-        report: takes the results of the epochs on the first request.
+    """Call :func:`measure` on several requests, held one at a time; ``report`` takes the epochs on the first.
 
     Returns:
         The mean of each number, and the results as ``requests``.
     """
-    results = []
+    results: list[dict[str, Any]] = []
     for simulation in simulations:
-        results.append(measure(simulation, point, (lambda result: None) if results else report))
+        results.append(measure(simulation, point, None if results else report))
         del simulation
-    means = {key: float(np.mean([result[key] for result in results])) for key in results[0] if key != "stage"}
-    return {**means, "requests": results}
+    return {**means(results), "requests": results}
+
+
+def means(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The mean of each number of results."""
+    return {key: float(np.mean([result[key] for result in results])) for key in results[0] if key != "stage"}
