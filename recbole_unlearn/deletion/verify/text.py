@@ -111,15 +111,9 @@ def _table(lines, separator, columns, names, numbers):
     In other columns, plain numbers are tokens only if ``numbers`` is True, or in lists of ids (``item_id_list``).
     """
     reader = csv.reader(lines, delimiter=separator)
-    header = [cell.split(":") for cell in next(reader)]
-    others = [
-        place
-        for place, (_, *kind) in enumerate(header)
-        if place not in columns.values() and "float" not in "".join(kind)
-    ]
-    lists = {place: name for place, (cell, *_) in enumerate(header) for name in names if cell.strip() == f"{name}_list"}
-    first, rows = reader.line_num + 1, []
-    number = first
+    header = next(reader)
+    first = number = reader.line_num + 1
+    rows: list[list[str]] = []
     for row in reader:
         rows.append(row)
         if reader.line_num > number:  # a quoted cell of several lines, which may be rows
@@ -127,22 +121,27 @@ def _table(lines, separator, columns, names, numbers):
         rows += [[]] * (reader.line_num - number)
         number = reader.line_num + 1
         if len(rows) >= ROWS:
-            yield from _asked(rows, first, columns, names, numbers, others, lists, len(header))
+            yield from _rows(rows, first, header, columns, names, numbers)
             first, rows = number, []
-    yield from _asked(rows, first, columns, names, numbers, others, lists, len(header))
+    yield from _rows(rows, first, header, columns, names, numbers)
 
 
-def _asked(rows, first, columns, names, numbers, others, lists, width):
+def _rows(rows, first, header, columns, names, numbers):
     users, items = (_column(rows, columns.get(name)) for name in names)
     bare = tuple(np.frompyfunc(_bare, 1, 1)(side) for side in (users, items))
     changed = any((one != other).any() for one, other in zip(bare, (users, items)))
     yield Rows("row", users, items, first, bare if changed else None)
-    for place, name in lists.items():
-        yield Rows("list of ids of row", *_listed(rows, place, users, items, name == names[1]))
-    rest = ["\t".join(cell for place, cell in enumerate(row) if place in others or place >= width) for row in rows]
+    others = set(range(len(header))) - set(columns.values())
+    for place, (name, _, kind) in enumerate(cell.partition(":") for cell in header):
+        if "float" in kind:
+            others.discard(place)
+        if name.strip() in (f"{names[0]}_list", f"{names[1]}_list"):
+            yield Rows("list of ids of row", *_listed(rows, place, users, items, name.strip() == f"{names[1]}_list"))
+    rest = [
+        "\t".join(cell for place, cell in enumerate(row) if place in others or place >= len(header)) for row in rows
+    ]
     if any(cell and (numbers or not is_number(cell)) for cell in set(rest)):
-        beside = list(zip(users, items))
-        yield Text("other column of row", "\n".join(map(_one_line, rest)), first, numbers, beside)
+        yield Text("other column of row", "\n".join(map(_one_line, rest)), first, numbers, list(zip(users, items)))
 
 
 def _one_line(text):
