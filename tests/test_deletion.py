@@ -478,14 +478,6 @@ def test_the_same_file_twice_changes_nothing(store, path, caplog):
     assert "nothing is trained. Leave out --forget_file to train anew" in caplog.text
 
 
-def test_a_known_id_with_other_rows_is_refused(store, path):
-    service.unlearn(path, [user("r1", "u17")])
-    before = contents(store.folder)
-    with pytest.raises(UsageError, match="'r1' is known with other rows"):
-        service.unlearn(path, [user("r2", "u3"), user("r1", "u18")])
-    assert contents(store.folder) == before
-
-
 def test_what_is_gone_already_is_not_found(store, path):
     pair = data_of(current(path))["train"][5]
     service.unlearn(path, [user("r1", "u17"), pairs("r2", pair)])

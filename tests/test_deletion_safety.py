@@ -295,12 +295,6 @@ def test_a_damaged_store_is_one_line(path, what, tmp_path):
     assert (code, err.count("\n")) == (2, 1) and re.search(message, err), (code, out, err)
 
 
-def test_a_link_that_leads_nowhere_is_made_again(path):
-    current(path).unlink()
-    current(path).symlink_to("versions/0009")
-    assert service.unlearn(path, [REQUEST])["version"] == 2 and os.readlink(current(path)) == "versions/0002"
-
-
 def test_a_retraining_that_diverges_changes_nothing(path):
     before = contents(os.path.realpath(current(path)))
     with pytest.raises(UsageError, match="Try a smaller learning rate"):

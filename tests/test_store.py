@@ -715,19 +715,8 @@ def test_purge_killed_before_the_folders_are_gone(five):
 
 
 def test_keyed_hash(store, tmp_path):
-    parts = [
-        ("ab", "c"),
-        ("a", "bc"),
-        ("abc",),
-        (None,),
-        ("None",),
-        ("null",),
-        (),
-        ("",),
-        ("", ""),
-        ('a", "b',),
-        ("a", "b"),
-    ]
+    parts = [("ab", "c"), ("a", "bc"), ("abc",), (None,), ("None",), ("null",), (), ("",), ("", ""), ("a", "b")]
+    parts.append(('a", "b',))
     hashed = {store.keyed_hash(*each) for each in parts}
     assert len(hashed) == len(parts) and all(len(bytes.fromhex(each)) == 16 for each in hashed)
     assert {Store(store.folder).keyed_hash(*each) for each in parts} == hashed

@@ -49,29 +49,27 @@ def counts_of(request: DeletionRequest, found: list[dict[str, int] | None]) -> d
     }
 
 
-def rows_of(
-    request: DeletionRequest, found: list[dict[str, int] | None], keyed_hash: Callable[..., str]
-) -> list[dict[str, Any]]:
-    """A request's rows with keyed hashes instead of identifiers, and whether each names something in the data."""
-    return [
-        {"scope": row[0], "hash": keyed_hash(*row), "found": each is not None} for row, each in zip(request.rows, found)
-    ]
-
-
 def own_part(
-    request: DeletionRequest,
-    submitted_at: str,
-    found: list[dict[str, int] | None],
-    keyed_hash: Callable[..., str],
+    request: DeletionRequest, submitted_at: str, found: list[dict[str, int] | None], keyed_hash: Callable[..., str]
 ) -> dict[str, Any]:
-    """What a request does not share with those that are applied together with it; see :func:`counts_of`."""
+    """What a request does not share with those that are applied together with it, with hashes instead of identifiers.
+
+    Args:
+        request: as submitted.
+        submitted_at: the time of that.
+        found: see :func:`counts_of`.
+        keyed_hash: of the store.
+    """
     counts = counts_of(request, found)
     return {
         "request_id": request.request_id,
         "received_at": request.received_at,
         "submitted_at": submitted_at,
         "outcome": "forgotten" if counts["found"] else "not found",
-        "rows": rows_of(request, found, keyed_hash),
+        "rows": [
+            {"scope": row[0], "hash": keyed_hash(*row), "found": each is not None}
+            for row, each in zip(request.rows, found)
+        ],
         "counts": counts,
     }
 

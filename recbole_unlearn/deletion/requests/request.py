@@ -51,7 +51,8 @@ class DeletionRequest:
             raise UsageError(f"Request id {name} is not 1 to 128 letters, digits and '._:@-', or it is '.' or '..'.")
         try:
             object.__setattr__(self, "rows", _distinct(map(_row, self.rows)))
-            object.__setattr__(self, "received_at", _received(self.received_at))
+            if self.received_at is not None:
+                object.__setattr__(self, "received_at", utc(self.received_at))
         except (ValueError, TypeError) as error:
             raise UsageError(f"Request '{self.request_id}' has {error}.") from None
         if not self.rows:
@@ -114,7 +115,7 @@ def _times(path, table):
         except ValueError as error:
             problems.setdefault(str(error), []).append(text)
     for problem, of_these in problems.items():
-        refuse(path, unnamed(table), texts.isin(of_these), f"have a received_at that is {problem}")
+        refuse(path, unnamed(table), texts.isin(of_these), f"have {problem}")
     return [times.get(text) for text in texts]
 
 
@@ -127,8 +128,11 @@ def utc(text: str) -> str:
     Raises:
         ValueError: the text is neither, or no request can have come at that time; the message says what it is.
     """
+    wrong = "a received_at that is"
+    if not isinstance(text, str):
+        raise ValueError(f"{wrong} of type {type(text).__name__}: give it as ISO 8601, a str")
     if FINER.fullmatch(text):
-        raise ValueError("in milliseconds or finer: give seconds since 1970, or ISO 8601")
+        raise ValueError(f"{wrong} in milliseconds or finer: give seconds since 1970, or ISO 8601")
     try:
         if SECONDS.fullmatch(text):
             time = datetime.fromtimestamp(float(text), timezone.utc)
@@ -136,9 +140,9 @@ def utc(text: str) -> str:
             time = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))  # Python 3.10 does not know Z
         time = (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     except (ValueError, OverflowError):
-        raise ValueError("neither ISO 8601 nor seconds since 1970") from None
+        raise ValueError(f"{wrong} neither ISO 8601 nor seconds since 1970") from None
     if not EARLIEST <= time <= datetime.now(timezone.utc) + timedelta(days=1):  # a day, for clocks of other zones
-        raise ValueError("before 1970 or after tomorrow")
+        raise ValueError(f"{wrong} before 1970 or after tomorrow")
     return time.isoformat()
 
 
@@ -161,17 +165,6 @@ def _row(row):
     if scope != SCOPES.get((user is not None, item is not None)):
         raise ValueError("a row whose scope its ids contradict")
     return tuple(row)
-
-
-def _received(time):
-    if time is None:
-        return None
-    if not isinstance(time, str):
-        raise ValueError(f"a received_at that is of type {type(time).__name__}: give it as ISO 8601, a str")
-    try:
-        return utc(time)
-    except ValueError as error:
-        raise ValueError(f"a received_at that is {error}") from None
 
 
 def _distinct(rows):

@@ -59,7 +59,20 @@ class Lock:
             raise UsageError(f"Store '{self.folder}' is damaged: '{path}' is no file. Remove it and try again.")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            self._wait(descriptor, wait_seconds, on_wait)
+            deadline = time.monotonic() + wait_seconds
+            while not filelock.lock_descriptor(descriptor, blocking=False):
+                os.lseek(descriptor, HOLDER_AT, os.SEEK_SET)
+                holder = os.read(descriptor, 20).decode()  # empty for an instant after another process got the lock
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise UsageError(
+                        f"Store '{self.folder}' is in use by {f'process {holder}' if holder else 'another process'}. "
+                        f"Try again when it has ended, or wait for it longer than {wait_seconds:g} s."
+                    )
+                if on_wait and holder:
+                    on_wait(int(holder))
+                    on_wait = None
+                time.sleep(min(SECONDS_BETWEEN_TRIES, left))
             os.ftruncate(descriptor, 0)
             os.lseek(descriptor, HOLDER_AT, os.SEEK_SET)
             os.write(descriptor, str(os.getpid()).encode())
@@ -74,24 +87,6 @@ class Lock:
         if self.held:
             os.ftruncate(self._descriptor, 0)
             self._close()
-
-    def _wait(self, descriptor, wait_seconds, on_wait):
-        deadline = time.monotonic() + wait_seconds
-        while True:
-            if filelock.lock_descriptor(descriptor, blocking=False):
-                return
-            os.lseek(descriptor, HOLDER_AT, os.SEEK_SET)
-            holder = os.read(descriptor, 20).decode()  # empty for an instant after another process got the lock
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise UsageError(
-                    f"Store '{self.folder}' is in use by {f'process {holder}' if holder else 'another process'}. "
-                    f"Try again when it has ended, or wait for it longer than {wait_seconds:g} s."
-                )
-            if on_wait and holder:
-                on_wait(int(holder))
-                on_wait = None
-            time.sleep(min(SECONDS_BETWEEN_TRIES, left))
 
     def _close(self):
         Lock._held.discard(self)

@@ -105,10 +105,7 @@ def read_ids(path: str, config: Config, tokens: dict[str, np.ndarray]) -> tuple[
     """
     fields = {"user": config["USER_ID_FIELD"], "item": config["ITEM_ID_FIELD"]}
     columns = [f"{field}:token" for field in fields.values()]
-    try:
-        table = pd.read_csv(path, sep=SEPARATOR, encoding=ENCODING, dtype=str, keep_default_na=False, usecols=columns)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from None
+    table = _read(path, dtype=str, usecols=columns)
     try:
         users, items = (known_ids(tokens[side], table[column]) for side, column in zip(fields, columns))
         return torch.from_numpy(users), torch.from_numpy(items)
@@ -122,16 +119,15 @@ def read_table(path: str) -> pd.DataFrame:
     Raises:
         UsageError: the file is missing or damaged.
     """
+    header = list(_read(path, dtype=str, nrows=0).columns)
+    texts = [name for name in header if name.endswith(":token")]
+    numbers = {name: [""] for name in set(header) - {*texts}}
+    table = _read(path, dtype=dict.fromkeys(texts, str), na_values=numbers)
+    return table.rename(columns=lambda name: name.rpartition(":")[0])
+
+
+def _read(path, **options):
     try:
-        with open(path, encoding=ENCODING) as file:
-            header = file.readline().rstrip("\n").split(SEPARATOR)
-        texts = [name for name in header if name.endswith(":token")]
-        options = {
-            "dtype": dict.fromkeys(texts, str),
-            "keep_default_na": False,
-            "na_values": {name: [""] for name in set(header) - {*texts}},
-        }
-        table = pd.read_csv(path, sep=SEPARATOR, encoding=ENCODING, **options)
+        return pd.read_csv(path, sep=SEPARATOR, encoding=ENCODING, keep_default_na=False, **options)
     except (OSError, ValueError) as error:
         raise UsageError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from None
-    return table.rename(columns=lambda name: name.rpartition(":")[0])
