@@ -4,7 +4,8 @@
 
 Or apply real deletion requests to a saved model, through a store beside it.
 
-    python run_unlearn.py --checkpoint=saved/MODEL.safetensors --forget_file=requests.csv [--dry_run | --exact] | --prepare | --verify
+    python run_unlearn.py --checkpoint=saved/MODEL.safetensors --forget_file=requests.csv [--dry_run | --exact]
+    python run_unlearn.py --checkpoint=saved/MODEL.safetensors --prepare | --verify
 """
 
 from recbole_unlearn.command_line import main

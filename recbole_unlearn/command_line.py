@@ -19,8 +19,9 @@ from recbole_unlearn.sweep.space import SCHEDULERS, SEARCHES
 OF_A_CHECKPOINT = ("prepare", "dry_run", "exact", "force", "verify", "also", "waive", "wait_seconds")
 NOT_FOUND, WAITING, INTERRUPTED = 3, 4, 130  # exit codes; 130 is the shell's after Ctrl-C
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 --verify is not clean, or a new version fails its checks and is kept aside; 2 wrong usage, or "
-    "nothing could be changed; 3 all that the requests name is not found; 4 earlier requests have failed and wait; 130 interrupted."
+    "Exit codes: 0 done; 1 --verify is not clean, or a new version fails its checks and is kept aside; 2 wrong usage, "
+    "or nothing was changed; 3 nothing that the requests name is found; 4 earlier requests failed and wait; "
+    "130 interrupted."
 )
 
 
@@ -63,7 +64,9 @@ def _sweep_parser():
     sweep.add_argument("--search", choices=SEARCHES, help="where trials come from (default random)")
     sweep.add_argument("--scheduler", choices=SCHEDULERS, help="asha (default) stops the worse trials early")
     sweep.add_argument("--tune_metric", help="what is searched for (default objective; less is better)")
-    sweep.add_argument("--tune_mode", choices=["min", "max"], help="which end of another metric is better")
+    sweep.add_argument(
+        "--tune_mode", choices=["min", "max"], help="whether another metric is better if smaller or larger"
+    )
     sweep.add_argument(
         "--simulated", type=lambda text: text.split(","), help="kinds of simulated requests, e.g. adversarial,random"
     )
@@ -73,7 +76,7 @@ def _sweep_parser():
         help="rounds of other requests to compare the best with the given settings on (default 1)",
     )
     sweep.add_argument(
-        "--resume", action="store_const", const=True, help="go on with the same sweep, or add samples to it"
+        "--resume", action="store_const", const=True, help="continue the same sweep, or add samples to it"
     )
     sweep.add_argument("--storage_path", help="folder of all sweeps (default CHECKPOINT_DIR/sweep)")
     sweep.add_argument("--ray_address", help="running Ray cluster, e.g. auto or 10.0.0.1:6379 (default: this machine)")
@@ -243,13 +246,13 @@ def _words(text):
 def _seeds(text):
     seeds = text.split(",")
     if not all(seed.isdecimal() for seed in seeds) or len(set(map(int, seeds))) < len(seeds):
-        raise argparse.ArgumentTypeError(f"'{text}' is no list of different whole numbers, e.g. 1,2,3")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of different whole numbers, e.g. 1,2,3")
     return [int(seed) for seed in seeds]
 
 
 def _count(text, least=1):
     if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number >= {least}")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number >= {least}")
     return int(text)
 
 
@@ -259,7 +262,7 @@ def _count_or_zero(text):
 
 def _seconds(text):
     if not re.fullmatch(r"\d+(\.\d*)?", text):
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds")
     return float(text)
 
 
@@ -291,5 +294,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         again = "the same command with --resume" if "params_file" in parsed else "the same command"
-        print(f"run_unlearn: interrupted; {again} goes on from what is under checkpoint_dir.", file=sys.stderr)
+        print(f"run_unlearn: interrupted; {again} continues from the files under checkpoint_dir.", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -114,7 +114,7 @@ def _mend_quick_start(module):
     def load_data_and_model(model_file):
         checkpoint = recbole_checkpoint.load(model_file)
         if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("config"), Config):
-            raise UsageError(f"'{model_file}' is no checkpoint of RecBole's Trainer: it has no Config.")
+            raise UsageError(f"'{model_file}' is not a checkpoint of RecBole's Trainer: it has no Config.")
         Config.compatibility_settings(checkpoint["config"])  # as in every new Config
         read = torch.load
 
@@ -154,9 +154,7 @@ def _ensure_dir(folder):
     try:
         os.makedirs(folder, exist_ok=True)
     except FileExistsError:
-        raise UsageError(
-            f"RecBole writes to a folder '{folder}', and a file of that name is there: move it away."
-        ) from None
+        raise UsageError(f"RecBole writes to a folder '{folder}', but a file of that name exists: move it.") from None
 
 
 for _name, _value in _NUMPY_ALIASES.items():

@@ -92,7 +92,7 @@ def read_content(path: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise UsageError(f"Model file '{path}' does not exist.") from None
     except Exception as error:
-        raise UsageError(f"'{path}' is no model saved by recbole_unlearn: {reason(error)}") from None
+        raise UsageError(f"'{path}' is not a model saved by recbole_unlearn: {reason(error)}") from None
     return content
 
 
@@ -143,7 +143,7 @@ def check_sizes(config: Config, weights: dict[str, torch.Tensor], n_nodes: int) 
     if not isinstance(size, int) or not 0 < size * n_nodes <= there:
         raise ValueError(f"`embedding_size` {size} of {n_nodes} users and items is more than its {there} weights")
     if layers is not None and not (isinstance(layers, int) and 0 <= layers <= MOST_LAYERS):
-        raise ValueError(f"`n_layers` {layers} is no whole number from 0 to {MOST_LAYERS}")
+        raise ValueError(f"`n_layers` {layers} is not a whole number from 0 to {MOST_LAYERS}")
 
 
 def _packed(side, tokens):
@@ -178,7 +178,7 @@ def _texts(tensors, side):
         or ends.shape != erased.shape
         or ends.ndim != 1
     ):
-        raise ValueError(f"its {side} are of another type or shape")
+        raise ValueError(f"its {side} have another type or shape")
     if (lengths < 0).any() or lengths.sum() != len(text) or lengths[erased].any():
         raise ValueError(f"its {side} do not end where they should")
     text, starts = text.tobytes(), ends - lengths
@@ -194,22 +194,22 @@ def _check(content):
     if missing:
         raise KeyError(missing)
     if not isinstance(content["config"], dict):
-        raise ValueError("its config is no dictionary")
+        raise ValueError("its config is not a dictionary")
     sides = [content["user_tokens"], content["item_tokens"]]
     if not all(
         isinstance(side, list) and all(token is None or isinstance(token, str) for token in side) for side in sides
     ):
-        raise ValueError("its tokens are no texts")
+        raise ValueError("its tokens are not texts")
     weights, edges = content["state_dict"], content["edges"]
     if not isinstance(weights, dict) or not all(
         isinstance(weight, torch.Tensor) for weight in (*weights.values(), edges)
     ):
-        raise ValueError("its state_dict or edges are no tensors")
+        raise ValueError("its state_dict or edges are not tensors")
     if edges.dtype != torch.int32 or edges.ndim != 2 or len(edges) != 2:
         raise ValueError(f"its edges are {edges.dtype} of shape {tuple(edges.shape)}")
     for ends, side in zip(edges, sides):
         if len(ends) and not 0 <= int(ends.min()) <= int(ends.max()) < len(side):
-            raise ValueError("its edges are of users or items that it does not have")
+            raise ValueError("its edges name users or items that it does not have")
     if not all(weight.isfinite().all() for weight in weights.values()):
         raise ValueError("it has weights that are not finite")
 

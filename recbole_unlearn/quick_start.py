@@ -275,8 +275,8 @@ def load_data_and_model(
     except UsageError:
         if is_recboles(path):
             raise UsageError(
-                f"'{model_file}' is a checkpoint of RecBole's Trainer: recbole.quick_start.load_data_and_model loads it, "
-                "and run_unlearn.py --checkpoint forgets in it."
+                f"'{model_file}' is a checkpoint of RecBole's Trainer: recbole.quick_start.load_data_and_model loads "
+                "it, and run_unlearn.py --checkpoint forgets in it."
             ) from None
         raise
     return (config, model, *restore_data(config, model.graph.to("cpu"), tokens))

@@ -49,8 +49,9 @@ def check_values(settings: Mapping[str, Any], classes: Iterable[type[Any]] = ())
     for key in ("nproc", "world_size"):
         if (settings.get(key) or 1) not in (1, -1):
             raise UsageError(
-                f"Setting '{key}' must be 1, not {settings[key]!r}: RecBole's distributed training needs NCCL and calls a model "
-                "without its graph, so it cannot train an unlearnable one. Sweeps (--params_file) and shards use all cores."
+                f"Setting '{key}' must be 1, not {settings[key]!r}: RecBole's distributed training needs NCCL and "
+                "calls a model without its graph, so it cannot train an unlearnable one. Sweeps (--params_file) and "
+                "shards use all cores."
             )
     topk = settings["topk"] if isinstance(settings["topk"], list) else [settings["topk"]]
     metrics = settings["metrics"] if isinstance(settings["metrics"], (list, tuple)) else [settings["metrics"]]

@@ -1,4 +1,4 @@
-"""Writes the yaml of ``properties/`` that follows from the declarations: ``python -m recbole_unlearn.write_properties``.
+"""Writes the yaml of ``properties/`` from the declarations: ``python -m recbole_unlearn.write_properties``.
 
 The files of a dataset, of a setting of the paper, and of a method with one backbone (``UnlearnRec-SGL.yaml``) are
 written by hand.

@@ -161,7 +161,7 @@ def test_a_file_in_the_place_of_recboles_folder(settings, capsys):
         )
     error = capsys.readouterr().err
     assert (
-        end.value.code == 2 and error.count("\n") == 1 and "a folder './log', and a file of that name is there" in error
+        end.value.code == 2 and error.count("\n") == 1 and "a folder './log', but a file of that name exists" in error
     )
 
 
@@ -238,7 +238,7 @@ def test_a_sweep():
     [
         (["--num_samples=8"], "--num_samples needs --params_file"),
         (["--resume"], "--resume needs --params_file"),
-        (["--params_file=a", "--num_samples=0"], "'0' is no whole number >= 1"),
+        (["--params_file=a", "--num_samples=0"], "'0' is not a whole number >= 1"),
         (["--params_file=a", "--search=bayes"], "invalid choice: 'bayes'"),
         (["--params_file=a", "--search=grid", "--num_samples=3"], "--search=grid tries every combination"),
         (["--params_file=a", "--resources_per_trial=2"], "'2' is not of the form cpu:2,gpu:0.5"),
@@ -322,9 +322,9 @@ def test_interruption_says_that_it_can_go_on(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         command_line.main(["--model=BPR"])
     assert stop.value.code == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command continues" in capsys.readouterr().err
     monkeypatch.setattr(command_line, "RUNS", {"params_file": interrupted})
     with pytest.raises(SystemExit) as stop:
         command_line.main(["--model=BPR", "--params_file=hyper.test"])
     assert stop.value.code == 130
-    assert "the same command with --resume goes on" in capsys.readouterr().err
+    assert "the same command with --resume continues" in capsys.readouterr().err

@@ -230,10 +230,10 @@ def test_model_and_dataset_may_come_from_a_file(settings, yaml_file):
         ("just text", "must hold `key: value` lines"),
         ("epochs: !!python/object/apply:os.getcwd []", "not valid yaml"),
         pytest.param("[" * 100_000, "not valid yaml", id="nested"),
-        ("epochs: 1\nseed: 2\nepochs: 3", "line 3: 'epochs' is there twice, first in line 1"),
-        ("eval_args: {order: RO, order: TO}", "line 1: 'order' is there twice"),
-        ("epochs: 1\n'epochs': 3", "line 2: 'epochs' is there twice"),
-        ("metrics:\n  - {a: 1, a: 2}", "line 2: 'a' is there twice"),
+        ("epochs: 1\nseed: 2\nepochs: 3", "line 3: 'epochs' appears twice, first in line 1"),
+        ("eval_args: {order: RO, order: TO}", "line 1: 'order' appears twice"),
+        ("epochs: 1\n'epochs': 3", "line 2: 'epochs' appears twice"),
+        ("metrics:\n  - {a: 1, a: 2}", "line 2: 'a' appears twice"),
     ],
 )
 def test_broken_files(settings, yaml_file, text, message):

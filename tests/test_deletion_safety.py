@@ -175,12 +175,15 @@ BAD_CHECKPOINTS = {
     "text": (lambda path: path.write_text("no checkpoint"), "is no"),
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-2000]), "is no"),
     "half": (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "is no"),
-    "bomb": (lambda path: torch.save({"user_tokens": Touch(), "config": Touch()}, path), "no checkpoint of RecBole's"),
-    "other": (lambda path: checkpoint.save(path, {"state_dict": {}}), "no checkpoint of RecBole's"),
+    "bomb": (
+        lambda path: torch.save({"user_tokens": Touch(), "config": Touch()}, path),
+        "not a checkpoint of RecBole's",
+    ),
+    "other": (lambda path: checkpoint.save(path, {"state_dict": {}}), "not a checkpoint of RecBole's"),
     "no edges": (change(lambda tensors, _: tensors.pop("edges")), "it has no 'edges'"),
     "other edges": (
         change(lambda tensors, _: tensors["edges"].add_(100)),
-        "edges are of users or items that it does not have",
+        "edges name users or items that it does not have",
     ),
     "no settings": (change(lambda _, settings: settings.clear()), "No model"),
     "nan": (

@@ -103,7 +103,9 @@ def test_our_loader_says_who_loads_recboles(ran):
 def test_nothing_that_a_checkpoint_names_is_run(tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     torch.save(content, "x.pth", pickle_protocol=4)
-    with pytest.raises(UsageError, match="'x.pth' is no checkpoint of RecBole's Trainer: it names .*If you trust it"):
+    with pytest.raises(
+        UsageError, match="'x.pth' is not a checkpoint of RecBole's Trainer: it names .*If you trust it"
+    ):
         recbole_checkpoint.load("x.pth")
     assert not (tmp_path / "executed").exists()
 

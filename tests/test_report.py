@@ -164,7 +164,7 @@ def test_rows_under_other_settings_are_not_taken_over(filled, configure, caplog,
     settings = {"forget_type": "user", "forget_users": "u3", "unlearn_methods": "Retrain,UnlearnRec,GIF", **changes}
     config = configure(**settings)
     assert not Report(config, prepare_data(config)).rows
-    assert "will be replaced; --report_file keeps both" in caplog.text
+    assert "so this run replaces it; --report_file keeps both" in caplog.text
 
 
 @pytest.mark.parametrize("key", ["data", "versions"])

@@ -186,7 +186,7 @@ def test_json_numbers_are_their_text(read):
     assert request.received_at == "2025-11-20T10:00:00+00:00"
 
 
-NO_OBJECTS = "rows are no JSON objects of texts and numbers, e.g. line "
+NO_OBJECTS = "rows are not JSON objects of texts and numbers, e.g. line "
 VALUES = ['"u1', '["u1"]', "true", "NaN", '"\\ud800"', '"u1", "user_id": "u2"', '{"user_id": "u1"}']
 LINES = ["u1", "[1]", '"u1"', '{"user_id": "u1"', "[" * 100_000]
 REFUSED = [  # name of a file, its content, the message

@@ -222,7 +222,7 @@ def with_a_long_header(path):
 DAMAGES = {
     "a weight's bit": (flip(-9), "some of its bytes have changed"),
     "a token's bit": (flip(-2500), "some of its bytes have changed"),
-    "cut off": (cut, "no whole safetensors file"),
+    "cut off": (cut, "not a complete safetensors file"),
     "other tensors": (
         lambda path: safetensors.torch.save_file({"a": torch.zeros(3)}, path),
         "safetensors file of something else",
@@ -237,11 +237,11 @@ DAMAGES = {
     ),
     "edges of nobody": (
         changed(lambda tensors, _: tensors["edges"][0].fill_(41)),
-        "edges are of users or items that it does not",
+        "edges name users or items that it does not",
     ),
     "negative edges": (
         changed(lambda tensors, _: tensors["edges"][1].fill_(-1)),
-        "edges are of users or items that it does not",
+        "edges name users or items that it does not",
     ),
     "ends": (changed(lambda tensors, _: tensors["user_tokens.ends"][-1].add_(10**9)), "user_tokens do not end where"),
     "erased tokens": (
@@ -263,7 +263,7 @@ DAMAGES = {
     ),
     "n_layers": (
         changed(lambda _, settings: settings.update(n_layers=10**4)),
-        "`n_layers` 10000 is no whole number from 0 to 100",
+        "`n_layers` 10000 is not a whole number from 0 to 100",
     ),
     "more users": (
         changed(
@@ -288,7 +288,7 @@ DAMAGES = {
 def test_damaged_files_are_refused_in_one_line(path, what):
     spoil, message = DAMAGES[what]
     spoil(path)
-    with pytest.raises(UsageError, match=f"^'{path}' is (no model saved|damaged).*{message}") as error:
+    with pytest.raises(UsageError, match=f"^'{path}' is (not a model saved|damaged).*{message}") as error:
         load_model(path)
     assert "\n" not in str(error.value)
 
@@ -307,19 +307,19 @@ def test_missing_file():
 def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "other.pth"
     path.write_bytes(content)
-    with pytest.raises(UsageError, match="is no model saved by recbole_unlearn"):
+    with pytest.raises(UsageError, match="is not a model saved by recbole_unlearn"):
         load_model(str(path))
 
 
 def test_other_checkpoints_are_refused(tmp_path):
     checkpoint.save(tmp_path / "other.pth", {"state_dict": {}})
-    with pytest.raises(UsageError, match="is no model saved by recbole_unlearn"):
+    with pytest.raises(UsageError, match="is not a model saved by recbole_unlearn"):
         load_model(str(tmp_path / "other.pth"))
 
 
 def test_a_pickle_with_code_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"config": Touch()}, "evil.pth")
-    with pytest.raises(UsageError, match="'evil.pth' is no model saved by recbole_unlearn"):
+    with pytest.raises(UsageError, match="'evil.pth' is not a model saved by recbole_unlearn"):
         load_model("evil.pth")
     assert not os.path.exists("executed")

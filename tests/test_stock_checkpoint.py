@@ -101,7 +101,7 @@ def test_models_without_counterpart_are_refused(trained):
 )
 def test_other_files_are_refused(tmp_path, content, reason):
     torch.save(content, tmp_path / "other.pth")
-    with pytest.raises(UsageError, match=f"other.pth' is no checkpoint of RecBole's Trainer: {reason}"):
+    with pytest.raises(UsageError, match=f"other.pth' is not a checkpoint of RecBole's Trainer: {reason}"):
         read_stock(str(tmp_path / "other.pth"))
 
 

@@ -140,11 +140,11 @@ SHAPES = {
         lambda path: Path(path).write_bytes(Path(path).read_bytes()[:-300]),
         "it is damaged: restore it from a copy",
     ),
-    "text": (lambda path: Path(path).write_text("no checkpoint"), "no file of torch.save since torch 1.6"),
-    "empty": (lambda path: Path(path).write_bytes(b""), "no file of torch.save since torch 1.6"),
+    "text": (lambda path: Path(path).write_text("no checkpoint"), "not a file of torch.save since torch 1.6"),
+    "empty": (lambda path: Path(path).write_bytes(b""), "not a file of torch.save since torch 1.6"),
     "legacy": (
         lambda path: torch.save({}, path, _use_new_zipfile_serialization=False),
-        "no file of torch.save since torch 1.6",
+        "not a file of torch.save since torch 1.6",
     ),
     "other zip": (rewritten(lambda parts: parts.pop("file/data.pkl")), "zip file of something else"),
     "short part": (

@@ -57,7 +57,7 @@ class Dataset(RecBoleDataset):
             interrupted = isinstance(error.__context__, KeyboardInterrupt)  # RecBole turns it into a RuntimeError
             if interrupted or not isinstance(error, Exception):
                 raise KeyboardInterrupt from None
-            raise UsageError(self._where_to_put_it(f"is not there and could not be downloaded ({error})")) from None
+            raise UsageError(self._where_to_put_it(f"does not exist and could not be downloaded ({error})")) from None
         finally:
             torch.distributed.barrier = barrier
 
@@ -208,9 +208,9 @@ class Dataset(RecBoleDataset):
         ):
             fields = [field for field in self.inter_feat if self.field2type[field] == FeatureType.FLOAT]
             raise UsageError(
-                f"Dataset '{self.dataset_name}' has no column '{self.time_field}' of type float to order by, as order: TO "
-                f"of `eval_args` wants. Numbers that are loaded: {', '.join(fields) or 'none'}; see `load_col`, and name "
-                "the one of times with --TIME_FIELD=NAME, or take order: RO."
+                f"Dataset '{self.dataset_name}' has no column '{self.time_field}' of type float to order by, which "
+                f"order: TO of `eval_args` needs. Numbers that are loaded: {', '.join(fields) or 'none'}; see "
+                "`load_col`. Name the column of times with --TIME_FIELD=NAME, or use order: RO."
             )
         return super().build()
 
@@ -222,8 +222,8 @@ class Dataset(RecBoleDataset):
             if field not in self.field2type:
                 loaded = ", ".join(self.field2type)
                 raise UsageError(
-                    f"Setting 'val_interval' names '{field}', which is not loaded; loaded are {loaded}. See `load_col`, "
-                    f"e.g. --load_col=\"{{'inter': ['{self.uid_field}', '{self.iid_field}', '{field}']}}\"."
+                    f"Setting 'val_interval' names '{field}', which is not loaded; loaded are {loaded}. See "
+                    f"`load_col`, e.g. --load_col=\"{{'inter': ['{self.uid_field}', '{self.iid_field}', '{field}']}}\"."
                 )
         super()._filter_by_field_value()
 

@@ -170,7 +170,7 @@ def _read_json_lines(path):
     notes = pd.Series(notes, dtype=object)
     if notes.empty:
         raise UsageError(f"Request file '{path}' is empty.")
-    refuse(path, notes, notes != "", "are no JSON objects of texts and numbers")
+    refuse(path, notes, notes != "", "are not JSON objects of texts and numbers")
     columns = list(dict.fromkeys(key for row in rows.values() for key in row))
     cells = [[row.get(column, "") for column in columns] for row in rows.values()]
     return pd.DataFrame(cells, index=list(rows), columns=columns, dtype=object)

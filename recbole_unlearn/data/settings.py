@@ -17,7 +17,7 @@ CACHES = ("save_dataset", "save_dataloaders", "dataset_save_path", "dataloaders_
 REFUSED = {  # RecBole has these settings, but they would mislead here
     "threshold": "makes labels, which the models here do not read: rows of both labels would train as positives. Keep "
     "the rows that count with `val_interval`, e.g. --val_interval=\"{'rating': '[4,inf)'}\"",
-    "repeatable": "ranks what a user has already; all measures here are of new items",
+    "repeatable": "ranks what a user already has; all measures here are of new items",
     **dict.fromkeys(CACHES, "would keep what is to be forgotten in a pickle that no run of this package reads"),
 }
 
@@ -87,7 +87,7 @@ def check_data_settings(settings: Mapping[str, Any]) -> None:
         raise UsageError("Setting 'log_wandb' needs Weights and Biases: pip install wandb, or leave it out.")
     if settings.get("transform"):
         raise UsageError(
-            f"Setting 'transform' ({settings['transform']!r}) is of RecBole's sequential models alone: leave it out."
+            f"Setting 'transform' ({settings['transform']!r}) belongs to RecBole's sequential models: leave it out."
         )
     _check_negatives(settings["train_neg_sample_args"] or {})
     for field, interval in (settings.get("val_interval") or {}).items():
@@ -120,8 +120,8 @@ def _check_evaluation(eval_args):
     for part in mode.values() if isinstance(mode, dict) else [mode]:
         if part == "labeled":
             raise UsageError(
-                "Mode 'labeled' of `eval_args` goes with RecBole's metrics of single scores, AUC and the like; "
-                "here, take full, uniN or popN."
+                "Mode 'labeled' of `eval_args` belongs to RecBole's metrics of single scores, such as AUC; "
+                "use full, uniN or popN."
             )
         if not re.fullmatch(r"full|(uni|pop)[1-9]\d*", str(part)):
             raise UsageError(
@@ -141,8 +141,8 @@ def _check_split(split):
         raise UsageError(f"The `split` LS of `eval_args` must be valid_and_test, not {parts!r}: both parts are needed.")
     if kind == "RS" and not _are_shares(parts):
         raise UsageError(
-            "The `split` RS of `eval_args` must be three numbers >= 0, of training, validation and test, that add up to "
-            f"1 (or whole ones, e.g. [8, 1, 1]), not {parts!r}."
+            "The `split` RS of `eval_args` must be three numbers >= 0, of training, validation and test, that add up "
+            f"to 1 (or whole ones, e.g. [8, 1, 1]), not {parts!r}."
         )
 
 

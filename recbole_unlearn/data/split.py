@@ -82,8 +82,8 @@ def _matching_rows(config, train, graph, tokens):
     if missing:
         raise UsageError(
             f"{missing} of the model's {len(graph)} interactions are not in the training part of "
-            f"'{config['dataset']}': its files, `seed` or `eval_args` have changed since, or the model was trained with "
-            "adversarial edges, which is for comparisons alone."
+            f"'{config['dataset']}': its files, `seed` or `eval_args` have changed since, or the model was trained "
+            "with adversarial edges, which only comparisons do."
         )
     return remaining
 

@@ -47,7 +47,7 @@ def load(path: str, map_location: Any = None) -> dict[str, Any]:
     except FileNotFoundError:
         raise UsageError(f"Checkpoint '{path}' does not exist.") from None
     except (UsageError, OSError) as error:
-        raise UsageError(f"'{path}' is no checkpoint of RecBole's Trainer: {error}.") from None
+        raise UsageError(f"'{path}' is not a checkpoint of RecBole's Trainer: {error}.") from None
     if isinstance(content, dict) and "user_tokens" in content:
         raise _of_this_package(path)
     return content

@@ -61,7 +61,7 @@ def read(path: str, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]
     import safetensors
 
     if not is_tensor_file(path):
-        raise UsageError("it is no safetensors file")
+        raise UsageError("it is not a safetensors file")
     with open(path, "rb") as file:
         if _header_length(file.read(8)) > HEADER_LIMIT:
             raise UsageError(f"its header is longer than {HEADER_LIMIT} bytes")
@@ -70,7 +70,7 @@ def read(path: str, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]
             header = _header(file.metadata(), kind)
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # not views of the file
     except safetensors.SafetensorError as error:
-        raise UsageError(f"it is no whole safetensors file ({' '.join(str(error).split())})") from None
+        raise UsageError(f"it is not a complete safetensors file ({' '.join(str(error).split())})") from None
     if header["checksum"] != _checksum(header["settings"], tensors):
         raise UsageError("some of its bytes have changed; restore it from a copy")
     return tensors, _parsed(header["settings"])
@@ -120,7 +120,7 @@ def _parsed(text):
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise UsageError("its settings are no JSON") from None
+        raise UsageError("its settings are not JSON") from None
 
 
 def _checksum(text, tensors):

@@ -103,7 +103,7 @@ def read(path: str, find: Callable[[str, str], Any] = nothing, device: Any = "cp
     except zipfile.BadZipFile:
         with open(path, "rb") as file:
             is_zip = file.read(2) == b"PK"
-        reason = "is damaged: restore it from a copy" if is_zip else "is no file of torch.save since torch 1.6"
+        reason = "is damaged: restore it from a copy" if is_zip else "is not a file of torch.save since torch 1.6"
         raise UsageError(f"it {reason}") from None
     except Exception as error:  # a broken program can fail at any instruction, in any way
         raise UsageError(f"it is damaged: {(str(error) or type(error).__name__).splitlines()[0]}") from None
@@ -138,9 +138,7 @@ def _check_pickle(content):
         name = instruction.name
         n_objects += name in CONTAINERS
         n_tuples += name in TUPLES
-        if (
-            argument is not None and name.endswith("PUT") and int(argument) > len(content)
-        ):  # it would allocate that many places
+        if name.endswith("PUT") and int(argument or 0) > len(content):  # it would allocate that many places
             raise UsageError("its pickle is damaged: a place beyond its end")
         if name.startswith("EXT"):
             raise UsageError("its pickle names classes by numbers")

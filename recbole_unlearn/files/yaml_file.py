@@ -91,7 +91,7 @@ def _refuse_repeated_keys(node, seen):
             name = key.tag, key.value
             if name in lines:
                 first = lines[name]
-                raise UsageError(f"line {_line(key)}: '{key.value}' is there twice, first in line {first}; leave one.")
+                raise UsageError(f"line {_line(key)}: '{key.value}' appears twice, first in line {first}; leave one.")
             lines[name] = _line(key)
         _refuse_repeated_keys(value, seen)
 

@@ -124,8 +124,9 @@ class Report:
         result = self.result()
         forget = result["forget"]
         text = (
-            f"{result['model']} on {result['dataset']}, seed {result['seed']}: {forget['n_interactions']} interactions of "
-            f"{forget['n_users']} users and {forget['n_items']} items forgotten ({forget['type']})\n{table(result['results'])}"
+            f"{result['model']} on {result['dataset']}, seed {result['seed']}: "
+            f"{forget['n_interactions']} interactions of {forget['n_users']} users and {forget['n_items']} items "
+            f"forgotten ({forget['type']})\n{table(result['results'])}"
         )
         for row in result["results"]:
             if "details" in row:
@@ -149,7 +150,7 @@ class Report:
             return [], {}
         if not same:
             getLogger().warning(
-                f"{self.path} is of other settings, data or code and will be replaced; --report_file keeps both"
+                f"{self.path} has other settings, data or code, so this run replaces it; --report_file keeps both"
             )
             return [], {}
         chosen = {"original", *self.config["unlearn_methods"]}

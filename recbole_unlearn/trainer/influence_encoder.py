@@ -89,8 +89,9 @@ class UnlearningTask:
         kind, negatives = self.config["MODEL_INPUT_TYPE"], self.config["train_neg_sample_args"]
         if kind != InputType.PAIRWISE or negatives["distribution"] == "none":
             raise UsageError(
-                f"UnlearnRec trains on pairs with a negative item, which {self.config['model']} does without: give its class "
-                "`input_type = InputType.PAIRWISE` and leave `train_neg_sample_args` out, or set `unlearn_finetune_epochs: 0`."
+                f"UnlearnRec trains on pairs with a negative item, which {self.config['model']} does without: give its "
+                "class `input_type = InputType.PAIRWISE` and leave `train_neg_sample_args` out, or set "
+                "`unlearn_finetune_epochs: 0`."
             )
         users, items = self.train.inter_feat[self.train.uid_field], self.train.inter_feat[self.train.iid_field]
         remaining = with_edges(self.train, ~self.forget_graph.contains(users, items))

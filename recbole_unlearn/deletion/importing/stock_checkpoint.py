@@ -136,4 +136,4 @@ def _final_embeddings(cached):
 
 
 def _no_checkpoint(path, reason):
-    return UsageError(f"'{path}' is no checkpoint of RecBole's Trainer: {str(reason).removesuffix('.')}.")
+    return UsageError(f"'{path}' is not a checkpoint of RecBole's Trainer: {str(reason).removesuffix('.')}.")

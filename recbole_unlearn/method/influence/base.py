@@ -45,8 +45,8 @@ class InfluenceUnlearner(Unlearner):
     def prepare(self) -> float:
         if type(self.original).model_loss is not UnlearnableRecommender.model_loss:
             raise UsageError(
-                f"{type(self).__name__} needs a loss of BPR and a regulariser, but {type(self.original).__name__} has its "
-                "own `model_loss`; leave the method out of --unlearn_methods, or implement `regulariser`."
+                f"{type(self).__name__} needs a loss of BPR and a regulariser, but {type(self.original).__name__} has "
+                "its own `model_loss`; leave the method out of --unlearn_methods, or implement `regulariser`."
             )
         self.model, seconds_before = self.trained_model()
         data, device = self.data, self.config["device"]
