@@ -81,13 +81,12 @@ def save_sweep(result: dict[str, Any], config: Config, folder: str) -> None:
         folder: of the sweep.
     """
     save_json(os.path.join(folder, "sweep.json"), result)
-    trials, given, best = result["trials"], result["as given"], result["trials"][0]
-    utility = config["valid_metric"].lower()
-    rows = frame_of([*trials, given])
+    trials, best, utility = result["trials"], result["trials"][0], config["valid_metric"].lower()
+    rows = frame_of([*trials, result["as given"]])
     front = pareto_front(rows, utility)
     for name, frame in (("trials.csv", rows), ("pareto.csv", front)):
         write_aside(os.path.join(folder, name), partial(frame.to_csv, index=False))
-    sets = {"trials": frame_of(trials), "Pareto front": front, "as given": frame_of([given]), "best": frame_of([best])}
+    sets = {"trials": rows[:-1], "Pareto front": front, "as given": rows[-1:], "best": rows[:1]}
     points = {name: _coordinates(frame, utility) for name, frame in sets.items()}
     target = result["retrain"][utility], config["unlearn_least_utility"], utility
     write_aside(os.path.join(folder, "pareto.png"), lambda path: figure.pareto_front(points, *target, path))
@@ -170,7 +169,7 @@ def outcome(trial: Record) -> str:
 
 def _coordinates(rows, utility):
     done = rows[rows["status"] == DONE]
-    return (list(done["gap"]), list(done[utility])) if len(done) else ([], [])
+    return list(done["gap"]), list(done[utility])
 
 
 def _write_yaml(path, comment, settings):
