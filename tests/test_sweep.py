@@ -103,12 +103,14 @@ def test_killed_and_resumed(here, space_file):
     command = [sys.executable, str(RUN), "--model=LightGCN", "--dataset=tiny", f"--params_file={space}", *arguments]
     command += ["--search=optuna", "--num_samples=4", "--held_back=0", "--scheduler=none"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 240
-    while not list(Path("saved").glob("sweep/*/trials/[!.]*.json")):
-        assert process.poll() is None and time.monotonic() < deadline, "no trial ended"
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
+    deadline = time.monotonic() + 600  # four workers import; on a busy machine, for minutes
+    try:
+        while not list(Path("saved").glob("sweep/*/trials/[!.]*.json")):
+            assert process.poll() is None and time.monotonic() < deadline, "no trial ended"
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
     (folder,) = Path("saved/sweep").iterdir()
     before = files_of(folder)
     assert 1 <= len(before) < 4, "killed in the middle"
