@@ -185,7 +185,7 @@ def unlearn(
 
 
 def _opened(folder, checkpoint):
-    """The store of a checkpoint. It works without the checkpoint, which still knows the forgotten and may be deleted."""
+    """The store of a checkpoint; works without the checkpoint, which still knows the forgotten and may be deleted."""
     store = Store(folder)
     if os.path.isfile(checkpoint) and digest_of(checkpoint) != store.current().details["checkpoint"]:
         raise UsageError(
@@ -204,7 +204,8 @@ def _load(store, config_dict, exact):
     for name, value in given.items():
         if str(value) != str(trained.get(name)):
             raise UsageError(
-                f"'{path}' was trained with {name} {trained.get(name)}: leave out '{name}', or train another checkpoint."
+                f"'{path}' was trained with {name} {trained.get(name)}: leave out '{name}', or train another "
+                "checkpoint."
             )
     read = {name: value for name, value in (config_dict or {}).items() if is_read_of_a_store(name, exact)}
     return State.load(version.folder, read)
@@ -281,5 +282,6 @@ def _report_sums(counts):
 
 
 def _in_words(counts):
-    found = f"{counts['interactions']} interactions, {counts['users_erased']} users and {counts['items_erased']} items as a whole"
+    users, items = counts["users_erased"], counts["items_erased"]
+    found = f"{counts['interactions']} interactions, {users} users and {items} items as a whole"
     return f"{found}; {counts['not_found']} of {counts['rows']} rows not found"

@@ -100,7 +100,8 @@ def save_sweep(result: dict[str, Any], config: Config, folder: str) -> None:
     file, first = (os.path.join(folder, name) for name in ("best.yaml", "simulated-1.yaml"))
     comment = (
         f"The best of {len(trials)} trials for {result['method']} on simulated requests and validation data: "
-        f'{outcome(best)}.\nIts numbers of the first request again: python run_unlearn.py --config_files="{file} {first}"'
+        f"{outcome(best)}.\nIts numbers of the first request again: "
+        f'python run_unlearn.py --config_files="{file} {first}"'
     )
     own = {**result["settings"], "model": result["model"], "dataset": result["dataset"]}
     _write_yaml(file, comment, best["point"] | {key: own[key] for key in own if key not in best["point"]})

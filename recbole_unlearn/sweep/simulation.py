@@ -140,7 +140,8 @@ def assess(metrics: Mapping[str, float], retrain: Mapping[str, float], config: C
     objective = gap + SHORTFALL_WEIGHT * max(0.0, config["unlearn_least_utility"] - utility)
     if not np.isfinite(objective):
         raise Diverged(
-            f"The objective became {objective}: MI-BF {metrics['MI-BF']}, MI-NG {metrics['MI-NG']}, {name} {metrics[name]}."
+            f"The objective became {objective}: MI-BF {metrics['MI-BF']}, MI-NG {metrics['MI-NG']}, {name} "
+            f"{metrics[name]}."
         )
     return {"objective": objective, "gap": gap, "utility": utility}
 

@@ -130,8 +130,9 @@ def _check_repeats(path, stock, train):
     repeats = len(train) - len(dataset_graph(train))
     if repeats and stock.counts_repeats():
         raise UsageError(
-            f"'{path}' is a {stock.model_class} on data with {repeats} repeated training interactions, which it adds up in its "
-            f"graph; the {stock.settings['model']} of this package has each once. Train it again with `rm_dup_inter: first`."
+            f"'{path}' is a {stock.model_class} on data with {repeats} repeated training interactions, which it "
+            f"adds up in its graph; the {stock.settings['model']} of this package has each once. Train it again "
+            "with `rm_dup_inter: first`."
         )
 
 

@@ -55,7 +55,8 @@ def check_knowledge(path: str, dataset: str, model: UnlearnableRecommender) -> f
         )
     raise UsageError(
         f"'{path}' does not know the training data of '{dataset}': its rows tell a training pair from a random "
-        f"one in {value:.0%} of cases. Its ids mean other users and items, or the files, `seed` or `eval_args` have changed."
+        f"one in {value:.0%} of cases. Its ids mean other users and items, or the files, `seed` or `eval_args` "
+        "have changed."
     )
 
 
@@ -97,11 +98,12 @@ def check_split(
     found = f"a training pair wins against a held-out one in {won:.1%} of cases"
     if EXPECTED * (knowledge - 0.5) < (LEAST_DEVIATIONS + 2) * deviation:  # the right split might do no better
         raise UsageError(
-            f"'{path}' is undertrained (or its data are few): its scores tell too little to prove on which rows it was trained, "
-            f"{found}. Train it longer, or {NAME_ROWS}."
+            f"'{path}' is undertrained (or its data are few): its scores tell too little to prove on which rows it "
+            f"was trained, {found}. Train it longer, or {NAME_ROWS}."
         )
     raise UsageError(
-        f"'{path}' was trained on other rows than the split that its settings give: {found}. If you have them, {NAME_ROWS}."
+        f"'{path}' was trained on other rows than the split that its settings give: {found}. If you have them, "
+        f"{NAME_ROWS}."
     )
 
 

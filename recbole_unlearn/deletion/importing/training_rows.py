@@ -61,12 +61,14 @@ def _ids(path, config, tokens):
     missing = [column for column in columns if column not in table]
     if missing:
         raise UsageError(
-            f"'{path}' has no column {missing[0]}: name the training rows in tab-separated columns {', '.join(columns)}."
+            f"'{path}' has no column {missing[0]}: name the training rows in tab-separated columns "
+            f"{', '.join(columns)}."
         )
     ids = [torch.from_numpy(ids_of(tokens[side], table[column])) for side, column in zip(fields, columns)]
     unknown = (ids[0] < 0) | (ids[1] < 0)
     if unknown.any() or not len(table):
         raise UsageError(
-            f"{int(unknown.sum())} of the {len(table)} rows of '{path}' name users or items that '{config['dataset']}' does not have."
+            f"{int(unknown.sum())} of the {len(table)} rows of '{path}' name users or items that "
+            f"'{config['dataset']}' does not have."
         )
     return ids

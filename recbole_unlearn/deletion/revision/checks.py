@@ -37,8 +37,8 @@ def check_first(path: str, state: State) -> None:
     n_busy, distinct = int(busy.sum()), n_distinct(ego[busy])
     if distinct < n_busy:
         raise UsageError(
-            f"'{path}' has {distinct} different rows for {n_busy} users and items with training data: it is damaged, or is no "
-            "trained table. Train it again, or give --force."
+            f"'{path}' has {distinct} different rows for {n_busy} users and items with training data: it is "
+            "damaged, or is no trained table. Train it again, or give --force."
         )
 
 

@@ -43,7 +43,8 @@ UPGRADE = (
 )
 CONTENT = {  # the digest covers: table to columns in order; not the times when versions may be removed
     "versions": "number, parent, method, created_at, files, details, quarantined_until IS NULL, removed_at IS NULL",
-    "requests": "position, request_id, received_at, submitted_at, content, status, version, finished_at, reason, receipt, batch",
+    "requests": "position, request_id, received_at, submitted_at, content, status, version, finished_at, reason, "
+    "receipt, batch",
     "forgotten": "hash, request_id",
     "payloads": "position, rows",
     "batches": "number, shared",

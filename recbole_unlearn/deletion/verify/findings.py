@@ -95,7 +95,7 @@ def lines_of(result: Scan) -> list[str]:
     )
     if not result.is_clean():
         lines.append(
-            "--checkpoint alone finishes requests that have not failed, and removes versions whose quarantine is over; the rest is yours to "
-            "delete, or to --waive by name where nobody can search it"
+            "--checkpoint alone finishes requests that have not failed, and removes versions whose quarantine is "
+            "over; the rest is yours to delete, or to --waive by name where nobody can search it"
         )
     return lines

@@ -70,7 +70,7 @@ def _kind(metadata):
 
 
 def read_torch(file: File) -> Parts:
-    """A model or an encoder of an earlier release, by torch's reader of tensors and plain data; else pickled objects."""
+    """A model or an encoder of an earlier release, read by torch as tensors and plain data; else pickled objects."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns before it refuses

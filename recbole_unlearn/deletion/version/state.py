@@ -158,7 +158,7 @@ def name_in(names: Container[str], name: str) -> str:
 
 
 def file_of(folder: str, name: str) -> str:
-    """The path of a version's ``MODEL`` or ``ENCODER``, whichever release wrote it; this release's name if neither exists."""
+    """The path of a version's ``MODEL`` or ``ENCODER``, of any release; this release's name if neither exists."""
     there = [each for each in (name, EARLIER[name]) if os.path.exists(os.path.join(folder, each))]
     return os.path.join(folder, name_in(there, name))
 
