@@ -390,24 +390,6 @@ def unlearned(run):
     return {stage.name: stage.model for stage in method.unlearn()}
 
 
-@pytest.mark.parametrize("backbone", ["BPR", "SGL"])
-@pytest.mark.parametrize("target", TARGETS)
-def test_unlearnrec_of_either_target(prepared, tmp_path, target, backbone):
-    run = prepared(backbone, unlearn_methods="UnlearnRec", ie_target=target)
-    before, results = copy.deepcopy(run.original.state_dict()), []
-    for folder in ("first", "second"):
-        torch.manual_seed(len(results))
-        config = run.config.replace(checkpoint_dir=str(tmp_path / folder))
-        results.append(unlearned(SimpleNamespace(config=config, data=run.data, original=run.original)))
-    assert list(results[0]) == ["zero-shot", "fine-tuned"]
-    tables = [{stage: model.ego_embeddings() for stage, model in result.items()} for result in results]
-    for stage, table in tables[0].items():
-        assert table.isfinite().all() and torch.equal(table, tables[1][stage]), stage
-        assert not torch.equal(table, run.original.ego_embeddings()), stage
-    assert all(torch.equal(value, before[name]) for name, value in run.original.state_dict().items())
-    assert torch.equal(run.original.graph.users, run.data.graph.users)
-
-
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_user_who_leaves_has_the_row_of_one_never_seen(prepared, target):
     run = prepared(unlearn_methods="UnlearnRec", ie_target=target)

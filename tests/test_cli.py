@@ -182,9 +182,6 @@ def test_arguments():
         "config_file_list": ["a.yaml", "b.yaml"],
         "config_dict": {"epochs": "3", "eval_args": "{'a': 'b=c'}"},
     }
-
-
-def test_no_arguments_leave_everything_to_the_configuration():
     assert command_line.parse([]) == {"model": None, "dataset": None, "config_file_list": None, "config_dict": {}}
 
 
@@ -194,19 +191,11 @@ def test_arguments_of_another_form(wrong):
         command_line.parse(["--model=BPR", wrong])
 
 
-def test_seeds():
-    assert command_line.parse(["--seeds=3,1"])["seeds"] == [3, 1]
-
-
 @pytest.mark.parametrize("wrong", ["1,1", "a", "-1", "1,,2", ""])
 def test_wrong_seeds(wrong):
+    assert command_line.parse(["--seeds=3,1"])["seeds"] == [3, 1]
     with pytest.raises(UsageError, match="seeds"):
         command_line.parse([f"--seeds={wrong}"])
-
-
-def test_seeds_and_a_sweep_are_not_combined():
-    with pytest.raises(UsageError, match="--seeds and --params_file cannot be combined"):
-        command_line.parse(["--seeds=1,2", "--params_file=hyper.test"])
 
 
 def test_a_sweep():
@@ -236,6 +225,7 @@ def test_a_sweep():
 @pytest.mark.parametrize(
     "wrong, message",
     [
+        (["--seeds=1,2", "--params_file=hyper.test"], "--seeds and --params_file cannot be combined"),
         (["--num_samples=8"], "--num_samples needs --params_file"),
         (["--resume"], "--resume needs --params_file"),
         (["--params_file=a", "--num_samples=0"], "'0' is not a whole number >= 1"),

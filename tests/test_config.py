@@ -40,14 +40,16 @@ def test_unknown_names_are_refused_with_the_closest_first(configure, changes, wr
     assert "\n" not in message
 
 
-def test_metrics_of_ratings_are_refused(configure):
-    with pytest.raises(UsageError, match="Unknown metric 'RMSE'.*ndcg"):
-        configure(metrics=["NDCG", "RMSE"])
-
-
-def test_name_like_no_other_lists_what_there_is(configure):
-    with pytest.raises(UsageError, match=r"Unknown model 'XXXXXXXX'\. Available: BPR, LightGCN, "):
-        configure("XXXXXXXX")
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"metrics": ["NDCG", "RMSE"]}, "Unknown metric 'RMSE'.*ndcg"),  # of ratings
+        ({"model": "XXXXXXXX"}, r"Unknown model 'XXXXXXXX'\. Available: BPR, LightGCN, "),  # like no other
+    ],
+)
+def test_other_unknown_names_list_what_there_is(configure, changes, message):
+    with pytest.raises(UsageError, match=message):
+        configure(**changes)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +201,7 @@ def test_no_negative_items_survive_rebuilding(configure):
 def test_use_gpu_false_is_the_cpu(configure):
     assert configure(use_gpu=False, gpu_id="0")["gpu_id"] == ""
     assert configure(use_gpu=True, gpu_id="0")["gpu_id"] == "0"
+    assert configure(gpu_id="")["device"].type == "cpu"
 
 
 def test_unknown_dataset_says_where_its_file_goes(configure, data_path):
@@ -244,15 +247,16 @@ def test_broken_files(settings, yaml_file, text, message):
 
 def test_files_that_cannot_be_read(settings, tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"epochs: '\xe9'")
-    for name in ("latin.yaml", "."):
-        with pytest.raises(UsageError, match=f"Config file '{name}' cannot be read"):
+    for name, what in (("latin.yaml", "cannot be read"), (".", "cannot be read"), ("gone.yaml", "does not exist")):
+        with pytest.raises(UsageError, match=f"'{name}' {what}"):
             Config("BPR", "tiny", [name], settings)
 
 
-def test_a_byte_order_mark_and_aliases_are_fine(settings, yaml_file):
-    text = "\ufeffnoise_scale: &x {a: 1}\nw_max: *x\nw_min: {<<: *x, b: 2}"
+def test_a_byte_order_mark_aliases_and_exponents_are_fine(settings, yaml_file):
+    text = "\ufeffnoise_scale: &x {a: 1}\nw_max: *x\nw_min: {<<: *x, b: 2}\nweight_decay: 1e-4"
     config = Config("BPR", "tiny", [yaml_file(text)], settings)
     assert (config["noise_scale"], config["w_max"], config["w_min"]) == ({"a": 1}, {"a": 1}, {"a": 1, "b": 2})
+    assert config["weight_decay"] == 1e-4
 
 
 IDS = {  # as typed on a command line or given in Python: the tokens
@@ -365,11 +369,6 @@ def test_separators_as_a_shell_gives_them(configure, given, separator):
     assert configure(field_separator=given)["field_separator"] == separator
 
 
-def test_missing_file(settings):
-    with pytest.raises(UsageError, match="'gone.yaml' does not exist"):
-        Config("BPR", "tiny", ["gone.yaml"], settings)
-
-
 def test_empty_file_is_no_error(settings, yaml_file):
     assert Config("BPR", "tiny", [yaml_file("# nothing\n")], settings)["embedding_size"] == 8
 
@@ -435,18 +434,13 @@ def test_strings_are_not_executed(configure, tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
-def test_yaml_numbers_with_exponents_are_numbers(settings, yaml_file):
-    config = Config("BPR", "tiny", [yaml_file("noise_scale: 1e-4")], settings)
-    assert config["noise_scale"] == 1e-4
-
-
-@pytest.mark.parametrize("given", ["Retrain, DropEdges", ["Retrain", "DropEdges"]])
-def test_methods_as_text_or_list(configure, given):
-    assert configure(unlearn_methods=given)["unlearn_methods"] == ["Retrain", "DropEdges"]
-
-
-def test_all_methods(configure):
-    assert configure(unlearn_methods="all")["unlearn_methods"] == sorted(METHODS)
+@pytest.mark.parametrize(
+    "given, names",
+    [(given, ["Retrain", "DropEdges"]) for given in ("Retrain, DropEdges", ["Retrain", "DropEdges"])]
+    + [("all", sorted(METHODS))],
+)
+def test_methods_as_text_or_list(configure, given, names):
+    assert configure(unlearn_methods=given)["unlearn_methods"] == names
 
 
 @pytest.mark.parametrize(
@@ -484,10 +478,6 @@ def test_valid_metric_must_be_one_that_is_computed(configure, changes):
 
 def test_valid_metric_may_be_one_of_whole_rankings(configure):
     assert configure(metrics=["GAUC", "NDCG"], valid_metric="GAUC")["valid_metric"] == "GAUC"
-
-
-def test_empty_gpu_id_is_the_cpu(configure):
-    assert configure()["device"].type == "cpu"
 
 
 def test_replace_makes_a_copy(configure):

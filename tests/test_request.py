@@ -251,19 +251,8 @@ def test_encoder_is_finite_at_the_limits(prepared, limit):
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-@pytest.mark.parametrize("model", ["LightGCN", "SGL", "SimGCL"])
-def test_runs_are_finite_at_the_limits(settings, limit, model):
-    changes = {**settings, **LIMITS[limit], "unlearn_methods": ["UnlearnRec", "DropEdges"]}
-    for row in run_unlearn(model, "tiny", config_dict=changes)["results"]:
-        values = [value for key, value in row.items() if key not in ("method", "stage", "peak_memory_mb")]
+def test_runs_are_finite_at_the_limits(settings, limit):
+    changes = {**settings, **LIMITS[limit], "unlearn_methods": ["Retrain", "UnlearnRec", "DropEdges"]}
+    for row in run_unlearn("LightGCN", "tiny", config_dict=changes)["results"]:
+        values = [value for key, value in row.items() if key not in ("method", "stage", "peak_memory_mb", "details")]
         assert np.isfinite(values).all(), row
-
-
-def test_retraining_on_nothing_is_refused_or_finite(settings):
-    changes = {**settings, "forget_ratio": 1.0, "unlearn_methods": "Retrain"}
-    try:
-        result = run_unlearn("LightGCN", "tiny", config_dict=changes)
-    except UsageError as error:
-        assert "remain" in str(error)
-    else:
-        assert np.isfinite(result["results"][-1]["ndcg@5"])
