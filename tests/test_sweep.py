@@ -122,7 +122,7 @@ def test_killed_and_resumed(here, space_file):
     trials = json.loads((folder / "sweep.json").read_text())["trials"]
     assert len(after) == len(trials) == 4
     assert f"{4 - len(before)} trials to make, {len(before)} made before" in done.stderr
-    assert f"Trial 1/{4 - len(before)} (ie_unlearning_weight" in done.stderr and "RUNNING" in done.stdout
+    assert f"Trial 1/{4 - len(before)} (ie_unlearning_weight" in done.stderr and "TERMINATED" in done.stdout
     assert all(0.13 < trial["point"]["ie_unlearning_weight"] <= 1 for trial in trials)
     assert all(trial["point"]["ie_sample_size"] in (64, 128, 192, 256) for trial in trials)
 
