@@ -67,7 +67,7 @@ def undrawn(request, monkeypatch):
     """A run draws no figure, which takes longer than a tiny training, except in modules marked ``draws``."""
     if not request.node.get_closest_marker("draws"):
         monkeypatch.setattr(
-            "recbole_unlearn.report.figure.score_distributions", lambda _, path, **__: Path(path).touch()
+            "recbole_unlearn.report.figure.score_distributions", lambda _, path, *__, **___: Path(path).touch()
         )
 
 

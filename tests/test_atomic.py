@@ -78,7 +78,7 @@ def test_faults_of_a_file_are_one_line_that_names_it(read, content):
         ({"load_col": {"inter": ["user_id", "item_id", "ratin"]}}, "'ratin'. Did you mean 'rating'?"),
         ({"load_col": {"inter": ["user_id"]}}, "leave out column 'item_id' of"),
         ({"load_col": {"user": ["user_id"]}}, "leave out column 'user_id' of"),
-        ({"load_col": {"inter": "user_id"}}, "'load_col' must name the columns"),
+        ({"load_col": {"inter": "user_id"}}, "'load_col' must be empty or the columns"),
         ({"load_col": None, "unload_col": {"inter": ["item_id"]}}, "leave out column 'item_id' of"),
         (
             {"eval_args": {"order": "TO"}, "load_col": {"inter": ["user_id", "item_id", "rating"]}},

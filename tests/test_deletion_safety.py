@@ -94,7 +94,10 @@ ARGUMENTS = [
         ["--unlearn_grace_seconds=-1", f"--forget_file={GOOD}"],
         "'unlearn_grace_seconds' must be a number of seconds from 0",
     ),
-    *(([f"--wait_seconds={wait}", f"--forget_file={GOOD}"], "no number of seconds") for wait in ("long", "nan", "-1")),
+    *(
+        ([f"--wait_seconds={wait}", f"--forget_file={GOOD}"], "not a number of seconds")
+        for wait in ("long", "nan", "-1")
+    ),
 ]
 
 

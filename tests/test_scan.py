@@ -262,7 +262,9 @@ def content_of_model(users=(), items=(), n_users=5, n_items=4, **changes):
     return {"config": {"model": "BPR"}, "state_dict": weights, "edges": edges, **content, **changes}
 
 
-@pytest.fixture(params=[("model.safetensors", write_content), ("model.pth", checkpoint.save)], ids=["safetensors", "pth"])
+@pytest.fixture(
+    params=[("model.safetensors", write_content), ("model.pth", checkpoint.save)], ids=["safetensors", "pth"]
+)
 def model(request, tmp_path):
     """Search a model file with this content, of this release or an earlier one: ``model(content, sought)``."""
     name, save = request.param
