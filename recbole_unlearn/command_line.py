@@ -110,8 +110,9 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
     parser.add_argument("--model", "-m", help="backbone: BPR, LightGCN, SGL or SimGCL")
     parser.add_argument("--dataset", "-d", help="dataset, e.g. ml-100k (comes with RecBole)")
     parser.add_argument("--config_files", help="yaml files, separated by spaces")
+    parser.add_argument("--seeds", type=_seeds, help="e.g. 1,2,3: repeat everything, report means and intervals")
     parser.add_argument(
-        "--seeds", type=_seeds, help="e.g. 1,2,3: repeat everything, report mean and standard deviation"
+        "--audit", help="reference models of a membership audit, e.g. 16 (the setting unlearn_audit_models)"
     )
     deletion = parser.add_argument_group("deletion requests against a saved model")
     deletion.add_argument("--checkpoint", help="trained model: forget the requests of --forget_file in its store")
@@ -149,6 +150,7 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
         raise UsageError("--seeds and --params_file cannot be combined: a sweep is made with one `seed`.")
     if known.seeds and "seed" in settings:
         raise UsageError("--seeds takes the place of --seed: leave one of them out.")
+    settings |= {"unlearn_audit_models": known.audit} if known.audit else {}
     if known.checkpoint:
         return _deletion(known, settings)
     if any(getattr(known, name) != parser.get_default(name) for name in OF_A_CHECKPOINT):

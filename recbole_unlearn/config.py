@@ -30,6 +30,7 @@ from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.registry import own_yaml
 from recbole_unlearn.settings import Settings, defaults
+from recbole_unlearn.streams import stream_seed
 from recbole_unlearn.text_settings import IDENTIFIERS, identifiers, read_value
 from recbole_unlearn.validation import check_values
 
@@ -130,12 +131,16 @@ class Config(RecBoleConfig):
         config.final_config_dict = {**self.final_config_dict, **changes}
         return config
 
+    def stream(self, *purpose: str | int) -> "Config":
+        """A copy for one purpose, whose seed gives a random stream of its own; see :mod:`recbole_unlearn.streams`."""
+        return self.replace(seed=stream_seed(self["seed"], *purpose))
+
     def for_model(self, model: str) -> "Config":
         """Another backbone's shipped settings on the same data, without the user's settings of training and models."""
         own = set(training_arguments).union(*(MODELS[name].settings.model_fields for name in MODELS.shipped()))
         shared = {key: value for key, value in self.external_config_dict.items() if key not in own}
         config = type(self)(model, self.dataset, stored=shared)
-        return config.replace(device=self["device"], checkpoint_dir=self["checkpoint_dir"])
+        return config.replace(**{key: self[key] for key in ("device", "checkpoint_dir", "seed")})
 
     def as_dict(self) -> dict[str, Any]:
         """All settings as plain data (numbers, strings, lists, dicts), fit for JSON and for ``config_dict``."""

@@ -42,12 +42,25 @@ def _has_a_norm(arguments):
     return arguments
 
 
+def _is_balanced(models):
+    if models % 2 or 0 < models < LEAST_MODELS:
+        raise ValueError
+    return models
+
+
+LEAST_MODELS = 4  # of an audit: two that saw a unit and two that did not
+AuditModels = Annotated[CountOrZero, AfterValidator(_is_balanced), Words("0, or an even number >= 4")]
+
+
 class RunSettings(Settings):
     """How to unlearn and report"""
 
     unlearn_methods: list[str] | str = setting(["Retrain", "UnlearnRec", "DropEdges"], "Methods to run, or `all`.")
     unlearn_measure_on: Literal["test", "valid"] = setting(
         "test", "Held-out part for the report's metrics: test, or valid (half of it) to choose settings."
+    )
+    unlearn_audit_models: AuditModels = setting(
+        0, "Number of reference models of a membership audit, half of which see each unit; 0 makes none."
     )
     report_file: str | None = setting(None, "Path of the JSON report; empty names it by model, dataset and request.")
 

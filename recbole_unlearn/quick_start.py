@@ -10,6 +10,7 @@ from recbole.data.dataloader import AbstractDataLoader
 from recbole.data.dataset import Dataset
 from recbole.utils import init_logger, set_color
 
+from recbole_unlearn.audit.audit import Audit
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.split import restore_data
 from recbole_unlearn.errors import Diverged, UsageError
@@ -21,7 +22,9 @@ from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import UnlearnableRecommender
 from recbole_unlearn.model_file import load_model, save_model
 from recbole_unlearn.report.files import beside, model_file, report_path, save_json
+from recbole_unlearn.report.progress import Progress
 from recbole_unlearn.report.report import Report
+from recbole_unlearn.report.result import Result
 from recbole_unlearn.report.tables import label, summary_table
 from recbole_unlearn.sweep.report import save_sweep, show_sweep, sweep_result
 from recbole_unlearn.sweep.simulation import (
@@ -44,7 +47,8 @@ def run_unlearn(
     config_file_list: Sequence[str] | None = None,
     config_dict: Mapping[str, Any] | None = None,
     saved: bool = True,
-) -> dict[str, Any]:
+    ray_address: str | None = None,
+) -> Result:
     """Train a backbone, forget a request with each of ``unlearn_methods``, and report how well each one forgets.
 
     Args:
@@ -52,10 +56,11 @@ def run_unlearn(
         dataset: dataset, e.g. ``ml-100k``.
         config_file_list: yaml files.
         config_dict: settings that win over the files.
-        saved: whether to write the unlearned models, the report and its figure.
+        saved: whether to write the unlearned models, the report and its figures.
+        ray_address: of a running Ray cluster, which then trains the reference models of an audit.
 
     Returns:
-        The report; see :meth:`recbole_unlearn.report.report.Report.result`.
+        The report; see :meth:`recbole_unlearn.report.report.Report.finish`.
 
     Raises:
         UsageError: settings, request or data are wrong, in one line.
@@ -77,34 +82,36 @@ def run_unlearn(
     original = trained.model
     if saved:
         save_model(model_file(config, "original"), original, config, data.train)
-    evaluator = UnlearningEvaluator(config, data, original)
+    audit = Audit(config, data, ray_address) if config["unlearn_audit_models"] else None
+    evaluator = UnlearningEvaluator(config, data, original, audit)
     report = Report(config, data, saved)
+    progress = Progress(config["unlearn_methods"])
     if not report.has("original"):
-        report.add("original", "", *evaluator.evaluate(original), trained.seconds, Cost(0.0, training.peak_memory_mb))
+        cost = Cost(0.0, training.peak_memory_mb)
+        report.add("original", "", *evaluator.evaluate(original), trained.seconds, cost)
 
     for name in config["unlearn_methods"]:
         if report.has(name):
             continue
-        logger.info(set_color(f"Unlearning with {name}", "pink"))
-        method = METHODS[name](config, data, original)
+        logger.info(set_color(f"Unlearning with {name}", "pink") + f" ({progress.begin(name)})")
+        fresh = data.cold()  # so that no method profits from what an earlier one computed
+        method = METHODS[name](config, fresh, original.served(fresh.graph))
         try:
             with measured(config["device"]) as offline:
                 seconds_before = method.prepare()
             for stage, online in costed_stages(method, config["device"]):
                 if saved and isinstance(stage.model, UnlearnableRecommender):
                     save_model(model_file(config, name, stage.name), stage.model, config, data.train)
-                metrics, scores = evaluator.evaluate(stage.model)
+                metrics, arrays = evaluator.evaluate(stage.model)
                 offline_seconds = offline.seconds + seconds_before
-                row = report.add(name, stage.name, metrics, scores, offline_seconds, online, stage.details)
+                row = report.add(name, stage.name, metrics, arrays, offline_seconds, online, stage.details)
                 logger.info(set_color(label(row), "yellow") + f": {row}")
         except Diverged as error:
             report.add(name, "", details={"no result": error})
             logger.warning(f"{name}: no result: {error}")
         report.save()
 
-    report.show()
-    report.draw()
-    return report.result()
+    return report.finish()
 
 
 def run_seeds(

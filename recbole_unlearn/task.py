@@ -1,6 +1,8 @@
 """The data of a run: split, request, what remains, and the evaluation loaders that all rows of a report share."""
 
+import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
@@ -13,6 +15,7 @@ from recbole_unlearn.data.dataset import Dataset
 from recbole_unlearn.data.split import evaluation_loaders, split
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph, dataset_graph
+from recbole_unlearn.streams import torch_stream
 from recbole_unlearn.trainer import train_backbone
 
 
@@ -30,8 +33,7 @@ class UnlearningData:
 
     Args:
         train: what the original model is trained on, injected edges included.
-        remaining: ``train`` without the request.
-        graph, remaining_graph: their edges.
+        graph: its edges.
         request: what to forget.
         valid, test: held-out positives.
         valid_data, test_data: RecBole's evaluation loaders; both hide all items of ``train``, forgotten ones too, so
@@ -42,14 +44,27 @@ class UnlearningData:
     """
 
     train: Dataset
-    remaining: Dataset
     graph: Graph
-    remaining_graph: Graph
     request: requests.Request
     valid: Graph
     test: Graph
     valid_data: FullSortEvalDataLoader
     test_data: FullSortEvalDataLoader
+
+    @cached_property
+    def remaining_graph(self) -> Graph:
+        """The edges without the request."""
+        return self.graph.without(self.request.users, self.request.items)
+
+    @cached_property
+    def remaining(self) -> Dataset:
+        """``train`` without the request."""
+        return with_edges_of(self.train, self.remaining_graph)
+
+    def cold(self) -> "UnlearningData":
+        """The same data, from which nothing is computed yet: what a method derives from them is its own work."""
+        graph = self.graph.subgraph(torch.ones(len(self.graph), dtype=torch.bool))
+        return dataclasses.replace(self, graph=graph)
 
     def observed(self) -> Graph:
         """All edges of training, validation and test as one graph."""
@@ -69,16 +84,16 @@ def prepare_data(config: Config) -> UnlearningData:
     dataset, train, valid, test = split(config)
     train, request = _draw_request(config, train, valid, test)
     graph = dataset_graph(train)
-    remaining_graph = graph.without(request.users, request.items)
     valid_data, test_data = evaluation_loaders(config, dataset, train, valid, test)
     if config["unlearn_measure_on"] == "valid":
-        everything, (valid, test) = valid, _halves(valid, config["seed"])
+        everything, (valid, test) = (
+            valid,
+            _halves(valid, torch_stream(config["seed"], "halves of the validation pairs")),
+        )
         _, test_data = evaluation_loaders(config, dataset, train, everything, test)
     return UnlearningData(
         train=train,
-        remaining=with_edges_of(train, remaining_graph),
         graph=graph,
-        remaining_graph=remaining_graph,
         request=request,
         valid=dataset_graph(valid),
         test=dataset_graph(test),
@@ -87,9 +102,9 @@ def prepare_data(config: Config) -> UnlearningData:
     )
 
 
-def _halves(part, seed):
+def _halves(part, generator):
     """Two datasets of half of the interactions each, drawn at random."""
-    order = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(part), generator=generator)
     first = torch.zeros(len(part), dtype=torch.bool)
     first[order[: len(part) // 2]] = True
     return with_edges(part, first), with_edges(part, ~first)

@@ -11,7 +11,7 @@ import recbole_unlearn
 
 PACKAGE = Path(recbole_unlearn.__file__).parent
 FLOORS = (  # from the ground up; a module imports from lower floors and from its own package. docs/architecture.md
-    "errors registry digest settings",
+    "errors registry digest settings streams",
     "files text_settings compat graph loss solver",
     "data",
     "model",
@@ -19,6 +19,7 @@ FLOORS = (  # from the ground up; a module imports from lower floors and from it
     "trainer",
     "method",
     "evaluator",
+    "audit",
     "declarations",
     "known_settings validation",
     "config",

@@ -56,7 +56,7 @@ def test_a_valid_metric_of_which_less_is_better(configure, prepared):
     seen = []
     trainer_of_valid = UnlearningEvaluator(run.config, run.data, trained.model).trainer
     for epochs in range(1, 9):
-        model = train_backbone(run.config.replace(epochs=epochs, eval_step=99), run.data.train, "each").model
+        model = train_backbone(run.config.replace(epochs=epochs, eval_step=99), run.data.train, "original").model
         trainer_of_valid.model = model
         seen.append(trainer_of_valid.evaluate(run.data.valid_data, load_best_model=False)["giniindex@5"])
     trainer_of_valid.model = trained.model

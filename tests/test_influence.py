@@ -174,6 +174,60 @@ def test_the_full_difference_is_the_local_one(prepared):
     torch.testing.assert_close(before.gradient(method.ego) - after.gradient(method.ego), full, rtol=1e-4, atol=1e-6)
 
 
+@pytest.fixture
+def scif(prepared):
+    """A case of a backbone, and SCIF prepared on it with the same triples and views."""
+
+    def prepare(backbone, **changes):
+        run = prepared(backbone, unlearn_methods="GIF,SCIF", ssl_weight=0.3, reg_weight=0.1, **changes)
+        method = METHODS["SCIF"](run.config, run.data, run.original)
+        method.prepare()
+        return Case(run), method
+
+    return prepare
+
+
+@pytest.mark.parametrize("backbone", ["BPR", "LightGCN", "SGL"])
+def test_scif_relabels_the_request(scif, backbone):
+    case, method = scif(backbone)
+    data, model, triples = case.run.data, case.model, method.triples
+    requested = set(zip(data.request.users.tolist(), data.request.items.tolist()))
+    degrees = np.bincount(data.remaining_graph.items.numpy(), minlength=model.n_items)
+    adjacency = torch.tensor(dense.graph_adjacency(data.graph))
+    leaf = model.ego_embeddings().detach().double().requires_grad_()
+    layers = [leaf]
+    for _ in range(0 if backbone == "BPR" else model.n_layers):
+        layers.append(adjacency @ layers[-1])
+    final, change = torch.stack(layers).mean(dim=0), 0
+    for user, item, negative in zip(*(side.tolist() for side in (triples.users, triples.items, triples.negatives))):
+        if (user, item) in requested:
+            label = (degrees[item] + 1) / (degrees[item] + degrees[negative] + 2)
+            margin = final[user] @ (final[model.n_users + item] - final[model.n_users + negative])
+            relabelled = -label * F.logsigmoid(margin) - (1 - label) * F.logsigmoid(-margin)
+            change = change - F.logsigmoid(margin) - relabelled
+    (expected,) = torch.autograd.grad(change, leaf)
+    torch.testing.assert_close(method.change_of_gradient().double(), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("backbone", ["BPR", "LightGCN", "SGL"])
+def test_scif_solves_with_the_dense_hessian_of_the_requests_rows(scif, backbone):
+    changes = {"unlearn_scif_damping": 8.0, "unlearn_scif_tolerance": 1e-9, "unlearn_scif_iterations": 500}
+    case, method = scif(backbone, embedding_size=2, forget_ratio=0.01, **changes)
+    data, model, method.hessian = case.run.data, case.model, case.loss.hessian(case.ego)
+    hessian = torch.autograd.functional.hessian(
+        lambda ego: case.dense_loss(ego, data.graph, method.triples, method.views), case.ego
+    ).reshape(case.ego.numel(), -1)
+    rows = sorted({*data.request.users.tolist(), *(data.request.items + model.n_users).tolist()})
+    places = (torch.tensor(rows)[:, None] * 2 + torch.arange(2)).reshape(-1)
+    v = random_table(len(case.ego), seed=5, dimension=2)
+    block = hessian[places][:, places] + 8 * torch.eye(len(places), dtype=torch.double)
+    expected = torch.zeros_like(v).reshape(-1)
+    expected[places] = torch.linalg.solve(block, v.reshape(-1)[places])
+    estimate, details = method.solve(v)
+    torch.testing.assert_close(estimate.reshape(-1), expected, rtol=1e-5, atol=1e-7)
+    assert details["rows moved"] == len(rows) and details["residual"] == "0.00" and details["iterations"] > 0
+
+
 @pytest.mark.parametrize("backbone", ["LightGCN", "SGL"])
 def test_ceu_trains_with_the_noise_shared_among_the_batches(prepared, backbone):
     run = prepared(backbone)
@@ -189,7 +243,7 @@ def test_ceu_trains_with_the_noise_shared_among_the_batches(prepared, backbone):
     )
 
 
-@pytest.mark.parametrize("name", ["CEU", "GIF", "IFRU"])
+@pytest.mark.parametrize("name", ["CEU", "GIF", "IFRU", "SCIF"])
 def test_a_loss_of_its_own_is_refused(prepared, monkeypatch, name):
     run = prepared(unlearn_methods=name)
     monkeypatch.setattr(type(run.original), "model_loss", lambda self, *arguments: None)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from recbole_unlearn.evaluator.comparison import gaps_to_retrain, summarise
+from recbole_unlearn.evaluator.comparison import Comparison, summarise
 from recbole_unlearn.evaluator.cost import Cost
 from recbole_unlearn.report.figure import score_distributions
 from recbole_unlearn.report.files import model_file
@@ -16,7 +16,7 @@ from recbole_unlearn.task import prepare_data
 
 pytestmark = pytest.mark.draws
 
-KEYS = {"model", "dataset", "seed", "config", "data", "forget", "interactions", "versions", "results", "gaps"}
+KEYS = {"model", "dataset", "seed", "config", "data", "forget", "interactions", "versions", "results", "gaps", "groups"}
 FORGET_KEYS = {"type", "n_interactions", "n_users", "n_items", "n_skipped"}
 ROW_KEYS = {
     "method",
@@ -61,7 +61,7 @@ def filled(configure):
 
 def test_keys(filled):
     report = filled()
-    result = report.result()
+    result = report.finish()
     assert set(result) == KEYS
     assert set(result["forget"]) == FORGET_KEYS
     assert [set(row) - {"details"} for row in result["results"][:3]] == [ROW_KEYS] * 3
@@ -76,11 +76,11 @@ def test_keys(filled):
 
 
 def test_rows_come_in_the_order_of_the_methods(filled):
-    assert [row["method"] for row in filled().result()["results"]] == ["original", "Retrain", "UnlearnRec", "GIF"]
+    assert [row["method"] for row in filled().finish()["results"]] == ["original", "Retrain", "UnlearnRec", "GIF"]
 
 
 def test_table_has_a_line_a_row(filled):
-    lines = table(filled().result()["results"]).splitlines()
+    lines = table(filled().finish()["results"]).splitlines()
     assert len(lines) == 5
     assert lines[0].split() == "method stage ndcg@5 MI-BF MI-NG AUC_FN AUC_FT offline s online s peak MB".split()
     assert lines[1].split() == "original 0.2500 1.0000 0.5000 0.5000 60.0 0.000 90".split()
@@ -89,7 +89,7 @@ def test_table_has_a_line_a_row(filled):
 
 
 def test_gaps_to_retrain(filled):
-    (gap,) = filled().result()["gaps"]  # not of the original, of Retrain, or of a method without a result
+    (gap,) = filled().finish()["gaps"]  # not of the original, of Retrain, or of a method without a result
     assert (gap["method"], gap["stage"]) == ("UnlearnRec", "zero-shot")
     assert gap["MI-BF_gap"] == gap["MI-NG_gap"] == pytest.approx(math.log(2))
     assert (gap["AUC_FN_gap"], gap["AUC_FT_gap"]) == (pytest.approx(0.2), pytest.approx(0.1))
@@ -99,13 +99,13 @@ def test_gaps_to_retrain(filled):
 
 def test_no_gaps_without_retrain(filled):
     report = filled()
-    assert gaps_to_retrain([row for row in report.rows if row["method"] != "Retrain"]) == []
+    assert Comparison([row for row in report.rows if row["method"] != "Retrain"]).gaps() == []
 
 
 def test_a_method_slower_than_retrain_never_breaks_even(filled):
     report = filled()
     report.add("UnlearnRec", "fine-tuned", metrics(0.2, 2.0), None, 1.0, Cost(60.0, 1.0))
-    assert report.result()["gaps"][1]["break_even"] is None
+    assert report.finish()["gaps"][1]["break_even"] is None
 
 
 def stored_json(path):
@@ -115,27 +115,24 @@ def stored_json(path):
 def test_saved_json_is_the_report_with_nan_as_null(filled, tmp_path):
     report = filled()
     report.rows[1]["MI-BF"] = float("inf")  # the forgotten pairs' probabilities underflowed
-    report.save()
-    report.draw()
+    report.finish()
     folder = tmp_path / "saved"
     assert (folder / "LightGCN-tiny-user-7.png").read_bytes().startswith(PNG)
-    stored, result = stored_json(folder / "LightGCN-tiny-user-7.json"), report.result()
+    stored, result = stored_json(folder / "LightGCN-tiny-user-7.json"), report.finish()
     assert [row["MI-BF"] for row in stored["results"][:3]] == [None, 4.0, None]
     assert stored["results"][1] == result["results"][1] and stored["forget"] == result["forget"]
 
 
 def test_report_file_is_where_the_report_goes(filled, tmp_path):
     report = filled(report_file=str(tmp_path / "new" / "mine.json"))
-    report.save()
-    report.draw()
+    report.finish()
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["mine.json", "mine.npz", "mine.png"]
 
 
 def test_nothing_is_written_unless_saved(configure, tmp_path):
     config = configure()
     report = Report(config, prepare_data(config), saved=False)
-    report.save()
-    report.draw()
+    report.finish()
     assert not list(tmp_path.rglob("*.json"))
 
 
@@ -144,11 +141,11 @@ def test_rows_of_an_interrupted_run_are_taken_over(filled):
     first.save()
     second = filled()
     assert all(second.has(name) for name in ("original", "Retrain", "UnlearnRec", "GIF"))
-    for old, new in zip(first.result()["results"], second.result()["results"], strict=True):
+    for old, new in zip(first.finish()["results"], second.finish()["results"], strict=True):
         assert old.keys() == new.keys()
         assert all(new[key] == value or math.isnan(value) for key, value in old.items())
-    assert second.scores.keys() == first.scores.keys()
-    assert np.array_equal(second.scores["Retrain"]["test"], first.scores["Retrain"]["test"])
+    assert second.arrays.keys() == first.arrays.keys()
+    assert np.array_equal(second.arrays["Retrain"]["test"], first.arrays["Retrain"]["test"])
 
 
 def test_rows_of_methods_not_chosen_are_left_out(filled, configure):
@@ -179,7 +176,7 @@ def test_rows_of_other_data_or_code_are_not_taken_over(filled, tmp_path, key):
 
 
 def test_break_even_is_empty_if_a_seed_never_does(filled):
-    first, second = filled().result(), filled().result()
+    first, second = filled().finish(), filled().finish()
     second["gaps"][0]["break_even"] = None
     assert summarise([first, second])["results"][2]["break_even"]["mean"] is None
 
@@ -204,7 +201,7 @@ def test_model_file_names_what_it_holds(configure):
 
 
 def test_mean_and_standard_deviation_of_seeds(filled):
-    first, second = filled().result(), filled().result()
+    first, second = filled().finish(), filled().finish()
     second["seed"] = 8
     second["results"] = [{**row, "offline_seconds": row["offline_seconds"] + 2} for row in second["results"]]
     second["results"][1] = {**second["results"][1], "ndcg@5": 0.2}

@@ -54,6 +54,11 @@ def files(config):
     return sorted(Path(config["checkpoint_dir"]).iterdir())
 
 
+def elsewhere(config):
+    """The same settings with another folder, where nothing is trained yet."""
+    return config.replace(checkpoint_dir=f"{config['checkpoint_dir']}-elsewhere")
+
+
 def assert_same_weights(first, second):
     assert first.keys() == second.keys()
     for name in first:
@@ -66,7 +71,7 @@ def test_interrupted_training_goes_on_as_if_it_had_not_been(configure, epochs_ru
     config = configure(model, epochs=6, eval_step=2)
     data = prepare_data(config)
     valid = data.valid_data if validated else None
-    straight = train_backbone(config, data.train, "straight", valid)
+    straight = train_backbone(elsewhere(config), data.train, "broken", valid)
 
     epochs_run.clear()
     epochs_run.interrupt_at = 3
@@ -106,7 +111,7 @@ def test_interrupted_pretraining_goes_on_as_if_it_had_not_been(prepared, tmp_pat
 def test_continued_training_remembers_its_best_epoch(configure, epochs_run):
     config = configure(epochs=6, eval_step=1, learning_rate=0.3)
     data = prepare_data(config)
-    straight = train_backbone(config, data.train, "straight", data.valid_data)
+    straight = train_backbone(elsewhere(config), data.train, "broken", data.valid_data)
     epochs_run.interrupt_at = 5
     with pytest.raises(KeyboardInterrupt):
         train_backbone(config, data.train, "broken", data.valid_data)
@@ -129,7 +134,7 @@ def test_interruption_before_the_first_save_starts_over(configure, epochs_run):
 def test_interruption_during_a_save_keeps_the_save_before(configure, epochs_run, monkeypatch):
     config = configure(epochs=6)
     data = prepare_data(config)
-    straight = train_backbone(config, data.train, "straight", data.valid_data)
+    straight = train_backbone(elsewhere(config), data.train, "broken", data.valid_data)
     save = torch.save
 
     def write_half(state, file, *arguments, **named):
@@ -236,7 +241,7 @@ def test_other_validation_data_are_another_training(configure, epochs_run):
 def test_same_training_twice_gives_the_same_weights(configure):
     config = configure("SimGCL")
     data = prepare_data(config)
-    models = [train_backbone(config, data.train, name, data.valid_data).model for name in ("one", "two")]
+    models = [train_backbone(each, data.train, "one", data.valid_data).model for each in (config, elsewhere(config))]
     assert_same_weights(models[0].state_dict(), models[1].state_dict())
 
 

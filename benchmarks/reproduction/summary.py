@@ -1,7 +1,7 @@
 """Cells together: the rows of a table, each with mean and standard deviation over its seeds."""
 
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.evaluator.comparison import RETRAIN, gaps_to_retrain, summarise
+from recbole_unlearn.evaluator.comparison import RETRAIN, Comparison, summarise
 from recbole_unlearn.report.tables import read_row
 from reproduction.cells import load
 
@@ -38,7 +38,7 @@ def summary(folder, rows):
                     elif not has_original:
                         report["results"].append(row)
     for seed, report in by_seed.items():
-        report["gaps"] = gaps_to_retrain(report["results"])
+        report["gaps"] = Comparison(report["results"]).gaps()
         for gap in report["gaps"]:
             if machines[gap["method"]][seed] != machines[RETRAIN][seed]:
                 del gap["speed_up"], gap["break_even"]

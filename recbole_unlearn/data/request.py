@@ -16,6 +16,7 @@ from recbole_unlearn.data.tokens import ids_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.settings import CountOrZero, Settings, Share, setting
+from recbole_unlearn.streams import torch_stream
 from recbole_unlearn.text_settings import identifiers
 
 ForgetType = Literal["adversarial", "random", "user", "item", "file"]
@@ -74,7 +75,7 @@ def request_seed(config: Config) -> int:
 
 def generator_for(config: Config) -> torch.Generator:
     """The requests' own random stream: a draw from torch's global one would change RecBole's split."""
-    return torch.Generator().manual_seed(request_seed(config))
+    return torch_stream(request_seed(config), "request")
 
 
 def edges_where(graph: Graph, mask: torch.Tensor, skipped: int = 0) -> Request:

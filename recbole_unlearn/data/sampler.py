@@ -14,6 +14,7 @@ from recbole.utils import InputType
 from recbole_unlearn.data.copies import with_edges
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph, dataset_graph
+from recbole_unlearn.streams import stream_seed
 
 
 class EdgeSampler(Sampler):
@@ -83,9 +84,8 @@ class SameNegativesLoader(NegSampleEvalDataLoader):
     """
 
     def __iter__(self):
-        streams = {"valid": 1, "test": 2}
-        seed = np.random.SeedSequence([self.config["seed"], streams[self._sampler.phase]])
-        self._stream = np.random.RandomState(np.random.MT19937(seed)).get_state()
+        seed = stream_seed(self.config["seed"], "ranked negatives", self._sampler.phase)
+        self._stream = np.random.RandomState(seed).get_state()
         return super().__iter__()
 
     def collate_fn(self, index: Sequence[int]) -> tuple:

@@ -1,35 +1,143 @@
 """Comparison of a report's rows with Retrain's, and of the reports of several seeds."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
+
+from recbole_unlearn.evaluator.groups import group_changes
+from recbole_unlearn.evaluator.lists import jaccard, list_distance, rank_biased_overlap, recall_of_list
+from recbole_unlearn.evaluator.metrics import ratio_interval, shares_beyond
+from recbole_unlearn.streams import numpy_stream
 
 RETRAIN = "Retrain"
 LABELS = ["method", "stage"]
 
 
-def gaps_to_retrain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The distance of each row from Retrain's, the target of unlearning: forgetting neither less nor more.
+@dataclass(frozen=True)
+class Comparison:
+    """Distances of a report's rows from Retrain's, the target of unlearning: forgetting neither less nor more.
 
     Args:
         rows: a report's rows.
-
-    Returns:
-        A row for each that has metrics, except ``original`` and Retrain; empty without Retrain. Keys:
-        ``MI-BF_gap`` and ``MI-NG_gap`` (``|ln m - ln m_R|``), ``AUC_FN_gap`` and ``AUC_FT_gap`` (absolute difference),
-        ``<metric>_ratio`` for each ranking metric, ``speed_up`` (Retrain's online seconds over the row's) and
-        ``break_even`` (requests after which the offline seconds are earned back; ``None`` if never).
+        arrays: what the evaluator gave for each row, by the row's method and stage; rows may lack it.
+        users: ids of the users of lists and of users' values, shape ``(U,)``.
+        groups: of :func:`~recbole_unlearn.evaluator.groups.user_groups`.
+        seed: of the resampling of users.
     """
-    retrain = next((row for row in rows if row["method"] == RETRAIN), None)
-    if retrain is None:
-        return []
-    return [_gap(row, retrain) for row in rows if row["method"] not in ("original", RETRAIN) and "MI-BF" in row]
+
+    rows: list[dict[str, Any]]
+    arrays: dict[tuple[str, str], dict[str, np.ndarray]] = field(default_factory=dict)
+    users: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    groups: dict[str, np.ndarray] = field(default_factory=dict)
+    seed: int = 0
+
+    def gaps(self) -> list[dict[str, Any]]:
+        """A row for each that has metrics, except ``original`` and Retrain itself; empty without Retrain.
+
+        Returns:
+            Rows with these keys. ``MI-BF_gap`` and ``MI-NG_gap`` (``|ln m - ln m_R|``), ``AUC_FN_gap`` and
+            ``AUC_FT_gap`` (absolute difference), and each one's ``_floors``: the gap over the floor, which is the mean
+            gap of the other Retrains. ``over_forgotten`` and ``under_forgotten``:
+            :func:`~recbole_unlearn.evaluator.metrics.shares_beyond`. ``<metric>_ratio`` for each ranking metric, with
+            ``_low`` and ``_high``, its interval over users. ``jaccard@K``, ``rbo@K`` and ``recall_of_list@K`` of the
+            lists with Retrain's, and ``D``: :func:`~recbole_unlearn.evaluator.lists.list_distance`. ``speed_up``
+            (Retrain's online seconds over the row's) and ``break_even`` (requests after which the offline seconds are
+            earned back; ``None`` if never).
+        """
+        retrain = self._find(RETRAIN, "")
+        if retrain is None:
+            return []
+        compared = [row for row in self.rows if "MI-BF" in row and not self._is_reference(row)]
+        gaps = [membership_gaps(row, retrain) for row in compared]
+        again = [gap for row, gap in zip(compared, gaps) if row["method"] == RETRAIN]
+        floors = {key: float(np.mean([gap[key] for gap in again])) for key in gaps[0]} if again else {}
+        return [
+            {
+                **{name: row[name] for name in LABELS},
+                **gap,
+                **{f"{key}_floors": gap[key] / floor if floor else math.nan for key, floor in floors.items()},
+                **self._shares(row),
+                **self._ratios(row, retrain),
+                **self._lists(row),
+                **_cost(row, retrain),
+            }
+            for row, gap in zip(compared, gaps)
+        ]
+
+    def of_groups(self) -> list[dict[str, Any]]:
+        """The change of each ranking metric from Retrain in each group of users.
+
+        Returns:
+            Rows with ``method``, ``stage``, ``metric``, ``group``, ``n``, ``mean`` and ``se``; empty without Retrain.
+        """
+        reference = self._arrays(RETRAIN, "")
+        rows = []
+        for row in self.rows:
+            arrays = self._arrays(row["method"], row["stage"])
+            if self._is_reference(row) or not arrays or not reference:
+                continue
+            for metric in (name for name in arrays if _is_ranking(name) and name in reference):
+                changes = group_changes(arrays[metric] - reference[metric], self.users, self.groups)
+                names = {"method": row["method"], "stage": row["stage"], "metric": metric}
+                rows += [{**names, "group": group, **change} for group, change in changes.items()]
+        return rows
+
+    def _find(self, method, stage):
+        return next((row for row in self.rows if (row["method"], row["stage"]) == (method, stage)), None)
+
+    def _arrays(self, method, stage):
+        return self.arrays.get((method, stage), {})
+
+    @staticmethod
+    def _is_reference(row):
+        return row["method"] == "original" or (row["method"], row["stage"]) == (RETRAIN, "")
+
+    def _shares(self, row):
+        """For a Retrain among several, the others; for every other row, all of them."""
+        retrains = [
+            arrays["forget"]
+            for (method, stage), arrays in self.arrays.items()
+            if method == RETRAIN and (method, stage) != (row["method"], row["stage"])
+        ]
+        own = self._arrays(row["method"], row["stage"])
+        if not own or len(retrains) < 2:
+            return {}
+        below, above = shares_beyond(own["forget"], np.stack(retrains))
+        return {"over_forgotten": below, "under_forgotten": above}
+
+    def _ratios(self, row, retrain):
+        ratios, own, reference = {}, self._arrays(row["method"], row["stage"]), self._arrays(RETRAIN, "")
+        for metric in filter(_is_ranking, row):
+            ratios[f"{metric}_ratio"] = row[metric] / retrain[metric] if retrain[metric] else math.nan
+            if metric in own and metric in reference:
+                rng = numpy_stream(self.seed, "resampled users")  # the same users for every row and metric
+                limits = ratio_interval(own[metric], reference[metric], rng)
+                ratios[f"{metric}_ratio_low"], ratios[f"{metric}_ratio_high"] = limits
+        return ratios
+
+    def _lists(self, row):
+        own, reference = (self._arrays(*names).get("lists") for names in ((row["method"], row["stage"]), (RETRAIN, "")))
+        if own is None or reference is None or own.size == 0:
+            return {}
+        k, of_users = own.shape[1], jaccard(own, reference)
+        agreement = {
+            f"jaccard@{k}": float(of_users.mean()),
+            f"rbo@{k}": float(rank_biased_overlap(own, reference).mean()),
+            f"recall_of_list@{k}": float(recall_of_list(own, reference).mean()),
+        }
+        others = {names: jaccard(arrays["lists"], reference) for names, arrays in self.arrays.items()}
+        again = [value for (method, stage), value in others.items() if method == RETRAIN and stage]
+        if again and ("original", "") in others:
+            agreement["D"] = list_distance(of_users, np.mean(again, axis=0), others["original", ""])
+        return agreement
 
 
 def membership_gaps(metrics: Mapping[str, Any], retrain: Mapping[str, Any]) -> dict[str, float]:
-    """Distances of the forgetting metrics from Retrain's: :func:`gaps_to_retrain`'s ``MI-BF_gap`` to ``AUC_FT_gap``."""
+    """Distances of the forgetting metrics from Retrain's: :meth:`Comparison.gaps`'s ``MI-BF_gap`` to ``AUC_FT_gap``."""
     gaps = {}
     for metric in ("MI-BF", "MI-NG"):
         positive = metrics[metric] > 0 and retrain[metric] > 0
@@ -39,17 +147,19 @@ def membership_gaps(metrics: Mapping[str, Any], retrain: Mapping[str, Any]) -> d
     return gaps
 
 
-def _gap(row, retrain):
-    gap = {**{label: row[label] for label in LABELS}, **membership_gaps(row, retrain)}
-    for metric in (key for key in row if "@" in key):
-        gap[f"{metric}_ratio"] = row[metric] / retrain[metric] if retrain[metric] else math.nan
+def _cost(row, retrain):
     saved = retrain["online_seconds"] - row["online_seconds"]
-    gap["speed_up"] = retrain["online_seconds"] / row["online_seconds"] if row["online_seconds"] else math.nan
-    gap["break_even"] = row["offline_seconds"] / saved if saved > 0 else None
-    return gap
+    return {
+        "speed_up": retrain["online_seconds"] / row["online_seconds"] if row["online_seconds"] else math.nan,
+        "break_even": row["offline_seconds"] / saved if saved > 0 else None,
+    }
 
 
-def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
+def _is_ranking(name):
+    return "@" in name
+
+
+def summarise(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Mean and standard deviation over the reports of several seeds.
 
     Args:

@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from recbole_unlearn.method.base import Stage, Unlearner
+from recbole_unlearn.model.base import UnlearnableRecommender
 
 SECONDS_BETWEEN_SAMPLES = 0.02  # between samples of the resident memory
 
@@ -89,6 +90,8 @@ def _resident_memory():
 def costed_stages(method: Unlearner, device: torch.device) -> Iterator[tuple[Stage, Cost]]:
     """Run a method's online work, measuring each stage.
 
+    The work begins with the request and ends with final embeddings: the remaining graph is part of it.
+
     Args:
         method: prepared.
         device: where it works.
@@ -100,7 +103,9 @@ def costed_stages(method: Unlearner, device: torch.device) -> Iterator[tuple[Sta
     while True:
         with measured(device) as cost:
             stage = next(stages, None)
+            if stage and isinstance(stage.model, UnlearnableRecommender):
+                stage.model.final_embeddings()  # from here on it can be served
         if stage is None:
             return
-        seconds += cost.seconds + stage.seconds_before
+        seconds = cost.seconds + stage.seconds_before + (seconds if stage.continues else 0.0)
         yield stage, Cost(seconds, cost.peak_memory_mb)

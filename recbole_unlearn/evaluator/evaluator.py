@@ -7,12 +7,12 @@ import numpy as np
 from pydantic import Field
 from recbole.trainer import Trainer
 
-from recbole_unlearn.data.request import generator_for
 from recbole_unlearn.data.sampler import draw_negatives
 from recbole_unlearn.evaluator.metrics import matched_aucs, matched_weights, mi_bf, mi_ng
-from recbole_unlearn.evaluator.recbole_metrics import MembershipCollector, scores_of
+from recbole_unlearn.evaluator.recbole_metrics import MembershipCollector, UserEvaluator, scores_of
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.settings import Count, Settings, Words, setting
+from recbole_unlearn.streams import torch_stream
 
 
 class EvaluationSettings(Settings):
@@ -36,11 +36,15 @@ class UnlearningEvaluator:
         config (Config): settings.
         data (UnlearningData): the run's data.
         original: the model before unlearning.
+        audit (Audit): a membership audit, if there is one.
     """
 
-    def __init__(self, config: Any, data: Any, original: UnlearnableRecommender) -> None:
+    def __init__(self, config: Any, data: Any, original: UnlearnableRecommender, audit: Any = None) -> None:
+        self.audit = audit
         self.test_data, self.show_progress = data.test_data, config["show_progress"]
-        negatives = draw_negatives(data.observed(), config["unlearn_negatives"], generator_for(config))
+        negatives = draw_negatives(
+            data.observed(), config["unlearn_negatives"], torch_stream(config["seed"], "negatives")
+        )
         test = data.test
         self.pairs = {
             "forget": (data.request.users, data.request.items),
@@ -56,6 +60,7 @@ class UnlearningEvaluator:
             config, {name: self.pairs[name] for name in ("forget", "negative")}, self.before
         )
         self.trainer.eval_collector.data_collect(SimpleNamespace(dataset=data.remaining))
+        self.trainer.evaluator = UserEvaluator(config)
 
     def evaluate(self, model: Any) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         """All metrics of one model, and the scores behind them.
@@ -65,7 +70,9 @@ class UnlearningEvaluator:
 
         Returns:
             RecBole's metrics on test data (e.g. ``recall@20``), then ``MI-BF``, ``MI-NG``, ``AUC_FN`` and ``AUC_FT``
-            (the AUCs match their other pairs to the forgotten ones on item popularity); and the model's :meth:`scores`.
+            (the AUCs match their other pairs to the forgotten ones on item popularity). And the arrays behind them: the
+            model's :meth:`scores`, the ROC of an audit, the values of each ranking metric (e.g. ``ndcg@20``, shape
+            ``(U,)``) of the users of the test loader, and these users' ``lists`` of item ids, shape ``(U, K)``.
         """
         self.trainer.model = model
         ranking = self.trainer.evaluate(self.test_data, load_best_model=False, show_progress=self.show_progress)
@@ -76,7 +83,11 @@ class UnlearningEvaluator:
             "MI-NG": mi_ng(after["negative"], after["forget"]),
             **matched_aucs(after, self.matched),
         }
-        return metrics, after
+        arrays = {**after, **self.trainer.evaluator.of_users, "lists": self.trainer.eval_collector.lists}
+        if self.audit:
+            rates, curves = self.audit.measure(model)
+            metrics, arrays = {**metrics, **rates}, {**arrays, **curves}
+        return metrics, arrays
 
     def scores(self, model: Any) -> dict[str, np.ndarray]:
         """Scores of the forgotten, negative and test pairs."""

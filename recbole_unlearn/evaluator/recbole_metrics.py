@@ -1,21 +1,22 @@
-"""MI-BF and MI-NG as RecBole metrics, so that ``metrics: [Recall, NDCG, MI-BF, MI-NG]`` works in any yaml."""
+"""RecBole's evaluation, which also gives lists and users' values; MI-BF and MI-NG as RecBole metrics in any yaml."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
-from recbole.evaluator import metric_information, metric_types, metrics_dict
-from recbole.evaluator.base_metric import AbstractMetric
-from recbole.evaluator.collector import Collector
+from recbole.evaluator import Evaluator, metric_information, metric_types, metrics_dict
+from recbole.evaluator.base_metric import AbstractMetric, TopkMetric
+from recbole.evaluator.collector import Collector, DataStruct
 from recbole.utils import EvaluatorType
 
 from recbole_unlearn.evaluator.metrics import mi_bf, mi_ng
 
 
 class MembershipCollector(Collector):
-    """RecBole's collector, which also takes the scores of forgotten and negative pairs from the model.
+    """RecBole's collector, which also takes the scores of forgotten and negative pairs, and keeps the lists.
 
     Args:
         config: settings.
@@ -28,13 +29,40 @@ class MembershipCollector(Collector):
     ) -> None:
         super().__init__(config)
         self.pairs = pairs
+        self.lists = np.empty((0, 0), dtype=np.int32)  # of the last evaluation: item ids, shape (users, K), best first
         self.data_struct.set("membership.before", before)
+        setattr(self.register, "rec.items", True)
+
+    def get_data_struct(self) -> DataStruct:
+        """What RecBole's evaluator reads; the lists are kept."""
+        collected = super().get_data_struct()
+        self.lists = collected.get("rec.items").numpy().astype(np.int32)
+        return collected
 
     def model_collect(self, model: Any) -> None:
         """Take the model's scores if a metric needs them."""
         if self.register.need("membership.after"):
             after = {name: scores_of(model, *pair) for name, pair in self.pairs.items()}
             self.data_struct.set("membership.after", after)
+
+
+class UserEvaluator(Evaluator):
+    """RecBole's evaluator, which keeps ``of_users``: a metric's name, e.g. ``ndcg@20``, to each user's value, ``(U,)``.
+
+    Only metrics that are means over users have such values.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.of_users: dict[str, np.ndarray] = {}
+        for metric in self.metric_class.values():
+            if isinstance(metric, TopkMetric) and type(metric).topk_result is TopkMetric.topk_result:
+                metric.topk_result = partial(self._keep, metric)
+
+    def _keep(self, metric, name, value):
+        for k in metric.topk:
+            self.of_users[f"{name}@{k}"] = value[:, k - 1].astype(np.float32)
+        return TopkMetric.topk_result(metric, name, value)
 
 
 @torch.no_grad()

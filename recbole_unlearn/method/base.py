@@ -24,12 +24,14 @@ class Stage:
             :class:`~recbole_unlearn.model.UnlearnableRecommender` is also saved.
         seconds_before: time that an earlier, interrupted run spent on the same work.
         details: further entries of the report, e.g. ``{"shards retrained": 3}``.
+        continues: whether it continues the stage before, whose seconds it then includes.
     """
 
     name: str
     model: torch.nn.Module
     seconds_before: float = 0.0
     details: dict = field(default_factory=dict)
+    continues: bool = True
 
 
 class Unlearner:
@@ -39,7 +41,7 @@ class Unlearner:
     settings as ``settings``, if it has any, and register the class. The docstring cites the paper.
 
     Args:
-        config (Config): settings, with the method's yaml.
+        config (Config): settings, with the method's. ``self.config`` has them with a seed of the method's own.
         data (UnlearningData): the training data. ``prepare`` may read only ``train`` and validation data, ``unlearn``
             also ``request`` and ``remaining``; neither may read test data.
         original: the trained model; never changed.
@@ -48,7 +50,7 @@ class Unlearner:
     settings: type[Settings] = Settings
 
     def __init__(self, config: Any, data: Any, original: UnlearnableRecommender) -> None:
-        self.config, self.data, self.original = config, data, original
+        self.config, self.data, self.original = config.stream(type(self).__name__), data, original
 
     def prepare(self) -> float:
         """Do the offline work; returns the seconds that earlier runs spent on it, if it continues theirs."""

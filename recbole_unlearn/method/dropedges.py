@@ -9,8 +9,10 @@ from recbole_unlearn.method.base import METHODS, Stage, Unlearner
 class DropEdges(Unlearner):
     """The remaining graph with the old table: the result that any method must beat to have unlearned anything.
 
-    Reference: section 2.3 of Chen et al., "Pre-training for Recommendation Unlearning", SIGIR 2025. A forgotten edge
-    shaped both the graph and the loss; this method only takes it out of the graph.
+    A forgotten edge shaped both the graph and the loss; this method only takes it out of the graph.
+
+    Reference: UtU of Tan et al., "Unlink to Unlearn: Simplifying Edge Unlearning in GNNs", WWW 2024 (companion), is
+    this method; as a no-op, section 2.3 of Chen et al., "Pre-training for Recommendation Unlearning", SIGIR 2025.
     """
 
     def unlearn(self) -> Iterator[Stage]:

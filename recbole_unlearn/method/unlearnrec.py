@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import AfterValidator, BeforeValidator
 from recbole.data.interaction import Interaction
-from recbole.utils import init_seed
 
 from recbole_unlearn.data.request import random_edges
 from recbole_unlearn.data.sampler import EdgeSampler, train_loader
@@ -18,6 +17,7 @@ from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS, Stage, Unlearner
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.settings import Count, CountOrZero, Positive, Settings, Words, setting
+from recbole_unlearn.streams import begin_stream, torch_stream
 from recbole_unlearn.trainer import InfluenceEncoderTrainer, UnlearningTask
 from recbole_unlearn.trainer.influence_encoder import LossSettings
 
@@ -80,14 +80,14 @@ class UnlearnRec(Unlearner):
     settings = UnlearnRecSettings
 
     def prepare(self) -> float:
-        init_seed(self.config["seed"], self.config["reproducibility"])
+        begin_stream(self.config, "weights")
         kinds: dict[str, type[Calibrated] | type[Pretrained]] = {"unseen": Calibrated, "negative": Pretrained}
         self.encoder = kinds[self.config["ie_target"]](self.config, self.data, self.original)
         return self.encoder.pretrain(self.after_epoch)
 
     def unlearn(self) -> Iterator[Stage]:
         config, data = self.config, self.data
-        finetuning = config.replace(
+        finetuning = config.stream("fine-tuning").replace(
             epochs=config["unlearn_finetune_epochs"],
             train_batch_size=config["unlearn_finetune_batch_size"],
             learning_rate=config["unlearn_finetune_learning_rate"],
@@ -119,7 +119,7 @@ class Calibrated:
 
     def __init__(self, config: Any, data: Any, original: UnlearnableRecommender) -> None:
         self.original = original
-        generator = torch.Generator().manual_seed(config["seed"])
+        generator = torch_stream(config["seed"], "encoder")
         self.encoder = CalibratedEncoder.fit(original, data.valid, generator, **closing_settings(config))
 
     def pretrain(self, after_epoch: Callable[[int], None]) -> float:
@@ -149,7 +149,7 @@ class Pretrained:
     def pretrain(self, after_epoch: Callable[[int], None]) -> float:
         """Train ``influence`` and ``weight``; returns the seconds that earlier runs spent on it."""
         config, data, original = self.config, self.data, self.original
-        pretraining = config.replace(
+        pretraining = config.stream("pre-training").replace(
             epochs=config["ie_epochs"],
             train_batch_size=config["ie_batch_size"],
             learning_rate=config["ie_learning_rate"],
@@ -213,7 +213,7 @@ class RequestSimulator:
         """
         data, config = self.data, self.config
         users, items = data.valid.users, data.valid.items
-        chosen = torch.randperm(len(users), generator=torch.Generator().manual_seed(config["seed"]))
+        chosen = torch.randperm(len(users), generator=torch_stream(config["seed"], "held-out pairs"))
         users, items = (side[chosen[: config["ie_batch_size"]]] for side in (users, items))
         negatives = EdgeSampler(data.train, graph=Graph.union(data.graph, data.valid)).sample_by_key_ids(users, 1)
         fields = self.base.uid_field, self.base.iid_field, self.base.neg_item_id
@@ -221,7 +221,7 @@ class RequestSimulator:
 
     def _draw(self, round_):
         config, data = self.config, self.data
-        generator = torch.Generator().manual_seed((config["seed"] * 1_000_003 + round_) % 2**32)
+        generator = torch_stream(config["seed"], "simulated request", round_ + 1)
         low, high = config["ie_request_ratio"]
         ratio = low + (high - low) * torch.rand((), generator=generator).item()
         request = random_edges(data.graph, max(1, round(ratio * len(data.graph))), generator)

@@ -137,6 +137,12 @@ class UnlearnableRecommender(GeneralRecommender):
         model.set_ego_embeddings(ego)
         return model.eval()
 
+    def served(self, graph: Graph) -> "UnlearnableRecommender":
+        """A copy of this model as a service holds it: on this graph object, final embeddings at hand."""
+        model = self.revised(self.ego_embeddings(), graph)
+        model.final_embeddings()
+        return model
+
     @torch.no_grad()
     def final_embeddings(self) -> torch.Tensor:
         """``Z`` of the model's own table and graph, shape ``(N, d)``, kept until the next training step."""

@@ -11,18 +11,20 @@ import numpy as np
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.digest import kept_digest
-from recbole_unlearn.evaluator.comparison import gaps_to_retrain
+from recbole_unlearn.evaluator.comparison import Comparison
 from recbole_unlearn.evaluator.cost import Cost
+from recbole_unlearn.evaluator.groups import user_groups
 from recbole_unlearn.files.checkpoint import write_aside
 from recbole_unlearn.report import figure
 from recbole_unlearn.report.files import beside, report_path, save_json
+from recbole_unlearn.report.result import Result
 from recbole_unlearn.report.software import software_versions
-from recbole_unlearn.report.tables import label, read_row, table
+from recbole_unlearn.report.tables import audit_table, gap_table, label, list_table, read_row, table
 from recbole_unlearn.task import UnlearningData
 
 
 class Report:
-    """The rows of one run and the scores behind them, saved after each method.
+    """The rows of one run and the arrays behind them, saved after each method.
 
     The report takes over the rows of an earlier run with the same settings, data and code, so that a killed run goes on
     with the next method. Delete the report to compute the rows again.
@@ -47,7 +49,9 @@ class Report:
             "forget": {"type": config["forget_type"], **data.request.summary()},
             "versions": software_versions(config["device"]),
         }
-        self.rows, self.scores = self._earlier() if saved else ([], {})
+        self.users = np.asarray(data.test_data.uid_list)
+        self.groups = user_groups(data.graph, data.request.users, data.request.items)
+        self.rows, self.arrays = self._earlier() if saved else ([], {})
 
     def has(self, method: str) -> bool:
         """Whether the report has rows of this method."""
@@ -58,7 +62,7 @@ class Report:
         method: str,
         stage: str = "",
         metrics: Mapping[str, float] | None = None,
-        scores: Mapping[str, np.ndarray] | None = None,
+        arrays: Mapping[str, np.ndarray] | None = None,
         offline_seconds: float = 0.0,
         online: Cost | None = None,
         details: Mapping[str, Any] | None = None,
@@ -68,7 +72,7 @@ class Report:
         Args:
             method, stage: the row's name.
             metrics: of the evaluator; None if there is no result.
-            scores: of the evaluator, for the figure.
+            arrays: of the evaluator: scores, users' values and lists.
             offline_seconds: before the request.
             online: of the request; for the original, of its training.
             details: other facts to report.
@@ -86,42 +90,55 @@ class Report:
             **({"details": {key: str(value) for key, value in details.items()}} if details else {}),
         }
         self.rows.append(row)
-        if scores is not None:
-            self.scores[label(row)] = scores
+        if arrays is not None:
+            self.arrays[label(row)] = dict(arrays)
         return row
 
-    def result(self) -> dict[str, Any]:
-        """The report as plain data.
+    def finish(self) -> Result:
+        """Compare the rows with Retrain's; log the tables, write the report and draw its figure.
 
         Returns:
             ``model``, ``dataset``, ``seed``, ``config`` (all settings), ``data`` (a digest of the interactions),
             ``interactions`` (their number in each part, injected ones included), ``forget`` (``type`` and counts),
-            ``versions``, ``results`` (the rows) and ``gaps``
-            (:func:`~recbole_unlearn.evaluator.comparison.gaps_to_retrain`).
+            ``versions``, ``results`` (the rows), ``gaps``
+            (:meth:`~recbole_unlearn.evaluator.comparison.Comparison.gaps`) and ``groups``
+            (:meth:`~recbole_unlearn.evaluator.comparison.Comparison.of_groups`).
         """
-        order = ["original", *self.config["unlearn_methods"]]
-        rows = sorted(self.rows, key=lambda row: order.index(row["method"]))
-        return {**self.header, "results": rows, "gaps": gaps_to_retrain(rows)}
+        rows = self._sorted()
+        arrays = {(row["method"], row["stage"]): self.arrays[label(row)] for row in rows if label(row) in self.arrays}
+        comparison = Comparison(rows, arrays, self.users, self.groups, self.config["seed"])
+        result = Result({**self.header, "results": rows, "gaps": comparison.gaps(), "groups": comparison.of_groups()})
+        self._show(result)
+        self._write(result)
+        self._draw()
+        return result
 
     def save(self) -> None:
-        """Write the JSON and, beside it, the scores (``.npz``); each file is whole or absent."""
-        if self.saved:
-            arrays = {f"{row}/{pairs}": values for row, sets in self.scores.items() for pairs, values in sets.items()}
-            write_aside(beside(self.path, ".npz"), lambda temporary: np.savez(temporary, **arrays))
-            save_json(self.path, self.result())
+        """Write the rows so far; :meth:`finish` adds their comparison."""
+        self._write({**self.header, "results": self._sorted(), "gaps": [], "groups": []})
 
-    def draw(self) -> None:
+    def _write(self, result):
+        """Write a result as JSON and, beside it, the arrays (``.npz``); each file is whole or absent."""
+        if self.saved:
+            arrays = {f"{row}/{name}": values for row, named in self.arrays.items() for name, values in named.items()}
+            write_aside(beside(self.path, ".npz"), lambda temporary: np.savez_compressed(temporary, **arrays))
+            save_json(self.path, result)
+
+    def _sorted(self):
+        order = ["original", *self.config["unlearn_methods"]]
+        return sorted(self.rows, key=lambda row: order.index(row["method"]))
+
+    def _draw(self):
         """Write the figure of the scores beside the JSON."""
         if self.saved:
             picture = beside(self.path, ".png")
-            order = [name for name in map(label, self.result()["results"]) if name in self.scores]
-            scores = {name: self.scores[name] for name in order}
+            scores = {name: self.arrays[name] for name in map(label, self._sorted()) if name in self.arrays}
             write_aside(picture, lambda temporary: figure.score_distributions(scores, temporary))
             getLogger().info(f"Report: {self.path}   Figure: {picture}")
 
-    def show(self) -> None:
+    @staticmethod
+    def _show(result):
         """Log the tables with their model, data and request."""
-        result = self.result()
         forget = result["forget"]
         text = (
             f"{result['model']} on {result['dataset']}, seed {result['seed']}: "
@@ -132,18 +149,22 @@ class Report:
             if "details" in row:
                 text += f"\n{label(row)}: " + ", ".join(f"{key} {value}" for key, value in row["details"].items())
         if result["gaps"]:
-            text += f"\nAgainst Retrain:\n{table(result['gaps'])}"
+            text += f"\nAgainst Retrain:\n{gap_table(result['gaps'])}"
+        if any("D" in gap for gap in result["gaps"]):
+            text += f"\nLists and groups of users, against Retrain:\n{list_table(result['gaps'], result['groups'])}"
+        if any("audit_forgotten_auc" in row for row in result["results"]):
+            text += f"\nMembership audit:\n{audit_table(result['results'])}"
         getLogger().info(text)
 
     def _earlier(self):
-        """Rows and scores of the chosen methods from the report that this one replaces, if both are of the same run."""
+        """Rows and arrays of the chosen methods from the report that this one replaces, if both are of the same run."""
         try:
             stored = json.loads(Path(self.path).read_text(encoding="utf-8"))
-            with np.load(beside(self.path, ".npz")) as arrays:
-                scores: dict[str, dict[str, np.ndarray]] = {}
-                for key, values in arrays.items():
-                    row, _, pairs = key.rpartition("/")
-                    scores.setdefault(row, {})[pairs] = values
+            with np.load(beside(self.path, ".npz")) as file:
+                arrays: dict[str, dict[str, np.ndarray]] = {}
+                for key, values in file.items():
+                    row, _, name = key.rpartition("/")
+                    arrays.setdefault(row, {})[name] = values
             same = all(stored[key] == self.header[key] for key in ("data", "forget", "versions"))
             same = same and self.config.same_results(stored["config"])
         except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError):
@@ -158,4 +179,4 @@ class Report:
         getLogger().info(
             f"Rows of an earlier run: {', '.join(map(label, rows))} ({self.path}; delete it to compute them again)"
         )
-        return rows, {label(row): scores[label(row)] for row in rows if label(row) in scores}
+        return rows, {label(row): arrays[label(row)] for row in rows if label(row) in arrays}

@@ -14,6 +14,8 @@ COLUMNS = {  # heading and number format of a column; others keep their key and 
     "MI-NG_gap": ("|ln MI-NG|", "{:.3f}"),
     "AUC_FN_gap": ("|d AUC_FN|", "{:.3f}"),
     "AUC_FT_gap": ("|d AUC_FT|", "{:.3f}"),
+    "under_forgotten": ("under", "{:.1%}"),
+    "over_forgotten": ("over", "{:.1%}"),
     "speed_up": ("speed-up", "{:.4g}"),
     "break_even": ("break-even", "{:.2g}"),
 }
@@ -55,8 +57,57 @@ def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> st
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A report's rows as text, one line each."""
-    return text_table([{key: value for key, value in row.items() if key != "details"} for row in rows], _column)
+    """A report's rows as text, one line each; those of an audit have a table of their own."""
+    shown = [
+        {key: value for key, value in row.items() if key != "details" and not key.startswith("audit_")} for row in rows
+    ]
+    return text_table(shown, _column)
+
+
+def audit_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How well a membership attack recognises forgotten and retained units: AUC and TPR at 1 % false positives."""
+    names = {
+        f"audit_{name}_{key}": f"{name} {heading}"
+        for name in ("forgotten", "retained")
+        for key, heading in (("auc", "AUC"), ("tpr", "TPR@1%"))
+    }
+    lines = [{key: row[key] for key in (*NAMES, *names)} for row in rows if names.keys() <= row.keys()]
+    return text_table(lines, lambda key: (names.get(key, key), "{:.3f}" if key in names else "{}"))
+
+
+def gap_table(gaps: Sequence[Mapping[str, Any]]) -> str:
+    """Distances from Retrain: gaps with their multiple of the floor, ratios with their interval over users."""
+    lines = []
+    for gap in gaps:
+        line = {name: gap[name] for name in NAMES}
+        for key, (heading, form) in COLUMNS.items():
+            if key.endswith("_gap"):
+                floors = gap.get(f"{key}_floors", math.nan)
+                line[heading] = form.format(gap[key]) + (f" ({floors:.1f}x)" if math.isfinite(floors) else "")
+        if any("over_forgotten" in each for each in gaps):
+            for key in ("under_forgotten", "over_forgotten"):
+                line[COLUMNS[key][0]] = f"{gap[key]:.1%}" if key in gap else ""
+        for key in (key for key in gap if key.endswith("_ratio")):
+            low, high = (gap.get(f"{key}_{end}", math.nan) for end in ("low", "high"))
+            line[_column(key)[0]] = f"{gap[key]:.3f}" + (f" [{low:.3f}, {high:.3f}]" if math.isfinite(low) else "")
+        for key in ("speed_up", "break_even"):
+            line[COLUMNS[key][0]] = "" if gap[key] is None else COLUMNS[key][1].format(gap[key])
+        lines.append(line)
+    return text_table(lines, lambda name: (name, "{}"))
+
+
+def list_table(gaps: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any]]) -> str:
+    """Agreement of lists with Retrain's, and the change of the last ranking metric in each group of users."""
+    metric = groups[-1]["metric"]
+    lines = []
+    for gap in gaps:
+        line = {name: gap[name] for name in NAMES}
+        line |= {key: f"{gap[key]:.3f}" for key in gap if key.split("@")[0] in ("jaccard", "rbo") or key == "D"}
+        for of_group in groups:
+            if of_group["metric"] == metric and all(of_group[name] == gap[name] for name in NAMES):
+                line[f"{metric} {of_group['group']}"] = f"{of_group['mean']:+.4f}" if of_group["n"] else ""
+        lines.append(line)
+    return text_table(lines, lambda name: (name, "{}"))
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:

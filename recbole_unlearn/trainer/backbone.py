@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbole.data.dataset import Dataset
-from recbole.utils import init_seed, set_color
+from recbole.utils import set_color
 
 from recbole_unlearn.data.sampler import train_loader
 from recbole_unlearn.digest import digest
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import dataset_graph
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
+from recbole_unlearn.streams import begin_stream
 from recbole_unlearn.trainer.resumable import ResumableTrainer
 
 
@@ -33,12 +34,13 @@ class Trained:
 
 
 def train_backbone(config: Any, dataset: Dataset, name: str, valid_data: Any = None, verbose: bool = True) -> Trained:
-    """Train a fresh ``config["model"]`` on a dataset; see :func:`train`.
+    """Train a fresh ``config["model"]`` on a dataset; see :func:`train`. Its ``name`` also names its random stream.
 
     Raises:
         UsageError: the model trains more than a table; the rest would still know the forgotten data.
     """
-    init_seed(config["seed"], config["reproducibility"])
+    config = config.stream(name)
+    begin_stream(config, "weights")
     model = MODELS[config["model"]](config, dataset)
     others = model.parameters_beyond_table()
     if others:

@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 from recbole.trainer import Trainer
-from recbole.utils import init_seed, set_color
+from recbole.utils import set_color
 from torch.utils.tensorboard import SummaryWriter
 
 from recbole_unlearn.errors import Diverged
 from recbole_unlearn.files import checkpoint
 from recbole_unlearn.model.base import MODELS
 from recbole_unlearn.settings import Count, CountOrZero, Epochs, LearningRate, Settings, setting
+from recbole_unlearn.streams import begin_stream, stream_seed
 from recbole_unlearn.trainer.code import training_code
 
 SECONDS_BETWEEN_SAVES = 5
@@ -139,10 +140,9 @@ class ResumableTrainer(Trainer):
             self._count_seconds()
             checkpoint.save(self.resume_file, {**self._state(), "optimizer": self.optimizer.state_dict()})
             self._last_save = perf_counter()
-        seed = (self.config["seed"] * 1_000_003 + epoch_idx) % 2**32
-        init_seed(seed, self.config["reproducibility"])
+        begin_stream(self.config, "epoch", epoch_idx)
         train_data = self._start_epoch(train_data, epoch_idx)
-        train_data.generator.manual_seed(seed)
+        train_data.generator.manual_seed(stream_seed(self.config["seed"], "order of the rows", epoch_idx))
         return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
 
     def _start_epoch(self, train_data, epoch_idx):

@@ -10,6 +10,7 @@ from recbole_unlearn.evaluator.metrics import auc
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import pair_scores
 from recbole_unlearn.model import UnlearnableRecommender
+from recbole_unlearn.streams import torch_stream
 
 LEAST_AUC = 0.55  # of training pairs against others of the same degrees; 0.5 if ids mean somebody else, else above 0.64
 # On ml-100k, training pairs win by 8 to 19 standard deviations in RecBole's models that were trained on them (BPR and
@@ -39,7 +40,7 @@ def check_knowledge(path: str, dataset: str, model: UnlearnableRecommender) -> f
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise UsageError(f"'{path}' has weights that are not finite.")
     graph = model.graph.to("cpu")
-    generator = torch.Generator().manual_seed(0)
+    generator = torch_stream(0, "proof")
     chosen = torch.randperm(len(graph), generator=generator)[:10_000]
     users, items = graph.users[chosen], graph.items[chosen]
     others = items[torch.randperm(len(items), generator=generator)]  # as popular: any model ranks well by popularity

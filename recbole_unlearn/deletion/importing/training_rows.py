@@ -11,6 +11,7 @@ from recbole_unlearn.data.interactions import Interactions, source_of
 from recbole_unlearn.data.tokens import ids_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
+from recbole_unlearn.streams import torch_stream
 
 
 def split_by_file(path: str, config: Config, parts: list[Dataset], tokens: dict[str, np.ndarray]) -> list[Dataset]:
@@ -44,7 +45,7 @@ def split_by_file(path: str, config: Config, parts: list[Dataset], tokens: dict[
         raise UsageError(
             f"'{path}' names all of dataset '{config['dataset']}', so that nothing is left to validate and test on."
         )
-    order = rest[torch.randperm(len(rest), generator=torch.Generator().manual_seed(config["seed"]))]
+    order = rest[torch.randperm(len(rest), generator=torch_stream(config["seed"], "held-out rows"))]
     masks = [is_training]
     for half in order.tensor_split(2):
         masks.append(torch.zeros(len(is_training), dtype=torch.bool).index_fill_(0, half, True))

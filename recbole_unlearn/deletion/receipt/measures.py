@@ -14,6 +14,7 @@ from recbole_unlearn.evaluator.metrics import matched_aucs, matched_weights, mea
 from recbole_unlearn.evaluator.ranking import ranking_metrics
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import pair_scores
+from recbole_unlearn.streams import torch_stream
 
 N_NEGATIVES = 20_000
 K = 20
@@ -77,7 +78,7 @@ def measured(
     device, graph = before.model.device, before.model.graph
     gone = ~resolution.keep["train"].to(device)
     valid, test = (after.held_out[part].to(device) for part in ("valid", "test"))
-    generator = torch.Generator().manual_seed(before.config["seed"])
+    generator = torch_stream(before.config["seed"], "negatives")
     measure = Measures(graph, after.model.graph, valid, test, (graph.users[gone], graph.items[gone]), generator)
     (first, first_scores), (second, second_scores) = (
         measure(state.model.final_embeddings()) for state in (before, after)

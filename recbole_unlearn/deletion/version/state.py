@@ -19,6 +19,7 @@ from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model import UnlearnableRecommender
 from recbole_unlearn.model_file import load_model, write_model
+from recbole_unlearn.streams import torch_stream
 
 MODEL, ENCODER, DATA = "model.safetensors", "encoder.safetensors", "data"  # files and a folder of a version
 EARLIER = {MODEL: "model.pth", ENCODER: "encoder.pth"}  # names in the stores of earlier releases
@@ -96,7 +97,7 @@ class State:
             config, model, tokens, held_out, counts: of the State.
             absent: ``user`` and ``item`` to a boolean array: nodes whose rows no training made. Default: the erased.
         """
-        generator = torch.Generator().manual_seed(config["seed"])
+        generator = torch_stream(config["seed"], "encoder")
         encoder = CalibratedEncoder.fit(model, held_out["valid"], generator, **closing_settings(config))
         encoder = encoder.without(without_trace(tokens, model.graph).to(model.device))
         with torch.no_grad():

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from recbole.utils import init_seed
 
 from recbole_unlearn.data.sampler import EdgeSampler
 from recbole_unlearn.errors import Diverged, UsageError
@@ -12,6 +11,8 @@ from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import Stage, Unlearner
 from recbole_unlearn.method.influence.frozen_loss import FrozenLoss, Triples
 from recbole_unlearn.model.base import UnlearnableRecommender
+from recbole_unlearn.solver import conjugate_gradient
+from recbole_unlearn.streams import begin_stream, stream_seed
 
 
 class InfluenceUnlearner(Unlearner):
@@ -38,6 +39,25 @@ class InfluenceUnlearner(Unlearner):
         """
         raise NotImplementedError
 
+    def damped_step(
+        self, v: torch.Tensor, damping: float, prefix: str, rows: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """``(H + damping I)^-1 v`` by conjugate gradient, for :meth:`solve`.
+
+        Args:
+            v: shape ``(N, d)``.
+            damping: added to the diagonal.
+            prefix: of the settings ``PREFIX_tolerance`` and ``PREFIX_iterations``.
+            rows: restrict H and v to these rows, boolean of shape ``(N,)``; default all.
+        """
+        tolerance, iterations = self.config[f"{prefix}_tolerance"], self.config[f"{prefix}_iterations"]
+        moves = 1 if rows is None else rows[:, None]
+        estimate, steps, residual = conjugate_gradient(
+            lambda x: self.hessian(x) * moves + damping * x, v * moves, tolerance, iterations
+        )
+        details = {"iterations": steps, "residual": f"{residual:.2f}"}
+        return estimate, details if rows is None else {**details, "rows moved": int(rows.sum())}
+
     def trained_model(self) -> tuple[UnlearnableRecommender, float]:
         """The model to revise, by default the original, and the seconds that earlier runs spent on it."""
         return self.original, 0.0
@@ -51,7 +71,7 @@ class InfluenceUnlearner(Unlearner):
         self.model, seconds_before = self.trained_model()
         data, device = self.data, self.config["device"]
         graph = data.graph
-        init_seed(self.config["seed"], self.config["reproducibility"])
+        begin_stream(self.config, "negatives and views")
         negatives = EdgeSampler(data.train, graph=graph).sample_by_key_ids(graph.users, 1)
         self.views = self.model.draw_views(graph.to(device))
         users, items, negatives = (side.to(device) for side in (graph.users, graph.items, negatives))
@@ -95,5 +115,5 @@ class InfluenceUnlearner(Unlearner):
             triples if summed is None else summed,
             triples.occurrences(),
             views,
-            self.config["seed"],
+            stream_seed(self.config["seed"], "self-supervised loss"),
         )

@@ -3,13 +3,12 @@
 from typing import Any
 
 import torch
-from recbole.utils import init_seed
 
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.influence.base import InfluenceUnlearner
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.settings import Count, Positive, Settings, Weight, setting
-from recbole_unlearn.solver import conjugate_gradient
+from recbole_unlearn.streams import begin_stream, torch_stream
 from recbole_unlearn.trainer import train
 
 
@@ -51,9 +50,9 @@ class CEU(InfluenceUnlearner):
     def trained_model(self) -> tuple[UnlearnableRecommender, float]:
         config, data = self.config, self.data
         strength, noise = config["unlearn_ceu_lambda"], config["unlearn_ceu_sigma"]
-        init_seed(config["seed"], config["reproducibility"])
+        begin_stream(config, "weights")
         model = perturbed(type(self.original))(config, data.train)
-        generator = torch.Generator().manual_seed(config["seed"])
+        generator = torch_stream(config["seed"], "noise")
         shape = model.ego_embeddings().shape
         model.perturb(strength, noise * torch.randn(shape, generator=generator).to(config["device"]), len(data.graph))
         trained = train(config, model, data.train, "CEU-original", data.valid_data, content=[strength, noise])
@@ -61,14 +60,8 @@ class CEU(InfluenceUnlearner):
             return self.original.revised(trained.model.ego_embeddings(), data.graph), trained.seconds_before
 
     def solve(self, v: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
-        config, diagonal = self.config, self.config["unlearn_ceu_lambda"] + self.config["unlearn_ceu_damping"]
-        estimate, steps, residual = conjugate_gradient(
-            lambda x: self.hessian(x) + diagonal * x,
-            v,
-            config["unlearn_ceu_tolerance"],
-            config["unlearn_ceu_iterations"],
-        )
-        return estimate, {"iterations": steps, "residual": f"{residual:.2f}"}
+        damping = self.config["unlearn_ceu_lambda"] + self.config["unlearn_ceu_damping"]
+        return self.damped_step(v, damping, "unlearn_ceu")
 
 
 def perturbed(model_class: type) -> type:

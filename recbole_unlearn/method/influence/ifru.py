@@ -8,7 +8,6 @@ from recbole_unlearn.graph import propagate
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.influence.base import InfluenceUnlearner
 from recbole_unlearn.settings import Count, Positive, Settings, ShareOrZero, Weight, setting
-from recbole_unlearn.solver import conjugate_gradient
 
 
 class IFRUSettings(Settings):
@@ -51,15 +50,7 @@ class IFRU(InfluenceUnlearner):
         return before.gradient(self.ego) - after.gradient(self.ego)
 
     def solve(self, v: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
-        config, moves = self.config, self._important_rows()[:, None]
-        damping = config["unlearn_ifru_damping"]
-        estimate, steps, residual = conjugate_gradient(
-            lambda x: self.hessian(x) * moves + damping * x,
-            v * moves,
-            config["unlearn_ifru_tolerance"],
-            config["unlearn_ifru_iterations"],
-        )
-        return estimate, {"iterations": steps, "residual": f"{residual:.2f}", "rows moved": int(moves.sum())}
+        return self.damped_step(v, self.config["unlearn_ifru_damping"], "unlearn_ifru", self._important_rows())
 
     def _deleted_share(self):
         """Share of each node's edges that the request removes, shape ``(N,)``."""

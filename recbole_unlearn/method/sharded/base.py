@@ -9,7 +9,6 @@ import joblib
 import torch
 from joblib.externals import loky
 from recbole.data.dataset import Dataset
-from recbole.utils import init_seed
 from tqdm import tqdm
 
 from recbole_unlearn.data.sampler import rankable
@@ -19,6 +18,7 @@ from recbole_unlearn.method.base import Stage, Unlearner
 from recbole_unlearn.method.sharded.shard import ShardData, in_all_data
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 from recbole_unlearn.settings import Count, Settings, setting
+from recbole_unlearn.streams import begin_stream
 from recbole_unlearn.trainer import ResumableTrainer, train
 
 
@@ -159,14 +159,15 @@ def _train_shard(model_class, table_of, config, shard, name):
         # As much work as without slices: sum_r (r / R) 2 / (R + 1) = 1.
         config = config.replace(epochs=max(1, round(2 * config["epochs"] / (len(shard.parts) + 1))))
     file, seconds_before = None, {}
-    for part in shard.parts:
-        init_seed(config["seed"], config["reproducibility"])
-        model = model_class(config, part)
+    for number, part in enumerate(shard.parts):
+        of_part = config.stream(name, number)
+        begin_stream(of_part, "weights")
+        model = model_class(of_part, part)
         graph = model.graph
         content = [shard.users, shard.items, graph.users, graph.items, os.path.basename(file or "")]
         trainer_class = partial(_GoingOn, file) if len(shard.parts) > 1 else ResumableTrainer
         # The model uses the graph of the whole part; batches have only pairs for which a negative item can be drawn.
-        trained = train(config, model, rankable(part), name, shard.valid_data, content, trainer_class, verbose=False)
+        trained = train(of_part, model, rankable(part), name, shard.valid_data, content, trainer_class, verbose=False)
         if trained.file:
             file = trained.file
             seconds_before[file] = trained.seconds_before

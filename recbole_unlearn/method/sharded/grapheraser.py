@@ -4,7 +4,6 @@ from typing import Any, Literal
 
 import torch
 from recbole.data.dataset import Dataset
-from recbole.utils import init_seed
 
 from recbole_unlearn.data.sampler import EdgeSampler
 from recbole_unlearn.errors import UsageError
@@ -16,6 +15,7 @@ from recbole_unlearn.method.sharded.base import ShardedUnlearner, ShardSettings
 from recbole_unlearn.method.sharded.partition import first_centres, node_shards, propagated_labels
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.settings import Count, ShareOrZero, Weight, setting
+from recbole_unlearn.streams import begin_stream, stream_seed, torch_stream
 
 SHARE_OF_TRIPLES = 0.1  # share of the training data that the weights learn from (section 4.4 of the paper)
 
@@ -71,7 +71,7 @@ class GraphEraser(ShardedUnlearner):
         config, graph = self.config, self.data.graph
         n_shards, rounds = config["unlearn_grapheraser_shards"], config["unlearn_grapheraser_rounds"]
         if config["unlearn_grapheraser_partition"] == "BLPA":
-            generator = torch.Generator().manual_seed(config["seed"])
+            generator = torch_stream(config["seed"], "first labels")
             caps = self._cap(graph.n_users), self._cap(graph.n_items)
             return propagated_labels(graph, n_shards, caps, rounds, generator)[:n_nodes]
         table = self.original.final_embeddings()[:n_nodes].cpu()
@@ -79,7 +79,12 @@ class GraphEraser(ShardedUnlearner):
             raise UsageError(
                 f"unlearn_grapheraser_shards is {n_shards}, but there are only {n_nodes} nodes to partition."
             )
-        return node_shards(table, first_centres(table, n_shards, config["seed"]), self._cap(n_nodes), rounds)
+        return node_shards(
+            table,
+            first_centres(table, n_shards, stream_seed(config["seed"], "first centres")),
+            self._cap(n_nodes),
+            rounds,
+        )
 
     def _cap(self, n_nodes):
         least = -(-n_nodes // self.config["unlearn_grapheraser_shards"])
@@ -92,7 +97,7 @@ class GraphEraser(ShardedUnlearner):
         self, shards: list[tuple[torch.Tensor, Graph]], dataset: Dataset, graph: Graph
     ) -> tuple[UnlearnableRecommender, float]:
         config = self.config
-        init_seed(config["seed"], config["reproducibility"])
+        begin_stream(config, "aggregation")
         chosen = torch.randperm(len(graph))[: max(1, int(SHARE_OF_TRIPLES * len(graph)))]
         users, items = graph.users[chosen], graph.items[chosen]
         negatives = EdgeSampler(dataset, graph=graph).sample_by_key_ids(users, 1)

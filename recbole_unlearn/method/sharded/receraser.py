@@ -5,7 +5,6 @@ from typing import Literal
 
 import torch
 from recbole.data.dataset import Dataset
-from recbole.utils import init_seed
 
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS
@@ -14,6 +13,7 @@ from recbole_unlearn.method.sharded.base import ShardedUnlearner, ShardSettings
 from recbole_unlearn.method.sharded.partition import edge_shards, node_shards
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.settings import Count, Positive, setting
+from recbole_unlearn.streams import begin_stream, torch_stream
 from recbole_unlearn.trainer import train, train_backbone
 
 CAP = 1.2  # largest shard over the mean shard (section 4.2 of the paper)
@@ -54,7 +54,7 @@ class RecEraser(ShardedUnlearner):
         kind, n_shards, rounds = (config[f"unlearn_receraser_{key}"] for key in ("partition", "shards", "rounds"))
         trained = train_backbone(config.for_model("BPR"), data.train, "RecEraser-factors", data.valid_data)
         users, items = trained.model.final_embeddings().cpu().split([data.graph.n_users, data.graph.n_items])
-        generator = torch.Generator().manual_seed(config["seed"])
+        generator = torch_stream(config["seed"], "anchors")
         graph = data.graph
         if kind == "interaction":
             cap, show = ceil(CAP * len(graph) / n_shards), config["show_progress"]
@@ -72,7 +72,7 @@ class RecEraser(ShardedUnlearner):
     def aggregate(
         self, shards: list[tuple[torch.Tensor, Graph]], dataset: Dataset, graph: Graph
     ) -> tuple[UnlearnableRecommender, float]:
-        fitting = self.config.replace(
+        fitting = self.config.stream("aggregation").replace(
             epochs=self.config["unlearn_receraser_epochs"],
             learning_rate=self.config["unlearn_receraser_learning_rate"],
             eval_step=1,
@@ -80,7 +80,7 @@ class RecEraser(ShardedUnlearner):
         )
         tables = torch.stack([table for table, _ in shards])
         present = torch.stack([part.degrees() > 0 for _, part in shards])
-        init_seed(fitting["seed"], fitting["reproducibility"])
+        begin_stream(fitting, "weights")
         aggregator = AttentionAggregator(fitting, dataset, self.original, tables, present, graph)
         fitted = train(fitting, aggregator, dataset, "RecEraser-aggregator", self.data.valid_data, content=[tables])
         with torch.no_grad():

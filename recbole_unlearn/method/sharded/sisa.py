@@ -10,6 +10,7 @@ from recbole_unlearn.method.sharded.base import ShardedUnlearner, ShardSettings
 from recbole_unlearn.method.sharded.partition import random_shards
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.settings import Count, setting
+from recbole_unlearn.streams import torch_stream
 
 
 class SISASettings(ShardSettings):
@@ -38,7 +39,7 @@ class SISA(ShardedUnlearner):
 
     def partition(self) -> tuple[torch.Tensor, int, float]:
         n_shards, n_edges = self.config["unlearn_sisa_shards"], len(self.data.graph)
-        generator = torch.Generator().manual_seed(self.config["seed"])
+        generator = torch_stream(self.config["seed"], "partition")
         shard = random_shards(n_edges, n_shards, generator)
         self.slice = random_shards(n_edges, self.config["unlearn_sisa_slices"], generator)
         return shard, n_shards, 0.0

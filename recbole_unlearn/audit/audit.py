@@ -1,0 +1,52 @@
+"""The audit of a run: reference models once, then the attack on the model of every row."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from recbole_unlearn.audit.likelihood import attack, balanced_halves
+from recbole_unlearn.audit.references import reference_scores, unit_scores
+from recbole_unlearn.audit.units import Units, retained_units
+from recbole_unlearn.streams import numpy_stream, torch_stream
+
+
+class Audit:
+    """Asks of any model whether an attacker recognises the forgotten units, and retained ones, as seen.
+
+    Each unit is in the training of half of the reference models: forgotten units, which no Retrain knows, and as many
+    retained ones, which every Retrain knows.
+
+    Args:
+        config (Config): settings; ``unlearn_audit_models`` is the number of reference models.
+        data (UnlearningData): the run's data.
+        ray_address: of a running Ray cluster that trains them.
+    """
+
+    def __init__(self, config: Any, data: Any, ray_address: str | None = None) -> None:
+        seed, kind, n_models = config["seed"], config["forget_type"], config["unlearn_audit_models"]
+        forgotten = Units.of(data.request.users, data.request.items, kind)
+        retained = retained_units(data.remaining_graph, kind, forgotten.n, torch_stream(seed, "retained units"))
+        self.units = {"forgotten": forgotten, "retained": retained}
+        self.seen = {
+            name: balanced_halves(n_models, units.n, numpy_stream(seed, "halves of the units", name))
+            for name, units in self.units.items()
+        }
+        scores = reference_scores(config, data, list(self.units.values()), list(self.seen.values()), ray_address)
+        self.references = dict(zip(self.units, scores))
+
+    def measure(self, model: torch.nn.Module) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """The attack's success on a model.
+
+        Returns:
+            For ``forgotten`` and ``retained`` units the numbers ``audit_NAME_auc`` and ``audit_NAME_tpr`` (the true
+            positive rate at 1 % false positives), and the curve ``roc_NAME``, shape ``(2, n)``: false and true
+            positive rates.
+        """
+        numbers: dict[str, float] = {}
+        curves: dict[str, np.ndarray] = {}
+        for name, units in self.units.items():
+            result = attack(unit_scores(model, units), self.references[name], self.seen[name])
+            numbers |= {f"audit_{name}_auc": result.auc, f"audit_{name}_tpr": result.tpr}
+            curves[f"roc_{name}"] = result.curve
+        return numbers, curves

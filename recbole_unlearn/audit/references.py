@@ -1,0 +1,57 @@
+"""Reference models: the backbone trained anew with a random half of the units."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from recbole_unlearn.audit.units import Units
+from recbole_unlearn.data.copies import with_edges_of
+from recbole_unlearn.evaluator.recbole_metrics import scores_of
+from recbole_unlearn.model.base import MODELS
+from recbole_unlearn.trainer import train_backbone
+from recbole_unlearn.trainer.parallel import device_of, n_workers, side_by_side
+
+
+def reference_scores(
+    config: Any, data: Any, units: list[Units], seen: list[np.ndarray], ray_address: str | None = None
+) -> list[np.ndarray]:
+    """Train the reference models side by side, and let them score all units.
+
+    A training that finished before is loaded, so that an interrupted audit goes on, and all methods share it.
+
+    Args:
+        config (Config): settings of the training.
+        data (UnlearningData): the run's data.
+        units: sets of units.
+        seen: of each set, which model is trained with which unit, boolean of shape ``(m, n)``.
+        ray_address: of a running Ray cluster that trains them instead of this machine.
+
+    Returns:
+        Of each set the mean score of each unit by each model, shape ``(m, n)``.
+    """
+    n_models = len(seen[0])
+    workers = n_workers(config["device"], n_models, config["unlearn_shard_workers"])
+
+    def job(number):
+        graph = data.graph
+        for some, of_model in zip(units, seen):
+            graph = graph.without(*some.edges_of(~of_model[number]))
+        settings = config.replace(device=device_of(config["device"], number, workers))
+        return MODELS[config["model"]], settings, with_edges_of(data.train, graph), data.valid_data, number, units
+
+    jobs = map(job, range(n_models))
+    title = "Audit: reference models"
+    rows = side_by_side(_scores, jobs, n_models, workers, title, config["show_progress"], ray_address)
+    return [np.stack(of_set) for of_set in zip(*rows)]
+
+
+def _scores(model_class, config, train, valid_data, number, units):
+    MODELS.register(model_class)  # a fresh process does not know a user's own model
+    model = train_backbone(config, train, f"audit-{number}", valid_data, verbose=False).model
+    return [unit_scores(model, some) for some in units]
+
+
+def unit_scores(model: torch.nn.Module, units: Units) -> np.ndarray:
+    """The mean score of each unit's edges, shape ``(n,)``."""
+    return units.means(scores_of(model, units.users, units.items))
