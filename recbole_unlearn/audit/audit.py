@@ -14,8 +14,9 @@ from recbole_unlearn.streams import numpy_stream, torch_stream
 class Audit:
     """Asks of any model whether an attacker recognises the forgotten units, and retained ones, as seen.
 
-    Each unit is in the training of half of the reference models: forgotten units, which no Retrain knows, and as many
-    retained ones, which every Retrain knows.
+    Half of the reference models train with the whole request, half without: a model that knew a part of it would know
+    the rest from that part, and no Retrain does. Of as many retained units, which every Retrain knows, each is in the
+    training of a random half of the models.
 
     Args:
         config (Config): settings; ``unlearn_audit_models`` is the number of reference models.
@@ -28,9 +29,10 @@ class Audit:
         forgotten = Units.of(data.request.users, data.request.items, kind)
         retained = retained_units(data.remaining_graph, kind, forgotten.n, torch_stream(seed, "retained units"))
         self.units = {"forgotten": forgotten, "retained": retained}
+        with_request = np.arange(n_models) % 2 == 0
         self.seen = {
-            name: balanced_halves(n_models, units.n, numpy_stream(seed, "halves of the units", name))
-            for name, units in self.units.items()
+            "forgotten": np.repeat(with_request[:, None], forgotten.n, axis=1),
+            "retained": balanced_halves(n_models, retained.n, numpy_stream(seed, "halves of the retained units")),
         }
         scores = reference_scores(config, data, list(self.units.values()), list(self.seen.values()), ray_address)
         self.references = dict(zip(self.units, scores))
