@@ -15,6 +15,8 @@ from test_store import fork
 from recbole_unlearn import command_line
 from recbole_unlearn.config import Config
 from recbole_unlearn.deletion.requests import DeletionRequest
+from recbole_unlearn.deletion.store.layout import store_folder
+from recbole_unlearn.files import tensor_file
 from recbole_unlearn.model_file import load_model, read_content, save_model
 from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import train_backbone
@@ -61,6 +63,22 @@ def item(name, token):
 
 def pairs(name, *rows):
     return DeletionRequest(name, [("interaction", *row) for row in rows])
+
+
+def current(path):
+    """The folder of the current version in the store of a checkpoint."""
+    return Path(store_folder(path), "current")
+
+
+def changed(change):
+    """Change a model file's tensors and settings: ``changed(lambda tensors, settings: ...)(path)``."""
+
+    def spoil(path):
+        tensors, settings = tensor_file.read(path, "model")
+        change(tensors, settings)
+        tensor_file.write(path, "model", tensors, settings)
+
+    return spoil
 
 
 def data_of(folder):

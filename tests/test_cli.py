@@ -268,6 +268,7 @@ def test_argument_given_twice():
         (["--config_file=a.yaml"], "Did you mean '--config_files'?"),
         (["--chekpoint=a.pth"], "Did you mean '--checkpoint'?"),
         (["--dry-run"], "Did you mean '--dry_run'?"),
+        *(([f"--{typed}=r.csv"], "--forget_file") for typed in ("forgetfile", "forget_fil", "file", "requests")),
         (["--verfy"], "Did you mean '--verify'?"),
         (["--model="], "--model is empty"),
         (["--checkpoint=", "--forget_file=q.csv"], "--checkpoint is empty"),

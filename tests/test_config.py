@@ -24,32 +24,31 @@ from recbole_unlearn.task import prepare_data
     [
         ({"model": "LightGNC"}, "model 'LightGNC'", "LightGCN"),
         ({"model": "simgcl"}, "model 'simgcl'", "SimGCL"),
+        ({"model": "XXXXXXXX"}, "model 'XXXXXXXX'", None),  # like no other
         ({"unlearn_methods": ["Retrain", "UnlearnRek"]}, "unlearning method 'UnlearnRek'", "UnlearnRec"),
         ({"unlearn_methods": "retrain"}, "unlearning method 'retrain'", "Retrain"),
         ({"metrics": ["Recal"]}, "metric 'Recal'", "recall"),
         ({"metrics": "NDGC"}, "metric 'NDGC'", "ndcg"),
         ({"metrics": ["NDCG", "MI_BF"]}, "metric 'MI_BF'", "mi-bf"),
         ({"metrics": ["NDCG", "Hits"]}, "metric 'Hits'", "hit"),
+        ({"metrics": ["NDCG", "RMSE"]}, "metric 'RMSE'", None),  # of ratings
+        *(
+            ({"unlearn_methods": "all", name: "usr"}, f"{name} 'usr'", None)
+            for name in (
+                "unlearn_receraser_partition",
+                "unlearn_grapheraser_partition",
+                "unlearn_grapheraser_partition_on",
+            )
+        ),
     ],
 )
 def test_unknown_names_are_refused_with_the_closest_first(configure, changes, wrong, closest):
     with pytest.raises(UsageError) as error:
         configure(**changes)
     message = str(error.value)
-    assert message.startswith(f"Unknown {wrong}. Did you mean '{closest}'? Available: {closest}, ")
+    hint = f"Did you mean '{closest}'? Available: {closest}, " if closest else ""
+    assert message.startswith(f"Unknown {wrong}") and hint in message and "Available: " in message
     assert "\n" not in message
-
-
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        ({"metrics": ["NDCG", "RMSE"]}, "Unknown metric 'RMSE'.*ndcg"),  # of ratings
-        ({"model": "XXXXXXXX"}, r"Unknown model 'XXXXXXXX'\. Available: BPR, LightGCN, "),  # like no other
-    ],
-)
-def test_other_unknown_names_list_what_there_is(configure, changes, message):
-    with pytest.raises(UsageError, match=message):
-        configure(**changes)
 
 
 @pytest.mark.parametrize(
@@ -148,26 +147,6 @@ def test_what_to_forget_fits_the_forget_type(configure, settings, yaml_file, cap
         Config("BPR", "tiny", [file], without)
     Config("BPR", "tiny", [yaml_file(f"{name}: x\nforget_type: {kind}")], settings)
     assert f"'{name}' of a config file is not used: forget_type is 'random'" in caplog.text
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"shuffle": "no"},
-        {"enable_amp": "off"},
-        {"use_gpu": "no"},
-        {"show_progress": "x"},
-        {"learner": "adan"},
-        {"state": "verbose"},
-        {"worker": "x"},
-        {"weight_decay": -1},
-        {"clip_grad_norm": 5},
-        {"metric_decimal_place": "x"},
-    ],
-)
-def test_values_that_recbole_takes_for_others_are_refused(configure, changes):
-    with pytest.raises(UsageError, match=f"Setting '{next(iter(changes))}' must be"):
-        configure(**changes)
 
 
 def test_numbers_of_numpy_are_numbers(configure):
@@ -444,36 +423,37 @@ def test_methods_as_text_or_list(configure, given, names):
 
 
 @pytest.mark.parametrize(
-    "changes",
+    "changes, message",
     [
-        {"topk": [0]},
-        {"forget_ratio": 1.5},
-        {"forget_ratio": -0.1},
-        {"forget_ratio": "much"},
-        {"forget_type": "adversarial", "forget_attack_pool": 2.0},
-        {"unlearn_methods": None},
-        {"forget_seed": "abc"},
-        {"eval_args": 5},
-        {"eval_args": {"mode": "fulll"}},
+        *(
+            ({name: value}, f"Setting '{name}' must be")
+            for name, value in [  # RecBole takes them for other values
+                ("shuffle", "no"),
+                ("enable_amp", "off"),
+                ("use_gpu", "no"),
+                ("show_progress", "x"),
+                ("learner", "adan"),
+                ("state", "verbose"),
+                ("worker", "x"),
+                ("weight_decay", -1),
+                ("clip_grad_norm", 5),
+                ("metric_decimal_place", "x"),
+            ]
+        ),
+        ({"topk": [0]}, "topk"),
+        *(({"forget_ratio": ratio}, "forget_ratio") for ratio in (1.5, -0.1, "much")),
+        ({"forget_type": "adversarial", "forget_attack_pool": 2.0}, "forget_attack_pool"),
+        ({"unlearn_methods": None}, "unlearn_methods"),
+        ({"forget_seed": "abc"}, "forget_seed"),
+        *(({"eval_args": value}, "eval_args") for value in (5, {"mode": "fulll"})),
+        *(({name: value}, "valid_metric") for name, value in [("valid_metric", "MRR@5"), ("topk", [10])]),
+        ({"metrics": ["Recall"]}, "valid_metric"),  # it must be one that is computed
+        ({"train_file": "train.inter"}, "Setting 'train_file' .* needs --checkpoint"),
     ],
 )
-def test_values_out_of_range_are_refused(configure, changes):
-    with pytest.raises(UsageError, match=list(changes)[-1]):
+def test_values_that_do_not_fit_are_refused(configure, changes, message):
+    with pytest.raises(UsageError, match=message):
         prepare_data(configure(**changes))
-
-
-@pytest.mark.parametrize(
-    "key", ["unlearn_receraser_partition", "unlearn_grapheraser_partition", "unlearn_grapheraser_partition_on"]
-)
-def test_unknown_choice_lists_those_that_exist(configure, key):
-    with pytest.raises(UsageError, match=f"Unknown {key} 'usr'.*Available: "):
-        configure(unlearn_methods="all", **{key: "usr"})
-
-
-@pytest.mark.parametrize("changes", [{"valid_metric": "MRR@5"}, {"topk": [10]}, {"metrics": ["Recall"]}])
-def test_valid_metric_must_be_one_that_is_computed(configure, changes):
-    with pytest.raises(UsageError, match="valid_metric"):
-        configure(**changes)
 
 
 def test_valid_metric_may_be_one_of_whole_rankings(configure):
@@ -520,8 +500,3 @@ def test_rows_do_not_depend_on_how_many_scores_are_held_at_a_time(configure):
     base = configure().as_dict()
     assert configure(eval_batch_size=9, show_progress=True).same_results(base)
     assert not configure(unlearn_finetune_epochs=9).same_results(base)
-
-
-def test_training_rows_are_named_for_a_checkpoint_alone(configure):
-    with pytest.raises(UsageError, match="Setting 'train_file' .* needs --checkpoint"):
-        prepare_data(configure(train_file="train.inter"))

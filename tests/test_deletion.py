@@ -22,6 +22,7 @@ from served import (
     as_typed,
     check_version,
     contents,
+    current,
     data_of,
     edges_of,
     item,
@@ -69,10 +70,6 @@ def path(trained, tmp_path, monkeypatch):
 @pytest.fixture
 def store(path):
     return service.prepare(path)
-
-
-def current(path):
-    return Path(service.store_folder(path), "current")
 
 
 def version_numbers(path):

@@ -51,55 +51,38 @@ def edges_without(gone):
     return {part: [pair for pair in pairs if not gone(*pair)] for part, pairs in EDGES.items()}
 
 
-def test_an_interaction_goes_from_all_parts():
-    resolution = resolve([request(("ann", "x"))], TOKENS, GRAPHS)
-    assert resolution.found == {"r": [{"train": 1, "valid": 0, "test": 1}]}
-    assert remaining(resolution) == edges_without(lambda user, item: (user, item) == ("ann", "x"))
-    assert erased(resolution) == {"user": [], "item": []} and not resolution.is_empty()
+NONE = (0, 0, 0)
+CASES = {  # rows, the interactions of each in the parts (None: not found), and who loses the token
+    "an interaction goes from all parts": ([("ann", "x")], [(1, 0, 1)], [], []),
+    "a user with all edges": ([("bob", None)], [(2, 1, 0)], ["bob"], []),
+    "an item, and whoever had no others": ([(None, "x")], [(2, 1, 2)], ["dan"], ["x"]),
+    "who keeps an edge in any part keeps the token": ([("cem", "y")], [(1, 0, 0)], [], []),
+    "the last two edges": ([("cem", "x"), ("cem", "y")], [(0, 0, 1), (1, 0, 0)], ["cem"], []),
+    "a known user without edges": ([("eve", None)], [NONE], ["eve"], []),
+    "all users that have edges take all items with them": (
+        [("ann", None), ("bob", None), ("cem", None), ("dan", None)],
+        [(2, 1, 1), (2, 1, 0), (1, 0, 1), (0, 1, 0)],
+        ["ann", "bob", "cem", "dan"],
+        ["x", "y", "z"],
+    ),
+    **{
+        f"unknown {row}": ([row], [None], [], [])
+        for row in [("zoe", "x"), ("ann", "w"), ("zoe", "w"), ("zoe", None), (None, "w"), ("[PAD]", None)]
+    },
+    **{f"in no part {row}": ([row], [None], [], []) for row in [(None, "[PAD]"), ("cem", "z"), ("eve", "x")]},
+}
 
 
-def test_a_user_goes_with_all_edges_and_the_token():
-    resolution = resolve([request(("bob", None))], TOKENS, GRAPHS)
-    assert resolution.found == {"r": [{"train": 2, "valid": 1, "test": 0}]}
-    assert remaining(resolution) == edges_without(lambda user, item: user == "bob")
-    assert erased(resolution) == {"user": ["bob"], "item": []}
-
-
-def test_an_item_goes_with_all_edges_and_whoever_had_no_others():
-    resolution = resolve([request((None, "x"))], TOKENS, GRAPHS)
-    assert resolution.found == {"r": [{"train": 2, "valid": 1, "test": 2}]}
-    assert remaining(resolution) == edges_without(lambda user, item: item == "x")
-    assert erased(resolution) == {"user": ["dan"], "item": ["x"]}
-
-
-def test_who_keeps_an_edge_in_any_part_keeps_the_token():
-    resolution = resolve([request(("cem", "y"))], TOKENS, GRAPHS)  # the last training edge; one of test remains
-    assert erased(resolution) == {"user": [], "item": []}
-    resolution = resolve([request(("cem", "y"), ("cem", "x"))], TOKENS, GRAPHS)
-    assert erased(resolution) == {"user": ["cem"], "item": []}
-
-
-@pytest.mark.parametrize(
-    "row", [("zoe", "x"), ("ann", "w"), ("zoe", "w"), ("zoe", None), (None, "w"), ("[PAD]", None), (None, "[PAD]")]
-)
-def test_unknown_tokens_change_nothing(row):
-    resolution = resolve([request(row)], TOKENS, GRAPHS)
-    assert resolution.found == {"r": [None]} and resolution.is_empty()
-    assert remaining(resolution) == EDGES
-
-
-@pytest.mark.parametrize("pair", [("cem", "z"), ("eve", "x")])
-def test_a_pair_of_known_tokens_in_no_part_changes_nothing(pair):
-    resolution = resolve([request(pair)], TOKENS, GRAPHS)
-    assert resolution.found == {"r": [None]} and resolution.is_empty()
-    assert remaining(resolution) == EDGES and erased(resolution) == {"user": [], "item": []}
-
-
-def test_a_known_user_without_edges_still_loses_the_token():
-    resolution = resolve([request(("eve", None))], TOKENS, GRAPHS)
-    assert resolution.found == {"r": [{"train": 0, "valid": 0, "test": 0}]}
-    assert erased(resolution) == {"user": ["eve"], "item": []} and not resolution.is_empty()
-    assert remaining(resolution) == EDGES
+@pytest.mark.parametrize("case", CASES)
+def test_what_rows_name_goes_and_nothing_else(case):
+    rows, found, users, items = CASES[case]
+    resolution = resolve([request(*rows)], TOKENS, GRAPHS)
+    assert resolution.found == {"r": [each and dict(zip(EDGES, each)) for each in found]}
+    assert remaining(resolution) == edges_without(
+        lambda user, item: any(row in ((user, item), (user, None), (None, item)) for row in rows)
+    )
+    assert erased(resolution) == {"user": users, "item": items}
+    assert resolution.is_empty() == (found == [None])
 
 
 def test_requests_go_together():
@@ -143,9 +126,3 @@ def test_who_was_erased_before_is_unknown_now():
     nothing = {part: graph.without(graph.users, graph.items) for part, graph in GRAPHS.items()}
     resolution = resolve([request(("ann", None), ("ann", "x"))], tokens, nothing)
     assert resolution.found == {"r": [None, None]} and resolution.is_empty()
-
-
-def test_all_users_that_have_edges_take_all_items_with_them():
-    everything = resolve([request(*((user, None) for user in ("ann", "bob", "cem", "dan")))], TOKENS, GRAPHS)
-    assert not any(mask.any() for mask in everything.keep.values()) and not everything.is_empty()
-    assert erased(everything) == {"user": ["ann", "bob", "cem", "dan"], "item": ["x", "y", "z"]}

@@ -11,6 +11,7 @@ import torch
 from conftest import tiny_rows, write_atomic
 from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
+from served import changed
 from test_checkpoint import Touch
 
 from recbole_unlearn import load_data_and_model, run_unlearn
@@ -186,17 +187,6 @@ def test_tokens_are_any_text(path):
     assert load_model(path)[2]["user"] == content["user_tokens"]
 
 
-def changed(change):
-    """Change a model file's tensors and settings."""
-
-    def spoil(path):
-        tensors, settings = tensor_file.read(path, "model")
-        change(tensors, settings)
-        tensor_file.write(path, "model", tensors, settings)
-
-    return spoil
-
-
 def flip(place):
     def spoil(path):
         content = bytearray(Path(path).read_bytes())
@@ -303,23 +293,17 @@ def test_missing_file():
         load_model("gone.pth")
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", b"\x80\x04N."])
-def test_other_files_are_refused(tmp_path, content):
-    path = tmp_path / "other.pth"
-    path.write_bytes(content)
-    with pytest.raises(UsageError, match="is not a model saved by recbole_unlearn"):
-        load_model(str(path))
+OTHERS = {
+    **{str(content): lambda path, content=content: path.write_bytes(content) for content in (b"", b"x", b"\x80\x04N.")},
+    "other content": lambda path: checkpoint.save(path, {"state_dict": {}}),
+    "code": lambda path: torch.save({"config": Touch()}, path),
+}
 
 
-def test_other_checkpoints_are_refused(tmp_path):
-    checkpoint.save(tmp_path / "other.pth", {"state_dict": {}})
-    with pytest.raises(UsageError, match="is not a model saved by recbole_unlearn"):
-        load_model(str(tmp_path / "other.pth"))
-
-
-def test_a_pickle_with_code_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize("what", OTHERS)
+def test_other_files_are_refused_and_not_executed(tmp_path, monkeypatch, what):
     monkeypatch.chdir(tmp_path)
-    torch.save({"config": Touch()}, "evil.pth")
-    with pytest.raises(UsageError, match="'evil.pth' is not a model saved by recbole_unlearn"):
-        load_model("evil.pth")
-    assert not os.path.exists("executed")
+    OTHERS[what](tmp_path / "other.pth")
+    with pytest.raises(UsageError, match="'other.pth' is not a model saved by recbole_unlearn"):
+        load_model("other.pth")
+    assert os.listdir() == ["other.pth"]
