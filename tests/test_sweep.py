@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import joblib
 import pytest
 import yaml
 from conftest import running_cluster
 
+from recbole_unlearn.command_line import parse
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.quick_start import run_sweep, run_unlearn
 from recbole_unlearn.sweep.space import read_space
@@ -95,15 +97,17 @@ def files_of(folder):
     return {path.name: path.stat().st_mtime_ns for path in (folder / "trials").glob("[!.]*.json")}
 
 
-def test_killed_and_resumed(here, space_file):
+def test_killed_and_resumed(here, space_file, caplog, capsys):
     pytest.importorskip("optuna")
     space = space_file("ie_unlearning_weight loguniform -2,0\nie_sample_size quniform 64,256,64\n")
     settings = {**here, "ie_target": "negative", "ie_epochs": 4}
-    arguments = [f"--{key}={value}" for key, value in settings.items()]
-    command = [sys.executable, str(RUN), "--model=LightGCN", "--dataset=tiny", f"--params_file={space}", *arguments]
+    command = ["--model=LightGCN", "--dataset=tiny", f"--params_file={space}"]
+    command += [f"--{key}={value}" for key, value in settings.items()]
     command += ["--search=optuna", "--num_samples=4", "--held_back=0", "--scheduler=none"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 600  # four workers import; on a busy machine, for minutes
+    command += [f"--resources_per_trial=cpu:{joblib.cpu_count()}"]  # one trial at a time: fewer workers import
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([sys.executable, str(RUN), *command], **quiet)
+    deadline = time.monotonic() + 600  # workers import; on a busy machine, for minutes
     try:
         while not list(Path("saved").glob("sweep/*/trials/[!.]*.json")):
             assert process.poll() is None and time.monotonic() < deadline, "no trial ended"
@@ -115,14 +119,13 @@ def test_killed_and_resumed(here, space_file):
     before = files_of(folder)
     assert 1 <= len(before) < 4, "killed in the middle"
 
-    done = subprocess.run([*command, "--resume"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    caplog.set_level("INFO")
+    trials = run_sweep(**parse([*command, "--resume"]))["trials"]
     after = files_of(folder)
     assert {name: after[name] for name in before} == before, "nothing that was done is done again"
-    trials = json.loads((folder / "sweep.json").read_text())["trials"]
     assert len(after) == len(trials) == 4
-    assert f"{4 - len(before)} trials to make, {len(before)} made before" in done.stderr
-    assert f"Trial 1/{4 - len(before)} (ie_unlearning_weight" in done.stderr and "TERMINATED" in done.stdout
+    assert f"{4 - len(before)} trials to make, {len(before)} made before" in caplog.text
+    assert f"Trial 1/{4 - len(before)} (ie_unlearning_weight" in caplog.text and "TERMINATED" in capsys.readouterr().out
     assert all(0.13 < trial["point"]["ie_unlearning_weight"] <= 1 for trial in trials)
     assert all(trial["point"]["ie_sample_size"] in (64, 128, 192, 256) for trial in trials)
 
