@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from reproduced import base_of, cell_of, left_by, usual_cells
+from reproduced import base_of, cell_of, keep, left_by, usual_cells
 from reproduction import cells, experiments
 from reproduction.cells import OF_THE_CELL, ROOT, SEEDS, Cell, cells_there, distil, histogram, load, save, values_of
 from reproduction.document import bases
@@ -173,13 +173,13 @@ def test_settings_that_came_or_went_make_no_difference(tmp_path):
 
 def test_what_another_setting_of_the_same_name_left_does_not_count(tmp_path):
     here, there = (cell_of("GIF", setting=f"{folder}/mine.yaml") for folder in ("here", "there"))
-    save(tmp_path, here, left_by(here))
+    keep(tmp_path, here)
     assert here.file == there.file and load(tmp_path, here) is not None and load(tmp_path, there) is None
 
 
 def test_what_an_older_command_left_counts(tmp_path):
     cell = cell_of("GIF")
-    save(tmp_path, cell, {**left_by(cell), "command": "python run_unlearn.py --model=LightGCN"})
+    keep(tmp_path, cell, command="python run_unlearn.py --model=LightGCN")
     assert load(tmp_path, cell) is not None
 
 
@@ -199,7 +199,7 @@ def own(tmp_path, monkeypatch):
 
 def test_what_an_own_setting_left_counts_until_it_says_something_else(own, tmp_path):
     cell = own(mine="embedding_size: 8\n")
-    save(tmp_path, cell, left_by(cell))
+    keep(tmp_path, cell)
     assert load(tmp_path, own(mine="embedding_size: 8  # as before\n"))["settings"]["embedding_size"] == 8
     assert load(tmp_path, own(mine="embedding_size: 16\n")) is None
     assert load(tmp_path, own(mine="embedding_size: 8\n", mine_LightGCN="embedding_size: 16\n")) is None
@@ -208,7 +208,7 @@ def test_what_an_own_setting_left_counts_until_it_says_something_else(own, tmp_p
 @pytest.mark.parametrize("deleted", [["mine.yaml"], ["mine.yaml", "mine-LightGCN.yaml"]], ids=str)
 def test_what_a_deleted_setting_left_counts(own, tmp_path, deleted):
     cell = own(mine="embedding_size: 8\n", mine_LightGCN="epochs: 3\n")
-    save(tmp_path, cell, left_by(cell))
+    keep(tmp_path, cell)
     for file in deleted:
         Path(file).unlink()
     cells._settings.cache_clear()
@@ -218,7 +218,7 @@ def test_what_a_deleted_setting_left_counts(own, tmp_path, deleted):
 def test_half_written_cells_are_not_there(tmp_path):
     gif, retrain = cell_of("GIF"), cell_of("UnlearnRec", ("ie_target", "negative"), ("ie_epochs", 2), seed=2022)
     for cell in (retrain, gif):
-        save(tmp_path, cell, left_by(cell))
+        keep(tmp_path, cell)
     (tmp_path / gif.file).with_name(".123-CEU-2021.json").write_text('{"cell": {', encoding="utf-8")
     assert cells_there(tmp_path) == [gif, retrain]
 
@@ -234,7 +234,7 @@ def test_half_written_cells_are_not_there(tmp_path):
 )
 def test_a_damaged_file_is_told(tmp_path, text, problem):
     gif = cell_of("GIF")
-    save(tmp_path, gif, left_by(gif))
+    keep(tmp_path, gif)
     (tmp_path / gif.file).write_text(text, encoding="utf-8")
     for read in (cells_there, lambda folder: load(folder, gif)):
         with pytest.raises(UsageError, match=f"GIF-2021.json {problem}.*delete it"):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
-from reproduced import SIZES, base_of, cell_of, left_by, row, tables_of, usual_cells
+from reproduced import SIZES, base_of, cell_of, keep, row, tables_of, usual_cells
 from reproduction import experiments, figures, paper
-from reproduction.cells import ROOT, SEEDS, Cell, save
+from reproduction.cells import ROOT, SEEDS, Cell
 from reproduction.document import render
 from reproduction.experiments import PAPERS_ENCODER, all_cells
 from reproduction.summary import summary
@@ -18,6 +18,7 @@ from test_report import PNG
 from recbole_unlearn.errors import UsageError
 
 pytestmark = pytest.mark.draws
+USUAL = "LightGCN on ml-1m, adversarial edges, d64"
 
 
 @pytest.mark.parametrize("model, gaps", [("LightGCN", (0.41, 0.38)), ("SimGCL", (0.67, 0.52)), ("SGL", (0.40, 0.19))])
@@ -47,21 +48,18 @@ def metrics(mi_bf, ndcg=0.3, online=2.0):
 def test_gaps_are_to_retrain_of_the_same_seed(tmp_path):
     pairs = {2021: (4.0, 8.0), 2022: (20.0, 10.0)}  # UnlearnRec's, Retrain's
     for seed, (unlearned, retrained) in pairs.items():
-        ours, retrain = cell_of(seed=seed), cell_of("Retrain", seed=seed)
-        save(
-            tmp_path, ours, left_by(ours, row("original", ndcg=0), row("UnlearnRec", "zero-shot", **metrics(unlearned)))
+        keep(
+            tmp_path, cell_of(seed=seed), row("original", ndcg=0), row("UnlearnRec", "zero-shot", **metrics(unlearned))
         )
-        save(tmp_path, retrain, left_by(retrain, row("original"), row("Retrain", **metrics(retrained, online=seed))))
-    rows = summary(
-        tmp_path,
-        {
-            name: [cell_of(method, seed=seed) for seed in SEEDS]
-            for name, method in (("ours", "UnlearnRec"), ("Retrain", "Retrain"))
-        },
-    )
-    assert set(rows) == {("original", ""), ("ours", "zero-shot"), ("Retrain", "")} and rows["original", ""]["n"] == 2
-    ours = rows["ours", "zero-shot"]
-    assert ours["n"] == 2 and ours["MI-BF"] == {"mean": 12, "sd": pytest.approx(16 / math.sqrt(2))}
+        keep(
+            tmp_path, cell_of("Retrain", seed=seed), row("original"), row("Retrain", **metrics(retrained, online=seed))
+        )
+    cells = {name: [cell_of(name, seed=seed) for seed in SEEDS] for name in ("UnlearnRec", "Retrain")}
+    rows = summary(tmp_path, cells)
+    assert set(rows) == {("original", ""), ("UnlearnRec", "zero-shot"), ("Retrain", "")}
+    ours = rows["UnlearnRec", "zero-shot"]
+    assert rows["original", ""]["n"] == ours["n"] == 2
+    assert ours["MI-BF"] == {"mean": 12, "sd": pytest.approx(16 / math.sqrt(2))}
     assert ours["MI-BF_gap"] == {"mean": pytest.approx(math.log(2)), "sd": pytest.approx(0, abs=1e-9)}, (
         "8 / 4 and 20 / 10, not 15 / 12"
     )
@@ -69,51 +67,48 @@ def test_gaps_are_to_retrain_of_the_same_seed(tmp_path):
     assert summary(tmp_path, {"GIF": [cell_of("GIF")]}) == {}
 
 
+def keep_on(folder, machines):
+    """Keep a cell of each method, run on the given machine."""
+    for method, machine in machines.items():
+        keep(folder, cell_of(method), versions={"machine": machine})
+    return {method: [cell_of(method)] for method in machines}
+
+
 def test_seconds_of_two_machines_are_not_compared(tmp_path):
-    cells = {name: cell_of(name) for name in ("Retrain", "GIF", "CEU")}
-    for name, cell in cells.items():
-        save(tmp_path, cell, {**left_by(cell), "versions": {"machine": "a GPU" if name == "CEU" else "a CPU"}})
-    rows = summary(tmp_path, {name: [cell] for name, cell in cells.items()})
+    cells = keep_on(tmp_path, {"Retrain": "a CPU", "GIF": "a CPU", "CEU": "a GPU"})
+    rows = summary(tmp_path, cells)
     assert rows["GIF", ""]["speed_up"]["mean"] == 1 and rows["GIF", ""]["machines"] == ["a CPU"]
     assert rows["CEU", ""]["speed_up"]["mean"] is None and rows["CEU", ""]["machines"] == ["a GPU"]
     assert rows["CEU", ""]["MI-BF_gap"]["mean"] == 0, "what it forgot is compared"
-    shown = tables_of(render(tmp_path))["Table 4", "LightGCN on ml-1m, adversarial edges, d64"]
+    shown = tables_of(render(tmp_path))["Table 4", USUAL]
     assert [shown[name]["times faster than Retrain"] for name in ("GIF", "CEU")] == ["1 (146)", "(174)"]
     assert (shown["CEU"]["machine"], shown["IFRU"]["machine"]) == ("a GPU", "")
     assert "\n\nMachine: a CPU; of CEU: a GPU.\n" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
 def test_figure_4_has_no_bar_of_another_machine_than_retrains(tmp_path, monkeypatch):
-    for name, machine in (("GIF", "a GPU"), ("Retrain", "a CPU"), ("CEU", "a CPU")):
-        save(tmp_path, cell_of(name), {**left_by(cell_of(name)), "versions": {"machine": machine}})
+    keep_on(tmp_path, {"GIF": "a GPU", "Retrain": "a CPU", "CEU": "a CPU"})
     drawn = []
     monkeypatch.setattr(figures, "_write", lambda drawing, path: drawn.append(drawing))
     assert figures.figure_4(tmp_path, [base_of("figure 4")], "unused.png")
     (panel,) = drawn[0].axes
-    assert panel.get_title() == "LightGCN on ml-1m\na CPU" and [
-        label.get_text() for label in panel.get_yticklabels()
-    ] == ["Retrain", "CEU"]
+    assert panel.get_title() == "LightGCN on ml-1m\na CPU"
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["Retrain", "CEU"]
 
 
 @pytest.fixture
 def kept(tmp_path):
     """Keep a cell of Table 2 and get its table: ``kept("GIF", row(...))``."""
 
-    def keep(method, *rows):
-        save(tmp_path, cell_of(method), left_by(cell_of(method), *rows))
-        return tables_of(render(tmp_path))["Table 2", "LightGCN on ml-1m, adversarial edges, d64"]
+    def keep_and_render(method, *rows):
+        keep(tmp_path, cell_of(method), *rows)
+        return tables_of(render(tmp_path))["Table 2", USUAL]
 
-    return keep
+    return keep_and_render
 
 
-NO_RESULT = {
-    "method": "GIF",
-    "stage": "",
-    "offline_seconds": 0.0,
-    "online_seconds": None,
-    "peak_memory_mb": None,
-    "details": {"no result": "it exploded"},
-}
+COSTS = {"offline_seconds": 0.0, "online_seconds": None, "peak_memory_mb": None}
+NO_RESULT = {"method": "GIF", "stage": "", **COSTS, "details": {"no result": "it exploded"}}
 
 
 def test_no_result_and_not_run_are_told_apart(kept):
@@ -125,8 +120,8 @@ def test_no_result_and_not_run_are_told_apart(kept):
 
 def test_cells_of_other_interactions_are_not_compared(tmp_path):
     retrain, gif = cell_of("Retrain"), cell_of("GIF")
-    save(tmp_path, retrain, left_by(retrain))
-    save(tmp_path, gif, {**left_by(gif), "data": "another request"})
+    keep(tmp_path, retrain)
+    keep(tmp_path, gif, data="another request")
     with pytest.raises(UsageError, match="GIF-2021 is of other interactions"):
         summary(tmp_path, {"Retrain": [retrain], "GIF": [gif]})
 
@@ -138,16 +133,10 @@ def test_unlearnrec_without_a_result_leaves_the_page_whole(kept, stages):
     assert shown["UnlearnRec fine-tuned"]["Recall@20"].startswith("no result")
 
 
-def test_an_undefined_number_is_shown_empty(kept):
-    kept("Retrain")
-    shown = kept("GIF", row("GIF", **{"MI-BF": None}))
-    assert (shown["GIF"]["MI-BF"], shown["GIF"]["gap MI-BF"]) == ("(1.04)", "(2.24)") and shown["GIF"][
-        "MI-NG"
-    ] == "1.50 (0.94)"
-
-
-def test_retrain_has_no_gaps_to_itself(kept):
+def test_an_undefined_number_and_retrains_gaps_to_itself_are_shown_empty(kept):
     assert kept("Retrain")["Retrain"]["gap MI-BF"] == ""
+    shown = kept("GIF", row("GIF", **{"MI-BF": None}))["GIF"]
+    assert (shown["MI-BF"], shown["gap MI-BF"], shown["MI-NG"]) == ("(1.04)", "(2.24)", "1.50 (0.94)")
 
 
 @pytest.fixture(scope="module")
@@ -155,8 +144,7 @@ def everything(tmp_path_factory):
     """The page of all usual cells."""
     folder = tmp_path_factory.mktemp("everything")
     for cell in usual_cells():
-        result = left_by(cell)
-        save(folder, cell, result if cell.method == "Retrain" else {**result, "scores": {}})  # fewer panels to draw
+        keep(folder, cell, **({} if cell.method == "Retrain" else {"scores": {}}))  # fewer panels to draw
     return render(folder)
 
 
@@ -182,49 +170,44 @@ def test_every_picture_of_the_page_is_there(everything):
 @pytest.mark.parametrize("model", experiments.MODELS)
 def test_table_2_has_the_papers_number_behind_ours(everything, model, dataset):
     shown = tables_of(everything)["Table 2", f"{model} on {dataset}, adversarial edges, d64"]
-    for name, several in (
-        ("GIF", False),
-        ("Retrain", True),
-        ("UnlearnRec fine-tuned", True),
-        (f"{PAPERS_ENCODER} fine-tuned", True),
-    ):
+    for name in ("GIF", "Retrain", "UnlearnRec fine-tuned", f"{PAPERS_ENCODER} fine-tuned"):
         printed = paper.table_2(dataset, model, "UnlearnRec" if "UnlearnRec" in name else name)
-        ours = "0.3100 ± 0.0100" if several else "0.3000"
-        assert shown[name]["NDCG@20"] == f"{ours} ({printed['ndcg@20']:.4f})" and shown[name]["MI-BF"].endswith(
-            f" ({printed['MI-BF']:.2f})"
-        )
-        assert shown[name]["seeds"] == ("3" if several else "1")
-    assert not any(
-        "(" in cell
-        for name in ("IFRU", "DropEdges", "UnlearnRec zero-shot", "original")
-        for cell in shown[name].values()
-    )
-    other = tables_of(everything)["Table 2", f"{model} on {dataset}, users, d64"]
-    assert not any("(" in cell for line in other.values() for cell in line.values()), "the paper has one request"
+        ours, seeds = ("0.3000", "1") if name == "GIF" else ("0.3100 ± 0.0100", "3")
+        assert (shown[name]["NDCG@20"], shown[name]["seeds"]) == (f"{ours} ({printed['ndcg@20']:.4f})", seeds)
+        assert shown[name]["MI-BF"].endswith(f" ({printed['MI-BF']:.2f})")
+    others = [shown[name] for name in ("IFRU", "DropEdges", "UnlearnRec zero-shot", "original")]
+    others += tables_of(everything)["Table 2", f"{model} on {dataset}, users, d64"].values()
+    assert not any("(" in cell for line in others for cell in line.values()), "the paper has one request"
 
 
 def test_the_other_tables_have_the_papers_number_behind_ours(everything):
     shown = tables_of(everything)
-    assert shown["Table 2", "SimGCL on ml-1m, adversarial edges, d64"]["UnlearnRec fine-tuned"]["gap MI-BF"].endswith(
-        " (0.67)"
-    )
-    table_3 = shown["Table 3", "SimGCL on gowalla, adversarial edges, d64"]
-    assert (
-        table_3["without L_P and L_S"]["Recall@20"] == "0.2000 (0.1711)"
-        and table_3["without L_P"]["Recall@20"] == "0.2000"
-        and table_3["without fine-tuning"]["MI-BF"] == "2.00 (3.32)"
-    )
-    assert table_3["without L_S"]["Recall@20"] == "0.2000" and table_3["Retrain"]["MI-BF"] == "2.00 (15.43)"
-    table_4 = shown["Table 4", "LightGCN on ml-1m, adversarial edges, d64"]
-    assert (
-        table_4["UnlearnRec, 2 epochs"]["online s"] == "2 (14.2)"
-        and table_4["UnlearnRec, 1 epoch"]["times faster than Retrain"] == "1 (172)"
-    )
+    simgcl = shown["Table 2", "SimGCL on ml-1m, adversarial edges, d64"]
+    assert simgcl["UnlearnRec fine-tuned"]["gap MI-BF"].endswith(" (0.67)")
+    expected = {
+        ("Table 3", "SimGCL on gowalla, adversarial edges, d64"): {
+            ("without L_P and L_S", "Recall@20"): "0.2000 (0.1711)",
+            ("without L_P", "Recall@20"): "0.2000",
+            ("without L_S", "Recall@20"): "0.2000",
+            ("without fine-tuning", "MI-BF"): "2.00 (3.32)",
+            ("Retrain", "MI-BF"): "2.00 (15.43)",
+        },
+        ("Table 4", USUAL): {
+            ("UnlearnRec, 2 epochs", "online s"): "2 (14.2)",
+            ("UnlearnRec, 1 epoch", "times faster than Retrain"): "1 (172)",
+            ("UnlearnRec zero-shot", "online s"): "2 (0.312)",
+            ("IFRU", "offline s"): "3",
+        },
+        ("Table 5", USUAL): {
+            ("0.75% UnlearnRec", "MI-NG"): "1.50 (1.04)",
+            ("2.00% Retrain", "MI-NG"): "1.50",
+        },
+    }
+    for table, cells in expected.items():
+        assert {(line, column): shown[table][line][column] for line, column in cells} == cells
+    table_4 = shown["Table 4", USUAL]
     assert list(table_4["IFRU"])[-3:] == ["break-even (requests)", "peak MB", "machine"]
-    assert table_4["UnlearnRec zero-shot"]["online s"] == "2 (0.312)" and table_4["IFRU"]["offline s"] == "3"
     assert {line["machine"] for line in table_4.values()} == {"some machine"}
-    table_5 = shown["Table 5", "LightGCN on ml-1m, adversarial edges, d64"]
-    assert table_5["0.75% UnlearnRec"]["MI-NG"] == "1.50 (1.04)" and table_5["2.00% Retrain"]["MI-NG"] == "1.50"
 
 
 def test_exponent_and_factor_of_a_power_law():
@@ -250,19 +233,13 @@ def test_costs_of_two_machines_are_on_no_line(tmp_path):
     bases = [Cell(dataset, "LightGCN", "") for dataset in ("ml-100k", "gowalla", "ml-1m")]
     for base in bases:
         (cell,) = experiments.scaling(base)
-        save(
-            tmp_path,
-            cell,
-            {**left_by(cell), "versions": {"machine": "a GPU" if base.dataset == "gowalla" else "a CPU"}},
-        )
-    costs = figures.costs_by_size(tmp_path, bases)
-    assert {stage: [point["dataset"] for point in points] for stage, points in costs.items()} == dict.fromkeys(
-        ("zero-shot", "fine-tuned"), ["ml-100k", "ml-1m"]
-    )
+        keep(tmp_path, cell, versions={"machine": "a GPU" if base.dataset == "gowalla" else "a CPU"})
+    for points in figures.costs_by_size(tmp_path, bases).values():
+        assert [point["dataset"] for point in points] == ["ml-100k", "ml-1m"]
 
 
 def test_what_was_not_run_is_named(tmp_path):
-    save(tmp_path, cell_of("GIF"), left_by(cell_of("GIF")))
+    keep(tmp_path, cell_of("GIF"))
     sections = render(tmp_path).read_text(encoding="utf-8").split("\n## ")
     (figure_2,) = [section for section in sections if section.startswith("Figure 2")]
     *_, picture, cells, others = figure_2.strip().split("\n\n")
@@ -279,12 +256,8 @@ def test_what_was_not_run_is_named(tmp_path):
 
 def test_break_even_is_offline_seconds_over_those_a_request_saves(tmp_path):
     for method, online in (("Retrain", 5.0), ("GIF", 2.0), ("CEU", 6.0)):
-        save(
-            tmp_path,
-            cell_of(method),
-            left_by(cell_of(method), row("original"), row(method, offline_seconds=6.0, online_seconds=online)),
-        )
-    shown = tables_of(render(tmp_path))["Table 4", "LightGCN on ml-1m, adversarial edges, d64"]
+        keep(tmp_path, cell_of(method), row("original"), row(method, offline_seconds=6.0, online_seconds=online))
+    shown = tables_of(render(tmp_path))["Table 4", USUAL]
     assert [shown[method]["break-even (requests)"] for method in ("Retrain", "GIF", "CEU")] == ["", "2", ""]
 
 
@@ -294,10 +267,10 @@ OTHER = Cell("tiny", "SimGCL", "")
 def test_a_table_of_another_dataset_is_shown_with_its_first_own_cell(tmp_path):
     rows, title = experiments.table_3(OTHER), "SimGCL on tiny, adversarial edges, d64"
     for name in ("Retrain", "nothing", "UnlearnRec"):
-        save(tmp_path, *rows[name], left_by(*rows[name]))
+        keep(tmp_path, *rows[name])
     shown = tables_of(render(tmp_path))
     assert ("Table 2", title) in shown and ("Table 3", title) not in shown, "Table 2 has all of them"
-    save(tmp_path, *rows["L_U"], left_by(*rows["L_U"]))
+    keep(tmp_path, *rows["L_U"])
     shown = tables_of(render(tmp_path))["Table 3", title]
     assert (
         shown["without L_U"]["Recall@20"] == shown["Retrain"]["Recall@20"] == "0.2000"
@@ -308,18 +281,18 @@ def test_a_table_of_another_dataset_is_shown_with_its_first_own_cell(tmp_path):
 def test_a_table_2_of_another_dataset_is_shown_with_retrain(tmp_path):
     rows, title = experiments.table_2(OTHER), "SimGCL on tiny, adversarial edges, d64"
     for cell in (*rows["GIF"], *rows["Retrain"][1:]):
-        save(tmp_path, cell, left_by(cell))
+        keep(tmp_path, cell)
     assert ("Table 2", title) not in tables_of(render(tmp_path))
-    save(tmp_path, rows["Retrain"][0], left_by(rows["Retrain"][0]))
+    keep(tmp_path, rows["Retrain"][0])
     assert tables_of(render(tmp_path))["Table 2", title]["GIF"]["Recall@20"] == "0.2000"
 
 
 def test_a_figure_of_table_2_for_another_dataset_is_shown_whole(tmp_path):
     *others, last = all_cells(experiments.score_distributions(OTHER))
     for cell in others:
-        save(tmp_path, cell, left_by(cell))
+        keep(tmp_path, cell)
     assert "figure-2-d64-tiny-SimGCL" not in render(tmp_path).read_text(encoding="utf-8")
-    save(tmp_path, last, left_by(last))
+    keep(tmp_path, last)
     assert "figure-2-d64-tiny-SimGCL" in render(tmp_path).read_text(encoding="utf-8")
 
 
@@ -328,27 +301,20 @@ def test_a_deleted_setting_with_its_part_for_a_backbone_is_still_shown(tmp_path,
     for name in ("mine", "mine-LightGCN"):
         Path(f"{name}.yaml").write_text("epochs: 3\n", encoding="utf-8")
     cell = cell_of("Retrain", setting=os.path.relpath("mine.yaml", ROOT))
-    save(tmp_path, cell, left_by(cell))
+    keep(tmp_path, cell)
     Path("mine.yaml").unlink()
     assert (
         tables_of(render(tmp_path))["Table 2", "LightGCN on ml-1m, adversarial edges, mine"]["Retrain"]["seeds"] == "1"
     )
 
 
-def test_one_size_has_no_exponent(tmp_path):
-    cell = cell_of("UnlearnRec")
-    save(tmp_path, cell, left_by(cell))
-    assert (
-        not figures.figure_scaling(tmp_path, [cell], str(tmp_path / "picture.png"))
-        and not (tmp_path / "picture.png").exists()
-    )
-
-
-def test_gowalla_is_no_part_of_the_line(tmp_path):
-    cells = [cell_of("UnlearnRec", dataset=dataset) for dataset in ("ml-1m", "gowalla")]
+@pytest.mark.parametrize("datasets", [("ml-1m",), ("ml-1m", "gowalla")], ids=["one size", "gowalla is no part of it"])
+def test_one_size_has_no_exponent(tmp_path, datasets):
+    cells = [cell_of("UnlearnRec", dataset=dataset) for dataset in datasets]
     for cell in cells:
-        save(tmp_path, cell, left_by(cell))
-    assert not figures.figure_scaling(tmp_path, cells, str(tmp_path / "picture.png"))
+        keep(tmp_path, cell)
+    picture = tmp_path / "picture.png"
+    assert not figures.figure_scaling(tmp_path, cells, str(picture)) and not picture.exists()
 
 
 def test_curves_of_figure_5(tmp_path, monkeypatch):
@@ -363,7 +329,7 @@ def test_curves_of_figure_5(tmp_path, monkeypatch):
             row("UnlearnRec", "zero-shot", **{"MI-BF": pretrained}),
             row("UnlearnRec", "fine-tuned", **{"MI-BF": 100 + finetuned}),
         ]
-        save(tmp_path, cell, left_by(cell, *([row("Retrain")] if cell.method == "Retrain" else stages)))
+        keep(tmp_path, cell, *([row("Retrain")] if cell.method == "Retrain" else stages))
     assert figures.figure_5(tmp_path, [base], str(tmp_path / "figure.png"))
     panels = drawn[0].axes
     curves = [

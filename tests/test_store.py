@@ -129,18 +129,17 @@ def test_only_the_owner_may_read_the_key(store):
     assert len(key.read_bytes()) == 32 and key.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize(
-    "take",
-    [
-        Path.mkdir,
-        Path.touch,
-        lambda path: path.symlink_to("nowhere"),
-        lambda path: Store.create(path, writing("[]")),
-    ],
-    ids=["folder", "file", "link", "store"],
-)
-def test_create_where_something_is(tmp_path, take):
-    take(tmp_path / "store")
+TAKEN = {
+    "folder": Path.mkdir,
+    "file": Path.touch,
+    "link": lambda path: path.symlink_to("nowhere"),
+    "store": lambda path: Store.create(path, writing("[]")),
+}
+
+
+@pytest.mark.parametrize("what", TAKEN)
+def test_create_where_something_is(tmp_path, what):
+    TAKEN[what](tmp_path / "store")
     before = everything(tmp_path)
     with pytest.raises(UsageError, match="store' exists already"):
         Store.create(tmp_path / "store", pytest.fail)  # before any work is done
@@ -173,9 +172,12 @@ def test_killed_create_is_removed_by_the_next_one(tmp_path):
     process.join()
     (left,) = os.listdir(tmp_path)
     assert re.fullmatch(rf"\.store-{HOST}-{process.pid}-[0-9a-f]{{8}}\.building", left)
-    alive, another = left.replace(str(process.pid), str(os.getppid())), left.replace(".store-", ".store-2-")
-    elsewhere, unknown = left.replace(HOST, f"{HOST}2"), f".store-{process.pid}.building"
-    others = [alive, another, elsewhere, unknown]
+    changes = {
+        str(process.pid): str(os.getppid()),
+        ".store-": ".store-2-",
+        HOST: f"{HOST}2",
+    }  # alive, another, elsewhere
+    others = [f".store-{process.pid}.building", *(left.replace(old, new) for old, new in changes.items())]
     for name in others:
         (tmp_path / name).mkdir()
     Store.create(tmp_path / "store", writing("[]"))
@@ -559,50 +561,47 @@ def no_receipts(error):
     return {"receipts": receipts}
 
 
+@pytest.fixture
+def submitted(locked):
+    """A store with a pending request, in which nothing else may change."""
+    locked.submit([request("r1")])
+    before, on_disk = kept(locked), {name: what for name, (what, _) in everything(locked.folder).items()}
+    yield locked
+    assert kept(locked) == before
+    assert {name: what for name, (what, _) in everything(locked.folder).items()} == on_disk
+    assert publish(locked, "r1").number == 2
+
+
 @pytest.mark.parametrize("failing", [half_written, no_receipts])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), RuntimeError("bug"), FileNotFoundError("data")])
-def test_interrupted_publish_changes_nothing(locked, failing, error):
-    locked.submit([request("r1")])
-    before, on_disk = kept(locked), everything(locked.folder)
+def test_interrupted_publish_changes_nothing(submitted, failing, error):
     with pytest.raises(type(error)):
-        publish(locked, "r1", **failing(error))
-    assert kept(locked) == before and folders(locked) == ["0001"]
-    assert {name: what for name, (what, _) in everything(locked.folder).items()} == {
-        name: what for name, (what, _) in on_disk.items()
-    }
-    assert publish(locked, "r1").number == 2
+        publish(submitted, "r1", **failing(error))
 
 
 @pytest.mark.parametrize(
     "number, advice", [("ENOSPC", "Free some disk"), ("EROFS", "may write"), ("EACCES", "may write"), ("EIO", "disk")]
 )
-def test_a_disk_that_refuses(locked, tmp_path, number, advice):
-    locked.submit([request("r1")])
-    before, number = kept(locked), getattr(errno, number)
-    error = OSError(number, os.strerror(number), "model.pth")
-    with pytest.raises(
-        UsageError, match=f"^Store '{locked.folder}': {os.strerror(number)} [(]'model.pth'[)].*{advice}"
-    ):
-        publish(locked, "r1", **half_written(error))
-    assert kept(locked) == before and folders(locked) == ["0001"]
-    with pytest.raises(UsageError, match=f"^Store '{tmp_path / 'new'}': {os.strerror(number)}.*{advice}"):
-        Store.create(tmp_path / "new", half_written(error)["write"])
+def test_a_disk_that_refuses(submitted, tmp_path, number, advice):
+    number = getattr(errno, number)
+    write, said = half_written(OSError(number, os.strerror(number), "model.pth")), os.strerror(number)
+    with pytest.raises(UsageError, match=f"^Store '{submitted.folder}': {said} [(]'model.pth'[)].*{advice}"):
+        publish(submitted, "r1", **write)
+    with pytest.raises(UsageError, match=f"^Store '{tmp_path / 'new'}': {said}.*{advice}"):
+        Store.create(tmp_path / "new", write["write"])
     assert os.listdir(tmp_path) == ["store"]
 
 
-def test_a_disk_that_is_full_when_the_link_is_made(locked, monkeypatch):
+def test_a_disk_that_is_full_when_the_link_is_made(submitted, monkeypatch):
     """The link has to be made before the commit, or a version would be published by a call that failed."""
 
     def symlink(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    locked.submit([request("r1")])
-    before = kept(locked)
     with monkeypatch.context() as patch:
         patch.setattr(os, "symlink", symlink)
         with pytest.raises(UsageError, match="No space left"):
-            publish(locked, "r1")
-    assert kept(locked) == before and folders(locked) == ["0001"]
+            publish(submitted, "r1")
 
 
 def at_commit(monkeypatch, error, after=False):
