@@ -293,7 +293,8 @@ def test_repeated_interactions_are_rows_of_the_training_and_one_edge(read):
         assert all(torch.equal(ours.inter_feat[field], theirs.inter_feat[field]) for field in ("user_id", "item_id"))
     data = prepare_data(config)
     assert len(data.train) == len(parts[0]) > len(data.graph) == len(set(interactions(data.train)))
-    assert len(data.remaining) < len(data.train) and not set(interactions(data.remaining)) & {
+    assert len(data.remaining) < len(data.train)
+    assert not set(interactions(data.remaining)) & {
         (data.train.id2token("user_id", u), data.train.id2token("item_id", i))
         for u, i in zip(data.request.users.tolist(), data.request.items.tolist())
     }

@@ -160,9 +160,8 @@ def test_a_file_in_the_place_of_recboles_folder(settings, capsys):
             ["--model=LightGCN", "--dataset=tiny", *(f"--{key}={value}" for key, value in settings.items())]
         )
     error = capsys.readouterr().err
-    assert (
-        end.value.code == 2 and error.count("\n") == 1 and "a folder './log', but a file of that name exists" in error
-    )
+    assert end.value.code == 2 and error.count("\n") == 1
+    assert "a folder './log', but a file of that name exists" in error
 
 
 def test_dataset_folder_without_its_file(tmp_path, monkeypatch, capsys):

@@ -55,9 +55,8 @@ def test_fewer_nodes_keep_their_tokens_and_what_is_between_them(configure):
     few = with_nodes(train, users, items)
     assert tokens(few) == [(u, i) for u, i in whole if u in names[0] and i in names[1]]
     assert (few.user_num, few.item_num) == (4, 16) and (train.user_num, train.item_num) == (41, 31)
-    assert few.token2id("user_id", train.id2token("user_id", 2)) == 2 and few.id2token("user_id", 1) == train.id2token(
-        "user_id", 30
-    )
+    assert few.token2id("user_id", train.id2token("user_id", 2)) == 2
+    assert few.id2token("user_id", 1) == train.id2token("user_id", 30)
     assert tokens(train) == whole
 
 

@@ -225,13 +225,8 @@ def test_a_version_that_fails_its_checks_is_kept_aside(store, path):
     write_atomic(Path("requests.inter").absolute(), [(f"u{i}", "") for i in range(1, 15)])
     before = contents(current(path).resolve())
     code, out, err = as_typed(f"--checkpoint={path}", "--forget_file=requests.inter", "--unlearn_least_utility=1")
-    assert (
-        code == 1
-        and err.count("\n") == 1
-        and str(aside) in err
-        and "fails a check: NDCG@20" in err
-        and "u14" not in out + err
-    )
+    assert code == 1 and err.count("\n") == 1 and str(aside) in err and "fails a check: NDCG@20" in err
+    assert "u14" not in out + err
     assert contents(current(path).resolve()) == before and version_numbers(path) == [1]
     assert "model.safetensors" in contents(aside) and [r["status"] for r in store.requests()] == ["failed"]
     assert "NDCG@20" in store.requests()[0]["reason"]
@@ -247,9 +242,8 @@ def test_a_version_that_fails_its_checks_is_kept_aside(store, path):
     assert error.value.folder == str(aside.with_name("0003.failed"))
     result = service.unlearn(path, [], rest, force=True)
     assert (result["version"], result["waiting"]) == (3, 0) and result["failed_checks"] == error.value.checks
-    assert (
-        sorted(os.listdir(Path(store.folder, "versions"))) == ["0001", "0002", "0003"] and store.counts()["failed"] == 0
-    )
+    assert sorted(os.listdir(Path(store.folder, "versions"))) == ["0001", "0002", "0003"]
+    assert store.counts()["failed"] == 0
     gone = {f"u{i}" for i in range(1, 15)}
     assert not any(user in gone for rows in data_of(current(path)).values() for user, _ in rows)
     assert service.unlearn(path)["failed_checks"] == [], "told once"
@@ -334,9 +328,8 @@ def test_a_store_does_not_depend_on_how_its_source_is_read(awkward, tmp_path, mo
     ]  # though the encoder is another one
     assert [entry["leftovers"] for entry in erased["artefacts"]] == [0] * 5 and service.verify(path).findings == []
     counts = Path(store.current().folder, "counts.safetensors")
-    assert counts.exists() and {*map(len, map(set, data_of(current(path)).values()))} != {
-        *map(len, data_of(current(path)).values())
-    }
+    assert counts.exists()
+    assert {*map(len, map(set, data_of(current(path)).values()))} != {*map(len, data_of(current(path)).values())}
 
 
 def read_for_ever(folder, pipe):
@@ -464,11 +457,8 @@ def test_the_same_file_twice_changes_nothing(store, path, caplog):
     before = contents(store.folder)
     caplog.set_level("INFO")
     result = service.unlearn(path, file)
-    assert (
-        result["status"] == {name: "done"}
-        and result["version"] == 2
-        and result["receipts"][name]["counts"]["found"] == 1
-    )
+    assert result["status"] == {name: "done"} and result["version"] == 2
+    assert result["receipts"][name]["counts"]["found"] == 1
     assert contents(store.folder) == before and version_numbers(path) == [1, 2]
     assert f"{name}: was done before and changes nothing" in caplog.text and "nothing is trained" not in caplog.text
     assert service.unlearn(path, file, exact=True)["version"] == 2
@@ -528,9 +518,8 @@ def test_a_dry_run_changes_no_file(path, tmp_path, has_store):
     assert code == 0 and err == "" and "r2 would forget" in out
     receipts = service.unlearn(path, "requests.inter")["receipts"]
     assert counts == {name: receipt["counts"] for name, receipt in receipts.items()}
-    assert counts["r2"]["interactions"] == "10-99" and counts["r3"]["found"] == (
-        not has_store and ("u3", "i4") in tiny_rows()
-    )
+    assert counts["r2"]["interactions"] == "10-99"
+    assert counts["r3"]["found"] == (not has_store and ("u3", "i4") in tiny_rows())
 
 
 def test_a_dry_run_of_what_was_done_before_says_so(store, path, tmp_path):
@@ -597,10 +586,8 @@ def test_drift_recommends_retraining(store, path, caplog):
         limits = {**limits, "unlearn_retrain_share": share}
         drift = service.unlearn(path, [pairs(f"s{share}", next(pair))], limits)["receipts"][f"s{share}"]["drift"]
         assert drift["recommend_retraining"] == due
-    assert (
-        store.current().details["drift"]["share"] == pytest.approx(2 / 397)
-        and drift["reason"] == "at least 0.3 % of the interactions"
-    )
+    assert store.current().details["drift"]["share"] == pytest.approx(2 / 397)
+    assert drift["reason"] == "at least 0.3 % of the interactions"
     limits = {**limits, "unlearn_retrain_share": 1, "unlearn_least_utility": 1}
     drift = service.unlearn(path, [user(f"l{i}", f"u{i}") for i in range(1, 30)], limits, force=True)["receipts"]["l1"][
         "drift"

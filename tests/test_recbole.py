@@ -83,7 +83,8 @@ def test_recboles_quick_start_runs_and_loads(ran):
 def test_recboles_loader_says_who_loads_our_files(ran):
     _, ours, printed = ran
     refused = [line for line in printed.splitlines() if line.startswith("REFUSED")]
-    assert len(ours) == 2 and refused == [
+    assert len(ours) == 2
+    assert refused == [
         f"REFUSED '{path}' is a model of recbole_unlearn: load it with recbole_unlearn.load_data_and_model."
         for path in ours
     ]

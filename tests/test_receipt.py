@@ -267,7 +267,8 @@ def test_a_batch_is_one_page_and_one_file_with_a_line_a_request(receipt, tmp_pat
     batch = [{**receipt, "request_id": f"r{number}", "outcome": "forgotten"} for number in range(5)]
     batch[3] |= {"outcome": "not found", "counts": {**receipt["counts"], "found": 0, "interactions": "0"}}
     path, html = write_receipts(batch, str(tmp_path / place_of([each["request_id"] for each in batch], 7)))
-    assert os.listdir(tmp_path) == ["batches"] and sorted(os.listdir(tmp_path / "batches")) == [
+    assert os.listdir(tmp_path) == ["batches"]
+    assert sorted(os.listdir(tmp_path / "batches")) == [
         "0007.html",
         "0007.json",
     ]
