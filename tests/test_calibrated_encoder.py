@@ -111,10 +111,13 @@ def exact(monkeypatch):
     monkeypatch.setattr(calibrated_encoder, "ITERATIONS", 500)
 
 
-@pytest.mark.parametrize("weight", [0.01, 0.3, 10.0])
-def test_least_change_is_the_minimum(exact, weight):
-    problem = Problem()
-    np.testing.assert_allclose(problem.least_change(weight), problem.solution(weight), atol=1e-4)
+SINGLE, DOUBLE = torch.float32, torch.float64
+
+
+@pytest.mark.parametrize("weight, dtype, error", [*((w, SINGLE, 1e-4) for w in (0.01, 0.3, 10.0)), (0.3, DOUBLE, 1e-9)])
+def test_least_change_is_the_minimum(exact, weight, dtype, error):
+    problem = Problem(dtype)
+    np.testing.assert_allclose(problem.least_change(weight), problem.solution(weight), atol=error)
 
 
 @pytest.mark.parametrize("weight", [0.01, 0.3, 10.0])
@@ -125,23 +128,17 @@ def test_as_exact_as_it_is_shipped_it_gains_most_of_what_there_is(weight):
     assert none - shipped > 0.85 * (none - least) > 0
 
 
-def test_least_change_in_double_precision_is_the_minimum_to_nine_places(exact):
-    problem = Problem(torch.float64)
-    np.testing.assert_allclose(problem.least_change(0.3), problem.solution(0.3), atol=1e-9)
+def ends_of(users, items, n_users, n_nodes):
+    """Whether each node is an end of a pair."""
+    return torch.zeros(n_nodes, dtype=torch.bool).index_fill(0, torch.cat([users, items + n_users]), True)
 
 
-def test_no_gaps_no_change():
+def test_only_ends_of_the_pairs_that_keep_other_pairs_move_and_without_gaps_nobody():
     problem = Problem()
-    assert not problem.least_change(0.3, torch.zeros_like(problem.gaps)).any()
-
-
-def test_only_ends_of_the_pairs_that_keep_other_pairs_move():
-    problem = Problem()
-    moved = problem.least_change(0.3).any(dim=1)
-    named = torch.zeros(N_NODES, dtype=torch.bool)
-    named[problem.users] = named[problem.items + N_USERS] = True
+    named = ends_of(problem.users, problem.items, N_USERS, N_NODES)
     assert named[[1, N_USERS + 1]].all() and not problem.degrees[[1, N_USERS + 1]].any()
-    assert torch.equal(moved, named & (problem.degrees > 0))
+    assert torch.equal(problem.least_change(0.3).any(dim=1), named & (problem.degrees > 0))
+    assert not problem.least_change(0.3, torch.zeros_like(problem.gaps)).any()
 
 
 def test_second_moment_is_its_formula_and_positive_definite():
@@ -172,9 +169,8 @@ def test_response_is_that_of_the_readout(prepared, monkeypatch, backbone):
     readout = np.mean(of_layers if backbone == "LightGCN" else of_layers[1:], axis=0)
     row_response, spread_cost = readout_response(model, seeded())
     squares, n_users = np.square(readout), model.n_users
-    sides = np.stack(
-        [squares[:, :n_users].sum(axis=1), squares[:, n_users:].sum(axis=1)]
-    )  # of the users' signs, of the items'
+    of_users, of_items = squares[:, :n_users].sum(axis=1), squares[:, n_users:].sum(axis=1)  # of the signs of each side
+    sides = np.stack([of_users, of_items])
     own = np.where(np.arange(len(readout)) < n_users, *sides)
     response_error = np.sqrt((own - np.diag(squares)) / n_probes)
     cost_error = np.sqrt(2 * ((sides**2).sum(axis=0) - (squares**2).sum(axis=1)) / n_probes)
@@ -244,8 +240,7 @@ def test_only_rows_of_the_request_move(fitted, backbone):
     run = fitted(backbone, forget_ratio=0.02)
     revision = run.encoder(run.original, run.remaining, run.request)
     moved = (revision.ego != run.original.ego_embeddings()).any(dim=1)
-    named = torch.zeros(len(moved), dtype=torch.bool)
-    named[run.request.users] = named[run.request.items + run.n_users] = True
+    named = ends_of(run.request.users, run.request.items, run.n_users, len(moved))
     assert moved.any() and not moved[~named].any() and not named.all()
     assert not revision.ego.requires_grad
 
@@ -282,14 +277,12 @@ def test_targets_are_what_the_last_table_asked_expects_of_pairs_never_seen(fitte
 
 
 @pytest.mark.parametrize(
-    ("model", "dataset", "target_passes"), [("LightGCN", "ml-1m", 2), ("SGL", "ml-1m", 1), ("SGL", "gowalla", 2)]
+    "model, dataset, passes", [("LightGCN", "ml-1m", 2), ("SGL", "ml-1m", 1), ("SGL", "gowalla", 2)]
 )
-def test_gaps_are_closed_as_the_settings_say(model, dataset, target_passes):
+def test_gaps_are_closed_as_the_settings_say(model, dataset, passes):
     shipped = Config(model, dataset, config_dict={"gpu_id": ""})
-    assert closing_settings(shipped) == {"weight": 0.3, "passes": 2, "target_passes": target_passes}
-    given = Config(
-        model, dataset, config_dict={"gpu_id": "", "ie_change_weight": 0.5, "ie_passes": 4, "ie_target_passes": 3}
-    )
+    assert closing_settings(shipped) == {"weight": 0.3, "passes": 2, "target_passes": passes}
+    given = shipped.replace(ie_change_weight=0.5, ie_passes=4, ie_target_passes=3)
     assert closing_settings(given) == {"weight": 0.5, "passes": 4, "target_passes": 3}
 
 
@@ -341,9 +334,8 @@ def test_pairs_with_an_end_that_leaves_do_not_matter_and_it_stays(fitted):
 def test_whatever_is_kept_in_a_file_revises_alike(fitted, tmp_path):
     run = fitted()
     checkpoint.save(tmp_path / "encoder.pth", run.encoder.to_plain())
-    again = CalibratedEncoder.from_plain(
-        checkpoint.load(tmp_path / "encoder.pth"), weight=0.3, passes=2, target_passes=5
-    )
+    kept = checkpoint.load(tmp_path / "encoder.pth")
+    again = CalibratedEncoder.from_plain(kept, weight=0.3, passes=2, target_passes=5)
     first, second = (encoder(run.original, run.remaining, run.request) for encoder in (run.encoder, again))
     for name in ("ego", "targets", "matters"):
         assert torch.equal(getattr(first, name), getattr(second, name)), name
@@ -394,9 +386,7 @@ def unlearned(run):
 def test_a_user_who_leaves_has_the_row_of_one_never_seen(prepared, target):
     run = prepared(unlearn_methods="UnlearnRec", ie_target=target)
     graph, user = run.data.graph, 5
-    never = edges_where(
-        graph, torch.isin(graph.users, torch.tensor([1, 2]))
-    )  # users that the model has never seen, as it is told
+    never = edges_where(graph, torch.isin(graph.users, torch.tensor([1, 2])))  # the model has never seen these users
     graph = graph.without(never.users, never.items)
     request = edges_where(graph, torch.isin(graph.users, torch.tensor([user])))
     remaining = graph.without(request.users, request.items)

@@ -115,10 +115,11 @@ def test_several_seeds_as_a_user_types_it(two_runs, reports):
     assert summary["results"][1]["MI-BF"]["mean"] == pytest.approx(sum(row["MI-BF"] for row in rows) / 2)
 
 
-def fail(capsys, *arguments):
+def fail(capsys, *arguments, code=2):
+    """The last line on standard error of a command that ends with an exit code."""
     with pytest.raises(SystemExit) as stop:
         command_line.main(list(arguments))
-    assert stop.value.code == 2
+    assert stop.value.code == code
     return capsys.readouterr().err.strip().splitlines()[-1]
 
 
@@ -139,7 +140,7 @@ def test_missing_dataset_says_where_to_put_which_file(tmp_path, monkeypatch, cap
 
 
 @pytest.mark.parametrize("error, code", [(URLError("connection lost"), 2), (KeyboardInterrupt(), 130)])
-def test_download_that_breaks_off_leaves_no_folder_behind(tmp_path, monkeypatch, error, code):
+def test_download_that_breaks_off_leaves_no_folder_behind(tmp_path, monkeypatch, capsys, error, code):
     def half(url, folder):
         (Path(folder) / "half.zip").write_bytes(b"half")
         raise error
@@ -147,21 +148,16 @@ def test_download_that_breaks_off_leaves_no_folder_behind(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("recbole.data.dataset.dataset.decide_download", lambda url: True)
     monkeypatch.setattr("recbole.data.dataset.dataset.download_url", half)
-    with pytest.raises(SystemExit) as stop:
-        command_line.main(["--model=BPR", "--dataset=ml-1m", "--gpu_id="])
-    assert stop.value.code == code
+    fail(capsys, "--model=BPR", "--dataset=ml-1m", "--gpu_id=", code=code)
     assert not (tmp_path / "dataset" / "ml-1m").exists()
 
 
 def test_a_file_in_the_place_of_recboles_folder(settings, capsys):
     Path("log").touch()
-    with pytest.raises(SystemExit) as end:
-        command_line.main(
-            ["--model=LightGCN", "--dataset=tiny", *(f"--{key}={value}" for key, value in settings.items())]
-        )
-    error = capsys.readouterr().err
-    assert end.value.code == 2 and error.count("\n") == 1
-    assert "a folder './log', but a file of that name exists" in error
+    message = fail(
+        capsys, "--model=LightGCN", "--dataset=tiny", *(f"--{key}={value}" for key, value in settings.items())
+    )
+    assert "a folder './log', but a file of that name exists" in message
 
 
 def test_dataset_folder_without_its_file(tmp_path, monkeypatch, capsys):
@@ -171,73 +167,30 @@ def test_dataset_folder_without_its_file(tmp_path, monkeypatch, capsys):
     assert "Dataset 'mine' has no file mine.inter" in message and "dataset/mine/mine.inter" in message
 
 
-def test_arguments():
-    parsed = command_line.parse(
-        ["-m", "BPR", "--dataset=ml-100k", "--config_files=a.yaml b.yaml", "--epochs=3", "--eval_args={'a': 'b=c'}"]
-    )
-    assert parsed == {
+NOTHING = {"model": None, "dataset": None, "config_file_list": None, "config_dict": {}}
+PARSED = {  # arguments: what differs from nothing
+    "": {},
+    "-m BPR --dataset=ml-100k --epochs=3 --eval_args={'a':'b=c'}": {
         "model": "BPR",
         "dataset": "ml-100k",
-        "config_file_list": ["a.yaml", "b.yaml"],
-        "config_dict": {"epochs": "3", "eval_args": "{'a': 'b=c'}"},
-    }
-    assert command_line.parse([]) == {"model": None, "dataset": None, "config_file_list": None, "config_dict": {}}
-
-
-@pytest.mark.parametrize("wrong", ["epochs=3", "-e=3", "--epochs", "something"])
-def test_arguments_of_another_form(wrong):
-    with pytest.raises(UsageError, match=f"'{wrong}' is not of the form --key=value"):
-        command_line.parse(["--model=BPR", wrong])
-
-
-@pytest.mark.parametrize("wrong", ["1,1", "a", "-1", "1,,2", ""])
-def test_wrong_seeds(wrong):
-    assert command_line.parse(["--seeds=3,1"])["seeds"] == [3, 1]
-    with pytest.raises(UsageError, match="seeds"):
-        command_line.parse([f"--seeds={wrong}"])
-
-
-def test_a_sweep():
-    parsed = command_line.parse(
-        [
-            "--model=BPR",
-            "--params_file=hyper.test",
-            "--num_samples=8",
-            "--held_back=0",
-            "--resume",
-            "--resources_per_trial=cpu:2,gpu:0.5",
-        ]
-    )
-    assert parsed == {
-        "model": "BPR",
-        "dataset": None,
-        "config_file_list": None,
-        "config_dict": {},
+        "config_dict": {"epochs": "3", "eval_args": "{'a':'b=c'}"},
+    },
+    "--epochs=3 --epochs=3 --model=A -m A": {"model": "A", "config_dict": {"epochs": "3"}},
+    "--seeds=3,1": {"seeds": [3, 1]},
+    "--params_file=hyper.test --num_samples=8 --held_back=0 --resume --resources_per_trial=cpu:2,gpu:0.5": {
         "params_file": "hyper.test",
         "num_samples": 8,
         "held_back": 0,
         "resume": True,
         "resources_per_trial": {"cpu": 2.0, "gpu": 0.5},
-    }
+    },
+}
 
 
-@pytest.mark.parametrize(
-    "wrong, message",
-    [
-        (["--seeds=1,2", "--params_file=hyper.test"], "--seeds and --params_file cannot be combined"),
-        (["--num_samples=8"], "--num_samples needs --params_file"),
-        (["--resume"], "--resume needs --params_file"),
-        (["--params_file=a", "--num_samples=0"], "'0' is not a whole number >= 1"),
-        (["--params_file=a", "--search=bayes"], "invalid choice: 'bayes'"),
-        (["--params_file=a", "--search=grid", "--num_samples=3"], "--search=grid tries every combination"),
-        (["--params_file=a", "--resources_per_trial=2"], "'2' is not of the form cpu:2,gpu:0.5"),
-        (["--params_file=a", "--resources_per_trial=cpu:0"], "is not of the form"),
-    ],
-)
-def test_a_wrong_sweep(wrong, message):
-    with pytest.raises(UsageError) as error:
-        command_line.parse(wrong)
-    assert message in str(error.value)
+@pytest.mark.parametrize("typed", PARSED)
+def test_arguments(typed):
+    assert command_line.parse(typed.split()) == {**NOTHING, **PARSED[typed]}
+    assert command_line.parse(["--config_files=a.yaml b.yaml"])["config_file_list"] == ["a.yaml", "b.yaml"]
 
 
 @pytest.mark.parametrize("key", ["nproc", "world_size"])
@@ -247,18 +200,27 @@ def test_distributed_training_is_refused(key, settings, capsys):
     Config("LightGCN", "tiny", config_dict={**settings, key: 1})
 
 
-def test_argument_given_twice():
-    assert command_line.parse(["--epochs=3", "--epochs=3", "--model=A", "-m", "A"])["config_dict"] == {"epochs": "3"}
-    with pytest.raises(UsageError, match="'--epochs' is given twice, as '3' and '4'"):
-        command_line.parse(["--epochs=3", "--epochs=4"])
-    for twice in (["--model=A", "-m", "B"], ["--seeds=1,2", "--seeds=3"], ["--checkpoint=A", "--checkpoint=B"]):
-        with pytest.raises(UsageError, match="is given twice, with different values"):
-            command_line.parse(twice)
-
-
 @pytest.mark.parametrize(
     "wrong, message",
     [
+        *(
+            (["--model=BPR", word], f"'{word}' is not of the form --key=value")
+            for word in ("epochs=3", "-e=3", "--epochs", "x")
+        ),
+        *(([f"--seeds={wrong}"], "seeds") for wrong in ("1,1", "a", "-1", "1,,2", "")),
+        (["--epochs=3", "--epochs=4"], "'--epochs' is given twice, as '3' and '4'"),
+        *(
+            (twice.split(), "is given twice, with different values")
+            for twice in ("--model=A -m B", "--seeds=1,2 --seeds=3", "--checkpoint=A --checkpoint=B")
+        ),
+        (["--seeds=1,2", "--params_file=hyper.test"], "--seeds and --params_file cannot be combined"),
+        (["--num_samples=8"], "--num_samples needs --params_file"),
+        (["--resume"], "--resume needs --params_file"),
+        (["--params_file=a", "--num_samples=0"], "'0' is not a whole number >= 1"),
+        (["--params_file=a", "--search=bayes"], "invalid choice: 'bayes'"),
+        (["--params_file=a", "--search=grid", "--num_samples=3"], "--search=grid tries every combination"),
+        (["--params_file=a", "--resources_per_trial=2"], "'2' is not of the form cpu:2,gpu:0.5"),
+        (["--params_file=a", "--resources_per_trial=cpu:0"], "is not of the form"),
         (["--learning_rat=0.1"], "Unknown setting '--learning_rat'. Did you mean '--learning_rate'?"),
         (["--forget_ration=0.1"], "Did you mean '--forget_ratio'?"),
         (["--forget-ratio=0.2"], "Unknown setting '--forget-ratio': names have underscores, use --forget_ratio."),
@@ -304,17 +266,11 @@ def test_a_users_token_is_what_was_typed(settings, tmp_path):
     assert gone == {"12_3", "1.10"}
 
 
-def test_interruption_says_that_it_can_go_on(monkeypatch, capsys):
+@pytest.mark.parametrize("more, hint", [([], ""), (["--params_file=hyper.test"], " with --resume")])
+def test_interruption_says_that_it_can_go_on(monkeypatch, capsys, more, hint):
     def interrupted(**_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command_line, "run_unlearn", interrupted)
-    with pytest.raises(SystemExit) as stop:
-        command_line.main(["--model=BPR"])
-    assert stop.value.code == 130
-    assert "the same command continues" in capsys.readouterr().err
     monkeypatch.setattr(command_line, "RUNS", {"params_file": interrupted})
-    with pytest.raises(SystemExit) as stop:
-        command_line.main(["--model=BPR", "--params_file=hyper.test"])
-    assert stop.value.code == 130
-    assert "the same command with --resume continues" in capsys.readouterr().err
+    assert f"the same command{hint} continues" in fail(capsys, "--model=BPR", *more, code=130)
