@@ -17,11 +17,23 @@ from recbole_unlearn.model_file import save_model
 from recbole_unlearn.task import prepare_data
 
 HEADER = "user_id:token\titem_id:token\n"
-ROWS = "".join(f"{user}\t{item}\n" for user, item in tiny_rows())
 TIMED = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
-TIMED_ROWS = "".join(
-    f"{user}\t{item}\t{n % 5 + 1}.1\t{1_600_000_000 + n * 7 % 400}\n" for n, (user, item) in enumerate(tiny_rows())
-)
+
+
+def table(rows, header=HEADER):
+    """The text of a file with these rows."""
+    return header + "".join("\t".join(map(str, row)) + "\n" for row in rows)
+
+
+def timed(times, ratings=None):
+    """The tiny dataset with these times, and ratings or 3."""
+    return table(((*row, *rest) for row, rest in zip(tiny_rows(), zip(ratings or [3] * 400, times))), TIMED)
+
+
+ROWS = table(tiny_rows(), "")
+RATED = timed([1_600_000_000 + n * 7 % 400 for n in range(400)], [f"{n % 5 + 1}.1" for n in range(400)])
+CLOSE = [1_600_000_000 + n * 7919 % 200 for n in range(400)]  # seconds apart, and some equal
+LATEST = {"order": "TO", "split": {"LS": "valid_and_test"}}
 ALL = {"load_col": {"inter": "*"}}
 
 
@@ -56,9 +68,9 @@ FAULTS = {
     HEADER + ROWS + "u1\n": "has 1 cell.s. in line 402, not 2",
     HEADER + 'u1\t"i2\n' + ROWS: "mine.inter'",
     HEADER + 'u1\t"i\n2"\n' + ROWS + "u1\n": "has 1 cell.s. in line 404, not 2",
-    TIMED + TIMED_ROWS + "u1\ti2\t3\n": "has 3 cell.s. in line 402, not 4",
-    TIMED + TIMED_ROWS + "u1\ti2\tgood\t3\n": "has 'good' in row 401 of 'rating', whose type is float",
-    TIMED + TIMED_ROWS.replace(".1\t", "_1\t"): "has '1_1' in row 1 of 'rating', whose type is float",
+    RATED + "u1\ti2\t3\n": "has 3 cell.s. in line 402, not 4",
+    RATED + "u1\ti2\tgood\t3\n": "has 'good' in row 401 of 'rating', whose type is float",
+    RATED.replace(".1\t", "_1\t"): "has '1_1' in row 1 of 'rating', whose type is float",
     HEADER[:-1] + "\titem_id:token\n" + ROWS: "has the column 'item_id' twice",
     (HEADER + ROWS).encode("utf-16"): "is not text in the encoding UTF-8.*Set `encoding`",
     (HEADER + "é\ti1\n").encode("latin-1"): "is not text in the encoding UTF-8",
@@ -99,7 +111,7 @@ def test_faults_of_a_file_are_one_line_that_names_it(read, content):
 )
 def test_settings_that_do_not_fit_the_file(read, changes, message):
     with pytest.raises(UsageError, match=message) as error:
-        read({"inter": TIMED + TIMED_ROWS}, **changes)
+        read({"inter": RATED}, **changes)
     assert "\n" not in str(error.value)
 
 
@@ -158,34 +170,24 @@ BLANK = [("", "i1"), ("u1", ""), (" ", "i1"), ("", "")]
 @pytest.mark.parametrize("benchmark", [False, True])
 def test_ids_are_text_and_rows_without_one_are_counted(read, benchmark, caplog):
     rows = [*tiny_rows(), *NAMED]
-    content = HEADER + "".join(f"{user}\t{item}\n" for user, item in [*BLANK, *rows])
+    content, few = table([*BLANK, *rows]), [("NA", "i11"), ("u0", "null")] if benchmark else []
+    files, changes = {"inter": content}, {}
     if benchmark:
-        few = [("NA", "i11"), ("u0", "null")]
-        held_out = HEADER + "".join(f"{user}\t{item}\n" for user, item in [*BLANK[:1], *few])
-        files, changes = (
-            {"train.inter": content, "valid.inter": held_out, "test.inter": held_out},
-            {"benchmark_filename": ["train", "valid", "test"]},
-        )
-    else:
-        files, few, changes = {"inter": content}, [], {}
+        held_out = table([*BLANK[:1], *few])
+        files = {"train.inter": content, "valid.inter": held_out, "test.inter": held_out}
+        changes = {"benchmark_filename": ["train", "valid", "test"]}
     dataset, *parts = read(files, **changes)
     assert interactions(*parts) == sorted([*rows, *few, *few])
     assert all((part.inter_feat[field] > 0).all() for part in parts for field in ("user_id", "item_id"))
-    counted = [
-        record.getMessage()
-        for record in caplog.records
-        if "have no user_id or item_id and are left out" in record.getMessage()
-    ]
+    left_out = "have no user_id or item_id and are left out"
+    counted = [record.getMessage() for record in caplog.records if left_out in record.getMessage()]
     assert len(counted) == len(files) and counted[0].startswith(f"4 of {len(rows) + 4} rows of ")
 
 
 def test_features_of_users_called_na(read, caplog):
-    users = (
-        "user_id:token\tage:float\tcity:token\n"
-        + "".join(f"{name}\t{n}\tNA\n" for n, name in enumerate(NAMES))
-        + "\t50\tParis\nu1\t\t\n"
-    )
-    content = HEADER + ROWS + "".join(f"{user}\t{item}\n" for user, item in NAMED)
+    ages = [*((name, n, "NA") for n, name in enumerate(NAMES)), ("", 50, "Paris"), ("u1", "", "")]
+    users = table(ages, "user_id:token\tage:float\tcity:token\n")
+    content = table([*tiny_rows(), *NAMED])
     dataset, *_ = read({"inter": content, "user": users}, load_col=None, filter_inter_by_user_or_item=False)
     ids = dataset.token2id("user_id", list(NAMES))
     assert dataset.user_feat["age"][ids].tolist() == list(range(len(NAMES)))
@@ -196,7 +198,7 @@ def test_features_of_users_called_na(read, caplog):
 
 
 def test_benchmark_files_of_other_columns_are_refused(read):
-    files = {"train.inter": HEADER + ROWS, "valid.inter": TIMED + TIMED_ROWS, "test.inter": HEADER + ROWS}
+    files = {"train.inter": HEADER + ROWS, "valid.inter": RATED, "test.inter": HEADER + ROWS}
     with pytest.raises(UsageError, match="mine.valid.inter' has other columns"):
         read(files, benchmark_filename=["train", "valid", "test"], load_col=None)
 
@@ -208,9 +210,8 @@ def test_what_is_off_with_benchmark_files_is_said(read, caplog):
 
 
 def test_sequences_are_as_in_recbole_with_few_and_with_no_entries(read, settings):
-    items = "item_id:token\tclass:token_seq\tplaces:float_seq\n" + "".join(
-        f"i{n}\t{' '.join('abc'[: n % 4])}\t{'.5 2 1.25'[: 3 * (n % 3)]}\n" for n in range(30)
-    )
+    rows = [(f"i{n}", " ".join("abc"[: n % 4]), ".5 2 1.25"[: 3 * (n % 3)]) for n in range(30)]
+    items = table(rows, "item_id:token\tclass:token_seq\tplaces:float_seq\n")
     dataset, *_ = read({"inter": HEADER + ROWS, "item": items}, load_col=None, seq_len={"class": 2})
     for n in range(30):
         row = dataset.item_feat[dataset.token2id("item_id", f"i{n}")]
@@ -228,20 +229,15 @@ def test_all_columns_of_ml_100k_load(settings):
     dataset, *_ = split(Config("LightGCN", "ml-100k", config_dict={**settings, **columns}))
     movie = dataset.item_feat[dataset.token2id("item_id", "1")]
     assert dataset.id2token("movie_title", movie["movie_title"][movie["movie_title"] > 0]).tolist() == ["Toy", "Story"]
-    assert dataset.id2token("class", movie["class"][movie["class"] > 0]).tolist() == [
-        "Animation",
-        "Children's",
-        "Comedy",
-    ]
+    classes = dataset.id2token("class", movie["class"][movie["class"] > 0]).tolist()
+    assert classes == ["Animation", "Children's", "Comedy"]
 
 
 def test_written_numbers_are_the_sources(read, tmp_path):
     """Ratings to the last digit, whole numbers whole, also beyond what a float64 tells apart; blank stays blank."""
     values = [(str(0.1 * n), str(1_700_000_000_123_456_789 + n)) for n in range(400)]
     values[7] = ("", values[7][1])
-    content = TIMED + "".join(
-        f"{user}\t{item}\t{rating}\t{time}\n" for (user, item), (rating, time) in zip(tiny_rows(), values)
-    )
+    content = timed([time for _, time in values], [rating for rating, _ in values])
     written = {}
     for part in read({"inter": content}, eval_args={"order": "TO"}, normalize_all=True, **ALL)[1:]:
         write_dataset(str(tmp_path / "out"), part)
@@ -255,13 +251,9 @@ def test_written_numbers_are_the_sources(read, tmp_path):
 def test_the_latest_interactions_are_held_out(read):
     """Seconds apart, which float32 cannot tell at today's timestamps; equal ones keep the order of the file."""
     rows = list(tiny_rows())
-    times = [1_600_000_000 + n * 7919 % 200 for n in range(400)]
-    content = TIMED + "".join(f"{user}\t{item}\t3\t{time}\n" for (user, item), time in zip(rows, times))
-    _, train, valid, test = read(
-        {"inter": content}, eval_args={"order": "TO", "split": {"LS": "valid_and_test"}}, **ALL
-    )
+    _, train, valid, test = read({"inter": timed(CLOSE)}, eval_args=LATEST, **ALL)
     by_user = {}
-    for n in sorted(range(400), key=lambda n: (times[n], n)):
+    for n in sorted(range(400), key=lambda n: (CLOSE[n], n)):
         by_user.setdefault(rows[n][0], []).append(rows[n])
     assert interactions(test) == sorted(mine[-1] for mine in by_user.values())
     assert interactions(valid) == sorted(mine[-2] for mine in by_user.values())
@@ -272,7 +264,7 @@ def test_the_latest_interactions_are_held_out(read):
 def test_of_repeated_interactions_the_first_or_last_in_time_is_kept(read, keep):
     """And of those at the same time, the first or last in the file, where all others keep their order, too."""
     rows = [row for row in tiny_rows() for _ in range(3)]
-    content = TIMED + "".join(f"{user}\t{item}\t{n}\t{(5, 3, 5)[n % 3]}\n" for n, (user, item) in enumerate(rows))
+    content = table(((*row, n, (5, 3, 5)[n % 3]) for n, row in enumerate(rows)), TIMED)
     _, *parts = read({"inter": content}, rm_dup_inter=keep, eval_args={"order": "TO"}, **ALL)
     kept = [number for part in parts for number in part.inter_feat["rating"].tolist()]
     assert sorted(kept) == [n for n in range(1200) if n % 3 == {"first": 1, "last": 2}[keep]]
@@ -294,10 +286,11 @@ def test_repeated_interactions_are_rows_of_the_training_and_one_edge(read):
     data = prepare_data(config)
     assert len(data.train) == len(parts[0]) > len(data.graph) == len(set(interactions(data.train)))
     assert len(data.remaining) < len(data.train)
-    assert not set(interactions(data.remaining)) & {
-        (data.train.id2token("user_id", u), data.train.id2token("item_id", i))
-        for u, i in zip(data.request.users.tolist(), data.request.items.tolist())
-    }
+    users, items = (
+        data.train.id2token(field, ids)
+        for field, ids in (("user_id", data.request.users), ("item_id", data.request.items))
+    )
+    assert not set(interactions(data.remaining)) & set(zip(users, items))
     _, *once = read({"inter": content}, rm_dup_inter="first")
     assert sum(map(len, once)) == 400
 
@@ -307,11 +300,9 @@ def test_data_of_a_model_that_was_trained_by_recbole_are_as_recbole_reads_them(r
     rows = [
         *tiny_rows(),
         *NAMED[: 10 * len(NAMES)],
-    ]  # of users: RecBole drops others than it says if items lack one too
-    content = TIMED + "".join(
-        f"{user}\t{item}\t3\t{1_600_000_000 + n * 7919 % 200}\n" for n, (user, item) in enumerate(rows)
-    )
-    dataset, *_ = read({"inter": content}, eval_args={"order": "TO", "split": {"LS": "valid_and_test"}}, **ALL)
+    ]  # of users: RecBole drops others than it says if items lack one, too
+    content = table(((*row, 3, time) for row, time in zip(rows, CLOSE * 2)), TIMED)
+    dataset, *_ = read({"inter": content}, eval_args=LATEST, **ALL)
     ours = split(dataset.config, as_recbole=True)[1:]
     for part, theirs in zip(ours, RecBoleDataset(dataset.config).build()):
         assert interactions(part) == interactions(theirs)
@@ -321,10 +312,7 @@ def test_data_of_a_model_that_was_trained_by_recbole_are_as_recbole_reads_them(r
 
 
 def test_a_model_of_an_earlier_release_gets_the_split_it_was_trained_on(read, tmp_path):
-    content = TIMED + "".join(
-        f"{user}\t{item}\t3\t{1_600_000_000 + n * 7919 % 200}\n" for n, (user, item) in enumerate(tiny_rows())
-    )
-    dataset, exact, *_ = read({"inter": content}, eval_args={"order": "TO"}, **ALL)
+    dataset, exact, *_ = read({"inter": timed(CLOSE)}, eval_args={"order": "TO"}, **ALL)
     train = split(dataset.config, as_recbole=True)[1]
     assert interactions(train) != interactions(exact)
     for part in (train, exact):
