@@ -199,12 +199,8 @@ def test_receipts(store, path):
     batch = json.loads(Path(store.folder, "receipts", "batches", "0001.json").read_text())
     first, second = ({**batch, **own} for own in batch.pop("requests"))
     assert (first, second) == (store.receipt("r1"), store.receipt("r2"))
-    assert [(row["scope"], row["found"]) for row in first["rows"]] == [
-        ("interaction", True),
-        ("item", True),
-        ("user", True),
-        ("user", False),
-    ]
+    found = [(row["scope"], row["found"]) for row in first["rows"]]
+    assert found == [("interaction", True), ("item", True), ("user", True), ("user", False)]
     n_named = 1 + sum((row[0] == "u17") + (row[1] == "i23") for rows in before.values() for row in rows)
     counts = {"rows": 4, "found": 3, "not_found": 1, "interactions": "10-99", "users_erased": 1, "items_erased": 1}
     assert first["counts"] == counts and first["batch"] == second["batch"] == 2
@@ -268,12 +264,11 @@ def awkward(tmp_path_factory):
     file = folder / "data" / "tiny" / "tiny.inter"
     file.parent.mkdir(parents=True)
     rows = [(AWKWARD_USER.format(user), f"ü {item}", "3.5") for user, item in tiny_rows()]
-    rows += (
-        rows[::9] + rows[::18] + [(rows[0][0], "too rare", "3.5"), (*rows[1][:2], "0.5")]
-    )  # the last two are left out
+    rows += rows[::9] + rows[::18]
+    left_out = [(rows[0][0], "too rare", "3.5"), (*rows[1][:2], "0.5")]
     with open(file, "w", encoding="latin-1", newline="") as stream:
         stream.write("user:token,thing:token,rating:float\n")
-        csv.writer(stream).writerows(rows)
+        csv.writer(stream).writerows(rows + left_out)
     settings = {
         "USER_ID_FIELD": "user",
         "ITEM_ID_FIELD": "thing",
@@ -288,7 +283,7 @@ def awkward(tmp_path_factory):
         "alias_of_item_id": [],
         "eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "RO", "mode": "full", "group_by": "user"},
     }
-    return train(folder, str(folder / "data"), **settings), [row[:2] for row in rows[:-2]]
+    return train(folder, str(folder / "data"), **settings), [row[:2] for row in rows]
 
 
 AWKWARD_USER = 'Frau {}, "née" Å'
@@ -310,9 +305,8 @@ def test_a_store_does_not_depend_on_how_its_source_is_read(awkward, tmp_path, mo
     check_version(current(path), remaining)
     n_gone = sum(rows.count(twice) for rows in first.values())
     assert n_gone > 1 and result["receipts"]["r2"]["counts"]["interactions"] == size_class(n_gone)
-    assert store.current().details["drift"]["interactions"] == sum(map(len, first.values())) - sum(
-        map(len, remaining.values())
-    )
+    n_rows = [sum(map(len, data.values())) for data in (first, remaining)]
+    assert store.current().details["drift"]["interactions"] == n_rows[0] - n_rows[1]
 
     gone.append(item("r3", "ü i23"))
     assert service.unlearn(path, gone, exact=True)["receipts"]["r3"]["method"] == "Retrain"
@@ -323,9 +317,7 @@ def test_a_store_does_not_depend_on_how_its_source_is_read(awkward, tmp_path, mo
     busy = model.graph.degrees() > 0
     assert len(model.ego_embeddings()[busy].unique(dim=0)) == busy.sum() > 60
 
-    erased = service.unlearn(path, [pairs("r4", remaining["train"][0])])["receipts"][
-        "r4"
-    ]  # though the encoder is another one
+    erased = service.unlearn(path, [pairs("r4", remaining["train"][0])])["receipts"]["r4"]  # by another encoder
     assert [entry["leftovers"] for entry in erased["artefacts"]] == [0] * 5 and service.verify(path).findings == []
     counts = Path(store.current().folder, "counts.safetensors")
     assert counts.exists()
@@ -348,11 +340,9 @@ def read_for_ever(folder, pipe):
 
 def test_a_reader_never_sees_parts_of_two_versions(store, path):
     data, (pipe, other_end) = data_of(current(path)), forking.Pipe()
-    process = fork(read_for_ever, store.folder, other_end)
+    process, none = fork(read_for_ever, store.folder, other_end), {"unlearn_quarantine_versions": 0, **AT_ONCE}
     for number in range(12):
-        service.unlearn(
-            path, [pairs(f"r{number}", data["train"][number])], {"unlearn_quarantine_versions": 0, **AT_ONCE}
-        )
+        service.unlearn(path, [pairs(f"r{number}", data["train"][number])], none)
     pipe.send("stop")
     seen, mixed = pipe.recv()
     process.join()
@@ -405,14 +395,9 @@ def test_a_version_with_other_files_than_it_should_have_is_not_published(store, 
 
 @pytest.mark.parametrize("exact", [False, True])
 def test_a_version_whose_rows_are_all_the_same_is_not_published(store, path, exact, monkeypatch):
-    place = (
-        "recbole_unlearn.deletion.revision.revise.retrained"
-        if exact
-        else "recbole_unlearn.deletion.version.state.State.without"
-    )
-    module, name = place.rsplit(".", 1)
+    place = "revision.revise.retrained" if exact else "version.state.State.without"
     original = retrained if exact else State.without
-    monkeypatch.setattr(place, lambda *arguments: one_row(original(*arguments)))
+    monkeypatch.setattr(f"recbole_unlearn.deletion.{place}", lambda *arguments: one_row(original(*arguments)))
     with pytest.raises(FailedChecks, match="different rows of users and items with training data that are lost"):
         service.unlearn(path, [user("r1", "u17")], {"unlearn_least_utility": 1e-9}, exact=exact)
     assert version_numbers(path) == [1]
@@ -484,9 +469,8 @@ def test_what_is_gone_already_is_not_found(store, path):
 
 def test_one_by_one_or_together(store, path, tmp_path):
     data = data_of(current(path))
-    rows = [
-        row for part in PARTS for row in data[part] if row[0] not in ("u3", "u4", "u5") and row[1] not in ("i1", "i2")
-    ]
+    named = {"u3", "u4", "u5", "i1", "i2"}
+    rows = [row for part in PARTS for row in data[part] if named.isdisjoint(row)]
     requests = [user("r0", "u3"), item("r1", "i1"), user("r2", "u4"), item("r3", "i2"), user("r4", "u5")]
     requests += [pairs(f"r{5 + n}", rows[n * 60], rows[n * 60 + 7]) for n in range(5)]
     together = shutil.copytree(tmp_path / "saved", tmp_path / "together", symlinks=True) / "X.safetensors"
@@ -589,9 +573,8 @@ def test_drift_recommends_retraining(store, path, caplog):
     assert store.current().details["drift"]["share"] == pytest.approx(2 / 397)
     assert drift["reason"] == "at least 0.3 % of the interactions"
     limits = {**limits, "unlearn_retrain_share": 1, "unlearn_least_utility": 1}
-    drift = service.unlearn(path, [user(f"l{i}", f"u{i}") for i in range(1, 30)], limits, force=True)["receipts"]["l1"][
-        "drift"
-    ]
+    many = [user(f"l{i}", f"u{i}") for i in range(1, 30)]
+    drift = service.unlearn(path, many, limits, force=True)["receipts"]["l1"]["drift"]
     assert drift["utility"] < 1 and "of the last training's" in drift["reason"]
 
 
@@ -608,9 +591,8 @@ def test_a_model_that_has_forgotten_before_remembers_nobody(path):
     assert [name for name, content in before.items() if b"u17" in content] == []
     data = data_of(current(path))
     check_version(current(path), data)
-    assert sorted(row for rows in data.values() for row in rows) == sorted(
-        row for row in tiny_rows() if row[0] != "u17"
-    )
+    others = sorted(row for row in tiny_rows() if row[0] != "u17")
+    assert sorted(row for rows in data.values() for row in rows) == others
     assert service.unlearn(path, [user("r1", "u17")])["receipts"]["r1"]["outcome"] == "not found"
 
 
@@ -632,26 +614,22 @@ def test_a_stock_checkpoint_is_served(stock, settings):
 
 def no_store(path, message, **settings):
     before = contents(Path(path).parent)
-    code, out, err = as_typed(
-        f"--checkpoint={path}", "--prepare", *(f"--{key}={value}" for key, value in settings.items())
-    )
+    given = [f"--{key}={value}" for key, value in settings.items()]
+    code, _, err = as_typed(f"--checkpoint={path}", "--prepare", *given)
     assert (code, err.count("\n")) == (2, 1) and message in err, err
     assert contents(Path(path).parent) == before
 
 
 @pytest.mark.parametrize("kind", ["stock", "ours"])
 def test_another_dataset_is_refused(stock, path, tmp_path, kind):
-    checkpoint_path = stock(RecBoleLightGCN, epochs=20)[0] if kind == "stock" else path
-    write_atomic(
-        tmp_path / "data" / "tiny" / "tiny.inter", [*tiny_rows(), *(("u40", f"i{item}") for item in range(10))]
-    )
+    of_stock, data = kind == "stock", {"data_path": tmp_path / "data"}
+    checkpoint_path = stock(RecBoleLightGCN, epochs=20)[0] if of_stock else path
+    others = [("u40", f"i{item}") for item in range(10)]
+    write_atomic(tmp_path / "data" / "tiny" / "tiny.inter", [*tiny_rows(), *others])
     write_atomic(tmp_path / "data" / "other" / "other.inter", tiny_rows())
-    other_names = "are not those that the model was trained"
-    message = "does not fit dataset 'tiny', which has 41 users" if kind == "stock" else other_names
-    no_store(checkpoint_path, message, data_path=tmp_path / "data")
-    no_store(
-        checkpoint_path, "holds LightGCN on tiny, not dataset 'other'", dataset="other", data_path=tmp_path / "data"
-    )
+    other_users = "does not fit dataset 'tiny', which has 41 users"
+    no_store(checkpoint_path, other_users if of_stock else "are not those that the model was trained", **data)
+    no_store(checkpoint_path, "holds LightGCN on tiny, not dataset 'other'", dataset="other", **data)
     no_store(checkpoint_path, "holds LightGCN on tiny, not model 'BPR'", model="BPR")
 
 
@@ -678,15 +656,12 @@ def test_a_training_on_another_split_is_refused_by_its_final_embeddings(stock, t
     """RecBole draws the split from torch's global generator, which a script may not have seeded."""
     path, model, _ = stock(model_class, epochs=1, seeded=False)
     no_store(path, "final embeddings are not those of the split that its settings give: it was trained on other rows")
+    others = rows_file(model.trained_on, tmp_path, 1)
     no_store(
-        path,
-        "final embeddings are not those of the rows in --train_file: it was trained on others",
-        train_file=rows_file(model.trained_on, tmp_path, 1),
+        path, "final embeddings are not those of the rows in --train_file: it was trained on others", train_file=others
     )
-    pairs_of_training = rows_of(model.trained_on)
-    served = recbole_unlearn.unlearn(
-        path, [pairs("r1", pairs_of_training[0])], {"train_file": rows_file(model.trained_on, tmp_path)}
-    )
+    pairs_of_training, rows = rows_of(model.trained_on), rows_file(model.trained_on, tmp_path)
+    served = recbole_unlearn.unlearn(path, [pairs("r1", pairs_of_training[0])], {"train_file": rows})
     assert served["receipts"]["r1"]["outcome"] == "forgotten"
     assert set(edges_of(current(path))) == set(pairs_of_training[1:])
     data = data_of(current(path))
@@ -711,36 +686,23 @@ def test_an_undertrained_model_is_refused_as_such(stock, tmp_path):
     no_store(path, "is undertrained: its rows are hardly other than before the first epoch. Train it longer.")
 
 
-def top_ten(scores):
-    """Ten items a user, padding left out."""
-    return scores[1:, 1:].topk(10).indices
-
-
-def with_repeats(tmp_path):
-    rows = list(tiny_rows())
-    write_atomic(tmp_path / "repeated" / "tiny" / "tiny.inter", [*rows, *rows[::3]])
-    return str(tmp_path / "repeated")
-
-
 @pytest.mark.parametrize("model_class", [BPR, RecBoleLightGCN, RecBoleSGL, SimGCL])
 @pytest.mark.parametrize("repeats", [False, True])
 def test_every_stock_model_ranks_as_it_did(stock, gnn_class, tmp_path, model_class, repeats):
-    data = {"data_path": with_repeats(tmp_path)} if repeats else {}
-    path, model, _ = stock(
-        model_class,
-        epochs=60,
-        eval_step=60,
-        embedding_size=32,
-        learning_rate=0.05,
-        **(GNN if model_class is SimGCL else {}),
-        **data,
-    )
+    rows = list(tiny_rows())
+    write_atomic(tmp_path / "repeated" / "tiny" / "tiny.inter", [*rows, *rows[::3]])
+    changes = {"data_path": str(tmp_path / "repeated")} if repeats else {}
+    changes |= {"epochs": 60, "eval_step": 60, "embedding_size": 32, "learning_rate": 0.05}
+    path, model, _ = stock(model_class, **(GNN if model_class is SimGCL else {}), **changes)
     if repeats and model_class in (RecBoleSGL, SimGCL):
         no_store(path, "repeated training interactions, which it adds up in its graph")
         return
-    ours = import_checkpoint(path).model
-    expected = model.full_sort_predict({"user_id": torch.arange(model.n_users)}).view(model.n_users, model.n_items)
-    assert torch.equal(top_ten(scores_of(ours)), top_ten(expected.detach()))
+    ours, theirs = (
+        scores_of(import_checkpoint(path).model),
+        model.full_sort_predict({"user_id": torch.arange(model.n_users)}),
+    )
+    first, second = (scores.view(ours.shape)[1:, 1:].topk(10).indices for scores in (ours, theirs.detach()))
+    assert torch.equal(first, second)
 
 
 def test_exact_trains_recbole_gnns_simgcl_with_its_own_settings(stock, gnn_class):
@@ -752,32 +714,31 @@ def test_exact_trains_recbole_gnns_simgcl_with_its_own_settings(stock, gnn_class
 
 def test_exact_is_refused_for_an_unknown_class(stock, unknown_class):
     path, _, _ = stock(unknown_class)
-    with pytest.raises(
-        UsageError, match="^--exact cannot train this model again: its class their.models.LightGCN is not RecBole's"
-    ):
+    refusal = "^--exact cannot train this model again: its class their.models.LightGCN is not RecBole's"
+    with pytest.raises(UsageError, match=refusal):
         service.unlearn(path, [user("r1", "u17")], exact=True)
     assert Store(service.store_folder(path)).requests() == []
     assert service.unlearn(path, [user("r1", "u17")], force=True)["receipts"]["r1"]["outcome"] == "forgotten"
 
 
-BAD_TRAIN_FILES = {
-    "user_id\titem_id\nu1\ti1\n": "has no column user_id:token: name the training rows in tab-separated columns",
-    "user_id:token\titem_id:token\nu1\tnothing\n": "1 of the 1 rows of 'train.inter' name users or items that 'tiny' does not have",
-    "user_id:token\titem_id:token\n": "0 of the 0 rows",
-    "".join(
-        ["user_id:token\titem_id:token\n", *(f"u{n}\ti{m}\n" for n in range(2) for m in range(30))]
-    ): "40 of the 60 rows of",
-    "".join(
-        ["user_id:token\titem_id:token\n", *("\t".join(row) + "\n" for row in tiny_rows())]
-    ): "names all of dataset 'tiny'",
-}
+BAD_TRAIN_FILES = [
+    (
+        [("u1", "i1")],
+        {"header": ("reader", "book")},
+        "has no column user_id:token: name the training rows in tab-separated",
+    ),
+    ([("u1", "nothing")], {}, "1 of the 1 rows of 'train.inter' name users or items that 'tiny' does not have"),
+    ([], {}, "0 of the 0 rows"),
+    ([(f"u{n}", f"i{m}") for n in range(2) for m in range(30)], {}, "40 of the 60 rows of"),
+    ([*tiny_rows()], {}, "names all of dataset 'tiny'"),
+]
 
 
 def test_bad_files_of_training_rows(stock, path):
     checkpoint_path, _, _ = stock(RecBoleLightGCN, epochs=1)
     no_store(checkpoint_path, "'train.inter' cannot be read", train_file="train.inter")
-    for text, message in BAD_TRAIN_FILES.items():
-        Path("train.inter").write_text(text)
+    for rows, header, message in BAD_TRAIN_FILES:
+        write_atomic(Path("train.inter").absolute(), rows, **header)
         no_store(checkpoint_path, message, train_file="train.inter")
     no_store(path, "holds its training rows itself: leave out --train_file", train_file="train.inter")
 
