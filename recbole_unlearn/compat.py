@@ -86,24 +86,15 @@ def _with_lengths(method):
     return call
 
 
-class _TorchOfTrainer:
-    """torch for RecBole's trainers: ``load`` reads their checkpoints, which torch >= 2.6 refuses."""
+class _Mended:
+    """A module with other functions in the place of some of its own."""
+
+    def __init__(self, module, **functions):
+        self._module = module
+        vars(self).update(functions)
 
     def __getattr__(self, name):
-        return recbole_checkpoint.load if name == "load" else getattr(torch, name)
-
-
-class _TuneOfRecBole:
-    """ray.tune for RecBole's quick start, which calls ``report`` with keyword arguments."""
-
-    def __init__(self, tune):
-        self.tune = tune
-
-    def __getattr__(self, name):
-        return getattr(self.tune, name)
-
-    def report(self, **metrics):
-        self.tune.report(metrics)
+        return getattr(self._module, name)
 
 
 def _mend_quick_start(module):
@@ -125,7 +116,8 @@ def _mend_quick_start(module):
             return recboles(model_file)
 
     module.load_data_and_model = load_data_and_model
-    module.tune = _TuneOfRecBole(module.tune)
+    report = module.tune.report  # takes a dict by now; RecBole gives keywords
+    module.tune = _Mended(module.tune, report=lambda **metrics: report(metrics))
 
 
 class _MendOnImport:
@@ -181,7 +173,8 @@ from recbole.data.dataset import Dataset, KnowledgeBasedDataset, SequentialDatas
 
 from recbole_unlearn.files import recbole_checkpoint  # noqa: E402
 
-recbole.trainer.trainer.torch = _TorchOfTrainer()
+# RecBole's trainers read their own checkpoints, which torch >= 2.6 refuses.
+recbole.trainer.trainer.torch = _Mended(torch, load=recbole_checkpoint.load)
 if _MendOnImport.name in sys.modules:
     _mend_quick_start(sys.modules[_MendOnImport.name])
     package, module = sys.modules["recbole.quick_start"], sys.modules[_MendOnImport.name]

@@ -34,11 +34,8 @@ from recbole_unlearn.streams import stream_seed
 from recbole_unlearn.text_settings import IDENTIFIERS, identifiers, read_value
 from recbole_unlearn.validation import check_values
 
-STORE_PREFIXES = (
-    "unlearn_quarantine_",
-    "unlearn_retrain_",
-    "unlearn_grace_",
-)  # only deletion requests against a saved model read them
+# Only deletion requests against a saved model read them.
+STORE_PREFIXES = ("unlearn_quarantine_", "unlearn_retrain_", "unlearn_grace_")
 DERIVED = {  # RecBole adds these to the settings
     "MODEL_TYPE",
     "MODEL_INPUT_TYPE",
@@ -73,10 +70,8 @@ def results_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         settings: of :meth:`Config.as_dict`.
     """
-    of_the_machine = set(general_arguments) - {"seed"} | {
-        "eval_batch_size"
-    }  # it suits the machine's memory and changes no score
-    ignored = of_the_machine | {"config_files", "report_file", "train_file"}
+    # The size of a batch of scores suits the machine's memory and changes no score.
+    ignored = set(general_arguments) - {"seed"} | {"eval_batch_size", "config_files", "report_file", "train_file"}
     return {key: value for key, value in settings.items() if key not in ignored and not key.startswith(STORE_PREFIXES)}
 
 

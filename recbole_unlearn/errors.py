@@ -46,8 +46,17 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
         choices: the names that exist.
     """
     choices = sorted(choices)
-    by_lower = {choice.lower(): choice for choice in choices}
-    close = [by_lower[match] for match in difflib.get_close_matches(str(name).lower(), by_lower, n=3, cutoff=0.5)]
+    close = closest(str(name), choices, number=3, cutoff=0.5)
     ordered = close + [choice for choice in choices if choice not in close]
     hint = f"Did you mean '{close[0]}'? " if close else ""
     return UsageError(f"Unknown {kind} '{name}'. {hint}Available: {', '.join(ordered)}.")
+
+
+def closest(name: str, choices: Iterable[str], number: int, cutoff: float) -> list[str]:
+    """At most ``number`` of the choices that are like a name in either case, the most alike first.
+
+    Args:
+        cutoff: the least likeness, from 0 to 1, of :func:`difflib.get_close_matches`.
+    """
+    by_lower = {choice.lower(): choice for choice in choices}
+    return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, number, cutoff)]

@@ -1,6 +1,5 @@
 """Knows the names of all settings, and refuses a misspelt one."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
@@ -11,7 +10,7 @@ import recbole
 from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
 
 from recbole_unlearn.declarations import declarations
-from recbole_unlearn.errors import UsageError, unknown
+from recbole_unlearn.errors import UsageError, closest, unknown
 from recbole_unlearn.files.yaml_file import read_yaml
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
@@ -149,9 +148,7 @@ def _unknown(name, known, dashes, options):
     plain = name.replace("-", "_")
     if plain in choices:
         return UsageError(f"Unknown setting '{dashes}{name}': names have underscores, use {dashes}{plain}.")
-    by_lower = {choice.lower(): choice for choice in choices}
-    close = [by_lower[match] for match in difflib.get_close_matches(plain.lower(), by_lower, n=1, cutoff=0.6)]
-    close = [MEANT[plain]] if MEANT.get(plain) in choices else close
+    close = [MEANT[plain]] if MEANT.get(plain) in choices else closest(plain, choices, number=1, cutoff=0.6)
     hint = f"Did you mean '{dashes}{close[0]}'? " if close else ""
     return UsageError(
         f"Unknown setting '{dashes}{name}'. {hint}Known are RecBole's, those of properties/ and those of "

@@ -297,10 +297,7 @@ def test_repeated_interactions_are_rows_of_the_training_and_one_edge(read):
 
 def test_data_of_a_model_that_was_trained_by_recbole_are_as_recbole_reads_them(read):
     """The same rows in the same parts, with times rounded and without ids called NA, but written as the source has them."""
-    rows = [
-        *tiny_rows(),
-        *NAMED[: 10 * len(NAMES)],
-    ]  # of users: RecBole drops others than it says if items lack one, too
+    rows = [*tiny_rows(), *NAMED[: 10 * len(NAMES)]]  # RecBole drops others than it says if items lack ids, too
     content = table(((*row, 3, time) for row, time in zip(rows, CLOSE * 2)), TIMED)
     dataset, *_ = read({"inter": content}, eval_args=LATEST, **ALL)
     ours = split(dataset.config, as_recbole=True)[1:]

@@ -142,9 +142,7 @@ def test_cases_are_of_different_users(small, configure):
 def test_users_without_enough_unseen_items_have_no_case(small, configure):
     data = prepare_data(configure())
     n_users, n_items = data.graph.n_users, data.graph.n_items
-    pairs = torch.cartesian_prod(
-        torch.arange(2, n_users), torch.arange(1, n_items)
-    )  # all but the first have everything
+    pairs = torch.cartesian_prod(torch.arange(2, n_users), torch.arange(1, n_items))  # all but the first have all
     data = replace(data, test=Graph.from_edges(*pairs.t(), n_users, n_items))
     with pytest.raises(UsageError, match="needs 2 users .* there are 1"):
         case_study.draw_cases(data, 7)
@@ -190,13 +188,12 @@ def test_twice_is_the_same(study):
 
 
 def test_models_of_another_run_are_refused(study, settings, monkeypatch, capsys):
-    def run_unlearn(model, dataset, files, given):
-        case_study_runs(model, dataset, files, {**given, "epochs": 2})
+    def other_run(model, dataset, files, given):
+        """As one started meanwhile does, which writes the same files."""
+        run_unlearn(model, dataset, files, {**given, "epochs": 2})
 
-    case_study_runs = case_study.run_unlearn
-    monkeypatch.setattr(
-        case_study, "run_unlearn", run_unlearn
-    )  # as one started meanwhile does, which writes the same files
+    run_unlearn = case_study.run_unlearn
+    monkeypatch.setattr(case_study, "run_unlearn", other_run)
     with pytest.raises(SystemExit) as end:
         study("saved")
     assert end.value.code == 2

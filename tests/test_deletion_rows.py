@@ -15,19 +15,8 @@ from recbole_unlearn.model import dataset_graph
 
 HEADER = "user_id:token\titem_id:token\trating:float\tshop:token\twhere:float_seq\n"
 FIELDS = ["user_id", "item_id", "rating", "shop", "where"]
-AWKWARD = [
-    "007",
-    "7",
-    "a,b",
-    "a b",
-    "ä",
-    "'",
-    'say ""hi""',
-    "1e5",
-    "true",
-    "new\nline",
-    "carriage\rreturn",
-]  # the doubled quotes are one each, in quotes
+# The doubled quotes are one each, in quotes.
+AWKWARD = ["007", "7", "a,b", "a b", "ä", "'", 'say ""hi""', "1e5", "true", "new\nline", "carriage\rreturn"]
 
 
 def rated_rows():
@@ -126,11 +115,7 @@ def test_another_number_of_rows_is_refused_and_nothing_written(tmp_path, content
     assert not target.exists()
 
 
-def test_a_file_of_no_rows_is_copied(tmp_path):
-    source, target = tmp_path / "source.inter", tmp_path / "copy.inter"
-    source.write_bytes(b"user_id:token\titem_id:token\n")
-    copy_rows(source, target, np.ones(0, dtype=bool))
-    assert target.read_bytes() == source.read_bytes()
+OF_ONE = {side: np.array(["[PAD]", f"{side[0]}1"], dtype=object) for side in ("user", "item")}
 
 
 @pytest.mark.parametrize(
@@ -149,17 +134,17 @@ def test_a_damaged_file_is_told_in_one_line(tmp_path, configure, content, proble
     path = tmp_path / "rows.inter"
     if content is not None:
         path.write_text(content)
-    tokens = {"user": np.array(["[PAD]", "u1"], dtype=object), "item": np.array(["[PAD]", "i1"], dtype=object)}
     with pytest.raises(UsageError, match=problem) as error:
-        read_ids(path, configure(), tokens)
+        read_ids(path, configure(), OF_ONE)
     assert "\n" not in str(error.value)
 
 
-def test_a_file_of_no_rows_has_no_ids(tmp_path, configure):
-    path = tmp_path / "rows.inter"
-    path.write_text("user_id:token\titem_id:token\n")
-    tokens = {"user": np.array(["[PAD]", "u1"], dtype=object), "item": np.array(["[PAD]", "i1"], dtype=object)}
-    users, items = read_ids(path, configure(), tokens)
+def test_a_file_of_no_rows_is_copied_and_has_no_ids(tmp_path, configure):
+    source, path = tmp_path / "source.inter", tmp_path / "copy.inter"
+    source.write_text("user_id:token\titem_id:token\n")
+    copy_rows(source, path, np.ones(0, dtype=bool))
+    assert path.read_bytes() == source.read_bytes()
+    users, items = read_ids(path, configure(), OF_ONE)
     assert len(users) == len(items) == 0 and len(Graph.from_edges(users, items, 2, 2)) == 0
 
 

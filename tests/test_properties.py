@@ -20,6 +20,10 @@ def shipped(registry):
     return [name for name in registry if registry[name].__module__.startswith("recbole_unlearn.")]
 
 
+def named_pairs(names):
+    return [f"{name}-{model}" for name in names for model in shipped(MODELS)]
+
+
 def name_of(path):
     return str(path.relative_to(properties_folder()))
 
@@ -47,17 +51,13 @@ def test_every_setting_has_a_comment_of_its_type_and_meaning(path):
 
 @pytest.mark.parametrize("folder, registry", [("model", MODELS), ("method", METHODS)])
 def test_every_file_belongs_to_a_class_and_every_class_has_its_file(folder, registry):
-    of_a_model = [
-        f"{name}-{model}" for name in shipped(registry) for model in shipped(MODELS)
-    ]  # wins over its method's file
+    of_a_model = named_pairs(shipped(registry))  # wins over its method's file
     stems = [path.stem for path in FILES if path.parent.name == folder]
     assert sorted(stem for stem in stems if stem not in of_a_model) == shipped(registry)
 
 
 BY_DATASET = [path.stem for path in FILES if path.parent.name == "dataset"]
-OF_A_MODEL = [
-    f"{dataset}-{model}" for dataset in BY_DATASET for model in shipped(MODELS)
-]  # wins over its dataset's file
+OF_A_MODEL = named_pairs(BY_DATASET)  # wins over its dataset's file
 DATASETS = ["ml-100k", *(name for name in BY_DATASET if name not in OF_A_MODEL)]
 
 

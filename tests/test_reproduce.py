@@ -5,6 +5,7 @@ import math
 import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -209,11 +210,12 @@ def test_the_case_study_runs_in_a_process_of_its_own(start, settings, tmp_path, 
     assert (tmp_path / "results" / picture).read_bytes().startswith(PNG)
 
 
-def test_on_a_running_cluster(start, ray_cluster, capsys):
+def test_on_a_running_cluster(places, ray_cluster):
     asked = ["--dataset=absent,tiny", "--model=LightGCN", "--request=random", "--method=Retrain,DropEdges"]
-    assert start("--table=2", *asked, f"--ray_address={ray_cluster}") == 1
-    output = capsys.readouterr()
-    errors = [line for line in output.err.splitlines() if line.startswith("reproduce: ")]
+    command = [sys.executable, reproduce.__file__, *places, "--table=2", *asked, f"--ray_address={ray_cluster}"]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 1, process.stderr
+    errors = [line for line in process.stderr.splitlines() if line.startswith("reproduce: ")]
     names = [f"settings/absent/LightGCN/random/{method}-2021" for method in ("Retrain", "DropEdges")]
     assert errors == [f"reproduce: {name} failed: exit code 2" for name in names], (
         "the second is run though it waited for the first"
@@ -223,7 +225,7 @@ def test_on_a_running_cluster(start, ray_cluster, capsys):
         done = load("results", cell)
         assert done["forget"]["n_interactions"] == 3 and done["results"][-1]["recall@20"] > 0
         assert method in done["scores"]
-    lines = output.out.splitlines()
+    lines = process.stdout.splitlines()
     ended = [line.partition("] ")[2] for line in lines if re.match(r"\[\d/4\] ", line)]
     of_tiny = [name.rpartition("/")[2] for name in ended if "/tiny/" in name]
     assert len(ended) == 4 and of_tiny == ["Retrain-2021", "DropEdges-2021"]

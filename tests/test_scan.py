@@ -32,12 +32,8 @@ from recbole_unlearn.files import checkpoint
 from recbole_unlearn.model_file import write_content
 
 PRECISE = {"rows.inter", "swapped.inter", "known.jsonl", "rows.parquet", "rows.db", "columns.json"}
-BY_PARTS = {
-    f"export-{leftovers.USER}.csv",
-    "named.zip",
-    "tensor-name.safetensors",
-    "words-utf-16.bin",
-}  # names, and runs of bytes
+# Names, and runs of bytes.
+BY_PARTS = {f"export-{leftovers.USER}.csv", "named.zip", "tensor-name.safetensors", "words-utf-16.bin"}
 
 
 def keyed(*parts):

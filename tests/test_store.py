@@ -172,12 +172,8 @@ def test_killed_create_is_removed_by_the_next_one(tmp_path):
     process.join()
     (left,) = os.listdir(tmp_path)
     assert re.fullmatch(rf"\.store-{HOST}-{process.pid}-[0-9a-f]{{8}}\.building", left)
-    changes = {
-        str(process.pid): str(os.getppid()),
-        ".store-": ".store-2-",
-        HOST: f"{HOST}2",
-    }  # alive, another, elsewhere
-    others = [f".store-{process.pid}.building", *(left.replace(old, new) for old, new in changes.items())]
+    alive, another = left.replace(str(process.pid), str(os.getppid())), left.replace(".store-", ".store-2-")
+    others = [alive, another, left.replace(HOST, f"{HOST}2"), f".store-{process.pid}.building"]
     for name in others:
         (tmp_path / name).mkdir()
     Store.create(tmp_path / "store", writing("[]"))

@@ -16,7 +16,7 @@ from recbole_unlearn.deletion.importing.stock_checkpoint import read_stock
 from recbole_unlearn.deletion.importing.training_rows import split_by_file
 from recbole_unlearn.deletion.version.inter_file import write_dataset
 from recbole_unlearn.deletion.version.row_counts import counts_of
-from recbole_unlearn.deletion.version.state import HELD_OUT, State
+from recbole_unlearn.deletion.version.state import HELD_OUT, State, erased_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.files import torch_file
 from recbole_unlearn.files.tensor_file import is_tensor_file
@@ -138,9 +138,9 @@ def _check_repeats(path, stock, train):
 
 def _without_erased(dataset, tokens):
     """A part without rows of users and items that the model has forgotten: the data's files may still have them."""
-    erased = [torch.from_numpy(tokens[side] == None) for side in ("user", "item")]  # noqa: E711
-    ids = [dataset.inter_feat[field] for field in (dataset.uid_field, dataset.iid_field)]
-    return with_edges(dataset, ~(erased[0][ids[0]] | erased[1][ids[1]]))
+    users, items = map(torch.from_numpy, erased_of(tokens).values())
+    ends = (dataset.inter_feat[field] for field in (dataset.uid_field, dataset.iid_field))
+    return with_edges(dataset, ~(users[next(ends)] | items[next(ends)]))
 
 
 def _is_ours(path):

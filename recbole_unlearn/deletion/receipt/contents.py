@@ -10,17 +10,8 @@ from typing import Any
 
 from recbole_unlearn.deletion.requests import DeletionRequest
 
-MEASURED = (
-    "method",
-    "parent",
-    "child",
-    "measures",
-    "scores",
-    "artefacts",
-    "checks",
-    "drift",
-    "seconds",
-)  # None if nothing was in the data
+# None if nothing was in the data.
+MEASURED = ("method", "parent", "child", "measures", "scores", "artefacts", "checks", "drift", "seconds")
 
 
 def size_class(number: int) -> str:

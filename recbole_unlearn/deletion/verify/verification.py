@@ -24,11 +24,7 @@ from recbole_unlearn.model_file import read_content
 HOLDER = re.compile(rb"\0?\d{0,20}")  # content of a lock file: the process that holds the lock
 RETRY = "submit them again, or use --force or --exact"
 ALTERED = "not what was written: delete it, and the next call writes it anew"
-FOLDERS = (
-    "versions",
-    receipt.FOLDER,
-    os.path.join(receipt.FOLDER, receipt.BATCHES),
-)  # each entry is searched by itself
+FOLDERS = ("versions", receipt.FOLDER, os.path.join(receipt.FOLDER, receipt.BATCHES))  # searched entry by entry
 NAMES = ("user_id", "item_id")  # of the columns, if the model's settings cannot be read
 
 
@@ -129,6 +125,6 @@ def _below(folder: str, within: str = "") -> Iterator[str]:
 
 
 def _is_lock(path):
-    return (
-        os.path.isfile(path) and os.path.getsize(path) < 100 and HOLDER.fullmatch(Path(path).read_bytes()) is not None
-    )
+    if not os.path.isfile(path) or os.path.getsize(path) >= 100:
+        return False
+    return HOLDER.fullmatch(Path(path).read_bytes()) is not None
