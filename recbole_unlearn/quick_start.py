@@ -15,7 +15,7 @@ from recbole_unlearn.config import Config
 from recbole_unlearn.data.split import restore_data
 from recbole_unlearn.errors import Diverged, UsageError
 from recbole_unlearn.evaluator.comparison import summarise
-from recbole_unlearn.evaluator.cost import Cost, costed_stages, measured
+from recbole_unlearn.evaluator.cost import Cost, costed_stages, earlier_run, measured
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.files.recbole_checkpoint import is_recboles
 from recbole_unlearn.method import METHODS
@@ -88,7 +88,8 @@ def run_unlearn(
     progress = Progress(config["unlearn_methods"])
     if not report.has("original"):
         cost = Cost(0.0, training.peak_memory_mb)
-        report.add("original", "", *evaluator.evaluate(original), trained.seconds, cost)
+        measures, before = evaluator.evaluate(original), earlier_run(offline=trained.seconds_before)
+        report.add("original", "", *measures, trained.seconds, cost, before)
 
     for name in config["unlearn_methods"]:
         if report.has(name):
@@ -104,7 +105,8 @@ def run_unlearn(
                     save_model(model_file(config, name, stage.name), stage.model, config, data.train)
                 metrics, arrays = evaluator.evaluate(stage.model)
                 offline_seconds = offline.seconds + seconds_before
-                row = report.add(name, stage.name, metrics, arrays, offline_seconds, online, stage.details)
+                details = stage.details | earlier_run(offline=seconds_before, online=stage.seconds_before)
+                row = report.add(name, stage.name, metrics, arrays, offline_seconds, online, details)
                 logger.info(set_color(label(row), "yellow") + f": {row}")
         except Diverged as error:
             report.add(name, "", details={"no result": error})

@@ -10,6 +10,7 @@ import torch
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from recbole_unlearn.errors import Diverged
+from recbole_unlearn.streams import numpy_stream
 
 
 def spectral_radius(
@@ -30,7 +31,7 @@ def spectral_radius(
         return product(x).cpu().numpy().ravel()
 
     operator = LinearOperator((like.numel(), like.numel()), matvec=multiply, dtype=np.float32)
-    start = np.random.default_rng(0).standard_normal(like.numel()).astype(np.float32)
+    start = numpy_stream(0, "Lanczos").standard_normal(like.numel()).astype(np.float32)
     size = min(12, like.numel())
     try:
         return abs(

@@ -2,6 +2,9 @@
 
 A run has one seed and many purposes. Each purpose (the attack, each training, the encoder, the pairs of a metric) draws
 from a stream of its own, so that no result is lucky because another one drew the same numbers.
+
+One draw has no stream here: the split of the data begins with RecBole's own ``init_seed(seed)``, so that it is the
+split of a checkpoint of RecBole's with that seed. Whatever draws after it begins a stream first.
 """
 
 from typing import Any

@@ -109,3 +109,13 @@ def costed_stages(method: Unlearner, device: torch.device) -> Iterator[tuple[Sta
             return
         seconds = cost.seconds + stage.seconds_before + (seconds if stage.continues else 0.0)
         yield stage, Cost(seconds, cost.peak_memory_mb)
+
+
+def earlier_run(**seconds: float) -> dict[str, str]:
+    """A row's detail on the part of its seconds that an earlier run measured, because its training was loaded.
+
+    Args:
+        **seconds: of earlier runs, e.g. ``offline=12.0, online=0.0``.
+    """
+    parts = [f"{value:.2f} s {name}" for name, value in seconds.items() if value]
+    return {"from an earlier run": ", ".join(parts)} if parts else {}

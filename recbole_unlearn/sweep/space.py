@@ -9,11 +9,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from recbole_unlearn.config import Config, method_defaults
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.method import METHODS
+from recbole_unlearn.streams import numpy_stream
 from recbole_unlearn.validation import check_value
 
 DRAWS_PER_SAMPLE = 10
@@ -28,7 +27,7 @@ def points_of(space: Space, search: str, num_samples: int, seed: int) -> list[di
 
     Random points differ from each other; with one seed, a larger sample begins with the points of a smaller one.
     """
-    rng = np.random.default_rng(seed)
+    rng = numpy_stream(seed, "points of a sweep")
     ranges = _ranges(space)
     if not ranges:
         points = [dict(zip(space, point)) for point in product(*(domain.categories for domain in space.values()))]

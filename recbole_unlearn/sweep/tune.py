@@ -18,6 +18,7 @@ from ray.tune.schedulers import ASHAScheduler
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.streams import stream_seed
 from recbole_unlearn.sweep.report import OUTCOME, outcome
 from recbole_unlearn.sweep.simulation import PARTS, Simulation, State, measure_all, train_part
 from recbole_unlearn.sweep.space import Space, points_of
@@ -155,7 +156,8 @@ def optuna_search(space: Space, goal: Goal, seed: int, ended: Sequence[Record]) 
         OptunaSearch.convert_search_space({"point": dict(space)}),
         metric=f"measures/{goal.metric}",
         mode=goal.mode,
-        sampler=optuna.samplers.TPESampler(seed=seed + len(ended)),  # the same seed would draw the same points again
+        # the stream of an earlier call would draw its points again
+        sampler=optuna.samplers.TPESampler(seed=stream_seed(seed, "Optuna", len(ended))),
         points_to_evaluate=[{f"point/{key}": trial["point"][key] for key in space} for trial in known] or None,
         evaluated_rewards=[trial["result"][goal.metric] for trial in known] or None,
     )

@@ -30,7 +30,9 @@ class GraphEraserSettings(ShardSettings):
         "BEKM", "BEKM (balanced k-means) or BLPA (balanced label propagation); its paper has both."
     )
     unlearn_grapheraser_partition_on: Literal["nodes", "users"] = setting(
-        "nodes", "nodes, its paper's, or users (items are in all shards, no edge is lost)."
+        "users",
+        "users (items are in all shards, no edge is lost), or nodes (edges between shards are lost).",
+        "Ours: its paper classifies nodes.",
     )
     unlearn_grapheraser_slack: ShareOrZero = setting(
         0.005, "Share of all other nodes that a shard may hold beyond its own part.", "Its paper's delta."
@@ -45,10 +47,11 @@ class GraphEraserSettings(ShardSettings):
 class GraphEraser(ShardedUnlearner):
     """Shards of nodes by balanced k-means (BEKM) or balanced label propagation (BLPA), aggregated by LBAggr.
 
-    With the paper's ``unlearn_grapheraser_partition_on: nodes``, a shard is the graph that its users and items induce.
-    Edges between shards are lost, and a pair of nodes of different shards scores 0: a user gets recommendations from
-    one shard only. With ``users``, a shard has its users' edges, items are in all shards, and no edge is lost. The
-    report gives the share of edges kept. Forgetting an edge between shards retrains nothing, as no shard learned it.
+    With ``unlearn_grapheraser_partition_on: users``, a shard has its users' edges, items are in all shards, and no edge
+    is lost. With ``nodes``, as in the paper, which classifies nodes, a shard is the graph that its users and items
+    induce. Edges between shards are lost, and a pair of nodes of different shards scores 0: a user gets recommendations
+    from one shard only. Forgetting an edge between shards retrains nothing, as no shard learned it. The report gives
+    the share of edges kept.
 
     Reference: Chen et al., "Graph Unlearning", CCS 2022.
     """
