@@ -17,15 +17,18 @@ from recbole_unlearn.errors import Diverged, UsageError
 from recbole_unlearn.evaluator.comparison import summarise
 from recbole_unlearn.evaluator.cost import Cost, costed_stages, earlier_run, measured
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
+from recbole_unlearn.files.checkpoint import write_aside
 from recbole_unlearn.files.recbole_checkpoint import is_recboles
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import UnlearnableRecommender
 from recbole_unlearn.model_file import load_model, save_model
+from recbole_unlearn.report.drawings import draw_summary
 from recbole_unlearn.report.files import beside, model_file, report_path, save_json
 from recbole_unlearn.report.progress import Progress
 from recbole_unlearn.report.report import Report
 from recbole_unlearn.report.result import Result
-from recbole_unlearn.report.tables import label, summary_table
+from recbole_unlearn.report.summary import summary_table
+from recbole_unlearn.report.tables import label
 from recbole_unlearn.sweep.report import save_sweep, show_sweep, sweep_result
 from recbole_unlearn.sweep.simulation import (
     PARTS,
@@ -85,15 +88,15 @@ def run_unlearn(
     audit = Audit(config, data, ray_address) if config["unlearn_audit_models"] else None
     evaluator = UnlearningEvaluator(config, data, original, audit)
     report = Report(config, data, saved)
-    progress = Progress(config["unlearn_methods"])
+    pending = [name for name in config["unlearn_methods"] if not report.has(name)]
+    trainings = 1 + config["unlearn_floor_runs"] if "Retrain" in pending else 0
+    progress = Progress(pending, {"Retrain": trainings * trained.seconds} if trainings else {})
     if not report.has("original"):
         cost = Cost(0.0, training.peak_memory_mb)
         measures, before = evaluator.evaluate(original), earlier_run(offline=trained.seconds_before)
         report.add("original", "", *measures, trained.seconds, cost, before)
 
-    for name in config["unlearn_methods"]:
-        if report.has(name):
-            continue
+    for name in pending:
         logger.info(set_color(f"Unlearning with {name}", "pink") + f" ({progress.begin(name)})")
         fresh = data.cold()  # so that no method profits from what an earlier one computed
         method = METHODS[name](config, fresh, original.served(fresh.graph))
@@ -124,10 +127,10 @@ def run_seeds(
     config_dict: Mapping[str, Any] | None = None,
     saved: bool = True,
 ) -> dict[str, Any]:
-    """Call :func:`run_unlearn` for each of several seeds, and report the mean and standard deviation of their rows.
+    """Call :func:`run_unlearn` for each of several seeds, and report means and intervals of their rows.
 
     Args:
-        seeds: each has another split, request and initialisation.
+        seeds: different whole numbers >= 0; each has another split, request and initialisation.
         model, dataset, config_file_list, config_dict, saved: as for :func:`run_unlearn`; a ``report_file`` gets the
             seed before its ending.
 
@@ -135,8 +138,12 @@ def run_seeds(
         See :func:`recbole_unlearn.evaluator.comparison.summarise`.
 
     Raises:
-        UsageError: as for :func:`run_unlearn`.
+        UsageError: as for :func:`run_unlearn`; or ``config_dict`` has a seed, or ``seeds`` are none or repeat.
     """
+    if "seed" in (config_dict or {}):
+        raise UsageError("`seeds` takes the place of `seed`: leave `seed` out of config_dict.")
+    if not seeds or len(set(seeds)) < len(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise UsageError(f"`seeds` must be different whole numbers >= 0, e.g. [1, 2, 3], not {seeds!r}.")
     config = Config(model, dataset, config_file_list, config_dict)
     results = []
     for seed in seeds:
@@ -145,9 +152,12 @@ def run_seeds(
             seeded["report_file"] = beside(config["report_file"], f"-{seed}.json")
         results.append(run_unlearn(model, dataset, config_file_list, seeded, saved))
     summary = summarise(results)
-    getLogger().info(f"Mean and standard deviation of seeds {', '.join(map(str, seeds))}:\n{summary_table(summary)}")
+    getLogger().info(summary_table(summary))
     if saved:
-        save_json(report_path(config, seeds), summary)
+        path = report_path(config, seeds)
+        save_json(path, summary)
+        if any("MI-BF_gap" in row for row in summary["results"]):
+            write_aside(beside(path, "-gaps.png"), lambda temporary: draw_summary(summary, temporary))
     return summary
 
 

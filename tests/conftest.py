@@ -66,9 +66,8 @@ def settings(tmp_path, monkeypatch, data_path):
 def undrawn(request, monkeypatch):
     """A run draws no figure, which takes longer than a tiny training, except in modules marked ``draws``."""
     if not request.node.get_closest_marker("draws"):
-        monkeypatch.setattr(
-            "recbole_unlearn.report.figure.score_distributions", lambda _, path, *__, **___: Path(path).touch()
-        )
+        for name in ("figure.score_distributions", "gap_figure.draw_gaps", "audit_figure.draw_audit"):
+            monkeypatch.setattr(f"recbole_unlearn.report.{name}", lambda _, path, *__, **___: Path(path).touch())
 
 
 @pytest.fixture

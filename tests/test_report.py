@@ -8,13 +8,10 @@ import pytest
 
 from recbole_unlearn.evaluator.comparison import Comparison, summarise
 from recbole_unlearn.evaluator.cost import Cost
-from recbole_unlearn.report.figure import score_distributions
 from recbole_unlearn.report.files import model_file
 from recbole_unlearn.report.report import Report
-from recbole_unlearn.report.tables import summary_table, table
+from recbole_unlearn.report.tables import row_table
 from recbole_unlearn.task import prepare_data
-
-pytestmark = pytest.mark.draws
 
 KEYS = {"model", "dataset", "seed", "config", "data", "forget", "interactions", "versions", "results", "gaps", "groups"}
 FORGET_KEYS = {"type", "n_interactions", "n_users", "n_items", "n_skipped"}
@@ -80,7 +77,7 @@ def test_rows_come_in_the_order_of_the_methods(filled):
 
 
 def test_table_has_a_line_a_row(filled):
-    lines = table(filled().finish()["results"]).splitlines()
+    lines = row_table(filled().finish()["results"]).to_string(index=False).splitlines()
     assert len(lines) == 5
     assert lines[0].split() == "method stage ndcg@5 MI-BF MI-NG AUC_FN AUC_FT offline s online s peak MB".split()
     assert lines[1].split() == "original 0.2500 1.0000 0.5000 0.5000 60.0 0.000 90".split()
@@ -112,6 +109,7 @@ def stored_json(path):
     return json.loads(path.read_text(), parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
 
 
+@pytest.mark.draws
 def test_saved_json_is_the_report_with_nan_as_null(filled, tmp_path):
     report = filled()
     report.rows[1]["MI-BF"] = float("inf")  # the forgotten pairs' probabilities underflowed
@@ -126,7 +124,12 @@ def test_saved_json_is_the_report_with_nan_as_null(filled, tmp_path):
 def test_report_file_is_where_the_report_goes(filled, tmp_path):
     report = filled(report_file=str(tmp_path / "new" / "mine.json"))
     report.finish()
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["mine.json", "mine.npz", "mine.png"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        "mine-gaps.png",
+        "mine.json",
+        "mine.npz",
+        "mine.png",
+    ]
 
 
 def test_nothing_is_written_unless_saved(configure, tmp_path):
@@ -198,41 +201,3 @@ def test_broken_report_is_replaced(filled, tmp_path, content):
 def test_model_file_names_what_it_holds(configure):
     path = model_file(configure(checkpoint_dir="saved"), "UnlearnRec", "zero-shot")
     assert path == "saved/UnlearnRec-zero-shot-LightGCN-tiny-random-7.safetensors"
-
-
-def test_mean_and_standard_deviation_of_seeds(filled):
-    first, second = filled().finish(), filled().finish()
-    second["seed"] = 8
-    second["results"] = [{**row, "offline_seconds": row["offline_seconds"] + 2} for row in second["results"]]
-    second["results"][1] = {**second["results"][1], "ndcg@5": 0.2}
-    summary = summarise([first, second])
-    assert summary["seeds"] == [7, 8] and [row["method"] for row in summary["results"]] == [
-        "original",
-        "Retrain",
-        "UnlearnRec",
-        "GIF",
-    ]
-    retrain = summary["results"][1]
-    assert retrain["ndcg@5"] == {"mean": pytest.approx(0.3), "sd": pytest.approx(0.2 / math.sqrt(2))}
-    assert retrain["n"] == 2 and retrain["speed_up"]["mean"] is None
-    assert summary["results"][2]["offline_seconds"] == {"mean": pytest.approx(13.34), "sd": pytest.approx(math.sqrt(2))}
-    assert summary["results"][2]["speed_up"] == {"mean": pytest.approx(101), "sd": pytest.approx(0)}
-    assert summarise([first])["results"][1]["ndcg@5"]["sd"] is None
-    gif = summary["results"][3]
-    assert gif["n"] == 0 and gif["MI-BF"] == {"mean": None, "sd": None}
-    assert "0.3000 +- 0.1414" in summary_table(summary).splitlines()[2]
-
-
-@pytest.mark.parametrize("n_models", [1, 3, 5])
-def test_figure_is_a_png(tmp_path, n_models):
-    score_distributions({f"model {n}": scores() for n in range(n_models)}, tmp_path / "figure.png")
-    assert (tmp_path / "figure.png").read_bytes().startswith(PNG)
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(
-    "change", [{"negative": np.empty(0)}, dict.fromkeys(("forget", "negative", "test"), np.zeros(5))]
-)
-def test_figure_of_empty_or_equal_scores(tmp_path, change):
-    score_distributions({"model": {**scores(), **change}}, tmp_path / "figure.png")
-    assert (tmp_path / "figure.png").read_bytes().startswith(PNG)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 
 from recbole_unlearn.evaluator.groups import group_changes
 from recbole_unlearn.evaluator.lists import jaccard, list_distance, rank_biased_overlap, recall_of_list
@@ -159,40 +160,89 @@ def _is_ranking(name):
     return "@" in name
 
 
+FEW_SEEDS = 3  # of so few seeds a summary has every value: an interval says little
+
+
 def summarise(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and standard deviation over the reports of several seeds.
+    """Means and intervals over the reports of several seeds.
+
+    A gap's ``_floors`` divides by the mean floor of all seeds, because the floor of one seed is one difference, which
+    may be nearly zero by luck.
 
     Args:
         results: reports that differ only in their seed.
 
     Returns:
         ``model``, ``dataset``, ``forget``, ``seeds`` and ``results``: rows with ``n`` (seeds that gave a result) and,
-        for each number of a row and of its gaps, ``{"mean": ..., "sd": ...}`` over those (sample standard deviation,
-        ``None`` for one value). ``break_even`` is ``None`` if any seed never breaks even.
+        for each number of a row and of its gaps, a dict: ``mean``, ``sd`` (sample standard deviation), ``low`` and
+        ``high`` (:func:`t_interval`), each ``None`` if unknown, and for up to three seeds ``values``, one a seed,
+        ``None`` without a result. ``break_even`` has none of them if any seed never breaks even.
     """
     frames = []
     for result in results:
         frame = pd.DataFrame([_numbers(row) for row in result["results"]])
         gaps = pd.DataFrame([_numbers(row) for row in result["gaps"]])
         frames.append(frame.merge(gaps, on=LABELS, how="left") if len(gaps) else frame)
-    together = pd.concat(frames)
+    seeds = [result["seed"] for result in results]
+    together = _with_common_floors(pd.concat(frames, keys=seeds).droplevel(1))
     rows = []
     for labels, group in together.groupby(LABELS, sort=False):
         numbers = group.drop(columns=LABELS).astype(float)
         if "MI-BF" in numbers:
             numbers = numbers[numbers["online_seconds"].notna()]
-        means, deviations = numbers.mean(), numbers.std()
         if "break_even" in numbers and numbers["break_even"].isna().any():
-            means["break_even"] = deviations["break_even"] = math.nan
-        values = {key: {"mean": _known(means[key]), "sd": _known(deviations[key])} for key in numbers}
+            numbers["break_even"] = math.nan
+        values = {key: _statistics(numbers[key].reindex(seeds).to_numpy()) for key in numbers}
         rows.append({**dict(zip(LABELS, labels)), "n": len(numbers), **values})
     first = results[0]
     return {
         "model": first["model"],
         "dataset": first["dataset"],
         "forget": first["forget"]["type"],
-        "seeds": [result["seed"] for result in results],
+        "seeds": seeds,
         "results": rows,
+    }
+
+
+def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Student's interval for the mean of independent values, e.g. of several seeds.
+
+    Args:
+        values: shape ``(n,)``.
+        level: coverage, if the values are normal.
+
+    Returns:
+        Lower and upper limit; nan for fewer than two values.
+
+    >>> [round(limit, 3) for limit in t_interval(np.array([1.0, 2.0, 3.0]))]
+    [-0.484, 4.484]
+    """
+    n = len(values)
+    if n < 2:
+        return math.nan, math.nan
+    half = float(student.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def _with_common_floors(together):
+    """Each gap's multiple of the mean floor of all seeds in the place of that of its own seed."""
+    again = together[(together["method"] == RETRAIN) & (together["stage"] != "")]
+    for key in (key for key in together if key.endswith("_gap") and f"{key}_floors" in together):
+        floor = again[key].mean()
+        together[f"{key}_floors"] = together[key] / floor if floor > 0 else math.nan
+    return together
+
+
+def _statistics(values):
+    """Of one number, with nan for a seed that has none."""
+    known = values[~np.isnan(values)]
+    low, high = t_interval(known)
+    mean = known.mean() if len(known) else math.nan
+    deviation = known.std(ddof=1) if len(known) > 1 else math.nan
+    numbers = {"mean": mean, "sd": deviation, "low": low, "high": high}
+    return {
+        **{name: _known(value) for name, value in numbers.items()},
+        **({"values": [_known(value) for value in values]} if len(values) <= FEW_SEEDS else {}),
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,36 +16,108 @@ SETS = {  # name of a set of pairs: (legend, colour); colour-blind people can di
 }
 
 
-def score_distributions(scores: Mapping[str, Mapping[str, np.ndarray]], path: str | PathLike, columns: int = 3) -> None:
+FORGOTTEN_OF_RETRAIN = "Retrain's forgotten pairs"
+ROOM = 0.5  # how far a panel may widen the axis beyond the original's and Retrain's scores, as a share of their range
+
+
+def score_distributions(
+    scores: Mapping[str, Mapping[str, np.ndarray]],
+    path: str | PathLike,
+    columns: int | None = None,
+    title: str = "",
+    numbers: Mapping[str, str] | None = None,
+    reference: str = "Retrain",
+) -> None:
     """Draw one panel per model: densities of the scores of forgotten, negative and positive pairs, means dashed.
+
+    Every panel has the outline of the reference's forgotten pairs, which is where they should be. All panels share one
+    axis (see :func:`limits_of`). Scores beyond it are counted at its ends, in the colour of their set.
 
     Args:
         scores: panel title to a dict from set name (a key of ``SETS``) to scores.
         path: PNG to write.
-        columns: panels side by side at most.
+        columns: panels side by side at most; default three, or four from the tenth panel on.
+        title: above all panels.
+        numbers: panel title to a line of metrics below it.
+        reference: title of the panel whose forgotten pairs are outlined, if it is there.
     """
-    columns = min(columns, len(scores))
+    columns = min(columns or (3 if len(scores) < 10 else 4), len(scores))
     rows = -(-len(scores) // columns)
-    drawing = Figure(figsize=(4.2 * columns, 3.0 * rows), layout="constrained")
+    drawing = Figure(figsize=(max(4.0 * columns, 5.5), 2.5 * rows + 1.0), layout="constrained")
     panels = drawing.subplots(rows, columns, squeeze=False, sharex=True)
-    ends = np.array(
-        [np.quantile(values, [0.005, 0.995]) for sets in scores.values() for values in sets.values() if len(values)]
+    bins = bin_edges(*limits_of(scores, (reference, "original")), 60)
+    outlined = scores.get(reference, {}).get("forget", np.empty(0))
+    for panel, (name, sets) in zip(panels.flat, scores.items()):
+        there = {legend: sets[key] for key, (legend, _) in SETS.items() if len(sets[key])}
+        means = {legend: np.mean(values) for legend, values in there.items()}
+        densities = {legend: densities_of(values, bins, clipped=False) for legend, values in there.items()}
+        draw_densities(panel, "", bins, densities, means)
+        if len(outlined):
+            outline = densities_of(outlined, bins, clipped=False)
+            panel.stairs(outline, bins, color="black", linewidth=0.8, label=FORGOTTEN_OF_RETRAIN)
+        panel.set_xlim(bins[0], bins[-1])
+        _mark_clipped(panel, there, bins)
+        below = (numbers or {}).get(name, "")
+        panel.annotate(name, (0, 1), (0, 15 if below else 4), **_ABOVE, fontsize=10, fontweight="bold")
+        panel.annotate(below, (0, 1), (0, 4), **_ABOVE, fontsize=8.5)
+    _label_axes(panels, len(scores))
+    panels[0, 0].plot([], [], "--", color="#555555", linewidth=1, label="mean")
+    panels[0, 0].plot([], [], " ", label="\u25c2 n, n \u25b8: scores beyond the axis")
+    handles, legends = panels[0, 0].get_legend_handles_labels()
+    drawing.legend(
+        handles, legends, loc="outside lower center", ncols=6 if columns > 2 else 2, fontsize=9, frameon=False
     )
-    bins = bin_edges(ends.min(), ends.max(), 80)  # the ends of each set: the forgotten are few
-    for panel, (title, sets) in zip(panels.flat, scores.items()):
-        there = {legend: sets[name] for name, (legend, _) in SETS.items() if len(sets[name])}
-        densities = {legend: densities_of(values, bins) for legend, values in there.items()}
-        draw_densities(panel, title, bins, densities, {legend: np.mean(values) for legend, values in there.items()})
+    drawing.suptitle(title, fontsize=11, x=0.01, ha="left")
+    drawing.savefig(path, dpi=130, format="png")
+
+
+_ABOVE: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+
+
+def limits_of(scores: Mapping[str, Mapping[str, np.ndarray]], names: Sequence[str]) -> tuple[float, float]:
+    """The ends of a common axis: from the .5 % to the 99.5 % quantile of each set of scores.
+
+    One model with scores far away must not make all the others narrow. Therefore the named models give the range, and
+    the others widen it on either side by ``ROOM`` of it at most.
+
+    Args:
+        scores: as for :func:`score_distributions`.
+        names: of models; all give the range if none of these is there.
+    """
+    of_model = {
+        name: np.array([np.quantile(sets[key], [0.005, 0.995]) for key in SETS if len(sets[key])])
+        for name, sets in scores.items()
+    }
+    ends = np.concatenate([of for of in of_model.values() if len(of)])
+    named = [of_model[name] for name in names if len(of_model.get(name, ()))]
+    core = np.concatenate(named) if named else ends
+    room = ROOM * (core.max() - core.min())
+    return float(max(ends.min(), core.min() - room)), float(min(ends.max(), core.max() + room))
+
+
+def _mark_clipped(panel, sets, edges):
+    """Write at either end of the axis how many scores of each set lie beyond it."""
+    colours = dict(SETS.values())
+    below = {legend: int((values < edges[0]).sum()) for legend, values in sets.items()}
+    above = {legend: int((values > edges[-1]).sum()) for legend, values in sets.items()}
+    for side, (counts, form, align) in enumerate(((below, "\u25c2 {:,}", "left"), (above, "{:,} \u25b8", "right"))):
+        for line, legend in enumerate(legend for legend in counts if counts[legend]):
+            place = (3 - 6 * side, -10 - 9 * line)
+            colour, text = colours[legend], form.format(counts[legend])
+            panel.annotate(text, (side, 1), place, **_ABOVE, ha=align, fontsize=7, color=colour)
+
+
+def _label_axes(panels, n):
+    """Axis labels at the outer panels; no axes beyond the first ``n`` panels."""
+    columns = panels.shape[1]
     for number, panel in enumerate(panels.flat):
-        if number < len(scores) <= number + columns:  # the lowest panel of its column
+        if number < n <= number + columns:  # the lowest panel of its column
             panel.set_xlabel("score")
             panel.tick_params(labelbottom=True)
     for panel in panels[:, 0]:
         panel.set_ylabel("density")
-    for panel in panels.flat[len(scores) :]:
+    for panel in panels.flat[n:]:
         panel.set_axis_off()
-    panels[0, 0].legend(fontsize=8, frameon=False)
-    drawing.savefig(path, dpi=130, format="png")
 
 
 def bin_edges(lowest: float, highest: float, n_bins: int) -> np.ndarray:
@@ -52,9 +125,15 @@ def bin_edges(lowest: float, highest: float, n_bins: int) -> np.ndarray:
     return np.linspace(lowest, max(highest, lowest + 1e-6), n_bins + 1)
 
 
-def densities_of(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """The density of scores in each bin, zero if there are no scores; those beyond the edges are in the last bins."""
-    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+def densities_of(values: np.ndarray, edges: np.ndarray, clipped: bool = True) -> np.ndarray:
+    """The density of scores in each bin, zero if there are no scores.
+
+    Args:
+        values: scores.
+        edges: of the ``B`` bins, shape ``(B + 1,)``.
+        clipped: whether the last bins count the scores beyond the edges, too.
+    """
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]) if clipped else values, edges)
     return counts / (max(len(values), 1) * np.diff(edges))
 
 
@@ -75,7 +154,8 @@ def draw_densities(
         panel.stairs(values, edges, fill=True, alpha=0.25, color=colours[legend])
         panel.stairs(values, edges, color=colours[legend], label=legend)
         panel.axvline(means[legend], color=colours[legend], linestyle="--", linewidth=1)
-    panel.set_title(title, fontsize=10)
+    if title:
+        panel.set_title(title, fontsize=10)
     panel.set_yticks([])
 
 

@@ -1,4 +1,4 @@
-"""A run's report: the tables, the JSON and the figure."""
+"""A run's report: the tables, the JSON and the figures."""
 
 import json
 from collections.abc import Mapping
@@ -15,11 +15,12 @@ from recbole_unlearn.evaluator.comparison import Comparison
 from recbole_unlearn.evaluator.cost import Cost
 from recbole_unlearn.evaluator.groups import user_groups
 from recbole_unlearn.files.checkpoint import write_aside
-from recbole_unlearn.report import figure
+from recbole_unlearn.report.drawings import draw_attack, draw_run, draw_scores
 from recbole_unlearn.report.files import beside, report_path, save_json
+from recbole_unlearn.report.remarks import remarked, without_remarks
 from recbole_unlearn.report.result import Result
 from recbole_unlearn.report.software import software_versions
-from recbole_unlearn.report.tables import audit_table, gap_table, label, list_table, read_row, table
+from recbole_unlearn.report.tables import label, read_row
 from recbole_unlearn.task import UnlearningData
 
 
@@ -95,22 +96,23 @@ class Report:
         return row
 
     def finish(self) -> Result:
-        """Compare the rows with Retrain's; log the tables, write the report and draw its figure.
+        """Compare the rows with Retrain's; log the tables, write the report and draw its figures.
 
         Returns:
             ``model``, ``dataset``, ``seed``, ``config`` (all settings), ``data`` (a digest of the interactions),
             ``interactions`` (their number in each part, injected ones included), ``forget`` (``type`` and counts),
-            ``versions``, ``results`` (the rows), ``gaps``
+            ``versions``, ``results`` (the rows, with ``remarks`` where there are any), ``gaps``
             (:meth:`~recbole_unlearn.evaluator.comparison.Comparison.gaps`) and ``groups``
             (:meth:`~recbole_unlearn.evaluator.comparison.Comparison.of_groups`).
         """
         rows = self._sorted()
         arrays = {(row["method"], row["stage"]): self.arrays[label(row)] for row in rows if label(row) in self.arrays}
         comparison = Comparison(rows, arrays, self.users, self.groups, self.config["seed"])
-        result = Result({**self.header, "results": rows, "gaps": comparison.gaps(), "groups": comparison.of_groups()})
-        self._show(result)
+        gaps, groups = comparison.gaps(), comparison.of_groups()
+        result = Result({**self.header, "results": remarked(rows, gaps, arrays), "gaps": gaps, "groups": groups})
+        getLogger().info(str(result))
         self._write(result)
-        self._draw()
+        self._draw(result)
         return result
 
     def save(self) -> None:
@@ -128,33 +130,18 @@ class Report:
         order = ["original", *self.config["unlearn_methods"]]
         return sorted(self.rows, key=lambda row: order.index(row["method"]))
 
-    def _draw(self):
-        """Write the figure of the scores beside the JSON."""
-        if self.saved:
-            picture = beside(self.path, ".png")
-            scores = {name: self.arrays[name] for name in map(label, self._sorted()) if name in self.arrays}
-            write_aside(picture, lambda temporary: figure.score_distributions(scores, temporary))
-            getLogger().info(f"Report: {self.path}   Figure: {picture}")
-
-    @staticmethod
-    def _show(result):
-        """Log the tables with their model, data and request."""
-        forget = result["forget"]
-        text = (
-            f"{result['model']} on {result['dataset']}, seed {result['seed']}: "
-            f"{forget['n_interactions']} interactions of {forget['n_users']} users and {forget['n_items']} items "
-            f"forgotten ({forget['type']})\n{table(result['results'])}"
-        )
-        for row in result["results"]:
-            if "details" in row:
-                text += f"\n{label(row)}: " + ", ".join(f"{key} {value}" for key, value in row["details"].items())
+    def _draw(self, result):
+        """Draw the scores, the gaps to Retrain and the ROC of an audit beside the JSON, as far as there are any."""
+        if not self.saved:
+            return
+        pictures = {beside(self.path, ".png"): lambda path: draw_scores(result, self.arrays, path)}
         if result["gaps"]:
-            text += f"\nAgainst Retrain:\n{gap_table(result['gaps'])}"
-        if any("D" in gap for gap in result["gaps"]):
-            text += f"\nLists and groups of users, against Retrain:\n{list_table(result['gaps'], result['groups'])}"
-        if any("audit_forgotten_auc" in row for row in result["results"]):
-            text += f"\nMembership audit:\n{audit_table(result['results'])}"
-        getLogger().info(text)
+            pictures[beside(self.path, "-gaps.png")] = lambda path: draw_run(result, path)
+        if any("roc_forgotten" in named for named in self.arrays.values()):
+            pictures[beside(self.path, "-audit.png")] = lambda path: draw_attack(result, self.arrays, path)
+        for path, draw in pictures.items():
+            write_aside(path, draw)
+        getLogger().info(f"Report: {self.path}   Figures: {', '.join(pictures)}")
 
     def _earlier(self):
         """Rows and arrays of the chosen methods from the report that this one replaces, if both are of the same run."""
@@ -175,7 +162,7 @@ class Report:
             )
             return [], {}
         chosen = {"original", *self.config["unlearn_methods"]}
-        rows = [read_row(row) for row in stored["results"] if row["method"] in chosen]
+        rows = [read_row(without_remarks(row)) for row in stored["results"] if row["method"] in chosen]
         getLogger().info(
             f"Rows of an earlier run: {', '.join(map(label, rows))} ({self.path}; delete it to compute them again)"
         )
