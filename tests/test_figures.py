@@ -134,3 +134,11 @@ def test_audit_figure_has_a_curve_a_row_and_retrain_in_black(tmp_path, drawn):
         assert lines.keys() == {f"{name}: 0.500, 0.500" for name in ("original", "Retrain", "GIF")}
         assert len(set(lines.values())) == 3 and lines["Retrain: 0.500, 0.500"] == "black"
         assert (panel.get_xscale(), panel.get_yscale()) == ("log", "log")
+
+
+def test_gaps_are_drawn_without_a_ranking_metric(tmp_path):
+    rows = [{key: value for key, value in row(name).items() if "@" not in key} for name in ("Retrain", "GIF")]
+    drawings.draw_run(report(rows), tmp_path / "run.png")
+    drawings.draw_summary(summarise([report(rows, seed) for seed in (1, 2)]), tmp_path / "seeds.png")
+    drawings.draw_scores(report(rows), {"Retrain": scores(), "GIF": scores()}, tmp_path / "scores.png")
+    assert len(list(tmp_path.glob("*.png"))) == 3

@@ -71,9 +71,9 @@ def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (order.index(row["method"]), row["method"] == "Retrain" and row["stage"] != ""))
 
 
-def ranking_key(numbers: Mapping[str, Any]) -> str:
-    """The key of the last ranking metric's ratio to Retrain's, e.g. ``ndcg@20_ratio``."""
-    return [key for key in numbers if key.endswith("_ratio")][-1]
+def ranking_key(numbers: dict[str, Any]) -> str:
+    """The key of the last ranking metric's ratio to Retrain's, e.g. ``ndcg@20_ratio``; empty without one."""
+    return next((key for key in reversed(numbers) if key.endswith("_ratio")), "")
 
 
 def _numbers(row, retrain):

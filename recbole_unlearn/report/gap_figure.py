@@ -78,9 +78,13 @@ def rows_of_seeds(results: Sequence[Mapping[str, Any]], metric: str) -> list[Row
         results: rows of :func:`~recbole_unlearn.evaluator.comparison.summarise`.
         metric: key of the ranking ratio.
     """
-    compared = [row for row in results if row.get(metric, {}).get("mean") is not None]
+    compared = [row for row in results if row["AUC_FN_gap"]["mean"] is not None]
     return [
-        Row(label(row), {key: _of_seeds(row.get(f"{key}_floors", row[key])) for key in GAPS}, _of_seeds(row[metric]))
+        Row(
+            label(row),
+            {key: _of_seeds(row.get(f"{key}_floors", row[key])) for key in GAPS},
+            _of_seeds(row[metric]) if metric else Estimate(math.nan),
+        )
         for row in compared
     ]
 
