@@ -31,7 +31,7 @@ from recbole_unlearn.model import MODELS
 from recbole_unlearn.registry import own_yaml
 from recbole_unlearn.settings import Settings, defaults
 from recbole_unlearn.streams import stream_seed
-from recbole_unlearn.text_settings import IDENTIFIERS, identifiers, read_value
+from recbole_unlearn.text_settings import IDENTIFIERS, read_value
 from recbole_unlearn.validation import check_values
 
 # Only deletion requests against a saved model read them.
@@ -176,7 +176,7 @@ class Config(RecBoleConfig):
             settings = read_yaml(file)
             try:
                 check_names(settings)
-                merged |= settings | {key: identifiers(key, settings[key]) for key in IDENTIFIERS if key in settings}
+                merged |= settings | {key: read_value(key, settings[key]) for key in IDENTIFIERS if key in settings}
             except UsageError as error:
                 raise UsageError(f"Config file '{file}': {error}") from None
         return merged
@@ -260,9 +260,8 @@ class Config(RecBoleConfig):
         overruled = "forget_type" in {**self._stored, **self.variable_config_dict}
         for name in contradictions({**self.file_config_dict, **self.variable_config_dict}, forget_type):
             if not overruled or name in self.variable_config_dict:
-                raise UsageError(
-                    f"Setting '{name}' needs forget_type '{NAMED[name]}', not '{forget_type}': change one."
-                )
+                kinds = "' or '".join(NAMED[name])
+                raise UsageError(f"Setting '{name}' needs forget_type '{kinds}', not '{forget_type}': change one.")
             getLogger().warning(f"Setting '{name}' of a config file is not used: forget_type is '{forget_type}'.")
 
 

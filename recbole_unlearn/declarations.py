@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from recbole_unlearn.data.attack import AttackSettings
 from recbole_unlearn.data.request import RequestSettings
 from recbole_unlearn.data.settings import DataSettings
+from recbole_unlearn.data.spam import SpamSettings
 from recbole_unlearn.evaluator.evaluator import EvaluationSettings
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
@@ -95,7 +96,9 @@ class DeletionSettings(Settings):
     )
 
 
-class Overall(TrainingSettings, EvaluationSettings, RequestSettings, AttackSettings, RunSettings, DeletionSettings):
+class Overall(
+    TrainingSettings, EvaluationSettings, RequestSettings, AttackSettings, SpamSettings, RunSettings, DeletionSettings
+):
     """The plugin's settings of every run."""
 
 

@@ -37,19 +37,21 @@ def reason(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def unknown(kind: str, name: str, choices: Iterable[str]) -> UsageError:
+def unknown(kind: str, name: str, choices: Iterable[str], most: int | None = None) -> UsageError:
     """The error for an unknown name. It lists the choices, the closest first; the caller raises it.
 
     Args:
         kind: what the name should be, e.g. ``"model"``.
         name: the name as given.
         choices: the names that exist.
+        most: of them to list; default all.
     """
     choices = sorted(choices)
     close = closest(str(name), choices, number=3, cutoff=0.5)
     ordered = close + [choice for choice in choices if choice not in close]
     hint = f"Did you mean '{close[0]}'? " if close else ""
-    return UsageError(f"Unknown {kind} '{name}'. {hint}Available: {', '.join(ordered)}.")
+    listed = ", ".join(ordered[:most]) + (f" and {len(ordered) - most} more" if most and len(ordered) > most else "")
+    return UsageError(f"Unknown {kind} '{name}'. {hint}Available: {listed}.")
 
 
 def closest(name: str, choices: Iterable[str], number: int, cutoff: float) -> list[str]:

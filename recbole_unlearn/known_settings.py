@@ -9,7 +9,7 @@ from typing import Any
 import recbole
 from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
 
-from recbole_unlearn.declarations import declarations
+from recbole_unlearn.declarations import Overall, declarations
 from recbole_unlearn.errors import UsageError, closest, unknown
 from recbole_unlearn.files.yaml_file import read_yaml
 from recbole_unlearn.method import METHODS
@@ -55,7 +55,15 @@ MAKE_THE_MODEL = ("dataset", "embedding_size", "n_layers", "USER_ID_FIELD", "ITE
 READ_OF_A_STORE = {"model", *MAKE_THE_MODEL}
 READ_OF_A_STORE |= {"seed", "gpu_id", "use_gpu", "checkpoint_dir", "show_progress", "state"}
 OF_SOURCES = {"data_path", "train_file", "benchmark_filename", "eval_args", *dataset_arguments} - READ_OF_A_STORE
-NAMED = {"forget_users": "user", "forget_items": "item", "forget_file": "file"}  # only this forget_type reads it
+NAMED = {  # only these values of forget_type read it
+    "forget_users": ("user",),
+    "forget_items": ("item",),
+    "forget_item_feature": ("item",),
+    "forget_item_value": ("item",),
+    "forget_file": ("file",),
+    "forget_spam_targets": ("spam",),
+    "forget_pick": ("random", "user", "item"),
+}
 
 
 def properties_folder() -> Path:
@@ -130,7 +138,8 @@ def is_read_of_a_store(name: str, exact: bool) -> bool:
 
 def contradictions(settings: Mapping[str, Any], forget_type: str) -> list[str]:
     """The settings that name what to forget but that this ``forget_type`` does not read."""
-    return [name for name, kind in NAMED.items() if settings.get(name) and kind != forget_type]
+    unread = [name for name, kinds in NAMED.items() if forget_type not in kinds]
+    return [name for name in unread if settings.get(name) and settings[name] != Overall.model_fields[name].default]
 
 
 @cache

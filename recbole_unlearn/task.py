@@ -8,7 +8,7 @@ import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 
 from recbole_unlearn.config import Config
-from recbole_unlearn.data import attack
+from recbole_unlearn.data import attack, spam
 from recbole_unlearn.data import request as requests
 from recbole_unlearn.data.copies import with_edges, with_edges_of, with_extra_edges
 from recbole_unlearn.data.dataset import Dataset
@@ -81,8 +81,8 @@ def prepare_data(config: Config) -> UnlearningData:
         raise UsageError(
             "Setting 'train_file' names the training rows of a checkpoint of RecBole's: it needs --checkpoint."
         )
-    dataset, train, valid, test = split(config)
-    train, request = _draw_request(config, train, valid, test)
+    parts, request = _draw_request(config, split(config))
+    dataset, train, valid, test = parts
     graph = dataset_graph(train)
     valid_data, test_data = evaluation_loaders(config, dataset, train, valid, test)
     if config["unlearn_measure_on"] == "valid":
@@ -110,7 +110,9 @@ def _halves(part, generator):
     return with_edges(part, first), with_edges(part, ~first)
 
 
-def _draw_request(config, train, valid, test):
+def _draw_request(config, parts):
+    """The request, and the dataset and its three parts with what the request injects."""
+    dataset, train, valid, test = parts
     kind = config["forget_type"]
     graph = dataset_graph(train)
     if kind == "adversarial":
@@ -126,8 +128,12 @@ def _draw_request(config, train, valid, test):
             config["forget_attack_pool"],
             requests.generator_for(config),
         )
-        return with_extra_edges(train, request.users, request.items), request
-    return train, REQUESTS[kind](config, train, graph)
+        return (dataset, with_extra_edges(train, request.users, request.items), valid, test), request
+    if kind == "spam":
+        request = spam.spam_request(config, train, graph)
+        dataset, train, valid, test = spam.with_accounts(parts, request.how["n_accounts"])
+        return (dataset, with_extra_edges(train, request.users, request.items), valid, test), request
+    return parts, REQUESTS[kind](config, train, graph)
 
 
 REQUESTS = {

@@ -12,11 +12,12 @@ import pandas as pd
 
 from recbole_unlearn.errors import UsageError
 
-IDENTIFIERS = ("forget_users", "forget_items")
+COUNTED = "forget_spam_targets"  # tokens, or their number
+IDENTIFIERS = ("forget_users", "forget_items", "forget_item_value", COUNTED)
 SEPARATORS = ("field_separator", "seq_separator")
 TEXT = {
     *("model", "dataset", "data_path", "checkpoint_dir", "dataset_save_path", "dataloaders_save_path"),
-    *("report_file", "forget_file", "train_file", "wandb_project", "encoding", *SEPARATORS),
+    *("report_file", "forget_file", "forget_item_feature", "train_file", "wandb_project", "encoding", *SEPARATORS),
     *("USER_ID_FIELD", "ITEM_ID_FIELD", "RATING_FIELD", "TIME_FIELD", "LABEL_FIELD", "NEG_PREFIX", "LIST_SUFFIX"),
     *("HEAD_ENTITY_ID_FIELD", "TAIL_ENTITY_ID_FIELD", "RELATION_ID_FIELD", "ENTITY_ID_FIELD"),
     *("ITEM_LIST_LENGTH_FIELD", "POSITION_FIELD"),
@@ -39,6 +40,8 @@ def read_value(key: str, value: Any) -> Any:
     Raises:
         UsageError: identifiers are not text.
     """
+    if key == COUNTED and _is_number(value):
+        return int(value)
     if key in IDENTIFIERS:
         return identifiers(key, value)
     if key in TEXT:
@@ -49,7 +52,7 @@ def read_value(key: str, value: Any) -> Any:
 
 
 def identifiers(key: str, value: Any) -> list[str] | None:
-    """The distinct tokens of ``forget_users`` or ``forget_items``, each exactly as written.
+    """The distinct tokens of a setting of ``IDENTIFIERS``, each exactly as written.
 
     Args:
         key: the setting.
@@ -93,6 +96,12 @@ def literal(text: str) -> Any:
             return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
+
+
+def _is_number(value):
+    if isinstance(value, str):
+        return value.isdecimal()
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _plain(value):

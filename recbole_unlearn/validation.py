@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from recbole_unlearn.data.request import check_request_settings
 from recbole_unlearn.data.settings import check_data_settings
 from recbole_unlearn.declarations import declarations
 from recbole_unlearn.errors import UsageError
@@ -46,6 +47,7 @@ def check_values(settings: Mapping[str, Any], classes: Iterable[type[Any]] = ())
             raise UsageError(f"Setting '{min(missing)}' is missing: it has no default, so give it a value.")
         check(declaration, settings)
     check_data_settings(settings)
+    check_request_settings(settings)
     for key in ("nproc", "world_size"):
         if (settings.get(key) or 1) not in (1, -1):
             raise UsageError(

@@ -12,10 +12,11 @@ from recbole_unlearn.config import Config
 from recbole_unlearn.data.request import generator_for, item_request, random_request
 from recbole_unlearn.encoder.paper import InfluenceEncoder
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.streams import torch_stream
 from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import UnlearningTask
 
-KINDS = ["adversarial", "random", "user", "item"]
+KINDS = ["adversarial", "random", "user", "item", "spam"]
 
 
 def pairs(request):
@@ -71,7 +72,7 @@ class TestEveryKind:
         assert pairs(first.valid) == pairs(second.valid) and pairs(first.test) == pairs(second.test)
 
 
-@pytest.mark.parametrize("kind", ["user", "item", "adversarial"])
+@pytest.mark.parametrize("kind", ["user", "item", "adversarial", "spam"])
 def test_the_kind_of_request_does_not_change_the_split(configure, kind):
     first, second = prepare_data(configure(forget_type="random")), prepare_data(configure(forget_type=kind))
     assert pairs(first.valid) == pairs(second.valid) and pairs(first.test) == pairs(second.test)
@@ -86,8 +87,8 @@ def test_drawing_leaves_torchs_global_generator_alone(configure):
 
 
 def test_forget_seed_zero_is_a_seed(configure):
-    assert generator_for(configure(forget_seed=0)).initial_seed() == 0
-    assert generator_for(configure(forget_seed=None)).initial_seed() == 7
+    assert generator_for(configure(forget_seed=0)).initial_seed() == torch_stream(0, "request").initial_seed()
+    assert generator_for(configure(forget_seed=None)).initial_seed() == torch_stream(7, "request").initial_seed()
 
 
 @pytest.mark.parametrize("ratio, expected", [(0.0001, 1), (0.1, 32), (1.0, 320)])

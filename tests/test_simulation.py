@@ -48,7 +48,7 @@ def pairs(side):
     return set(zip(side.users.tolist(), side.items.tolist()))
 
 
-@pytest.mark.parametrize("kind", ["adversarial", "random", "user", "item", "file"])
+@pytest.mark.parametrize("kind", ["adversarial", "random", "user", "item", "spam", "file"])
 def test_the_simulated_request_is_another_one(here, kind):
     named = {"user": {"forget_users": ["u1", "u2"]}, "file": {"forget_file": "request.inter"}}.get(kind, {})
     config = Config("LightGCN", "tiny", config_dict={**here, "forget_type": kind, **named})

@@ -1,5 +1,8 @@
 """Copies of a built dataset on other edges, or on other nodes."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
@@ -56,3 +59,27 @@ def with_extra_edges(dataset: Dataset, users: torch.Tensor, items: torch.Tensor)
     columns = {field: longer(field, feat[field]) for field in feat}
     source = {field: longer(field, values) for field, values in source_of(feat).items()}
     return dataset.copy(Interactions(columns, source))
+
+
+def with_more_users(dataset: Dataset, tokens: Sequence[str]) -> Dataset:
+    """A copy of a built dataset with more users, who have no interactions yet.
+
+    Args:
+        tokens: of the new users, whose ids follow the others'; fields of their features are 0.
+    """
+    copied, field, first = dataset.copy(dataset.inter_feat), dataset.uid_field, dataset.user_num
+    ids = range(first, first + len(tokens))
+    names = np.append(dataset.field2id_token[field], np.asarray(tokens, dtype=dataset.field2id_token[field].dtype.kind))
+    copied.field2id_token = {**dataset.field2id_token, field: names}
+    copied.field2token_id = {
+        **dataset.field2token_id,
+        field: {**dataset.field2token_id[field], **dict(zip(tokens, ids))},
+    }
+    features = dataset.user_feat
+    if features is not None:
+        longer = {
+            name: torch.cat([features[name], features[name].new_zeros((len(tokens), *features[name].shape[1:]))])
+            for name in features
+        }
+        copied.user_feat = Interaction({**longer, field: torch.arange(first + len(tokens))})
+    return copied

@@ -1,8 +1,10 @@
 """What to forget: edges of the training graph, named, sampled or read from a file."""
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from logging import getLogger
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,8 @@ from recbole.config import Config
 from recbole.data.dataset import Dataset
 
 from recbole_unlearn.data.atomic import with_mark
+from recbole_unlearn.data.features import items_with
+from recbole_unlearn.data.pick import Pick, picked_edges, picked_nodes
 from recbole_unlearn.data.request_file import EXAMPLES, read_rows
 from recbole_unlearn.data.tokens import ids_of
 from recbole_unlearn.errors import UsageError
@@ -19,20 +23,31 @@ from recbole_unlearn.settings import CountOrZero, Settings, Share, setting
 from recbole_unlearn.streams import torch_stream
 from recbole_unlearn.text_settings import identifiers
 
-ForgetType = Literal["adversarial", "random", "user", "item", "file"]
+ForgetType = Literal["adversarial", "random", "user", "item", "spam", "file"]
 
 
 class RequestSettings(Settings):
     """What to forget"""
 
-    forget_type: ForgetType = setting("adversarial", "adversarial, random, user, item or file.")
+    forget_type: ForgetType = setting("adversarial", "adversarial, random, user, item, spam or file.")
     forget_ratio: Share = setting(0.01, "Share of training edges (users, items) to inject or sample.")
+    forget_pick: Pick = setting(
+        "random",
+        "Which users, items or edges to sample: random, those with most (active) or fewest (inactive) interactions, or "
+        "those with many of popular partners (core) or few of rare ones (edge).",
+    )
     forget_seed: CountOrZero | None = setting(None, "Seed of the request's own random stream; empty takes `seed`.")
     forget_users: list[str] | None = setting(
         None, "User tokens for forget_type user; empty samples forget_ratio of them."
     )
     forget_items: list[str] | None = setting(
         None, "Item tokens for forget_type item; empty samples forget_ratio of them."
+    )
+    forget_item_feature: str | None = setting(
+        None, "Column of the dataset's .item file for forget_type item, e.g. class; needs forget_item_value."
+    )
+    forget_item_value: list[str] | None = setting(
+        None, "Values of forget_item_feature, e.g. Horror: the request is all interactions with items that have one."
     )
     forget_file: str | None = setting(
         None, "Atomic .inter file for forget_type file; with --checkpoint a file of deletion requests."
@@ -49,18 +64,21 @@ class Request:
     Args:
         users, items: internal ids, int64, shape ``(F,)`` each.
         skipped: rows of a request file that name nothing in the training data.
+        how: what else a report says of it, e.g. how its users are picked.
     """
 
     users: torch.Tensor
     items: torch.Tensor
     skipped: int = 0
+    how: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self):
         return len(self.users)
 
-    def summary(self) -> dict[str, int]:
-        """Counts for the report."""
+    def summary(self) -> dict[str, Any]:
+        """How the request came about, and counts, for the report."""
         return {
+            **self.how,
             "n_interactions": len(self),
             "n_users": len(torch.unique(self.users)),
             "n_items": len(torch.unique(self.items)),
@@ -78,30 +96,52 @@ def generator_for(config: Config) -> torch.Generator:
     return torch_stream(request_seed(config), "request")
 
 
-def edges_where(graph: Graph, mask: torch.Tensor, skipped: int = 0) -> Request:
-    """The request for the edges where a boolean mask of shape ``(E,)`` is true."""
-    return Request(graph.users[mask], graph.items[mask], skipped)
+def check_request_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse settings that say in two ways what to forget, or half of it.
+
+    Raises:
+        UsageError: names both.
+    """
+    feature, value = "forget_item_feature", "forget_item_value"
+    for name, needed in ((feature, value), (value, feature)):
+        if settings.get(name) and not settings.get(needed):
+            raise UsageError(f"Setting '{name}' needs '{needed}', e.g. --{feature}=class --{value}=Horror.")
+    given = [name for name in ("forget_users", "forget_items", feature) if settings.get(name)]
+    if settings.get("forget_pick", "random") != "random":
+        given.append("forget_pick")
+    if len(given) > 1 and settings.get("forget_type") in ("user", "item"):
+        raise UsageError(f"Settings '{given[0]}' and '{given[1]}' each say what to forget: leave one out.")
+
+
+def edges_where(graph: Graph, mask: torch.Tensor, skipped: int = 0, **how: Any) -> Request:
+    """The request for the edges where a boolean mask of shape ``(E,)`` is true; ``how`` is what a report says of it."""
+    return Request(graph.users[mask], graph.items[mask], skipped, how)
 
 
 def random_edges(graph: Graph, n_edges: int, generator: torch.Generator) -> Request:
     """The request for ``n_edges`` edges drawn without replacement."""
-    mask = torch.zeros(len(graph), dtype=torch.bool)
-    mask[torch.randperm(len(graph), generator=generator)[:n_edges]] = True
-    return edges_where(graph, mask)
+    return edges_where(graph, picked_edges(graph, "random", n_edges, generator))
 
 
 def random_request(config: Config, dataset: Dataset, graph: Graph) -> Request:
-    """The request for a random ``forget_ratio`` of the edges."""
-    return random_edges(graph, max(1, round(config["forget_ratio"] * len(graph))), generator_for(config))
+    """The request for a random ``forget_ratio`` of the edges, by ``forget_pick``."""
+    pick, count = config["forget_pick"], max(1, round(config["forget_ratio"] * len(graph)))
+    return edges_where(graph, picked_edges(graph, pick, count, generator_for(config)), pick=pick)
 
 
 def user_request(config: Config, dataset: Dataset, graph: Graph) -> Request:
-    """The request for all edges of ``forget_users`` (tokens), or of a sampled ``forget_ratio`` of the users."""
+    """The request for all edges of ``forget_users`` (tokens), or of a ``forget_ratio`` of users by ``forget_pick``."""
     return _named_or_sampled(config, dataset, graph, "user")
 
 
 def item_request(config: Config, dataset: Dataset, graph: Graph) -> Request:
-    """The request for all edges of ``forget_items`` (tokens), or of a sampled ``forget_ratio`` of the items."""
+    """The request for all edges of some items.
+
+    They are ``forget_items`` (tokens), those with a ``forget_item_value`` of the ``forget_item_feature``, or a
+    ``forget_ratio`` of the items by ``forget_pick``.
+    """
+    if config["forget_item_feature"]:
+        return _feature_request(config, dataset, graph)
     return _named_or_sampled(config, dataset, graph, "item")
 
 
@@ -150,13 +190,28 @@ def _named_or_sampled(config, dataset, graph, kind):
     nodes = graph.users if kind == "user" else graph.items
     tokens = identifiers(f"forget_{kind}s", config[f"forget_{kind}s"])
     if tokens is None:
-        present = torch.unique(nodes)
-        count = max(1, round(config["forget_ratio"] * len(present)))
-        chosen = present[torch.randperm(len(present), generator=generator_for(config))[:count]]
-        return edges_where(graph, torch.isin(nodes, chosen))
+        pick, count = config["forget_pick"], max(1, round(config["forget_ratio"] * len(torch.unique(nodes))))
+        chosen = picked_nodes(graph, kind, pick, count, generator_for(config))
+        return edges_where(graph, torch.isin(nodes, chosen), pick=pick)
     rows = pd.DataFrame({"user": None, "item": None, kind: tokens}, dtype=object)
     mask, _ = _edges_of_rows(rows, f"forget_{kind}s", config, dataset, graph)
     return edges_where(graph, mask)
+
+
+def _feature_request(config, dataset, graph):
+    """The edges of the items that have a value of a feature; those that no run has are left out."""
+    feature, values = config["forget_item_feature"], config["forget_item_value"]
+    path = os.path.join(dataset.dataset_path, f"{dataset.dataset_name}.item")
+    reading = (config["field_separator"], config["seq_separator"], config["encoding"])
+    tokens = items_with(path, dataset.iid_field, feature, values, *reading)
+    ids = torch.from_numpy(ids_of(dataset.field2id_token[dataset.iid_field], tokens))
+    mask = torch.isin(graph.items, ids)
+    if not mask.any():
+        raise UsageError(
+            f"Nothing to forget: none of the {len(tokens)} items whose '{feature}' is {' or '.join(values)} is in the "
+            "training data."
+        )
+    return edges_where(graph, mask, feature=feature, values=values)
 
 
 def _edges_of_rows(rows, origin, config, dataset, graph):

@@ -15,6 +15,7 @@ import recbole_unlearn
 from recbole_unlearn.data.copies import with_edges_of
 from recbole_unlearn.data.dataset import Dataset
 from recbole_unlearn.data.sampler import SameNegativesLoader, train_loader
+from recbole_unlearn.data.spam import with_accounts
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph, dataset_graph
 
@@ -58,15 +59,21 @@ def split_of(
     Raises:
         UsageError: ids do not mean the users and items of the model, or rows are missing.
     """
-    dataset, train, valid, test = split(config)
+    dataset, train, valid, test = _with_spam(split(config), tokens)
     try:
         return dataset, train, _matching_rows(config, train, graph, tokens), valid, test
     except UsageError as error:
-        dataset, train, valid, test = split(config, as_recbole=True)
+        dataset, train, valid, test = _with_spam(split(config, as_recbole=True), tokens)
         try:
             return dataset, train, _matching_rows(config, train, graph, tokens), valid, test
         except UsageError:
             raise error from None
+
+
+def _with_spam(parts, tokens):
+    """The parts with as many users as a model has: fake accounts, whose names the model holds or has erased."""
+    n_accounts = len(tokens["user"]) - parts[0].user_num
+    return with_accounts(parts, n_accounts) if n_accounts > 0 else parts
 
 
 def _matching_rows(config, train, graph, tokens):
@@ -83,7 +90,7 @@ def _matching_rows(config, train, graph, tokens):
         raise UsageError(
             f"{missing} of the model's {len(graph)} interactions are not in the training part of "
             f"'{config['dataset']}': its files, `seed` or `eval_args` have changed since, or the model was trained "
-            "with adversarial edges, which only comparisons do."
+            "with injected interactions, which only comparisons do."
         )
     return remaining
 

@@ -7,9 +7,9 @@ import yaml
 from recbole.config import Config as RecBoleConfig
 
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.text_settings import IDENTIFIERS, NAMES, TEXT
+from recbole_unlearn.text_settings import COUNTED, IDENTIFIERS, NAMES, TEXT
 
-STRING, NULL, MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "null", "merge"))
+STRING, NULL, MERGE, WHOLE = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "null", "merge", "int"))
 
 
 class Loader(RecBoleConfig._build_yaml_loader(None)):  # type: ignore[misc]  # a class that a function of RecBole makes
@@ -40,7 +40,8 @@ class Loader(RecBoleConfig._build_yaml_loader(None)):  # type: ignore[misc]  # a
             return _copy(node, [self._identifier(name, each) for each in node.value])
         if node.tag == NULL:  # names nobody, as in a sweep's yaml; in a list, `null` could be somebody
             return node
-        return self._identifier(name, node)
+        text = self._identifier(name, node)
+        return node if name == COUNTED and node.tag == WHOLE else text
 
     def _identifier(self, name, node):
         if node.tag == STRING or not isinstance(node, yaml.ScalarNode):  # validation refuses the latter

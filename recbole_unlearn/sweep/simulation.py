@@ -39,7 +39,8 @@ def simulated_requests(config: Config, kinds: Sequence[str] | None = None, round
     Args:
         config: of the actual run.
         kinds: of the requests; default that of the actual one, with a sampled ``forget_ratio`` in the place of named
-            users or items, and random interactions in that of a file.
+            users or items or of an item's feature, as many drawn targets in that of named ones, and random interactions
+            in that of a file.
         round_: from 1; each round has other requests.
 
     Raises:
@@ -49,12 +50,17 @@ def simulated_requests(config: Config, kinds: Sequence[str] | None = None, round
     for kind in kinds:
         if kind not in KINDS:
             raise unknown("kind of request to simulate", kind, KINDS)
+    targets = config["forget_spam_targets"]
+    n_targets = targets if isinstance(targets, int) else len(targets)
     first = request_seed(config) + round_ * SEED_SHIFT
     return [
         {
             "forget_type": kind,
             "forget_seed": first + kinds[:place].count(kind) * REPETITION_SHIFT,
-            **dict.fromkeys(("forget_users", "forget_items", "forget_file")),
+            **dict.fromkeys(
+                ("forget_users", "forget_items", "forget_item_feature", "forget_item_value", "forget_file")
+            ),
+            "forget_spam_targets": n_targets,
             "unlearn_measure_on": "valid",
             "report_file": None,
         }
