@@ -6,7 +6,8 @@ import torch
 
 from recbole_unlearn.data.attack import least_likely_edges
 from recbole_unlearn.graph import Graph
-from recbole_unlearn.task import attack_config
+from recbole_unlearn.task import attack_config, prepare_data
+from recbole_unlearn.trainer import train_backbone
 
 N_USERS, N_ITEMS = 25, 18
 
@@ -118,6 +119,40 @@ def test_table_and_graph_are_not_changed(observed):
     values, users = table(), observed.users.clone()
     least_likely_edges(values, observed, 50, 0.2, torch.Generator().manual_seed(0))
     assert torch.equal(values, table()) and torch.equal(observed.users, users)
+
+
+@pytest.mark.parametrize("pool", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("n_users, n_items", [(80, 6), (6, 80), (40, 40)])
+def test_pools_fit_data_of_any_shape(n_users, n_items, pool):
+    generator = torch.Generator().manual_seed(4)
+    final = torch.randn(n_users + n_items, 6, generator=generator)
+    ends = (torch.randint(1, side, (60,), generator=generator) for side in (n_users, n_items))
+    observed = Graph.from_edges(*ends, n_users, n_items)
+    request = least_likely_edges(final, observed, 50, pool, generator)
+    scores = (final[:n_users] @ final[n_users:].T).double()
+    scores[0] = scores[:, 0] = torch.inf
+    scores[observed.users, observed.items] = torch.inf
+    limit_of_user = scores.sort(1).values[:, max(1, int(pool * (n_items - 1))) - 1]
+    limit_of_item = scores.sort(0).values[max(1, int(pool * (n_users - 1))) - 1]
+    drawn = scores[request.users, request.items]
+    assert ((drawn <= limit_of_user[request.users]) | (drawn <= limit_of_item[request.items])).all()
+    assert drawn.isfinite().all() and 25 <= len(request) <= 50
+
+
+@pytest.mark.parametrize("pool", [0.0, 0.1, 0.5])
+def test_a_run_draws_from_its_pool_of_the_attackers_scores(configure, pool):
+    config = configure(forget_type="adversarial", forget_attack_pool=pool)
+    clean, data = prepare_data(configure()), prepare_data(config)
+    attacker = train_backbone(attack_config(config), clean.train, name="attack").model.final_embeddings()
+    observed, n_users = clean.observed(), clean.graph.n_users
+    scores = (attacker[:n_users] @ attacker[n_users:].T).double()
+    scores[0] = scores[:, 0] = torch.inf
+    scores[observed.users, observed.items] = torch.inf
+    limits = [max(1, int(pool * (size - 1))) - 1 for size in scores.T.shape]
+    drawn = scores[data.request.users, data.request.items]
+    of_user, of_item = scores.sort(1).values[:, limits[0]], scores.sort(0).values[limits[1]]
+    assert ((drawn <= of_user[data.request.users] + 1e-6) | (drawn <= of_item[data.request.items] + 1e-6)).all()
+    assert 10 <= len(data.request) <= 16
 
 
 def test_attacker_is_the_same_lightgcn_whatever_the_backbone_and_its_settings(configure):

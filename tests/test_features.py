@@ -1,5 +1,7 @@
 """Items by a feature of the dataset's .item file."""
 
+import logging
+
 import pytest
 
 from recbole_unlearn import run_unlearn
@@ -111,9 +113,11 @@ def test_half_a_group_or_two_are_refused(configure, changes, message):
         configure(**{"forget_type": "item", **changes})
 
 
-def test_a_run_forgets_a_group(featured):
+def test_a_run_forgets_a_group(featured, caplog):
     config = featured(forget_item_feature="class", forget_item_value="War", unlearn_methods=["DropEdges"])
     given = {key: config[key] for key in ("forget_type", "forget_item_feature", "forget_item_value")}
+    caplog.set_level(logging.INFO)
     report = run_unlearn("LightGCN", "tiny", config_dict={**config.external_config_dict, **given}, saved=False)
+    assert "forgotten (item, class War)" in caplog.text
     assert report["forget"]["feature"] == "class" and report["forget"]["values"] == ["War"]
     assert report["results"][-1]["method"] == "DropEdges"

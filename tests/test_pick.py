@@ -7,6 +7,7 @@ import torch
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.pick import picked_edges, picked_nodes
+from recbole_unlearn.data.request import described
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.task import prepare_data
@@ -90,6 +91,7 @@ def test_a_request_picks_by_the_setting_and_says_so(configure, kind):
         changes = {"forget_type": kind, "forget_ratio": 0.1, "forget_pick": pick}
         data, again = (prepare_data(configure(**changes)) for _ in range(2))
         assert data.request.summary()["pick"] == pick
+        assert described({"type": kind, **data.request.summary()}) == (kind if pick == "random" else f"{kind}, {pick}")
         assert torch.equal(data.request.users, again.request.users)
         degrees = data.graph.degrees()
         size[pick] = degrees[data.graph.n_users + data.request.items].float().mean()

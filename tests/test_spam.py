@@ -1,6 +1,7 @@
 """Fake accounts: what they interact with, and what everything else makes of more users than the dataset has."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_drawn_targets_are_rare_and_fillers_popular(spam):
     clean = spam().remaining_graph
     popularity = torch.bincount(clean.items, minlength=clean.n_items).float()
     limit = popularity[popularity > 0].sort().values[-(-int((popularity > 0).sum()) // 4) - 1]
-    for seed in range(20):
+    for seed in range(8):
         data = spam(forget_seed=seed, forget_spam_targets=2)
         ids = torch.tensor([data.train.token2id("item_id", token) for token in data.request.how["targets"]])
         degrees = torch.cat([degrees, popularity[ids]])
@@ -115,11 +116,8 @@ def test_spam_has_a_stream_of_its_own(configure, spam, monkeypatch):
     used = []
     monkeypatch.setattr("recbole_unlearn.data.spam.torch_stream", lambda *purpose: used.append(purpose) or seeded)
     seeded = torch.Generator().manual_seed(1)
-    state = torch.get_rng_state()
     spam(forget_seed=5)
     assert used == [(5, "spam")] and generator_for(configure(forget_seed=5)).initial_seed() != 1
-    monkeypatch.undo()
-    assert not torch.equal(torch.get_rng_state(), torch.zeros_like(state))
 
 
 def test_users_with_features_get_blank_ones(settings, tmp_path):
@@ -137,10 +135,14 @@ def test_users_with_features_get_blank_ones(settings, tmp_path):
     assert dataset.user_num == 13 and len(dataset.user_feat) == 13
 
 
-def test_a_run_reports_targets_and_its_models_come_back_with_the_clean_data(settings, tmp_path):
-    changes = {**settings, "forget_type": "spam", "unlearn_methods": ["Retrain", "UnlearnRec", "DropEdges", "SISA"]}
+def test_a_run_reports_targets_and_its_models_come_back_with_the_clean_data(settings, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    methods = ["Retrain", "UnlearnRec", "DropEdges"]
+    changes = {**settings, "forget_type": "spam", "unlearn_methods": methods, "unlearn_floor_runs": 0}
     report = run_unlearn("LightGCN", "tiny", config_dict=changes)
-    assert report["forget"]["n_accounts"] == 2 and len(report["forget"]["targets"]) == 1
+    (target,) = report["forget"]["targets"]
+    assert f"forgotten (spam, 2 accounts for {target})" in caplog.text
+    assert report["forget"]["n_accounts"] == 2
     for row in report["results"]:
         assert all(np.isfinite(row[name]) for name in ("MI-BF", "MI-NG", "ndcg@5"))
     json.loads((tmp_path / "saved" / "LightGCN-tiny-spam-7.json").read_text())

@@ -86,6 +86,19 @@ class Request:
         }
 
 
+def described(forget: Mapping[str, Any]) -> str:
+    """A request in a few words, e.g. ``item, class Horror``, from the ``forget`` of a report's header."""
+    said = [forget["type"]]
+    if forget.get("pick", "random") != "random":
+        said.append(forget["pick"])
+    if "feature" in forget:
+        said.append(f"{forget['feature']} {' or '.join(forget['values'])}")
+    if "targets" in forget:
+        said.append(f"{forget['n_accounts']} accounts for {' and '.join(forget['targets'][:EXAMPLES])}")
+        said[-1] += " ..." if len(forget["targets"]) > EXAMPLES else ""
+    return ", ".join(said)
+
+
 def request_seed(config: Config) -> int:
     """The seed of a request's draw: ``forget_seed``, or the run's own."""
     return config["seed"] if config["forget_seed"] is None else config["forget_seed"]

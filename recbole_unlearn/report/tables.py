@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from recbole_unlearn.data.request import described
+
 COLUMNS = {  # heading and number format of a column; others keep their key and have four decimals
     "offline_seconds": ("offline s", "{:.1f}"),
     "online_seconds": ("online s", "{:.3f}"),
@@ -90,7 +92,7 @@ def headline(result: Mapping[str, Any]) -> str:
     forget = result["forget"]
     return (
         f"{result['model']} on {result['dataset']}, seed {result['seed']}: {forget['n_interactions']} interactions of "
-        f"{forget['n_users']} users and {forget['n_items']} items forgotten ({forget['type']})"
+        f"{forget['n_users']} users and {forget['n_items']} items forgotten ({described(forget)})"
     )
 
 
