@@ -389,9 +389,8 @@ def test_a_user_who_leaves_has_the_row_of_one_never_seen(prepared, target):
     never = edges_where(graph, torch.isin(graph.users, torch.tensor([1, 2])))  # the model has never seen these users
     graph = graph.without(never.users, never.items)
     request = edges_where(graph, torch.isin(graph.users, torch.tensor([user])))
-    remaining = graph.without(request.users, request.items)
-    train, rest = (with_edges_of(run.data.train, edges) for edges in (graph, remaining))
-    run.data = replace(run.data, graph=graph, train=train, request=request, remaining_graph=remaining, remaining=rest)
+    train = with_edges_of(run.data.train, graph)
+    run.data = replace(run.data, graph=graph, train=train, request=request)
     run.original = run.original.revised(run.original.ego_embeddings(), graph)
     row, _ = never_seen_rows(run.original.ego_embeddings(), graph)
     np.testing.assert_allclose(row.detach(), run.original.ego_embeddings()[[1, 2]].mean(dim=0).detach(), atol=1e-6)

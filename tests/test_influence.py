@@ -52,9 +52,9 @@ def test_bpr_sum_is_twice_differentiable():
 class Case:
     """A backbone in float64 with two frozen losses, and the same losses written densely."""
 
-    def __init__(self, run):
+    def __init__(self, run, method="GIF"):
         self.run = run
-        method = METHODS["GIF"](run.config, run.data, run.original)
+        method = METHODS[method](run.config, run.data, run.original)
         method.prepare()
         self.method, self.model = method, run.original
         self.ego = run.original.ego_embeddings().detach().double() * 3  # where the losses are not linear
@@ -87,7 +87,7 @@ class Case:
         elif name != "BPR":
             loss = loss + model.reg_weight / 2 * sum(ego[side].square().sum() for side in (users, items, negatives))
         if name in ("SGL", "SimGCL"):
-            torch.manual_seed(self.run.config["seed"])
+            torch.manual_seed(self.loss.seed)
             if name == "SGL":
                 tables = [torch.stack(layers(torch.tensor(dense.graph_adjacency(view)))).mean(dim=0) for view in views]
             else:
@@ -176,13 +176,12 @@ def test_the_full_difference_is_the_local_one(prepared):
 
 @pytest.fixture
 def scif(prepared):
-    """A case of a backbone, and SCIF prepared on it with the same triples and views."""
+    """A case of a backbone, and SCIF prepared on it."""
 
     def prepare(backbone, **changes):
         run = prepared(backbone, unlearn_methods="GIF,SCIF", ssl_weight=0.3, reg_weight=0.1, **changes)
-        method = METHODS["SCIF"](run.config, run.data, run.original)
-        method.prepare()
-        return Case(run), method
+        case = Case(run, "SCIF")
+        return case, case.method
 
     return prepare
 

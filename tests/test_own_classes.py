@@ -207,9 +207,7 @@ def test_a_model_without_negative_items_is_not_fine_tuned(own, settings):
 
 
 def test_models_of_a_run_of_an_own_method_are_served_without_it(own, settings):
-    run_unlearn(
-        "LightGCN", "tiny", config_dict={**settings, "epochs": 1, "unlearn_methods": ["OwnMethod", "DropEdges"]}
-    )
+    run_unlearn("LightGCN", "tiny", config_dict={**settings, "unlearn_methods": ["OwnMethod", "DropEdges"]})
     unregister()
     (file,) = Path(settings["checkpoint_dir"]).glob("original-*.safetensors")
     assert load_data_and_model(str(file))[0]["unlearn_own_factor"] == 0.5

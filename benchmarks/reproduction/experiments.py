@@ -19,6 +19,8 @@ METHODS = {  # a row's name: method and settings
     "CEU": ("CEU", ()),
     "GIF": ("GIF", ()),
     "IFRU": ("IFRU", ()),
+    "SCIF": ("SCIF", ()),
+    "GNNDelete": ("GNNDelete", ()),
     PAPERS_ENCODER: ("UnlearnRec", (("ie_target", "negative"),)),
     "UnlearnRec": ("UnlearnRec", ()),
     "DropEdges": ("DropEdges", ()),
