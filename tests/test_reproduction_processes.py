@@ -73,66 +73,63 @@ def of_other_runs():
     ]
 
 
-def test_the_first_cell_of_an_original_goes_ahead_of_the_others(tasks, tmp_path, monkeypatch):
-    monkeypatch.setattr("reproduction.processes.run", lambda cell, machine: left_by(cell))
+@pytest.fixture
+def run_as(monkeypatch):
+    """Let cells run as a function says: ``run_as(lambda cell: ...)``, which may raise."""
+
+    def install(act=lambda cell: None):
+        monkeypatch.setattr("reproduction.processes.run", lambda cell, machine: (act(cell), left_by(cell))[1])
+
+    return install
+
+
+def ended(folder, cells):
+    return [load(folder, cell) is not None for cell in cells]
+
+
+def test_the_first_cell_of_an_original_goes_ahead_of_the_others(tasks, tmp_path, run_as):
+    run_as()
     cells = of_other_runs()
     assert run_on_ray(cells, {}, tmp_path, "auto") == {}
     first, _, _, more, _, _ = cells
     assert [(task.cell, task.waited_for) for task in tasks] == list(zip(cells, [None, None, first, None, more, first]))
-    assert all(load(tmp_path, cell) is not None for cell in cells)
+    assert all(ended(tmp_path, cells))
 
 
-def test_as_many_cells_run_here_at_a_time_as_there_are_workers(tmp_path, monkeypatch):
-    both = Barrier(2)  # passed by two at a time alone
+@pytest.mark.parametrize("error", [CellFailed("exit code 1"), KeyboardInterrupt()], ids=["failed", "interrupted"])
+def test_as_many_cells_run_here_at_a_time_as_there_are_workers(tmp_path, run_as, error):
+    both, is_failure = Barrier(2), isinstance(error, CellFailed)  # passed by two at a time alone
 
-    def run(cell, machine):
+    def act(cell):
         both.wait(timeout=30)
         if cell.method == "GIF":
-            raise CellFailed("exit code 1")
-        return left_by(cell)
+            raise error
+        sleep(0 if is_failure else 0.2)  # and ends after the interruption
 
-    monkeypatch.setattr("reproduction.processes.run", run)
+    run_as(act)
     cells = [cell_of("Retrain"), cell_of("GIF"), cell_of("CEU"), cell_of("IFRU")]
-    failed = run_here(cells, {}, tmp_path, workers=2)
-    assert {cell: str(error) for cell, error in failed.items()} == {cells[1]: "exit code 1"}
-    assert [load(tmp_path, cell) is not None for cell in cells] == [True, False, True, True]
-
-
-def test_what_is_done_beside_an_interrupted_cell_is_kept(tmp_path, monkeypatch):
-    both = Barrier(2)
-
-    def run(cell, machine):
-        both.wait(timeout=30)
-        if cell.method == "GIF":
-            raise KeyboardInterrupt
-        sleep(0.2)  # and ends after the interruption
-        return left_by(cell)
-
-    monkeypatch.setattr("reproduction.processes.run", run)
-    cells = [cell_of("Retrain"), cell_of("GIF"), cell_of("CEU"), cell_of("IFRU")]
-    with pytest.raises(KeyboardInterrupt):
-        run_here(cells, {}, tmp_path, workers=2)
-    assert [load(tmp_path, cell) is not None for cell in cells] == [True, False, False, False]
+    with nullcontext() if is_failure else pytest.raises(KeyboardInterrupt):
+        assert run_here(cells, {}, tmp_path, workers=2) == {cells[1]: error}
+    assert ended(tmp_path, cells) == [True, False, is_failure, is_failure], "what is done beside it is kept"
 
 
 @pytest.mark.parametrize("workers, machine", [(1, "some machine"), (3, "some machine, 3 runs at a time")])
-def test_a_cell_says_how_many_ran_beside_it(tmp_path, monkeypatch, workers, machine):
-    monkeypatch.setattr("reproduction.processes.run", lambda cell, machine: left_by(cell))
+def test_a_cell_says_how_many_ran_beside_it(tmp_path, run_as, workers, machine):
+    run_as()
     assert run_here([cell_of("GIF")], {}, tmp_path, workers) == {}
     assert load(tmp_path, cell_of("GIF"))["versions"]["machine"] == machine
 
 
-def test_a_failed_cell_does_not_fail_those_that_wait_for_it(tasks, tmp_path, monkeypatch):
-    def run(cell, machine):
+def test_a_failed_cell_does_not_fail_those_that_wait_for_it(tasks, tmp_path, run_as):
+    def act(cell):
         if cell.method == "Retrain":
             raise CellFailed("exit code 1")
-        return left_by(cell)
 
-    monkeypatch.setattr("reproduction.processes.run", run)
+    run_as(act)
     cells = of_other_runs()
     failed = run_on_ray(cells, {}, tmp_path, "auto")
     assert {cell: str(error) for cell, error in failed.items()} == dict.fromkeys(cells[:2], "exit code 1")
-    assert [load(tmp_path, cell) is not None for cell in cells] == [False, False, True, True, True, True]
+    assert ended(tmp_path, cells) == [False, False, True, True, True, True]
 
 
 @pytest.mark.parametrize(

@@ -82,24 +82,17 @@ def test_file_holds_no_forgotten_pair(saved):
     assert request and stored.isdisjoint(request) and stored == remaining
 
 
-@pytest.mark.parametrize("kind, token", [("user", "u17"), ("item", "i23")])
-def test_file_names_nobody_whose_interactions_were_all_forgotten(saved, kind, token):
-    path, _, run = saved(forget_type=kind, **{f"forget_{kind}s": [token]})
+@pytest.mark.parametrize("kind, setting", [("user", "forget_users"), ("item", "forget_items"), ("user", "forget_file")])
+def test_file_names_nobody_whose_interactions_were_all_forgotten(saved, tmp_path, kind, setting):
+    token = {"user": "u17", "item": "i23"}[kind]
+    file = write_atomic(tmp_path / "request.inter", [(token,)], (f"{kind}_id",))
+    named = {"forget_type": "file", "forget_file": file} if setting == "forget_file" else {setting: [token]}
+    path, _, run = saved(**{"forget_type": kind, **named})
     assert token in run.data.train.field2id_token[f"{kind}_id"]
-    with open(path, "rb") as file:
-        content = file.read()
-    assert b"u18" in content and b"i22" in content
-    assert token.encode() not in content
+    content = Path(path).read_bytes()
+    assert b"u18" in content and b"i22" in content and token.encode() not in content
     _, _, tokens = load_model(path)
     assert tokens[kind].count(None) == 1 and len(tokens[kind]) == run.data.train.num(f"{kind}_id")
-
-
-def test_file_of_a_request_from_a_file_names_nobody_forgotten(saved, tmp_path):
-    path = write_atomic(tmp_path / "u17.inter", [("u17",)], ("user_id",))
-    saved_path, _, _ = saved(forget_type="file", forget_file=path)
-    with open(saved_path, "rb") as file:
-        content = file.read()
-    assert b"u17" not in content and b"u18" in content
 
 
 def test_run_saves_what_load_data_and_model_returns(settings, tmp_path):
@@ -142,16 +135,12 @@ def test_settings_may_change_on_loading(saved, tmp_path):
     assert config["eval_batch_size"] == 123 and config["data_path"].startswith(str(tmp_path / "moved"))
 
 
-def test_changed_data_are_noticed(saved, tmp_path):
+def test_changed_data_and_another_split_are_noticed(saved, tmp_path):
     path, _, _ = saved()
     rows = [("someone", item) if user == "u0" else (user, item) for user, item in tiny_rows()]
     write_atomic(tmp_path / "moved" / "tiny" / "tiny.inter", rows)
     with pytest.raises(UsageError, match="The user_ids of dataset 'tiny' are not those.*load_model"):
         load_data_and_model(path, {"data_path": str(tmp_path / "moved")})
-
-
-def test_another_split_is_noticed(saved):
-    path, _, _ = saved()
     with pytest.raises(UsageError, match="interactions are not in the training part of 'tiny'.*seed"):
         load_data_and_model(path, {"seed": 8})
 
