@@ -187,10 +187,11 @@ def test_nothing_is_claimed_that_was_not_measured(receipt, bare, method):
 @pytest.mark.parametrize("change, error", [
     (lambda receipt: receipt["rows"][-1].update(user="u1"), ValueError),
     (lambda receipt: receipt.pop("drift"), KeyError),
+    (lambda receipt: receipt.pop("finished_at"), KeyError),
 ])  # fmt: skip
 def test_a_receipt_with_an_identifier_or_without_an_entry_is_not_written(receipt, tmp_path, change, error):
     change(receipt)
-    with pytest.raises(error, match="identifiers stay out|drift"):
+    with pytest.raises(error, match="identifiers stay out|drift|finished_at"):
         write_receipt(receipt, str(tmp_path))
     assert os.listdir(tmp_path) == []
 

@@ -31,16 +31,19 @@ def page(receipts: list[dict[str, Any]]) -> str:
     receipt, single = receipts[0], len(receipts) == 1
     before, after = ((receipt["measures"] or {}).get(stage) or {} for stage in ("before", "after"))
     rows = [(row["scope"], row["hash"], _found(row["found"])) for row in receipt["rows"]] if single else []
-    return _template().render(
-        title=f"Receipt of deletion request {receipt['request_id']}"
-        if single
-        else f"Receipts of {len(receipts)} deletion requests",
+    checks = receipt["checks"] or []
+    names = {
+        result: [check["name"] for check in checks if check["passed"] is passed] for passed, result in RESULTS.items()
+    }
+    values = dict(
+        receipt=receipt,
         single=single,
-        summary=_summary(receipt) if single else _summary_of_all(receipts),
-        limits=_limits(receipt),
-        facts=_facts(receipt, single),
+        n_requests=len(receipts),
+        n_found=sum(each["outcome"] == "forgotten" for each in receipts),
+        model=f"the model '{receipt['model']}' on '{receipt['dataset']}'",
+        results=[(result, which) for result, which in names.items() if which],
         counts=_entries(receipt["counts"]) if single else [],
-        checks=[(each["name"], each["value"], each["limit"], RESULTS[each["passed"]]) for each in _checks(receipt)],
+        checks=[(each["name"], each["value"], each["limit"], RESULTS[each["passed"]]) for each in checks],
         measures=[(name, before.get(name), after.get(name)) for name in {**before, **after}],
         figure=drawn_as_png(json.dumps(receipt["scores"])) if receipt["scores"] else None,
         artefacts=[(file["file"], file["scanned"], file["leftovers"]) for file in receipt["artefacts"] or []],
@@ -52,17 +55,17 @@ def page(receipts: list[dict[str, Any]]) -> str:
         more_rows=max(0, len(rows) - LISTED),
         requests=[] if single else list(map(_line, receipts)),
     )
+    try:
+        return _template().render(values)
+    except jinja2.UndefinedError as error:  # of an entry that only the template reads
+        raise KeyError(str(error)) from None
 
 
 @functools.cache
 def _template():
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["said"] = _said
+    environment.filters |= {"said": _said, "model_file": _model_file}
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-
-
-def _checks(receipt):
-    return receipt["checks"] or []
 
 
 def _line(receipt):
@@ -74,78 +77,6 @@ def _line(receipt):
 def _found(found):
     """Whether a row named something. Receipts of earlier releases have a number for each part of the data."""
     return any(found.values()) if isinstance(found, dict) else found
-
-
-def _summary(receipt):
-    """What was done and which checks passed, in words."""
-    day, model = _day_and_model(receipt)
-    if receipt["outcome"] == "not found":
-        return (
-            f"On {day} what this request names was looked up in the data of {model}. "
-            "Nothing of it was in the data, so that there was nothing to forget."
-        )
-    counts, others = receipt["counts"], (receipt["batch"] or 1) - 1
-    nouns = {"interactions": "interaction", "users_erased": "user", "items_erased": "item", "rows": "row"}
-    edges, users, items, rows = (_count(counts[key], noun) for key, noun in nouns.items())
-    together = f", together with {_count(others, 'other request')}" if others else ""
-    missing = counts["not_found"]
-    absent = f" Of {rows} of the request, {missing} named nothing in the data." if missing else ""
-    return (
-        f"On {day} {model} was made to forget {edges} ({users} and {items} entirely) "
-        f"with the method {receipt['method']}{together}.{absent} {_verdict(_checks(receipt))}"
-    )
-
-
-def _summary_of_all(receipts):
-    """The same for a batch."""
-    first, n_found = receipts[0], sum(each["outcome"] == "forgotten" for each in receipts)
-    day, model = _day_and_model(first)
-    if not n_found:
-        looked_up = f"On {day} what these requests name was looked up in the data of {model}"
-        return f"{looked_up}. Nothing of it was in the data."
-    absent = f" The other {len(receipts) - n_found} named nothing in the data." if n_found < len(receipts) else ""
-    return (
-        f"On {day} {model} was made to forget what {_count(n_found, 'request')} name, together, with the "
-        f"method {first['method']}.{absent} {_verdict(_checks(first))}"
-    )
-
-
-def _day_and_model(receipt):
-    return receipt["finished_at"][:10], f"the model '{receipt['model']}' on '{receipt['dataset']}'"
-
-
-def _verdict(checks):
-    """The checks by their result."""
-    if not checks:
-        return "No checks were made."
-    names = {
-        result: [check["name"] for check in checks if check["passed"] is passed] for passed, result in RESULTS.items()
-    }
-    results = [f"{len(which)} {result} ({'; '.join(which)})" for result, which in names.items() if which]
-    return f"Of {_count(len(checks), 'check')}, {', '.join(results)}."
-
-
-def _limits(receipt):
-    """What the receipt does not say."""
-    if receipt["outcome"] == "not found":
-        return "This page says what was looked up. It is no proof that the data are nowhere else."
-    if receipt["method"].split()[0] == "Retrain":
-        how = "The model was trained again without the data."
-    else:
-        how = "The model was revised approximately: it was not trained again from the start without the data."
-    return f"{how} This page says what was done and measured. It is no proof that nothing of the data is left."
-
-
-def _facts(receipt, single):
-    """What was asked and what became of it, as pairs of name and value."""
-    keys = {"Received": "received_at", "Submitted": "submitted_at", "Outcome": "outcome"} if single else {}
-    keys |= {"Finished": "finished_at", "Requests applied together": "batch"}
-    keys |= {"Dataset": "dataset", "Model": "model", "Method": "method"}
-    models = {"Model file before": "parent", "Model file after": "child"}
-    return [
-        *((name, receipt[key]) for name, key in keys.items()),
-        *((name, _model_file(receipt[key])) for name, key in models.items()),
-    ]
 
 
 def _model_file(version):
@@ -169,8 +100,3 @@ def _said(value):
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
     return str(value)
-
-
-def _count(number, noun):
-    """A number, or a class of numbers, of things."""
-    return f"{'an unknown number of' if number is None else number} {noun}{'' if number == 1 else 's'}"
