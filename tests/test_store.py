@@ -24,8 +24,8 @@ import pytest
 
 from recbole_unlearn.deletion.requests import DeletionRequest
 from recbole_unlearn.deletion.store import Store
-from recbole_unlearn.deletion.store.files import HOST
 from recbole_unlearn.errors import FailedChecks, UsageError
+from recbole_unlearn.files.checkpoint import HOST
 
 NOBODY = 65534
 forking = multiprocessing.get_context("fork")

@@ -15,11 +15,12 @@ from recbole_unlearn.deletion.revision.retrain import check_retrainable
 from recbole_unlearn.deletion.revision.revise import apply, timed, trained
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.store.database import explained
-from recbole_unlearn.deletion.store.files import digest_of, remove
+from recbole_unlearn.deletion.store.files import digest_of
 from recbole_unlearn.deletion.store.layout import WORK, store_folder
 from recbole_unlearn.deletion.verify.verification import verify  # noqa: F401  (for callers of this module)
 from recbole_unlearn.deletion.version.state import MODEL, State, file_of
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.files.checkpoint import remove
 from recbole_unlearn.known_settings import MAKE_THE_MODEL, check_deletion_settings, is_read_of_a_store
 from recbole_unlearn.model_file import read_content
 

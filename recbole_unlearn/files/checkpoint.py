@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,8 +27,7 @@ def write_aside(path: str | os.PathLike, write: Callable[[str], object]) -> None
     """
     folder, name = os.path.split(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
-    _remove_leftovers(folder, name)
-    temporary = os.path.join(folder, f".{HOST}-{os.getpid()}-{secrets.token_hex(4)}-{name}")
+    temporary = hidden_path(folder, suffix=f"-{name}")
     try:
         write(temporary)
         with open(temporary, "rb") as file:
@@ -38,14 +38,31 @@ def write_aside(path: str | os.PathLike, write: Callable[[str], object]) -> None
             os.remove(temporary)
 
 
-def _remove_leftovers(folder, name):
-    """Remove what killed processes of this machine left of a file. Processes of other machines may be alive."""
-    left = re.compile(rf"\.{re.escape(HOST)}-(\d+)-[0-9a-f]{{8}}-{re.escape(name)}")
+def hidden_path(folder: str, prefix: str = "", suffix: str = "", own: bool = False) -> str:
+    """A new name for what is not whole yet; first removes what killed processes of this machine left under such names.
+
+    Processes of other machines that share the folder may be alive: theirs stay.
+
+    Args:
+        folder: where it is to be.
+        prefix, suffix: of its name, around the machine, the process and a random number.
+        own: whether to remove those of this process's id too, which an earlier process had: no thread makes another.
+    """
+    left = re.compile(rf"\.{re.escape(prefix + HOST)}-(\d+)-[0-9a-f]{{8}}{re.escape(suffix)}")
     for entry in os.listdir(folder):
         match = left.fullmatch(entry)
-        if match and not psutil.pid_exists(int(match[1])):
+        if match and (own and int(match[1]) == os.getpid() or not psutil.pid_exists(int(match[1]))):
             with suppress(FileNotFoundError):  # another process was faster
-                os.remove(os.path.join(folder, entry))
+                remove(os.path.join(folder, entry))
+    return os.path.join(folder, f".{prefix}{HOST}-{os.getpid()}-{secrets.token_hex(4)}{suffix}")
+
+
+def remove(path: str | os.PathLike) -> None:
+    """Remove a file, a link, or a folder with its content."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.remove(path)
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import re
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -11,10 +9,9 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 import filelock
-import psutil
 
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.files.checkpoint import HOST
+from recbole_unlearn.files.checkpoint import hidden_path
 
 BUILDING = ".building"  # name or ending of a folder that is not whole yet
 STAGED = ".new"  # ending of a link that is not in its place yet
@@ -153,11 +150,7 @@ def built_aside(folder: str) -> Iterator[str]:
     _refuse_taken(folder)
     parent, name = os.path.split(folder)
     os.makedirs(parent, exist_ok=True)
-    for entry in os.listdir(parent):
-        left = re.fullmatch(rf"\.{re.escape(name)}-{re.escape(HOST)}-(\d+)-[0-9a-f]+{re.escape(BUILDING)}", entry)
-        if left and (int(left[1]) == os.getpid() or not psutil.pid_exists(int(left[1]))):
-            shutil.rmtree(os.path.join(parent, entry))
-    building = os.path.join(parent, f".{name}-{HOST}-{os.getpid()}-{secrets.token_hex(4)}{BUILDING}")
+    building = hidden_path(parent, f"{name}-", BUILDING, own=True)
     os.mkdir(building)
     try:
         yield building
@@ -216,14 +209,6 @@ def repair_link(target: str, link: str) -> None:
     if not is_link or os.readlink(link) != os.path.relpath(target, os.path.dirname(link)):
         stage_link(target, link)
         place_link(link)
-
-
-def remove(path: str | os.PathLike) -> None:
-    """Remove a file, a link, or a folder with its content."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.remove(path)
 
 
 def digest_of(path: str | os.PathLike) -> str:

@@ -17,10 +17,11 @@ from typing import Any
 
 from recbole_unlearn.deletion.store import database, files
 from recbole_unlearn.deletion.store.database import explained, iso, now, plain
-from recbole_unlearn.deletion.store.files import BUILDING, remove, write_folder
+from recbole_unlearn.deletion.store.files import BUILDING, write_folder
 from recbole_unlearn.deletion.store.layout import FAILED, Version, version_folder
 from recbole_unlearn.deletion.store.ledger import KEY_BYTES, Ledger, fingerprint, finish
 from recbole_unlearn.errors import FailedChecks, UsageError
+from recbole_unlearn.files.checkpoint import remove
 
 # Names that a store makes in its folder of versions.
 OF_A_STORE = re.compile(rf"{re.escape(BUILDING)}|\d{{4,}}({re.escape(FAILED)})?")
