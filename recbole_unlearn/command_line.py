@@ -1,20 +1,17 @@
 """The arguments of ``run_unlearn.py``: RecBole's, as ``--key=value``."""
 
-import argparse
 import difflib
 import logging
-import re
-import shlex
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
+from recbole_unlearn.arguments import OnceParser, different_seeds, of_a_sweep, seconds, words
 from recbole_unlearn.deletion import service
 from recbole_unlearn.deletion.verify.findings import lines_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.known_settings import check_deletion_settings, check_names
 from recbole_unlearn.quick_start import run_seeds, run_sweep, run_unlearn
-from recbole_unlearn.sweep.space import SCHEDULERS, SEARCHES
 
 OF_A_CHECKPOINT = ("prepare", "dry_run", "exact", "force", "verify", "also", "waive", "wait_seconds")
 NOT_FOUND, WAITING, INTERRUPTED = 3, 4, 130  # exit codes; 130 is the shell's after Ctrl-C
@@ -23,67 +20,6 @@ EXIT_CODES = (
     "or nothing was changed; 3 nothing that the requests name is found; 4 earlier requests failed and wait; "
     "130 interrupted."
 )
-
-
-class Once(argparse.Action):
-    """An option with a value that a second one must not replace silently."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        if getattr(namespace, self.dest) not in (self.default, values):
-            raise UsageError(f"Argument '{option_string}' is given twice, with different values.")
-        setattr(namespace, self.dest, values)
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are :class:`UsageError`, in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message[0].upper()}{message[1:]}.")
-
-
-class OnceParser(Parser):
-    """A parser that takes each option with a value once only."""
-
-    def __init__(self, **arguments: Any):
-        super().__init__(**arguments)
-        self.register("action", None, Once)
-
-
-def _sweep_parser():
-    """The arguments that only :func:`run_sweep` takes."""
-    parser = OnceParser(add_help=False, allow_abbrev=False)
-    sweep = parser.add_argument_group("search of settings with Ray Tune, on simulated requests and validation data")
-    sweep.add_argument("--params_file", help="search space, e.g. hyper.test; settings on the command line are fixed")
-    sweep.add_argument("--num_samples", type=_count, help="trials (default 20)")
-    sweep.add_argument("--search", choices=SEARCHES, help="where trials come from (default random)")
-    sweep.add_argument("--scheduler", choices=SCHEDULERS, help="asha (default) stops the worse trials early")
-    sweep.add_argument("--tune_metric", help="what is searched for (default objective; less is better)")
-    sweep.add_argument(
-        "--tune_mode", choices=["min", "max"], help="whether another metric is better if smaller or larger"
-    )
-    sweep.add_argument(
-        "--simulated", type=lambda text: text.split(","), help="kinds of simulated requests, e.g. adversarial,random"
-    )
-    sweep.add_argument(
-        "--held_back",
-        type=_count_or_zero,
-        help="rounds of other requests to compare the best with the given settings on (default 1)",
-    )
-    sweep.add_argument(
-        "--resume", action="store_const", const=True, help="continue the same sweep, or add samples to it"
-    )
-    sweep.add_argument("--storage_path", help="folder of all sweeps (default CHECKPOINT_DIR/sweep)")
-    sweep.add_argument("--ray_address", help="running Ray cluster, e.g. auto or 10.0.0.1:6379 (default: this machine)")
-    sweep.add_argument(
-        "--resources_per_trial", type=_resources, help="e.g. cpu:2,gpu:0.5 (default cpu:1, and a GPU if there is one)"
-    )
-    return parser
 
 
 def parse(arguments: Sequence[str]) -> dict[str, Any]:
@@ -99,7 +35,7 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
     Raises:
         UsageError: an argument is not ``--key=value``, is unknown or empty, or comes twice with different values.
     """
-    sweep_parser = _sweep_parser()
+    sweep_parser = of_a_sweep()
     parser = OnceParser(
         prog="run_unlearn.py",
         description="Train a RecBole recommender, make it forget a request, and report how well it forgot.",
@@ -110,10 +46,13 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
     parser.add_argument("--model", "-m", help="backbone: BPR, LightGCN, SGL or SimGCL")
     parser.add_argument("--dataset", "-d", help="dataset, e.g. ml-100k (comes with RecBole)")
     parser.add_argument("--config_files", help="yaml files, separated by spaces")
-    parser.add_argument("--seeds", type=_seeds, help="e.g. 1,2,3: repeat everything, report means and intervals")
+    parser.add_argument(
+        "--seeds", type=different_seeds, help="e.g. 1,2,3: repeat everything, report means and intervals"
+    )
     parser.add_argument(
         "--audit", help="reference models of a membership audit, e.g. 16 (the setting unlearn_audit_models)"
     )
+    parser.add_argument("--sequence", help="requests of single users one after the other, e.g. 100 (unlearn_sequence)")
     deletion = parser.add_argument_group("deletion requests against a saved model")
     deletion.add_argument("--checkpoint", help="trained model: forget the requests of --forget_file in its store")
     deletion.add_argument("--prepare", action="store_true", help="make the checkpoint's store, and nothing else")
@@ -122,12 +61,12 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
     deletion.add_argument("--force", action="store_true", help="publish a version that fails its checks")
     deletion.add_argument("--verify", action="store_true", help="search the store for what is forgotten")
     deletion.add_argument(
-        "--also", type=_words, help="with --verify: other files and folders to search, separated by spaces"
+        "--also", type=words, help="with --verify: other files and folders to search, separated by spaces"
     )
     deletion.add_argument(
-        "--waive", type=_words, help="with --verify: names of files that need not be searched, e.g. 'a.bin logs/*.gz'"
+        "--waive", type=words, help="with --verify: names of files that need not be searched, e.g. 'a.bin logs/*.gz'"
     )
-    deletion.add_argument("--wait_seconds", type=_seconds, help="how long to wait for another process (default 600)")
+    deletion.add_argument("--wait_seconds", type=seconds, help="how long to wait for another process (default 600)")
     known, others = parser.parse_known_args(arguments)
     for name, value in vars(known).items():
         if value in ("", []):  # e.g. a shell's variable without a value: the option would vanish
@@ -151,6 +90,7 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
     if known.seeds and "seed" in settings:
         raise UsageError("--seeds takes the place of --seed: leave one of them out.")
     settings |= {"unlearn_audit_models": known.audit} if known.audit else {}
+    settings |= {"unlearn_sequence": known.sequence} if known.sequence else {}
     if known.checkpoint:
         return _deletion(known, settings)
     if any(getattr(known, name) != parser.get_default(name) for name in OF_A_CHECKPOINT):
@@ -235,47 +175,6 @@ def _closest_switch(argument):
     switches = ("--prepare", "--dry_run", "--exact", "--verify", "--resume")
     close = difflib.get_close_matches(argument, switches, n=1, cutoff=0.75)
     return f" Did you mean '{close[0]}'?" if close else ""
-
-
-def _words(text):
-    """Names separated by spaces; a name with spaces is in quotes."""
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' has a quote that is not closed ({error})") from None
-
-
-def _seeds(text):
-    seeds = text.split(",")
-    if not all(seed.isdecimal() for seed in seeds) or len(set(map(int, seeds))) < len(seeds):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a list of different whole numbers, e.g. 1,2,3")
-    return [int(seed) for seed in seeds]
-
-
-def _count(text, least=1):
-    if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number >= {least}")
-    return int(text)
-
-
-def _count_or_zero(text):
-    return _count(text, least=0)
-
-
-def _seconds(text):
-    if not re.fullmatch(r"\d+(\.\d*)?", text):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds")
-    return float(text)
-
-
-def _resources(text):
-    resources = {}
-    for part in text.split(","):
-        name, _, amount = part.partition(":")
-        if name not in ("cpu", "gpu") or not re.fullmatch(r"\d+(\.\d+)?", amount) or not float(amount):
-            raise argparse.ArgumentTypeError(f"'{text}' is not of the form cpu:2,gpu:0.5")
-        resources[name] = float(amount)
-    return resources
 
 
 RUNS: dict[str, Callable] = {

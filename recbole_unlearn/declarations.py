@@ -63,6 +63,9 @@ class RunSettings(Settings):
     unlearn_audit_models: AuditModels = setting(
         0, "Number of reference models of a membership audit, half of which see each unit; 0 makes none."
     )
+    unlearn_sequence: CountOrZero = setting(
+        0, "Number of requests of single users that each method forgets one after the other; 0 makes none."
+    )
     report_file: str | None = setting(None, "Path of the JSON report; empty names it by model, dataset and request.")
 
 

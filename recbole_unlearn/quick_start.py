@@ -29,15 +29,9 @@ from recbole_unlearn.report.report import Report
 from recbole_unlearn.report.result import Result
 from recbole_unlearn.report.summary import summary_table
 from recbole_unlearn.report.tables import label
+from recbole_unlearn.sequence.sequence import RequestSequence
 from recbole_unlearn.sweep.report import save_sweep, show_sweep, sweep_result
-from recbole_unlearn.sweep.simulation import (
-    PARTS,
-    Simulation,
-    measure,
-    simulated_data,
-    simulated_requests,
-    train_part,
-)
+from recbole_unlearn.sweep.simulation import PARTS, Simulation, measure, simulated_data, simulated_requests, train_part
 from recbole_unlearn.sweep.space import check_search, read_space, swept_method, with_whole_numbers
 from recbole_unlearn.sweep.trials import AS_GIVEN, Goal, Trials, sweep_folder
 from recbole_unlearn.task import prepare_data
@@ -79,6 +73,7 @@ def run_unlearn(
     data = prepare_data(config)
     logger.info(data.train)
     logger.info(set_color("Request", "pink") + f": {config['forget_type']} {data.request.summary()}")
+    sequence = RequestSequence(config, data) if config["unlearn_sequence"] else None
 
     with measured(config["device"]) as training:
         trained = train_backbone(config, data.train, "original", data.valid_data)
@@ -116,6 +111,8 @@ def run_unlearn(
             logger.warning(f"{name}: no result: {error}")
         report.save()
 
+    if sequence:
+        sequence.run(original, report)
     return report.finish()
 
 

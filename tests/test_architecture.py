@@ -25,6 +25,7 @@ FLOORS = (  # from the ground up; a module imports from lower floors and from it
     "config",
     "task",
     "report",
+    "sequence",
     "model_file",
     "deletion",
     "saved_model",
@@ -32,6 +33,7 @@ FLOORS = (  # from the ground up; a module imports from lower floors and from it
     "sweep",
     "quick_start",
     "testing",
+    "arguments",
     "command_line write_properties",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}

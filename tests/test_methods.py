@@ -33,6 +33,7 @@ ONCE = (  # independent of the backbone, and slow
     "test_what_it_prepared_serves_again",
     "test_saved_models_score_as_before",
     "test_one_edge_a_user_and_everything",
+    "test_it_goes_on_from_its_own_result",
 )
 for _name, _backbone in itertools.product(METHODS, BACKBONES):  # a new method is tested by being registered
     _test = f"Test{_name}On{_backbone}"

@@ -14,6 +14,7 @@ from recbole_unlearn.report.tables import row_table
 from recbole_unlearn.task import prepare_data
 
 KEYS = {"model", "dataset", "seed", "config", "data", "forget", "interactions", "versions", "results", "gaps", "groups"}
+KEYS |= {"sequence"}
 FORGET_KEYS = {"type", "n_interactions", "n_users", "n_items", "n_skipped"}
 ROW_KEYS = {
     "method",

@@ -1,10 +1,12 @@
 """The contract of an unlearning method."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from typing_extensions import Self
 
 from recbole_unlearn.encoder.rows import lost_nodes, never_seen_rows, without_rows
 from recbole_unlearn.model.base import UnlearnableRecommender
@@ -48,6 +50,7 @@ class Unlearner:
     """
 
     settings: type[Settings] = Settings
+    memoryless = False  # a result depends on what remains alone: a sequence of requests need not pass through each
 
     def __init__(self, config: Any, data: Any, original: UnlearnableRecommender) -> None:
         self.config, self.data, self.original = config.stream(type(self).__name__), data, original
@@ -72,6 +75,23 @@ class Unlearner:
             Diverged: no usable result.
         """
         raise NotImplementedError
+
+    def continued(self, data: Any, model: torch.nn.Module) -> Self:
+        """The prepared method for the next request of a sequence, which goes on from its own last result.
+
+        A copy that keeps what ``prepare`` made. Override it if that depends on the table or on the edges.
+
+        Args:
+            data (UnlearningData): the last request's remaining data as training data, and the next request.
+            model: of the last request's last stage.
+
+        Raises:
+            NotImplementedError: the method cannot go on from its own result; the message says why.
+        """
+        following = copy.copy(self)
+        following.config = self.config.stream("next request")
+        following.data, following.original = data, model  # type: ignore[assignment]
+        return following
 
     def revised(self, model: UnlearnableRecommender, ego: torch.Tensor) -> UnlearnableRecommender:
         """A model with another table on the remaining graph; nodes that lose their last edge get new rows."""

@@ -26,6 +26,7 @@ class Retrain(Unlearner):
     """
 
     settings = RetrainSettings
+    memoryless = True
 
     def unlearn(self) -> Iterator[Stage]:
         for number in range(1 + self.config["unlearn_floor_runs"]):

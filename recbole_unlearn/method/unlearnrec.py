@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import AfterValidator, BeforeValidator
 from recbole.data.interaction import Interaction
+from typing_extensions import Self
 
 from recbole_unlearn.data.request import random_edges
 from recbole_unlearn.data.sampler import EdgeSampler, train_loader
@@ -103,6 +104,11 @@ class UnlearnRec(Unlearner):
         trainer.fit(task.loader, saved=False, verbose=False)
         yield Stage("fine-tuned", self._model(table, task))
 
+    def continued(self, data: Any, model: torch.nn.Module) -> Self:
+        following = super().continued(data, model)
+        following.encoder = self.encoder.of(following.original)
+        return following
+
     @torch.no_grad()
     def _model(self, table, task):
         return self.revised(self.original, table(task.forget_adjacency, task.touched))
@@ -125,6 +131,12 @@ class Calibrated:
     def pretrain(self, after_epoch: Callable[[int], None]) -> float:
         """Do nothing: the constructor fits the encoder in closed form."""
         return 0.0
+
+    def of(self, model: UnlearnableRecommender) -> "Calibrated":
+        """The same encoder for a revised model."""
+        following = copy.copy(self)
+        following.original = model
+        return following
 
     def revise(self, task: UnlearningTask) -> CalibratedTable:
         """The revised table of a request."""
@@ -175,6 +187,15 @@ class Pretrained:
             callback_fn=lambda epoch, score: after_epoch(epoch + 1),
         )
         return trainer.seconds_before
+
+    @torch.no_grad()
+    def of(self, model: UnlearnableRecommender) -> "Pretrained":
+        """The same encoder for a revised model."""
+        following = copy.copy(self)
+        following.original, following.encoder = model, copy.deepcopy(self.encoder)
+        following.encoder.ego.copy_(model.ego_embeddings())
+        following.encoder.final.copy_(model.final_embeddings())
+        return following
 
     def revise(self, task: UnlearningTask) -> InfluenceEncoder:
         """The revised table of a request: a copy of the encoder, ready to fine-tune its table and MLP."""

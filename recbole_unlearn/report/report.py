@@ -1,7 +1,7 @@
 """A run's report: the tables, the JSON and the figures."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class Report:
         }
         self.users = np.asarray(data.test_data.uid_list)
         self.groups = user_groups(data.graph, data.request.users, data.request.items)
-        self.rows, self.arrays = self._earlier() if saved else ([], {})
+        self.rows, self.sequence, self.arrays = self._earlier() if saved else ([], [], {})
 
     def has(self, method: str) -> bool:
         """Whether the report has rows of this method."""
@@ -95,6 +95,15 @@ class Report:
             self.arrays[label(row)] = dict(arrays)
         return row
 
+    def has_sequence(self, method: str) -> bool:
+        """Whether the report has rows of this method's sequence of requests."""
+        return any(row["method"] == method for row in self.sequence)
+
+    def add_sequence(self, rows: Sequence[dict[str, Any]], arrays: Mapping[str, dict[str, np.ndarray]]) -> None:
+        """Add the rows of a sequence of requests (:mod:`recbole_unlearn.sequence`), and the arrays behind them."""
+        self.sequence += rows
+        self.arrays |= arrays
+
     def finish(self) -> Result:
         """Compare the rows with Retrain's; log the tables, write the report and draw its figures.
 
@@ -102,14 +111,16 @@ class Report:
             ``model``, ``dataset``, ``seed``, ``config`` (all settings), ``data`` (a digest of the interactions),
             ``interactions`` (their number in each part, injected ones included), ``forget`` (``type`` and counts),
             ``versions``, ``results`` (the rows, with ``remarks`` where there are any), ``gaps``
-            (:meth:`~recbole_unlearn.evaluator.comparison.Comparison.gaps`) and ``groups``
-            (:meth:`~recbole_unlearn.evaluator.comparison.Comparison.of_groups`).
+            (:meth:`~recbole_unlearn.evaluator.comparison.Comparison.gaps`), ``groups``
+            (:meth:`~recbole_unlearn.evaluator.comparison.Comparison.of_groups`) and ``sequence``
+            (:func:`~recbole_unlearn.sequence.rows.compared`; empty without ``unlearn_sequence``).
         """
         rows = self._sorted()
         arrays = {(row["method"], row["stage"]): self.arrays[label(row)] for row in rows if label(row) in self.arrays}
         comparison = Comparison(rows, arrays, self.users, self.groups, self.config["seed"])
         gaps, groups = comparison.gaps(), comparison.of_groups()
-        result = Result({**self.header, "results": remarked(rows, gaps, arrays), "gaps": gaps, "groups": groups})
+        compared = {"results": remarked(rows, gaps, arrays), "gaps": gaps, "groups": groups}
+        result = Result({**self.header, **compared, "sequence": self.sequence})
         getLogger().info(str(result))
         self._write(result)
         self._draw(result)
@@ -117,7 +128,8 @@ class Report:
 
     def save(self) -> None:
         """Write the rows so far; :meth:`finish` adds their comparison."""
-        self._write({**self.header, "results": self._sorted(), "gaps": [], "groups": []})
+        rows = {"results": self._sorted(), "sequence": self.sequence}
+        self._write({**self.header, **rows, "gaps": [], "groups": []})
 
     def _write(self, result):
         """Write a result as JSON and, beside it, the arrays (``.npz``); each file is whole or absent."""
@@ -155,15 +167,18 @@ class Report:
             same = all(stored[key] == self.header[key] for key in ("data", "forget", "versions"))
             same = same and self.config.same_results(stored["config"])
         except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError):
-            return [], {}
+            return [], [], {}
         if not same:
             getLogger().warning(
                 f"{self.path} has other settings, data or code, so this run replaces it; --report_file keeps both"
             )
-            return [], {}
+            return [], [], {}
         chosen = {"original", *self.config["unlearn_methods"]}
         rows = [read_row(without_remarks(row)) for row in stored["results"] if row["method"] in chosen]
         getLogger().info(
             f"Rows of an earlier run: {', '.join(map(label, rows))} ({self.path}; delete it to compute them again)"
         )
-        return rows, {label(row): arrays[label(row)] for row in rows if label(row) in arrays}
+        same = stored["config"].get("unlearn_sequence") == self.config["unlearn_sequence"]
+        sequence = [read_row(row) for row in stored.get("sequence", []) if same and row["method"] in chosen]
+        names = {*map(label, rows), *(name for name in arrays if sequence and name.startswith("sequence "))}
+        return rows, sequence, {name: values for name, values in arrays.items() if name in names}

@@ -19,6 +19,7 @@ from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.method import Stage, Unlearner
 from recbole_unlearn.model import UnlearnableRecommender
 from recbole_unlearn.model_file import load_model, save_model
+from recbole_unlearn.sequence.requests import following
 from recbole_unlearn.task import UnlearningData
 from recbole_unlearn.testing.runs import Run, fixture, prepared_run, scores, tiny_config
 
@@ -179,6 +180,20 @@ class MethodContract:
                 save_model(path, stage.model, done.run.config, done.run.data.train)
                 same = torch.equal(scores(load_model(path)[1]), scores(stage.model))
                 assert same, f"{self.method.__name__} {stage.name} scores otherwise when it is loaded"
+
+    def test_it_goes_on_from_its_own_result(self, done: Done) -> None:
+        data, (last, _), name = done.run.data, done.stages[-1], self.method.__name__
+        again = following(data, data.remaining_graph.users[0])
+        try:
+            method = done.method.continued(again, last.model)
+        except NotImplementedError:
+            return  # which the report of a sequence says
+        for stage in method.unlearn():
+            assert scores(stage.model).isfinite().all(), f"{name} {stage.name}: a second request gives no finite scores"
+            if isinstance(stage.model, UnlearnableRecommender):
+                for request in (data.request, again.request):
+                    held = stage.model.graph.contains(request.users, request.items)
+                    assert not held.any(), f"{name} {stage.name}: after a second request the graph has forgotten edges"
 
     def test_one_edge_a_user_and_everything(self, run: Run) -> None:
         graph = run.data.graph

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from typing_extensions import Self
 
 from recbole_unlearn.data.sampler import EdgeSampler
 from recbole_unlearn.errors import Diverged, UsageError
@@ -69,6 +70,11 @@ class InfluenceUnlearner(Unlearner):
                 "its own `model_loss`; leave the method out of --unlearn_methods, or implement `regulariser`."
             )
         self.model, seconds_before = self.trained_model()
+        self.linearise()
+        return seconds_before
+
+    def linearise(self) -> None:
+        """Freeze the loss at the model's table and edges, which the estimate of a request starts from."""
         data, device = self.data, self.config["device"]
         graph = data.graph
         begin_stream(self.config, "negatives and views")
@@ -80,7 +86,12 @@ class InfluenceUnlearner(Unlearner):
             self.ego = self.model.ego_embeddings()
         self.loss = self.frozen(graph, self.triples, self.views)
         self.hessian = self.loss.hessian(self.ego)
-        return seconds_before
+
+    def continued(self, data: Any, model: torch.nn.Module) -> Self:
+        following = super().continued(data, model)
+        following.model = following.original
+        following.linearise()
+        return following
 
     def before(self) -> UnlearnableRecommender:
         return self.model

@@ -36,11 +36,10 @@ class GIF(InfluenceUnlearner):
 
     settings = GIFSettings
 
-    def prepare(self) -> float:
-        seconds_before = super().prepare()
+    def linearise(self) -> None:
+        super().linearise()
         scale = self.config["unlearn_gif_scale"]
         self.scale = MARGIN * spectral_radius(self.hessian, self.ego) if scale == "auto" else float(scale)
-        return seconds_before
 
     def solve(self, v: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
         damping, iterations = self.config["unlearn_gif_damping"], self.config["unlearn_gif_iterations"]

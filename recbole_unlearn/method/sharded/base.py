@@ -10,6 +10,7 @@ import torch
 from joblib.externals import loky
 from recbole.data.dataset import Dataset
 from tqdm import tqdm
+from typing_extensions import Self
 
 from recbole_unlearn.data.sampler import rankable
 from recbole_unlearn.files import checkpoint
@@ -72,7 +73,7 @@ class ShardedUnlearner(Unlearner):
         self.shard, self.n_shards, partitioning = self.partition()
         graphs = {k: self.data.graph.subgraph(self.shard == k) for k in range(self.n_shards)}
         self.shards, earlier = self._train(graphs, graphs)
-        self._prepared = set(earlier)
+        self._prepared, self._retrained = set(earlier), dict[int, tuple[torch.Tensor, Graph]]()
         self.model, aggregating = self._aggregated(self.shards, self.data.train, self.data.graph)
         return partitioning + sum(earlier.values()) + aggregating
 
@@ -85,6 +86,7 @@ class ShardedUnlearner(Unlearner):
         touched = [k for k in torch.unique(self.shard[forgotten]).tolist() if k >= 0]
         kept = {k: data.graph.subgraph((self.shard == k) & ~forgotten) for k in touched}
         retrained, earlier = self._train(kept, {k: self.shards[k][1] for k in touched})
+        self._retrained, self._files = retrained, set(earlier)  # the next request of a sequence starts from them
         # Slices before the request's are loaded from the preparation: they cost no time now.
         training = sum(seconds for file, seconds in earlier.items() if file not in self._prepared)
         details = {"shards retrained": f"{len(touched)} of {self.n_shards}", **self.details()}
@@ -93,6 +95,15 @@ class ShardedUnlearner(Unlearner):
             return
         model, aggregating = self._aggregated({**self.shards, **retrained}, data.remaining, data.remaining_graph)
         yield Stage("", model, training + aggregating, details)
+
+    def continued(self, data: Any, model: torch.nn.Module) -> Self:
+        following = super().continued(data, model)
+        following.original = self.original  # whose class the shards train
+        following.shards = {**self.shards, **self._retrained}
+        following.shard = self.shard[self.data.remaining_graph.contains(self.data.graph.users, self.data.graph.items)]
+        following._prepared = self._prepared | self._files
+        following.model = model
+        return following
 
     def details(self) -> dict[str, Any]:
         """Further entries of the report on the partition."""

@@ -1,7 +1,10 @@
 """SISA: random shards of edges, in slices, with the mean of the shards' scores."""
 
+from typing import Any
+
 import torch
 from recbole.data.dataset import Dataset
+from typing_extensions import Self
 
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS
@@ -43,6 +46,11 @@ class SISA(ShardedUnlearner):
         shard = random_shards(n_edges, n_shards, generator)
         self.slice = random_shards(n_edges, self.config["unlearn_sisa_slices"], generator)
         return shard, n_shards, 0.0
+
+    def continued(self, data: Any, model: torch.nn.Module) -> Self:
+        following = super().continued(data, model)
+        following.slice = self.slice[self.data.remaining_graph.contains(self.data.graph.users, self.data.graph.items)]
+        return following
 
     def parts(self, graph: Graph) -> list[Graph]:
         last = self.config["unlearn_sisa_slices"] - 1

@@ -1,0 +1,1 @@
+"""Requests of single users, one after the other: what many small revisions add up to."""
