@@ -94,7 +94,7 @@ def test_same_seed_same_metrics(reports):
 
 def test_repeating_a_command_computes_nothing_again(two_runs, reports):
     folder, _ = two_runs[0]
-    assert "Rows of an earlier run: original, Retrain, UnlearnRec zero-shot" in fork(folder, *COMMAND)
+    assert "Rows of an earlier run: original, Retrain, Retrain again, UnlearnRec zero-shot" in fork(folder, *COMMAND)
     assert report_in(folder)["results"] == reports[0]["results"]
 
 
