@@ -60,6 +60,7 @@ def test_distributions_of_empty_or_equal_scores(tmp_path, change):
 
 def test_panels_have_retrains_outline_numbers_and_a_fixed_order(tmp_path, drawn):
     rows = [row("UnlearnRec"), row("original", mi_bf=1.0), row("DropEdges"), row("Retrain", "again"), row("Retrain")]
+    rows[0]["remarks"] = ["MI-BF and MI-NG say nothing: flat scores (mean |score| 0.05)"]
     arrays = {drawings.label(each): scores() for each in rows}
     drawings.draw_scores(report(rows), arrays, tmp_path / "figure.png")
     panels = [panel for panel in drawn().axes if panel.axison]
@@ -67,6 +68,7 @@ def test_panels_have_retrains_outline_numbers_and_a_fixed_order(tmp_path, drawn)
     assert [title for title, _ in titles] == ["original", "Retrain", "Retrain again", "DropEdges", "UnlearnRec"]
     assert titles[1][1] == "MI-BF 2.00   AUC_FN 0.50   ndcg@5 0.400"
     assert titles[3][1] == "MI-BF 2.00   AUC_FN 0.50   ndcg@5 1.000 x Retrain's"
+    assert titles[4][1].startswith("MI-BF 2.00 (flat)   AUC_FN")
     assert all(FORGOTTEN_OF_RETRAIN in panel.get_legend_handles_labels()[1] for panel in panels)
     assert drawn().get_suptitle().startswith("LightGCN on tiny, seed 7: 8 interactions of 3 users and 4 items")
 

@@ -78,7 +78,8 @@ def ranking_key(numbers: dict[str, Any]) -> str:
 
 def _numbers(row, retrain):
     """The line of a panel, e.g. ``MI-BF 2.64   AUC_FN 0.24   ndcg@20 0.99 x Retrain's``."""
-    text = f"MI-BF {row['MI-BF']:.2f}   AUC_FN {row['AUC_FN']:.2f}"
+    flat = " (flat)" * any("flat scores" in remark for remark in row.get("remarks", ()))
+    text = f"MI-BF {row['MI-BF']:.2f}{flat}   AUC_FN {row['AUC_FN']:.2f}"
     metric = next((key for key in reversed(row) if "@" in key), None)
     if metric is None:
         return text
