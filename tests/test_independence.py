@@ -37,13 +37,10 @@ READS = {
     ("report/files.py", "model_file"),
     ("report/files.py", "report_path"),
     ("report/report.py", "__init__"),
-    ("report/report.py", "_show"),
     ("report/report.py", "finish"),
-    ("report/result.py", "_repr_html_"),
     ("streams.py", "begin_stream"),
     ("sweep/tune.py", "search"),
     ("task.py", "prepare_data"),
-    ("evaluator/comparison.py", "summarise"),
 }
 SEEDERS = {"manual_seed", "manual_seed_all", "seed", "default_rng", "RandomState", "init_seed", "SeedSequence"}
 SEED_BY_THEMSELVES = {"streams.py", "data/sampler.py", "data/split.py", "method/influence/frozen_loss.py"} | {
@@ -255,7 +252,8 @@ def test_nobody_but_streams_seeds_from_the_run_s_seed():
         for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
             for node in ast.walk(function):
                 if isinstance(node, ast.Subscript) and getattr(node.slice, "value", None) == "seed":
-                    if isinstance(node.ctx, ast.Load) and node not in streamed:
+                    of_a_report = getattr(node.value, "id", "") == "result"  # which states the seed, and draws nothing
+                    if isinstance(node.ctx, ast.Load) and node not in streamed and not of_a_report:
                         reads.add((file, function.name))
                 name = getattr(node.func, "attr", getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
                 if name in SEEDERS:
