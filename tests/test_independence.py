@@ -38,6 +38,7 @@ READS = {
     ("report/files.py", "report_path"),
     ("report/report.py", "__init__"),
     ("report/report.py", "finish"),
+    ("sequence/sequence.py", "run"),
     ("streams.py", "begin_stream"),
     ("sweep/tune.py", "search"),
     ("task.py", "prepare_data"),
