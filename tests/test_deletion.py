@@ -547,7 +547,7 @@ def test_exact_is_a_training_on_what_remains(store, path, tmp_path):
     settings |= {"data_path": str(current(path) / "data"), "benchmark_filename": list(PARTS)}
     config = Config(config_dict=settings)
     dataset, *parts = split(config)
-    reference = train_backbone(config, parts[0], "reference", evaluation_loaders(config, dataset, *parts)[0]).model
+    reference = train_backbone(config, parts[0], "exact", evaluation_loaders(config, dataset, *parts)[0]).model
     users, items = (dataset.field2id_token[field][1:] for field in ("user_id", "item_id"))
     ours_of = [[tokens[side].index(token) for token in names] for side, names in (("user", users), ("item", items))]
     assert len(users) == 39 and len(items) == 29
