@@ -36,6 +36,10 @@ def draw_drift(rows: Rows, path: str | PathLike) -> None:
             points = [(row["after"], row[key]) for row in of_method if key in row]
             colour, style = COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
             axis.plot(*zip(*points), style, marker="o", markersize=4, color=colour, label=name)
+        if key.endswith("_gap"):
+            axis.set_yscale("log")
+            values = [row[key] for row in rows if row.get(key, 0) > 0]
+            axis.set_ylim(0.5 * min(values, default=1), 2 * max(values, default=1))
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("requests forgotten")
     for axis in axes.flat[len(panels) :]:
@@ -64,5 +68,9 @@ def _band(axis: Axes, rows: Rows, key: str, ideal: float) -> None:
     far = [max(abs(row[key] - ideal) for row in again if row["after"] == after) for after in afters]
     above = 0.0 if key.startswith("jaccard@") else 1.0
     low, high = [ideal - distance for distance in far], [ideal + above * distance for distance in far]
-    low = [max(0.0, value) for value in low]
-    axis.fill_between(afters, low, high, color="#bbbbbb", alpha=0.5, linewidth=0, label="Retrain again", zorder=0)
+    low = [1e-4 * value for value in high] if key.endswith("_gap") else [max(0.0, value) for value in low]
+    looks: dict[str, Any] = {"color": "#bbbbbb", "alpha": 0.5, "linewidth": 0, "label": "Retrain again", "zorder": 0}
+    if len(afters) == 1:
+        axis.axhspan(low[0], high[0], **looks)
+    else:
+        axis.fill_between(afters, low, high, **looks)
