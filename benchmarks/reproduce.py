@@ -21,7 +21,8 @@ from reproduction.document import render
 from reproduction.experiments import EXPERIMENTS, REQUESTS, SHIPPED, all_cells, bases
 from reproduction.processes import run_here, run_on_ray
 
-from recbole_unlearn.command_line import INTERRUPTED, Parser
+from recbole_unlearn.arguments import Parser
+from recbole_unlearn.command_line import INTERRUPTED
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS

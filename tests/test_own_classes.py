@@ -237,7 +237,7 @@ def test_a_training_of_other_source_is_made_anew_and_one_line_says_so(own, confi
         own(text)
         config = configure("OwnModel")
         files.append(train_backbone(config, prepare_data(config).train, "original").file)
-        codes.append(software_versions(config["device"])["code"])
+        codes.append(software_versions(config)["code"])
     assert files[0] == files[2] != files[1] and codes[0] == codes[2] != codes[1]
     said = [line for line in caplog.messages if "rain" in line and ".pth" in line]
     assert len(said) == 2 and said[0].endswith(f"other code, other libraries or another machine made {files[0]}")

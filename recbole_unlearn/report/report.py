@@ -48,7 +48,7 @@ class Report:
             "data": kept_digest(*observed, data.request.users, data.request.items),  # as in results under benchmarks/
             "interactions": {"training": len(data.graph), "validation": len(data.valid), "test": len(data.test)},
             "forget": {"type": config["forget_type"], **data.request.summary()},
-            "versions": software_versions(config["device"]),
+            "versions": software_versions(config),
         }
         self.users = np.asarray(data.test_data.uid_list)
         self.groups = user_groups(data.graph, data.request.users, data.request.items)

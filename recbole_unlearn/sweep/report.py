@@ -64,7 +64,7 @@ def sweep_result(
         "requests": requests,
         "settings": config.external_config_dict,
         "goal": {"metric": goal.metric, "mode": goal.mode},
-        "versions": software_versions(config["device"]),
+        "versions": software_versions(config),
         "retrain": means(retrain),
         "trials": sorted(trials, key=goal.order),
         "as given": given,

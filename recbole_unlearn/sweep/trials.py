@@ -118,7 +118,7 @@ def sweep_folder(
         (key, space[key].domain_str, type(sampler).__qualname__, getattr(sampler, "q", None))
         for key, sampler in samplers.items()
     ]
-    code = software_versions(simulated[0]["device"])["code"]
+    code = software_versions(simulated[0])["code"]
     content = digest([each.results_settings() for each in simulated], values, code, *edges)
     storage = os.path.abspath(storage_path or os.path.join(config["checkpoint_dir"], "sweep"))
     return os.path.join(storage, f"{config['model']}-{config['dataset']}-{config['forget_type']}-{content}")

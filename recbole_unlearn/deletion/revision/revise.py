@@ -189,6 +189,6 @@ def _shared_part(requests, state, quarantined, **measured):
         **dict.fromkeys(contents.MEASURED),
         "batch": len(requests),
         "quarantined": [{"version": number, "until": until} for number, until in quarantined.items()],
-        "versions": software_versions(state.config["device"]),
+        "versions": software_versions(state.config),
         **measured,
     }
