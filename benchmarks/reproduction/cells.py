@@ -10,6 +10,7 @@ import numpy as np
 
 from recbole_unlearn.config import Config, agree, results_settings
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.report.figure import SETS
 from recbole_unlearn.report.files import beside, save_json
 
 ROOT = Path(__file__).parents[2]
@@ -148,7 +149,8 @@ def distil(report_file):
         with np.load(beside(report_file, ".npz")) as arrays:
             for key, values in arrays.items():
                 row, _, pairs = key.rpartition("/")
-                scores.setdefault(row, {})[pairs] = histogram(values)
+                if pairs in SETS:  # the others are lists, users' values and curves
+                    scores.setdefault(row, {})[pairs] = histogram(values)
     return {**kept, "settings": _without_cell(report["config"]), "scores": scores}
 
 
