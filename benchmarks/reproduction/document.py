@@ -33,6 +33,8 @@ says by which command. [`benchmarks/README.md`](../README.md) says what to make 
   forgotten ones, both after. The paper wants them high. Here **Retrain's are the aim**: beyond them is as wrong as below.
 - **gap** of MI-BF and MI-NG: |ln(m / Retrain's m)|; of AUC_FN and AUC_FT (how well scores tell forgotten pairs from pairs never interacted with, and
   from held-out positives): the difference to Retrain's. 0 is Retrain.
+- **Older code.** These cells are of commits up to 71b4dbe, before the random streams became independent: on an adversarial request Retrain then continued
+  the attacker's own training, and so gave the forgotten pairs less than an independent Retrain does. They have no second Retrain. They are to be run again.
 - **A request** is 1 % of the interactions, or of the users, except in Table 5 and Figure 6.
 - **UnlearnRec, paper's encoder** is pre-trained on simulated requests to push forgotten pairs down (`ie_target: negative`; with one loss more than the
   paper's, L_S). **UnlearnRec** is what we ship (`ie_target: unseen`). The paper's numbers stand beside both. **DropEdges** only drops the edges.
