@@ -46,12 +46,14 @@ def side_by_side(
         show_progress: whether there is one.
         ray_address: of a running Ray cluster that does the work instead.
     """
-    with _on_ray(ray_address) if ray_address else nullcontext():
-        calls = (joblib.delayed(function)(*job) for job in jobs)
-        parallel = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="n_jobs")
-        yield from tqdm(parallel(calls), total=total, desc=title, disable=not show_progress)
-    if workers > 1 and not ray_address:
-        loky.get_reusable_executor().shutdown(wait=True)  # idle workers would count as the next method's memory
+    try:
+        with _on_ray(ray_address) if ray_address else nullcontext():
+            calls = (joblib.delayed(function)(*job) for job in jobs)
+            parallel = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="n_jobs")
+            yield from tqdm(parallel(calls), total=total, desc=title, disable=not show_progress)
+    finally:
+        if workers > 1 and not ray_address:
+            loky.get_reusable_executor().shutdown(wait=True)  # idle workers would count as the next method's memory
 
 
 def _on_ray(address):

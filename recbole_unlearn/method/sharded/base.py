@@ -5,11 +5,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import joblib
 import torch
-from joblib.externals import loky
 from recbole.data.dataset import Dataset
-from tqdm import tqdm
 from typing_extensions import Self
 
 from recbole_unlearn.data.sampler import rankable
@@ -21,6 +18,7 @@ from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 from recbole_unlearn.settings import Count, Settings, setting
 from recbole_unlearn.streams import begin_stream
 from recbole_unlearn.trainer import ResumableTrainer, train
+from recbole_unlearn.trainer.parallel import device_of, n_workers, side_by_side
 
 
 class ShardSettings(Settings):
@@ -128,39 +126,25 @@ class ShardedUnlearner(Unlearner):
         config = self.config.replace(
             train_batch_size=self.config["unlearn_shard_batch_size"] or self.config["train_batch_size"]
         )
-        n_workers = self._n_workers(len(graphs))
+        workers = n_workers(config["device"], len(graphs), config["unlearn_shard_workers"])
         jobs = (
-            joblib.delayed(_train_shard)(
+            (
                 type(self.original),
                 self.shard_table,
-                self._on_device(config, k, n_workers),
+                config.replace(device=device_of(config["device"], k, workers)),
                 ShardData.of(config, data.train, data.valid_data._dataset, before[k], self.parts(graph)),
                 f"{owner}-{k}",
             )
             for k, graph in graphs.items()
         )
-        results = joblib.Parallel(n_jobs=n_workers, return_as="generator", pre_dispatch="n_jobs")(jobs)
-        bar = tqdm(results, total=len(graphs), desc=f"{owner}: shards", disable=not config["show_progress"])
+        results = side_by_side(_train_shard, jobs, len(graphs), workers, f"{owner}: shards", config["show_progress"])
         shards: dict[int, tuple[torch.Tensor, Graph]] = {}
         earlier: dict[str, float] = {}
-        for (k, graph), (table, seconds_before) in zip(graphs.items(), bar):
+        for (table, seconds_before), (k, graph) in zip(results, graphs.items()):
             present = (graph.degrees() > 0)[:, None]  # a request may have taken a node's last edge
             shards[k] = torch.where(present, in_all_data(table, before[k]), 0.0), graph
-            earlier |= {file: seconds / n_workers for file, seconds in seconds_before.items()}
-        if n_workers > 1:
-            loky.get_reusable_executor().shutdown(wait=True)  # idle workers would count as the next method's memory
+            earlier |= {file: seconds / workers for file, seconds in seconds_before.items()}
         return shards, earlier
-
-    def _n_workers(self, n_shards):
-        wanted = self.config["unlearn_shard_workers"]
-        # As many threads as any other training here: a fair comparison with Retrain.
-        there = torch.cuda.device_count() if self.config["device"].type == "cuda" else torch.get_num_threads()
-        return max(1, min(wanted or there, n_shards))
-
-    def _on_device(self, config, k, n_workers):
-        if n_workers == 1 or config["device"].type != "cuda":
-            return config
-        return config.replace(device=torch.device("cuda", k % torch.cuda.device_count()))
 
 
 def _train_shard(model_class, table_of, config, shard, name):
