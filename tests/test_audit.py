@@ -64,3 +64,9 @@ def test_the_curve_is_that_of_the_rates():
     assert np.trapezoid(above, rates) == pytest.approx(result.auc, abs=0.02)
     positive, negative = statistics(model(True), references, seen)
     assert np.isfinite(auc(positive, negative))
+
+
+def test_no_units_have_no_rates():
+    """If everything is forgotten, nothing is retained to ask about."""
+    nothing = attack(np.empty(0), np.empty((4, 0)), np.empty((4, 0), dtype=bool))
+    assert np.isnan(nothing.auc) and np.isnan(nothing.tpr) and nothing.curve.shape == (2, 0)

@@ -68,7 +68,13 @@ class Attack:
 
 
 def attack(target: np.ndarray, references: np.ndarray, seen: np.ndarray) -> Attack:
-    """How well the attack recognises the units as seen by a model; arguments as for :func:`statistics`."""
+    """How well the attack recognises the units as seen by a model; arguments as for :func:`statistics`.
+
+    Returns:
+        nan rates and an empty curve if there are no units.
+    """
+    if len(target) == 0:
+        return Attack(float("nan"), float("nan"), np.empty((2, 0), dtype=np.float32))
     positive, negative = statistics(target, references, seen)
     rates = np.unique(np.geomspace(1 / len(negative), 1, CURVE_POINTS))
     limits = np.quantile(negative, 1 - rates)

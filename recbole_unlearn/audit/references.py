@@ -1,4 +1,4 @@
-"""Reference models: the backbone trained anew with a random half of the units."""
+"""Reference models: the backbone trained anew, with some of the units and without the others."""
 
 from typing import Any
 
