@@ -7,8 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = (
@@ -20,6 +21,7 @@ os.environ["RAY_AUTH_MODE"] = (
 
 import pytest
 import torch
+from filelock import FileLock
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.testing import prepared_run, tiny_dataset, tiny_settings
@@ -131,31 +133,38 @@ def ray_cluster():
 @contextmanager
 def running_cluster(*options):
     """A Ray cluster of two cores, started with more options of ``ray start``; it must be left running."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    start = [
-        "--head",
-        f"--port={port}",
-        "--num-cpus=2",
-        "--include-dashboard=false",
-        "--disable-usage-stats",
-        "--block",
-        *options,
-    ]
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *start, "--node-ip-address=127.0.0.1"]
-    head = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    with FileLock(Path(tempfile.gettempdir()) / "recbole_unlearn_ray_start.lock"):  # another worker starts one as well
+        head, address = _started_head(options)
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline, "ray did not start"
-                time.sleep(0.2)
-        yield f"127.0.0.1:{port}"
+        yield address
         assert head.poll() is None, "the cluster is left running"
     finally:
+        _kill(head)
+
+
+def _started_head(options, attempts=3):
+    """The process of a cluster that answers, and its address; a port that somebody took meanwhile has a second try."""
+    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head"]
+    start = ["--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--block"]
+    for _ in range(attempts):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [*ray, *start, f"--port={port}", "--node-ip-address=127.0.0.1", *options]
+        with tempfile.TemporaryFile() as output:
+            head = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+            deadline = time.monotonic() + 60
+            while head.poll() is None and time.monotonic() < deadline:
+                joins = [sys.executable, "-c", f"import ray; ray.init('127.0.0.1:{port}')"]  # its port answers earlier
+                if subprocess.run(joins, capture_output=True).returncode == 0:
+                    return head, f"127.0.0.1:{port}"
+            _kill(head)
+            output.seek(0)
+            said = output.read().decode(errors="replace")
+    raise AssertionError(f"ray did not start: {said}")
+
+
+def _kill(head):
+    with suppress(ProcessLookupError):
         os.killpg(head.pid, signal.SIGKILL)  # asked politely, it takes half a minute
-        head.wait(timeout=60)
+    head.wait(timeout=60)
