@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -46,7 +46,7 @@ class Cluster:
 
     def __enter__(self) -> "Cluster":
         if ray.is_initialized():
-            raise UsageError("Ray is running in this process already: call ray.shutdown() before a sweep.")
+            raise UsageError("Ray is running in this process already: call ray.shutdown() first.")
         if self.address is None:
             n_cpus, n_gpus = joblib.cpu_count(), torch.cuda.device_count()
             ray.init("local", num_cpus=n_cpus, num_gpus=n_gpus, include_dashboard=False, **WORKERS)
@@ -62,7 +62,7 @@ class Cluster:
             ray.shutdown()  # ray would wait for such a machine forever
             most = {name: max(has[name] for has in have) for name in self.resources}
             raise UsageError(
-                f"A trial takes {_text(self.resources)}, but a machine has at most {_text(most)}: "
+                f"A task takes {_text(self.resources)}, but a machine has at most {_text(most)}: "
                 "change --resources_per_trial."
             )
         return self
@@ -74,6 +74,15 @@ class Cluster:
         """Run a function in a worker with the resources of a task; :func:`result` waits for it."""
         remote = ray.remote(num_cpus=self.resources.get("cpu", 0), num_gpus=self.resources.get("gpu", 0))
         return remote(function).remote(*arguments)
+
+    def map(self, function: Callable[..., Any], jobs: Iterable[tuple]) -> Iterator[Any]:
+        """Call a function with each job's arguments, all submitted at once; yield the results in the jobs' order.
+
+        Raises:
+            UsageError: a call failed.
+        """
+        for task in [self.submit(function, *job) for job in jobs]:
+            yield result(task)
 
     def setup(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of :func:`begin` in a worker, for a run of these settings."""

@@ -81,16 +81,19 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
     check_names(settings, dashes="--", options=vars(known))
     sweep, _ = sweep_parser.parse_known_args(arguments)
     swept = {key: value for key, value in vars(sweep).items() if value is not None}
+    settings |= {"unlearn_audit_models": known.audit} if known.audit else {}
+    settings |= {"unlearn_sequence": known.sequence} if known.sequence else {}
+    audited = "unlearn_audit_models" in settings and not known.params_file
+    of_an_audit = {"ray_address": swept.pop("ray_address")} if audited and known.ray_address else {}
     if swept and not known.params_file:
-        raise UsageError(f"--{next(iter(swept))} needs --params_file.")
+        also = " or --audit" if "ray_address" in swept else ""
+        raise UsageError(f"--{next(iter(swept))} needs --params_file{also}.")
     if known.search == "grid" and known.num_samples:
         raise UsageError("--search=grid tries every combination: leave out --num_samples, or use --search=random.")
     if known.seeds and swept:
         raise UsageError("--seeds and --params_file cannot be combined: a sweep is made with one `seed`.")
     if known.seeds and "seed" in settings:
         raise UsageError("--seeds takes the place of --seed: leave one of them out.")
-    settings |= {"unlearn_audit_models": known.audit} if known.audit else {}
-    settings |= {"unlearn_sequence": known.sequence} if known.sequence else {}
     if known.checkpoint:
         return _deletion(known, settings)
     if any(getattr(known, name) != parser.get_default(name) for name in OF_A_CHECKPOINT):
@@ -102,6 +105,7 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
         "config_dict": settings,
         **({"seeds": known.seeds} if known.seeds else {}),
         **swept,
+        **of_an_audit,
     }
 
 

@@ -123,13 +123,14 @@ def run_seeds(
     config_file_list: Sequence[str] | None = None,
     config_dict: Mapping[str, Any] | None = None,
     saved: bool = True,
+    ray_address: str | None = None,
 ) -> dict[str, Any]:
     """Call :func:`run_unlearn` for each of several seeds, and report means and intervals of their rows.
 
     Args:
         seeds: different whole numbers >= 0; each has another split, request and initialisation.
-        model, dataset, config_file_list, config_dict, saved: as for :func:`run_unlearn`; a ``report_file`` gets the
-            seed before its ending.
+        model, dataset, config_file_list, config_dict, saved, ray_address: as for :func:`run_unlearn`; a
+            ``report_file`` gets the seed before its ending.
 
     Returns:
         See :func:`recbole_unlearn.evaluator.comparison.summarise`.
@@ -147,7 +148,7 @@ def run_seeds(
         seeded = {**(config_dict or {}), "seed": seed}
         if config["report_file"]:
             seeded["report_file"] = beside(config["report_file"], f"-{seed}.json")
-        results.append(run_unlearn(model, dataset, config_file_list, seeded, saved))
+        results.append(run_unlearn(model, dataset, config_file_list, seeded, saved, ray_address))
     summary = summarise(results)
     getLogger().info(summary_table(summary))
     if saved:

@@ -12,12 +12,13 @@ import recbole_unlearn
 PACKAGE = Path(recbole_unlearn.__file__).parent
 FLOORS = (  # from the ground up; a module imports from lower floors and from its own package. docs/architecture.md
     "errors registry digest settings streams",
-    "files text_settings compat graph loss solver",
+    "files text_settings compat graph loss solver parallel",
     "data",
     "model",
     "encoder",
     "trainer",
     "method",
+    "cluster",
     "evaluator",
     "audit",
     "declarations",
@@ -29,7 +30,6 @@ FLOORS = (  # from the ground up; a module imports from lower floors and from it
     "model_file",
     "deletion",
     "saved_model",
-    "cluster",
     "sweep",
     "quick_start",
     "testing",

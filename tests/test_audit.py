@@ -1,10 +1,17 @@
 """The likelihood-ratio attack: on scores whose answer is known, and as a part of a run."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from recbole_unlearn.audit.likelihood import attack, balanced_halves, statistics
 from recbole_unlearn.evaluator.metrics import auc
+from recbole_unlearn.quick_start import run_unlearn
+from recbole_unlearn.testing import tiny_settings
+
+RATES = [f"audit_{name}_{rate}" for name in ("forgotten", "retained") for rate in ("auc", "tpr")]
+AUDITED = {"unlearn_audit_models": 4, "unlearn_methods": ["Retrain", "DropEdges"]}
 
 
 def simulated(shift, n_models=16, n_units=2000, seed=0):
@@ -70,3 +77,18 @@ def test_no_units_have_no_rates():
     """If everything is forgotten, nothing is retained to ask about."""
     nothing = attack(np.empty(0), np.empty((4, 0)), np.empty((4, 0), dtype=bool))
     assert np.isnan(nothing.auc) and np.isnan(nothing.tpr) and nothing.curve.shape == (2, 0)
+
+
+@pytest.mark.parametrize("kind", ["random", "user", "spam"])
+def test_every_row_of_a_run_is_audited(kind, data_path, tmp_path):
+    settings = {**tiny_settings(data_path, str(tmp_path)), **AUDITED, "forget_type": kind}
+    first = run_unlearn("LightGCN", "tiny", None, settings, saved=False)
+    files = {path: path.stat().st_mtime_ns for path in Path(tmp_path).glob("audit-*.pth")}
+    assert len(files) == 4
+    for row in first["results"]:
+        assert all(0 <= row[rate] <= 1 for rate in RATES), row
+    again = run_unlearn("LightGCN", "tiny", None, settings, saved=False)
+    assert {path: path.stat().st_mtime_ns for path in files} == files, "reference models are trained once"
+    assert [[row[rate] for rate in RATES] for row in again["results"]] == [
+        [row[rate] for rate in RATES] for row in first["results"]
+    ]

@@ -177,6 +177,7 @@ PARSED = {  # arguments: what differs from nothing
     },
     "--epochs=3 --epochs=3 --model=A -m A": {"model": "A", "config_dict": {"epochs": "3"}},
     "--seeds=3,1": {"seeds": [3, 1]},
+    "--audit=16 --ray_address=auto": {"config_dict": {"unlearn_audit_models": "16"}, "ray_address": "auto"},
     "--params_file=hyper.test --num_samples=8 --held_back=0 --resume --resources_per_trial=cpu:2,gpu:0.5": {
         "params_file": "hyper.test",
         "num_samples": 8,
@@ -216,6 +217,7 @@ def test_distributed_training_is_refused(key, settings, capsys):
         (["--seeds=1,2", "--params_file=hyper.test"], "--seeds and --params_file cannot be combined"),
         (["--num_samples=8"], "--num_samples needs --params_file"),
         (["--resume"], "--resume needs --params_file"),
+        (["--ray_address=auto"], "--ray_address needs --params_file or --audit"),
         (["--params_file=a", "--num_samples=0"], "'0' is not a whole number >= 1"),
         (["--params_file=a", "--search=bayes"], "invalid choice: 'bayes'"),
         (["--params_file=a", "--search=grid", "--num_samples=3"], "--search=grid tries every combination"),

@@ -11,6 +11,7 @@ import joblib
 import pytest
 import yaml
 from conftest import running_cluster
+from test_audit import AUDITED, RATES
 
 from recbole_unlearn.command_line import parse
 from recbole_unlearn.errors import UsageError
@@ -149,8 +150,8 @@ def test_a_resumed_optuna_knows_what_was_tried(space_file):
     [
         ({"params_file": "absent.test"}, "No such file"),
         ({"ray_address": "127.0.0.1:1"}, "No Ray cluster at '127.0.0.1:1'"),
-        ({"resources_per_trial": {"cpu": 10_000}}, "A trial takes cpu:10000, but a machine has at most cpu:2: change"),
-        ({"resources_per_trial": {"gpu": 2}}, "A trial takes gpu:2, but a machine has at most gpu:1: change"),
+        ({"resources_per_trial": {"cpu": 10_000}}, "A task takes cpu:10000, but a machine has at most cpu:2: change"),
+        ({"resources_per_trial": {"gpu": 2}}, "A task takes gpu:2, but a machine has at most gpu:1: change"),
         ({"tune_metric": "mi-bf"}, "Did you mean 'MI-BF'"),
         ({"simulated": ["randon"]}, "Did you mean 'random'"),
         ({"search": "Grid"}, "Did you mean 'grid'"),
@@ -188,6 +189,17 @@ def test_a_failure_in_one_line(text, said):
     from recbole_unlearn.cluster import reason
 
     assert reason(text) == said
+
+
+def test_an_audit_on_a_cluster_equals_one_here(cluster, data_path, tmp_path):
+    audited = [
+        run_unlearn(
+            "LightGCN", "tiny", None, {**tiny_settings(data_path, str(tmp_path / place)), **AUDITED}, False, address
+        )
+        for place, address in (("there", cluster), ("here", None))
+    ]
+    there, here = ([[row[rate] for rate in RATES] for row in result["results"]] for result in audited)
+    assert there == here and len(here) == 4  # original, Retrain, Retrain again, DropEdges
 
 
 def test_package_does_not_import_ray():

@@ -21,7 +21,7 @@ class Audit:
     Args:
         config (Config): settings; ``unlearn_audit_models`` is the number of reference models.
         data (UnlearningData): the run's data.
-        ray_address: of a running Ray cluster that trains them.
+        ray_address: of a running Ray cluster that trains them; default this machine.
     """
 
     def __init__(self, config: Any, data: Any, ray_address: str | None = None) -> None:

@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from recbole_unlearn.audit.units import Units
 from recbole_unlearn.data.copies import with_edges_of
 from recbole_unlearn.evaluator.recbole_metrics import scores_of
 from recbole_unlearn.model.base import MODELS
+from recbole_unlearn.parallel import device_of, n_workers, side_by_side
 from recbole_unlearn.trainer import train_backbone
-from recbole_unlearn.trainer.parallel import device_of, n_workers, side_by_side
 
 
 def reference_scores(
@@ -41,9 +42,20 @@ def reference_scores(
         return MODELS[config["model"]], settings, with_edges_of(data.train, graph), data.valid_data, number, units
 
     jobs = map(job, range(n_models))
-    title = "Audit: reference models"
-    rows = side_by_side(_scores, jobs, n_models, workers, title, config["show_progress"], ray_address)
+    rows = tqdm(
+        side_by_side(_scores, jobs, workers) if ray_address is None else _on_cluster(ray_address, config, jobs),
+        total=n_models,
+        desc="Audit: reference models",
+        disable=not config["show_progress"],
+    )
     return [np.stack(of_set) for of_set in zip(*rows)]
+
+
+def _on_cluster(address, config, jobs):
+    from recbole_unlearn.cluster import Cluster, default_resources  # ray takes seconds to import
+
+    with Cluster(address, default_resources(config["device"])) as cluster:
+        yield from cluster.map(_scores, jobs)
 
 
 def _scores(model_class, config, train, valid_data, number, units):

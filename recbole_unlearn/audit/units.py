@@ -25,8 +25,8 @@ class Units:
 
     @classmethod
     def of(cls, users: torch.Tensor, items: torch.Tensor, kind: str) -> "Units":
-        """Units of edges: one for each user (``kind`` user), item (item) or edge (anything else)."""
-        side = {"user": users, "item": items}.get(kind)
+        """Units of edges: one for each user (``kind`` user or spam), item (item) or edge (anything else)."""
+        side = _side(users, items, kind)
         if side is None:
             return cls(users, items, torch.arange(len(users)), len(users))
         names, unit = torch.unique(side, return_inverse=True)
@@ -52,9 +52,14 @@ def retained_units(remaining: Graph, kind: str, n_units: int, generator: torch.G
         n_units: as many, or half of what there is if that is less: the others still have to train a model.
         generator: of the draw.
     """
-    side = {"user": remaining.users, "item": remaining.items}.get(kind)
+    side = _side(remaining.users, remaining.items, kind)
     names = torch.arange(len(remaining)) if side is None else torch.unique(side)
     count = min(n_units, len(names) // 2)
     chosen = names[torch.randperm(len(names), generator=generator)[:count]]
     mask = torch.isin(names if side is None else side, chosen)
     return Units.of(remaining.users[mask], remaining.items[mask], kind)
+
+
+def _side(users, items, kind):
+    """The nodes that are units of a kind of request, edge by edge; ``None`` where an edge is one."""
+    return {"user": users, "spam": users, "item": items}.get(kind)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from recbole.data.dataset import Dataset
+from tqdm import tqdm
 from typing_extensions import Self
 
 from recbole_unlearn.data.sampler import rankable
@@ -15,10 +16,10 @@ from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import Stage, Unlearner
 from recbole_unlearn.method.sharded.shard import ShardData, in_all_data
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
+from recbole_unlearn.parallel import device_of, n_workers, side_by_side
 from recbole_unlearn.settings import Count, Settings, setting
 from recbole_unlearn.streams import begin_stream
 from recbole_unlearn.trainer import ResumableTrainer, train
-from recbole_unlearn.trainer.parallel import device_of, n_workers, side_by_side
 
 
 class ShardSettings(Settings):
@@ -137,7 +138,10 @@ class ShardedUnlearner(Unlearner):
             )
             for k, graph in graphs.items()
         )
-        results = side_by_side(_train_shard, jobs, len(graphs), workers, f"{owner}: shards", config["show_progress"])
+        hidden = not config["show_progress"]
+        results = tqdm(
+            side_by_side(_train_shard, jobs, workers), total=len(graphs), desc=f"{owner}: shards", disable=hidden
+        )
         shards: dict[int, tuple[torch.Tensor, Graph]] = {}
         earlier: dict[str, float] = {}
         for (table, seconds_before), (k, graph) in zip(results, graphs.items()):

@@ -1,13 +1,11 @@
-"""Trainings side by side: on cores, on GPUs, or on a Ray cluster."""
+"""Trainings side by side, on cores or on GPUs."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import joblib
 import torch
 from joblib.externals import loky
-from tqdm import tqdm
 
 
 def n_workers(device: torch.device, n_jobs: int, wanted: int | None = None) -> int:
@@ -26,40 +24,17 @@ def device_of(device: torch.device, job: int, workers: int) -> torch.device:
     return torch.device("cuda", job % torch.cuda.device_count())
 
 
-def side_by_side(
-    function: Callable[..., Any],
-    jobs: Iterable[tuple],
-    total: int,
-    workers: int,
-    title: str,
-    show_progress: bool,
-    ray_address: str | None = None,
-) -> Iterator[Any]:
+def side_by_side(function: Callable[..., Any], jobs: Iterable[tuple], workers: int) -> Iterator[Any]:
     """Call a function with each job's arguments, in processes; yield the results in the jobs' order.
 
     Args:
         function: of the package; it and its arguments are pickled.
         jobs: arguments, made when a worker is free.
-        total: number of jobs.
         workers: processes at a time; 1 works in this one.
-        title: of the progress bar.
-        show_progress: whether there is one.
-        ray_address: of a running Ray cluster that does the work instead.
     """
     try:
-        with _on_ray(ray_address) if ray_address else nullcontext():
-            calls = (joblib.delayed(function)(*job) for job in jobs)
-            parallel = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="n_jobs")
-            yield from tqdm(parallel(calls), total=total, desc=title, disable=not show_progress)
+        calls = (joblib.delayed(function)(*job) for job in jobs)
+        yield from joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="n_jobs")(calls)
     finally:
-        if workers > 1 and not ray_address:
+        if workers > 1:
             loky.get_reusable_executor().shutdown(wait=True)  # idle workers would count as the next method's memory
-
-
-def _on_ray(address):
-    import ray
-    from ray.util.joblib import register_ray
-
-    ray.init(address, ignore_reinit_error=True, log_to_driver=False)
-    register_ray()
-    return joblib.parallel_config("ray")
