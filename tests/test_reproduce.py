@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ from test_report import PNG
 from recbole_unlearn import command_line
 from recbole_unlearn.config import Config
 from recbole_unlearn.report.files import save_json
-from recbole_unlearn.report.tables import label
+from recbole_unlearn.report.tables import in_floors, label
 
 TABLE_2 = ("--table=2", "--dataset=tiny", "--model=LightGCN", "--request=random")
 
@@ -118,15 +119,18 @@ def test_a_table_from_end_to_end(start, commands, setting, tmp_path, data_path, 
     page = tmp_path / "results" / "README.md"
     shown = tables_of(page)["Table 2", "LightGCN on tiny, random interactions, settings"]
     rows = [row for name in names[:2] for row in json.loads((folder / f"{name}.json").read_text())["results"]]
-    retrain, unlearned = (
-        next(row for row in rows if label(row) == name) for name in ("Retrain", "UnlearnRec fine-tuned")
+    retrain, again, unlearned = (
+        next(row for row in rows if label(row) == name)
+        for name in ("Retrain", "Retrain again", "UnlearnRec fine-tuned")
     )
     for line, numbers in (("Retrain", retrain), ("UnlearnRec fine-tuned", unlearned)):
         assert shown[line]["Recall@20"] == f"{numbers['recall@20']:.4f}"
         assert shown[line]["MI-NG"] == f"{numbers['MI-NG']:.2f}"
-    assert shown["UnlearnRec fine-tuned"]["gap MI-BF"] == f"{abs(math.log(unlearned['MI-BF'] / retrain['MI-BF'])):.2f}"
+    gap, floor = (abs(math.log(each["MI-BF"] / retrain["MI-BF"])) for each in (unlearned, again))
+    assert shown["UnlearnRec fine-tuned"]["gap MI-BF"] == f"{gap:.2f}{in_floors(gap / floor)}"
+    assert shown["Retrain again"]["gap MI-BF"] == f"{floor:.2f} (1.0x)"
     assert shown[f"{PAPERS_ENCODER} zero-shot"]["seeds"] == "1"
-    assert set(shown["GIF"].values()) == {"not run", ""} and shown["GIF"]["seeds"] == ""
+    assert "GIF" not in shown and "GIF; IFRU" in page.read_text(encoding="utf-8"), "named below"
 
     content = page.read_bytes()
     commands(lambda command, cwd: pytest.fail("a cell that is there is run again"))
@@ -148,7 +152,7 @@ def test_a_deleted_cell_is_run_again_by_the_same_command(start, commands, tmp_pa
     assert start(*TABLE_2) == 0
     page = (tmp_path / "results" / "README.md").read_bytes()
     shown = tables_of(tmp_path / "results" / "README.md")["Table 2", "LightGCN on tiny, random interactions, settings"]
-    assert len(first) == 12 and len(shown) == 15 and "not run" not in str(shown)
+    assert len(first) == 12 and len(shown) == 16 and "Rows not run" not in page.decode()
     (tmp_path / "results" / "settings/tiny/LightGCN/random/CEU-2021.json").unlink()
 
     def anew(command, cwd):
@@ -331,8 +335,9 @@ def test_all_is_all_cells_and_render_runs_none(settings, commands, capsys):
 
 def test_what_a_killed_process_has_half_written_is_not_drawn(settings, capsys):
     cell = Cell("ml-1m", "LightGCN", "GIF")
-    keep("results", cell)
+    for each in (cell, replace(cell, method="Retrain")):
+        keep("results", each)
     Path("results", cell.file).with_name(".123-CEU-2021.json").write_text('{"cell": {', encoding="utf-8")
     assert reproduce.main(["--render", "--results=results"]) == 0
     shown = tables_of(Path("results", "README.md"))["Table 2", "LightGCN on ml-1m, adversarial edges, d64"]
-    assert shown["GIF"]["Recall@20"].startswith("0.2000") and shown["CEU"]["Recall@20"].startswith("not run")
+    assert shown["GIF"]["Recall@20"].startswith("0.2000") and "CEU" not in shown

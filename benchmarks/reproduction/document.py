@@ -26,15 +26,17 @@ PREAMBLE = """# The paper's tables and figures
 Drawn by `python benchmarks/reproduce.py --render` from the files in this folder, each of which is one run of the public pipeline and
 says by which command. [`benchmarks/README.md`](../README.md) says what to make of all this; everything else in this folder belongs to the pages beside it.
 
-- **In brackets**: the paper's number, or what we computed from its numbers (ratios, gaps, times faster).
-- **Not run**: no machine has run it yet. **No result**: it was run and diverged.
-- **Mean ± standard deviation** where there are several seeds; gaps and ratios are taken within each seed. Tables 3 to 5 and the figures are of one.
+- **[In square brackets]**: the paper's number, or what we computed from its numbers (ratios, gaps, times faster).
+- **(4.1x)**: a gap in multiples of the **floor**, which is the distance between two Retrains that differ in their random streams alone. `Retrain again` is
+  the second one. At 1x or less, nobody can tell a method from another Retrain. Several seeds share one floor, the mean of theirs. One difference of two
+  Retrains is a rough floor: by chance it may be near zero, and every multiple of it huge.
+- **a / b / c**: the gaps and ratios of the seeds 2021, 2022 and 2023, each taken within its seed. Other columns have the mean over seeds. Tables 3 to 5
+  and the figures are of one seed.
 - **MI-BF** is the mean probability of the forgotten pairs before, over that after; **MI-NG** that of pairs never interacted with, over that of the
   forgotten ones, both after. The paper wants them high. Here **Retrain's are the aim**: beyond them is as wrong as below.
 - **gap** of MI-BF and MI-NG: |ln(m / Retrain's m)|; of AUC_FN and AUC_FT (how well scores tell forgotten pairs from pairs never interacted with, and
-  from held-out positives): the difference to Retrain's. 0 is Retrain.
-- **Older code.** These cells are of commits up to 71b4dbe, before the random streams became independent: on an adversarial request Retrain then continued
-  the attacker's own training, and so gave the forgotten pairs less than an independent Retrain does. They have no second Retrain. They are to be run again.
+  from held-out positives): the difference to Retrain's. 0 is Retrain. [`docs/evaluation.md`](../../docs/evaluation.md) explains each column.
+- **No result**: the method was run and diverged. What was not run at all is named below its table, or at the end of the page.
 - **A request** is 1 % of the interactions, or of the users, except in Table 5 and Figure 6.
 - **UnlearnRec, paper's encoder** is pre-trained on simulated requests to push forgotten pairs down (`ie_target: negative`; with one loss more than the
   paper's, L_S). **UnlearnRec** is what we ship (`ie_target: unseen`). The paper's numbers stand beside both. **DropEdges** only drops the edges.
@@ -67,32 +69,44 @@ def render(folder):
     Returns:
         Path: of the page.
     """
-    parts = [PREAMBLE]
+    parts, missing = [PREAMBLE], []
     for name, experiment in EXPERIMENTS.items():
-        parts += [f"## {experiment.heading}", experiment.note]
-        parts += (_tables if name.startswith("table") else _figures)(folder, name, _shown(folder, name))
+        shown, others = _shown(folder, name)
+        drawn, undrawn = (_tables if name.startswith("table") else _figures)(folder, name, shown)
+        parts += [f"## {experiment.heading}", experiment.note, *drawn] if drawn else []
+        titles = _titles([base for base in others + undrawn if base in _usual(name)])
+        missing += [f"{experiment.heading.partition(':')[0]} ({'; '.join(titles)})"] if titles else []
+    if missing:
+        parts += ["## Not run", f"Not run on today's code: {', '.join(missing)}."]
     page = Path(folder, "README.md")
     write_aside(str(page), lambda temporary: Path(temporary).write_text("\n\n".join(parts) + "\n", encoding="utf-8"))
     return page
 
 
+def _usual(name):
+    """What a table or figure is made for; Table 2 also at the paper's size."""
+    return bases(name) + (bases(name, requests=["adversarial"], settings=["d128"]) if name == "table 2" else [])
+
+
 def _shown(folder, name):
-    """The usual bases, Table 2 also at the paper's size, and what else was run enough for it."""
-    usual = bases(name) + (bases(name, requests=["adversarial"], settings=["d128"]) if name == "table 2" else [])
-    others = [
-        base for base in _run(folder) if base.request in EXPERIMENTS[name].requests and _enough(folder, name, base)
-    ]
-    return list(dict.fromkeys(usual + others))
+    """Of what is usual and of what else was run: what was run enough, and what was not."""
+    run = [base for base in _run(folder) if base.request in EXPERIMENTS[name].requests]
+    every = list(dict.fromkeys(_usual(name) + run))
+    shown = [base for base in every if _enough(folder, name, base)]
+    return shown, [base for base in every if base not in shown]
 
 
 def _enough(folder, name, base):
-    """Table 2 once Retrain is there; others once any cell is that no other has, or all where all are others', too."""
-    cells = EXPERIMENTS[name].cells(base)
-    if name == "table 2":
+    """Tables 2 and 4 once their aim, Retrain, is there. Others once any cell is that no other has; or, where all are others', too,
+    any of what is usual and all of what is not."""
+    experiment = EXPERIMENTS[name]
+    cells = experiment.cells(base)
+    if name == "table 2" or (name == "table 4" and base.model in experiment.models):
         return load(folder, cells["Retrain"][0]) is not None
     shared = set(all_cells([other.cells(base) for key, other in EXPERIMENTS.items() if key != name]))
     own = [cell for cell in all_cells(cells) if cell not in shared]
-    return any(load(folder, cell) for cell in own) if own else all(load(folder, cell) for cell in all_cells(cells))
+    there = [load(folder, cell) is not None for cell in own or all_cells(cells)]
+    return any(there) if own or base in _usual(name) else all(there)
 
 
 def _run(folder):
@@ -101,41 +115,27 @@ def _run(folder):
 
 
 def _tables(folder, name, shown):
-    """A table each; those of which no cell is there in one line at the end."""
-    begun = [base for base in shown if _begun(folder, name, base)]
-    parts = [f"**{_title(base)}**\n\n{DRAW[name](folder, base)}" for base in begun]
-    return parts + _not_run(_titles([base for base in shown if base not in begun]))
+    """A table each; none is without one."""
+    return [f"**{_title(base)}**\n\n{DRAW[name](folder, base)}" for base in shown], []
 
 
 def _figures(folder, name, shown):
+    """A picture for each group, and what there was not enough of to draw."""
     groups = {}
     for base in shown:
         groups.setdefault(tuple(Path(getattr(base, key)).stem for key in EXPERIMENTS[name].together), []).append(base)
-    parts, empty = [], []
+    parts, undrawn = [], []
     for key, group in groups.items():
-        begun = [base for base in group if _begun(folder, name, base)]
-        empty += [base for base in group if base not in begun]
         picture = Path("figures", "-".join((name.replace(" ", "-"), *key)) + ".png")
-        if DRAW[name](folder, group, str(Path(folder, picture))):
-            parts.append(f"![{EXPERIMENTS[name].heading}, {', '.join(key)}]({picture.as_posix()})")
-        parts += _not_run(
-            f"`{cell}`"
-            for base in begun
-            for cell in all_cells(EXPERIMENTS[name].cells(base))
-            if load(folder, cell) is None
-        )
-    return parts + _not_run(_titles(empty))
-
-
-def _begun(folder, name, base):
-    """Whether any cell of a table or figure is there."""
-    return any(load(folder, cell) is not None for cell in all_cells(EXPERIMENTS[name].cells(base)))
-
-
-def _not_run(names):
-    """A line that names what is missing, or none."""
-    line = "; ".join(names)
-    return [f"{tables.NOT_RUN.capitalize()}: {line}."] if line else []
+        if not DRAW[name](folder, group, str(Path(folder, picture))):
+            undrawn += group
+            continue
+        parts.append(f"![{EXPERIMENTS[name].heading}, {', '.join(key)}]({picture.as_posix()})")
+        absent = [
+            cell for cell in all_cells([EXPERIMENTS[name].cells(base) for base in group]) if not load(folder, cell)
+        ]
+        parts += [f"Not run: {'; '.join(f'`{cell}`' for cell in absent)}."] if absent else []
+    return parts, undrawn
 
 
 def _title(base):

@@ -1,7 +1,8 @@
-"""Cells together: the rows of a table, each with mean and standard deviation over its seeds."""
+"""Cells together: the rows of a table, each with its numbers of all seeds."""
 
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.evaluator.comparison import RETRAIN, Comparison, summarise
+from recbole_unlearn.report.remarks import remarked
 from recbole_unlearn.report.tables import read_row
 from reproduction.cells import load
 
@@ -18,7 +19,8 @@ def summary(folder, rows):
 
     Returns:
         dict: ``(name, stage)`` to a row of :func:`recbole_unlearn.evaluator.comparison.summarise`; nothing of cells that were not run.
-        Each also has ``machines``, a list of what its cells ran on; ``speed_up`` and ``break_even`` are known where Retrain ran there, too.
+        Each also has ``machines``, a list of what its cells ran on, and ``remarks``; ``speed_up`` and ``break_even`` are known where
+        Retrain ran there, too.
     """
     by_seed, machines = {}, {}
     for name, cells in rows.items():
@@ -42,6 +44,30 @@ def summary(folder, rows):
         for gap in report["gaps"]:
             if machines[gap["method"]][seed] != machines[RETRAIN][seed]:
                 del gap["speed_up"], gap["break_even"]
-    summarised = summarise(list(by_seed.values()))["results"] if by_seed else []
     ran_on = {name: sorted(set(of_seeds.values())) for name, of_seeds in machines.items()}
-    return {(row["method"], row["stage"]): {**row, "machines": ran_on.get(row["method"], [])} for row in summarised}
+    return summarised([by_seed[seed] for seed in sorted(by_seed)], ran_on)
+
+
+def summarised(reports, machines):
+    """Reports that differ in their seed as rows.
+
+    Args:
+        reports (list of dict): each with ``results`` and ``gaps``.
+        machines (dict): a method to what it ran on.
+
+    Returns:
+        dict: as of :func:`summary`.
+    """
+    remarks = {}
+    for report in reports:
+        for row, compared in zip(report["results"], remarked(report["results"], report["gaps"], {})):
+            said = remarks.setdefault((row["method"], row["stage"]), [])
+            said += [text for text in (*row.get("remarks", []), *compared.get("remarks", [])) if text not in said]
+    return {
+        (row["method"], row["stage"]): {
+            **row,
+            "machines": machines.get(row["method"], []),
+            "remarks": remarks[row["method"], row["stage"]],
+        }
+        for row in (summarise(reports)["results"] if reports else [])
+    }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from recbole_unlearn.report.tables import COLUMNS, NAMES, heading_of, text_table
+from recbole_unlearn.report.tables import COLUMNS, NAMES, heading_of, in_floors, text_table
 
 PLUS_MINUS = "means, half of their 95 % intervals (+-), single seeds"
 COST = ("offline_seconds", "online_seconds", "peak_memory_mb")
@@ -59,7 +59,7 @@ def _table(keys, rows, seeds):
 
 def _mean(row, key):
     floors = row.get(f"{key}_floors", {}).get("mean")
-    return _written(key, row[key]["mean"]) + ("" if floors is None else f" ({floors:.1f}x)")
+    return _written(key, row[key]["mean"]) + in_floors(floors)
 
 
 def _half(numbers):

@@ -122,7 +122,7 @@ def gap_table(gaps: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         line = {name: gap[name] for name in NAMES}
         for key, (heading, form) in COLUMNS.items():
             if key.endswith("_gap"):
-                line[heading] = _filled(form, gap[key]) + _in_floors(gap.get(f"{key}_floors"))
+                line[heading] = _filled(form, gap[key]) + in_floors(gap.get(f"{key}_floors"))
         if any("over_forgotten" in each for each in gaps):
             for key in ("under_forgotten", "over_forgotten"):
                 line[COLUMNS[key][0]] = _filled(COLUMNS[key][1], gap.get(key))
@@ -176,13 +176,14 @@ def heading_of(key: str) -> tuple[str, str]:
     return COLUMNS.get(key, (key.replace("_ratio", " ratio"), "{}" if key in NAMES else "{:.4f}"))
 
 
+def in_floors(floors: float | None) -> str:
+    """A multiple of the floor, e.g. `` (3.1x)``; empty if it is not known."""
+    return "" if floors is None or math.isnan(floors) else f" ({floors:.{1 if floors < 99.95 else 0}f}x)"
+
+
 def _as_written(name):
     return name, "{}"
 
 
 def _filled(form, value):
     return "" if value is None or math.isnan(value) else form.format(value)
-
-
-def _in_floors(floors):
-    return "" if floors is None or math.isnan(floors) else f" ({floors:.{1 if floors < 99.95 else 0}f}x)"
