@@ -176,8 +176,7 @@ def everything(tmp_path_factory):
 def test_the_page_shows_all_that_was_run(everything):
     text = everything.read_text(encoding="utf-8")
     (not_run,) = re.findall(r"^Not run on today's code: Table 2 \((.*)\)\.$", text, flags=re.MULTILINE)
-    expected = [f"LightGCN, SGL, SimGCL on {dataset}, adversarial edges, d128" for dataset in experiments.DATASETS]
-    assert not_run.split("; ") == expected
+    assert not_run == "LightGCN, SGL, SimGCL on ml-1m, gowalla, yelp2018, adversarial edges, d128"
     assert len(tables_of(everything)) == 3 * 9 + 2 + 3 + 1
     assert "Rows not run" not in text and "±" not in text
 

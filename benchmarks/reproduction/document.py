@@ -56,8 +56,7 @@ The request of a seed is the same on every machine. Where a table's cells are of
 trained alike, but for rounding and the libraries' versions. A CPU is named by its kind and threads: two hosts of a kind are not told apart, nor is what else
 ran on them. Cells may be of several states of the code; `versions` in each file has a digest of it.
 
-So the level of a number differs from the paper's; what compares is how far a method is from Retrain beside it.
-"""
+So the level of a number differs from the paper's; what compares is how far a method is from Retrain beside it."""
 
 
 def render(folder):
@@ -144,11 +143,13 @@ def _title(base):
 
 
 def _titles(bases):
-    """What they are of; those that differ in their backbone alone together."""
-    models = {}
+    """What they are of; those that differ in their backbone alone together, then those that differ in their dataset alone."""
+    models, datasets = {}, {}
     for base in bases:
         models.setdefault((base.dataset, base.request, Path(base.setting).stem), []).append(base.model)
+    for (dataset, request, setting), of in models.items():
+        datasets.setdefault((", ".join(of), request, setting), []).append(dataset)
     return [
-        f"{', '.join(of)} on {dataset}, {REQUESTED.get(request, request)}, {setting}"
-        for (dataset, request, setting), of in models.items()
+        f"{of} on {', '.join(on)}, {REQUESTED.get(request, request)}, {setting}"
+        for (of, request, setting), on in datasets.items()
     ]
