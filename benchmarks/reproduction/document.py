@@ -30,8 +30,8 @@ says by which command. [`benchmarks/README.md`](../README.md) says what to make 
 - **(4.1x)**: a gap in multiples of the **floor**, which is the distance between two Retrains that differ in their random streams alone. `Retrain again` is
   the second one. At 1x or less, nobody can tell a method from another Retrain. Several seeds share one floor, the mean of theirs. One difference of two
   Retrains is a rough floor: by chance it may be near zero, and every multiple of it huge.
-- **a / b / c**: the gaps and ratios of the seeds 2021, 2022 and 2023, each taken within its seed. Other columns have the mean over seeds. Tables 3 to 5
-  and the figures are of one seed.
+- **a / b / c**: the gaps and ratios of the seeds 2021, 2022 and 2023, each taken within its seed. Other columns have the mean over seeds; a row of one
+  seed is of 2021, so that its gap, not its level, compares it with a Retrain of three. Tables 3 to 5 and the figures are of one seed.
 - **MI-BF** is the mean probability of the forgotten pairs before, over that after; **MI-NG** that of pairs never interacted with, over that of the
   forgotten ones, both after. The paper wants them high. Here **Retrain's are the aim**: beyond them is as wrong as below.
 - **gap** of MI-BF and MI-NG: |ln(m / Retrain's m)|; of AUC_FN and AUC_FT (how well scores tell forgotten pairs from pairs never interacted with, and
