@@ -28,7 +28,7 @@ from recbole_unlearn.task import prepare_data
 N_USERS = 100  # of each case
 FORGOTTEN = {"one interaction": 1, "ten alike": 10}  # interactions a user of a case forgets
 GROUP = 5  # pairs a user has in each other group
-MODELS = (("original", ""), ("Retrain", ""), ("UnlearnRec", "zero-shot"), ("UnlearnRec", "fine-tuned"))
+MODELS = (("original", ""), ("Retrain", ""), ("UnlearnRec", "zero-shot"))
 
 
 def likeness(matrix, item):

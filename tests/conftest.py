@@ -151,8 +151,10 @@ def _started_head(options, attempts=3):
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         command = [*ray, *start, f"--port={port}", "--node-ip-address=127.0.0.1", *options]
+        # A Config of an earlier test hides the GPUs of its process, and ray then refuses to start with one.
+        environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
         with tempfile.TemporaryFile() as output:
-            head = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+            head = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, env=environment)
             deadline = time.monotonic() + 60
             while head.poll() is None and time.monotonic() < deadline:
                 joins = [sys.executable, "-c", f"import ray; ray.init('127.0.0.1:{port}')"]  # its port answers earlier

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from reproduction import figures
 from reproduction.cells import SEEDS, Cell, histogram, save
-from reproduction.experiments import EXPERIMENTS, STAGES, all_cells, bases
+from reproduction.experiments import EXPERIMENTS, PAPERS_ENCODER, STAGES, all_cells, bases
 
 from recbole_unlearn.report.tables import label
 
@@ -40,14 +40,21 @@ def row(method, stage="", **changes):
     }
 
 
+def stages_of(cell):
+    if cell.method == "Retrain":
+        return "", "again"
+    changes = dict(cell.changes)
+    finetuned = "unlearn_finetune_epochs" in changes or changes.get("ie_target") == "negative"
+    return STAGES.get(PAPERS_ENCODER if finetuned else cell.method, ("",))
+
+
 def report_of(cell, *rows):
     """What a run might report, but for its settings: these rows, or the original's and one for each stage, better with each seed."""
-    stages = ("", "again") if cell.method == "Retrain" else STAGES.get(cell.method, ("",))
     rows = rows or (
         row("original", **{"MI-BF": 1.0}),
         *(
             row(cell.method, stage, **{"ndcg@20": 0.3 + (cell.seed - SEEDS[0]) / 100, "MI-BF": AGAIN.get(stage, 2.0)})
-            for stage in stages
+            for stage in stages_of(cell)
         ),
     )
     report = {

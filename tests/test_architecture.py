@@ -17,6 +17,7 @@ FLOORS = (  # from the ground up; a module imports from lower floors and from it
     "model",
     "encoder",
     "trainer",
+    "calibration",
     "method",
     "cluster",
     "evaluator",

@@ -18,7 +18,7 @@ from recbole_unlearn.graph import Graph
 from recbole_unlearn.task import prepare_data
 
 GROUPS = ("forgotten", "kept, alike", "kept, others", "unseen, alike", "unseen, others")
-MODELS = ("original", "Retrain", "UnlearnRec zero-shot", "UnlearnRec fine-tuned")
+MODELS = ("original", "Retrain", "UnlearnRec zero-shot")
 CASES = {"one": 1, "three": 3}
 
 

@@ -415,11 +415,11 @@ def test_a_checkpoint_whose_rows_are_not_all_different_makes_no_store(path):
 def test_settings_of_the_revision_are_those_given(store, path):
     _, before, _ = load_model(str(current(path) / "model.safetensors"))
     request, moved = pairs("r1", *data_of(current(path))["train"][::10]), []
-    for passes, asked in ((1, 1), (3, 1), (3, 3)):
-        other = Path(shutil.copytree("saved", f"passes-{passes}-{asked}", symlinks=True), "X.safetensors")
-        service.unlearn(other, [request], {"ie_passes": passes, "ie_target_passes": asked})
+    for passes, weight in ((1, 0.3), (3, 0.3), (3, 1.0)):
+        other = Path(shutil.copytree("saved", f"passes-{passes}-{weight}", symlinks=True), "X.safetensors")
+        service.unlearn(other, [request], {"ie_passes": passes, "ie_change_weight": weight})
         config, model, _ = load_model(str(current(other) / "model.safetensors"))
-        assert (config["ie_passes"], config["ie_target_passes"]) == (passes, asked)
+        assert (config["ie_passes"], config["ie_change_weight"]) == (passes, weight)
         moved.append(model.ego_embeddings() - before.ego_embeddings())
     assert not any(torch.equal(*some) for some in itertools.combinations(moved, 2))
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import recbole_unlearn
-from recbole_unlearn import quick_start, run_unlearn, streams
-from recbole_unlearn.encoder import target
+from recbole_unlearn import calibration, quick_start, run_unlearn, streams
+from recbole_unlearn.encoder import target, twin
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.method.sharded import receraser
@@ -117,7 +117,8 @@ def record_draws(recorded, patch):
         patch.setattr(module, name, call)
 
     spy(recbole_unlearn.task.attack, "least_likely_edges", "the attack")
-    spy(target, "least_likely_edges", "the encoder's unlikely pairs")
+    spy(calibration, "decoys", "the encoder's decoys")
+    spy(twin, "decoys", "the twin's decoys")
     spy(receraser, "edge_shards", "RecEraser's first anchors")
 
 
@@ -182,6 +183,7 @@ def runs(tmp_path_factory):
             for name in ("embedding_size", "n_layers", "learning_rate", "train_batch_size"):
                 del settings[name]
             settings |= {"forget_type": "adversarial", "unlearn_methods": order, "forget_attack_epochs": 4}
+            settings |= {"ie_teacher": "twin"}
             settings |= {"unlearn_receraser_epochs": 1, "unlearn_gnndelete_steps": 5}  # takes a second less
             run_unlearn("LightGCN", "tiny", config_dict=settings, saved=False)
     return recorded
@@ -203,19 +205,22 @@ def test_no_two_purposes_share_a_stream(runs):
     assert not shared, "named in several places"
     fixed = {purpose: places for purpose, places in recorded.places.items() if purpose[0] != 7}
     assert {purpose[0] for purpose in fixed} <= {*recorded.seeds.values(), 0}
-    assert {file for purpose in fixed if purpose[0] == 0 for file, _ in recorded.places[purpose]} <= {"solver.py"}
+    assert {file for purpose in fixed if purpose[0] == 0 for file, _ in recorded.places[purpose]} <= {
+        "solver.py",
+        "spectrum.py",
+    }
 
 
-def test_neither_encoder_nor_anchors_know_the_attacked_nodes(runs):
+def test_neither_encoder_nor_twin_nor_anchors_know_the_attacked_nodes(runs):
     first = {name: draws[0] for name, draws in runs[0].first.items()}
-    assert len(first) == 3
+    assert len(first) == 4
     for one, other in itertools.combinations(first, 2):
         assert len(first[one] & first[other]) < 10, (one, other)  # 1 by chance, 100 with one stream
 
 
 def test_retrain_is_neither_the_attacker_nor_the_original_nor_itself(runs):
     tables = runs[0].tables
-    names = ("attack", "original", "retrain-0", "retrain-1")
+    names = ("attack", "original", "twin", "retrain-0", "retrain-1")
     for one, other in itertools.combinations(names, 2):
         for moment, (a, b) in enumerate(zip(tables[one], tables[other], strict=True)):
             assert a.shape == b.shape, "the test needs trainings that could be equal"

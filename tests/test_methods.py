@@ -104,7 +104,7 @@ def test_unlearnrec_has_two_stages_and_without_finetuning_one(prepared):
 
 
 def test_unlearnrec_lowers_the_forgotten_scores(prepared):
-    run = prepared(epochs=20, ie_epochs=20, ie_unlearning_weight=5.0, ie_learning_rate=0.05, forget_ratio=0.05)
+    run = prepared(epochs=20, forget_type="adversarial", forget_ratio=0.05)  # pairs that a model would not expect
     request = Interaction({"user_id": run.data.request.users, "item_id": run.data.request.items})
     before = run.original.predict(request).mean()
     dropped = unlearned("DropEdges", run)[""].predict(request).mean()

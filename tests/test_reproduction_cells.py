@@ -42,10 +42,13 @@ def test_the_same_run_is_one_cell_wherever_it_is_used():
         "UnlearnRec": [shipped],
     }
     table_4 = experiments.table_4(base_of("table 4"))
-    assert table_4["UnlearnRec"][1] == [shipped] and table_4[PAPERS_ENCODER][1] == [papers]
+    assert table_4["UnlearnRec"][0] == [shipped] and table_4[PAPERS_ENCODER][1] == [papers]
+    assert table_4["UnlearnRec"][1] == [cell_of("UnlearnRec", ("unlearn_finetune_epochs", 1))]
+    assert (list(table_4["UnlearnRec"]), list(table_4[PAPERS_ENCODER])) == ([0, 1, 2, 3], [1, 2, 3])
     figure_5 = experiments.figure_5(base_of("figure 5"))
     assert figure_5["pre-training"][10] == figure_5[PAPERS_ENCODER][1] == papers
-    assert figure_5["UnlearnRec"][1] == shipped
+    assert figure_5["UnlearnRec"][0] == shipped
+    assert [figure_5["UnlearnRec"][1]] == table_4["UnlearnRec"][1]
     assert figure_5["Retrain"][0] == cell_of("Retrain")
     assert experiments.table_3(base_of("table 3"))["nothing"] == [replace(papers, model="SimGCL")]
 

@@ -1,25 +1,24 @@
-"""What pairs and nodes never seen look like: features against dense float64 products, the draws, the regression."""
+"""What pairs and nodes never seen look like: the draws of examples, the regression on them, the rows of nodes."""
 
-import math
 from types import SimpleNamespace
 
-import dense
 import numpy as np
 import pytest
 import torch
 
-import recbole_unlearn.encoder.target
+from recbole_unlearn.encoder import target
 from recbole_unlearn.encoder.rows import lost_nodes, never_seen_rows, without_rows
+from recbole_unlearn.encoder.spectrum import Spectrum, pair_features
 from recbole_unlearn.encoder.target import (
-    BEYOND_FIRST_LAYER,
-    FAR,
+    Examples,
     UnseenScores,
-    inductive_features,
-    never_seen_pairs,
-    propagated_layers,
+    decoys,
+    features_of,
+    held_out_pairs,
+    never_seen,
+    scores_of,
 )
 from recbole_unlearn.graph import Graph
-from recbole_unlearn.loss import pair_scores
 
 N_USERS, N_ITEMS, DIMENSION = 9, 7, 4
 NONE = torch.empty(0, dtype=torch.long)
@@ -44,146 +43,177 @@ def all_pairs(graph):
     return torch.cartesian_prod(torch.arange(graph.n_users), torch.arange(graph.n_items)).t()
 
 
-def features_of(graph, ego, users, items):
-    return inductive_features(propagated_layers(ego, graph.adjacency), graph.degrees(), graph.n_users, users, items)
+def model_on(graph, seed=2):
+    """A stand-in for a trained model, whose final embeddings are the mean of its first two layers."""
+    ego = table(graph, seed)
+    return SimpleNamespace(
+        graph=graph,
+        n_users=graph.n_users,
+        device=ego.device,
+        ego_embeddings=lambda: ego,
+        final_embeddings=lambda: (ego + graph.adjacency @ ego) / 2,
+    )
 
 
-def test_features_are_products_of_the_propagated_layers_and_log_degrees():
-    graph = random_graph()
-    ego, (users, items) = table(graph), all_pairs(graph)
-    matrix, values = dense.graph_adjacency(graph), ego.double().numpy()
-    layers = [np.linalg.matrix_power(matrix, l) @ values for l in (1, 2, 3)]
-    columns = [(of_user[users] * of_item[items + N_USERS]).sum(axis=1) for of_user in layers for of_item in layers]
-    degrees = (matrix > 0).sum(axis=1)
-    columns += [np.log1p(degrees[users]), np.log1p(degrees[items + N_USERS])]
-    features = features_of(graph, ego, users, items)
-    assert features.shape == (N_USERS * N_ITEMS, 11)
-    np.testing.assert_allclose(features, np.stack(columns, axis=1), atol=1e-5)
+def edgeless(n_users=N_USERS, n_items=N_ITEMS):
+    return Graph.from_edges(NONE, NONE, n_users, n_items)
 
 
-def test_a_row_of_its_own_is_no_part_of_a_nodes_layers():
-    """What a node gets of its own row came back from its neighbours: never at once, nor after three steps."""
-    graph = random_graph()
-    ego, node = table(graph), int(graph.users[0])
-    change = torch.zeros_like(ego)
-    change[node] = 10
-    before, after = (propagated_layers(x, graph.adjacency)[node] for x in (ego, ego + change))
-    assert torch.equal(before[[0, 2]], after[[0, 2]])
-    returned = np.linalg.matrix_power(dense.graph_adjacency(graph), 2)[node, node] * 10
-    np.testing.assert_allclose(after[1] - before[1], returned, atol=1e-5)
+# Decoys
 
 
-def test_rows_of_nodes_without_edges_are_in_no_feature():
-    graph = random_graph()
-    ego, (users, items) = table(graph), all_pairs(graph)
-    alone = graph.degrees() == 0
-    assert alone[[0, N_USERS - 1, N_USERS, -1]].all()
-    other = torch.where(alone[:, None], 100.0, ego)
-    features = features_of(graph, other, users, items)
-    assert torch.equal(features, features_of(graph, ego, users, items))
-    assert not features[alone[users] | alone[items + N_USERS], :9].any()
+def test_decoys_are_distinct_pairs_of_real_nodes_without_an_interaction():
+    graph = random_graph(400, n_users=60, n_items=50)
+    users, items = decoys(model_on(graph), graph, 900, seeded())
+    assert 0.15 * 900 < len(users) <= 900
+    assert users.min() >= 1 and users.max() < 60 and items.min() >= 1 and items.max() < 50
+    assert len(torch.unique(users * 50 + items)) == len(users)
+    assert not graph.contains(users, items).any()
 
 
-def test_a_row_out_of_reach_is_in_no_feature():
-    """On a path u1 - i1 - u2 - i2 - ... a row goes three steps far."""
-    users = torch.tensor([1, 2, 2, 3, 3, 4, 4, 5])
-    items = torch.tensor([1, 1, 2, 2, 3, 3, 4, 4])
-    graph = Graph.from_edges(users, items, 6, 5)
-    ego = table(graph)
-    other = ego.clone()
-    other[1] += 10  # u1 reaches i1, u2, i2
-    users, items = all_pairs(graph)
-    moved = (features_of(graph, other, users, items) != features_of(graph, ego, users, items)).any(dim=1)
-    reached = torch.isin(users, torch.tensor([1, 2])) | torch.isin(items, torch.tensor([1, 2]))
-    assert moved.any() and not moved[~reached].any()
+def test_decoys_are_of_all_nodes_and_of_all_scores_but_mostly_unlikely():
+    graph = random_graph(3000, n_users=400, n_items=300)
+    model = model_on(graph)
+    users, items = decoys(model, graph, 2000, seeded())
+    everything = scores_of(model, all_pairs(graph)).sort().values
+    rank = torch.searchsorted(everything, scores_of(model, (users, items))) / len(everything)
+    assert 0.5 < (rank < 0.5).float().mean() < 0.95
+    shares = torch.histc(rank, 20, 0, 1) / len(rank)
+    assert shares[0] > 0.15 and (shares > 0.004).all(), "lowest twentieth, and every other"
+    assert (rank < 0.002).any() and (rank > 0.99).any()
+    for side, n_nodes in ((users, 400), (items, 300)):
+        assert len(torch.unique(side)) > 0.7 * n_nodes
 
 
-def trained_on(graph):
-    """A stand-in for a model: its score of a pair is the dot product of the first layers, a feature."""
-    ego = table(graph)
-    tables = {"ego_embeddings": lambda: ego, "final_embeddings": lambda: graph.adjacency @ ego}
-    return SimpleNamespace(graph=graph, adjacency=graph.adjacency, **tables)
+def test_decoys_are_those_of_the_generator():
+    graph = random_graph(400, n_users=60, n_items=50)
+    model = model_on(graph)
+    first, second, other = (torch.stack(decoys(model, graph, 200, seeded(seed))) for seed in (1, 1, 2))
+    assert torch.equal(first, second)
+    assert first.shape != other.shape or not torch.equal(first, other)
+
+
+def test_decoys_are_not_the_observed_ones_but_of_the_model_whatever_it_saw():
+    graph = random_graph(400, n_users=60, n_items=50)
+    users, items = decoys(model_on(graph), edgeless(60, 50), 2000, seeded())
+    assert graph.contains(users, items).any(), "what is excluded is what the caller names"
+
+
+def test_more_nodes_than_a_block_and_more_partners_than_candidates(monkeypatch):
+    monkeypatch.setattr(target, "BLOCK", 16)
+    graph = random_graph(400, n_users=60, n_items=50)
+    in_blocks = decoys(model_on(graph), graph, 300, seeded())
+    monkeypatch.setattr(target, "BLOCK", 10_000)
+    assert all(map(torch.equal, in_blocks, decoys(model_on(graph), graph, 300, seeded())))
+    monkeypatch.setattr(target, "CANDIDATES", 5)
+    users, items = decoys(model_on(graph), graph, 300, seeded())
+    counts = torch.bincount(items)
+    assert len(users) > 50 and counts.max() > 3 * counts[1:].float().mean(), "some partners come up with many"
+
+
+@pytest.mark.parametrize("sides", [(2, 2), (2, 9), (9, 2), (3, 4)], ids=str)
+def test_tiny_graphs_have_the_decoys_that_there_are(sides):
+    graph = edgeless(*sides)
+    users, items = decoys(model_on(graph), graph, 500, seeded())
+    assert len(users) == (sides[0] - 1) * (sides[1] - 1) and users.min() == items.min() == 1
+    full = Graph.from_edges(users, items, *sides)
+    assert len(full) == len(users)
+    assert all(len(side) == 0 for side in decoys(model_on(full), full, 500, seeded()))
+    assert all(len(side) == 0 for side in decoys(model_on(graph), graph, 0, seeded()))
+
+
+# Examples
+
+
+def test_a_model_teaches_its_own_scores_of_pairs_that_it_never_saw():
+    graph = random_graph(400, n_users=60, n_items=50)
+    model = model_on(graph)
+    users, items = decoys(model, graph, 200, seeded())
+    found = never_seen(model, (users, items))
+    final, spectrum = model.final_embeddings().double().numpy(), Spectrum.of(graph)
+    expected = pair_features(graph, spectrum, model.ego_embeddings(), users, items)
+    torch.testing.assert_close(found.features, expected)
+    torch.testing.assert_close(features_of(model, graph, (users, items)), expected)
+    np.testing.assert_allclose(found.scores, (final[users] * final[60 + items]).sum(axis=1), atol=1e-5)
+    assert not found.features.requires_grad and not found.scores.requires_grad
+    none = never_seen(model, (NONE, NONE))
+    assert none.features.shape == (0, expected.shape[1]) and none.scores.shape == (0,)
+
+
+def test_held_out_pairs_are_drawn_but_for_so_many(monkeypatch):
+    held_out = random_graph(90, seed=7, n_users=60, n_items=50)
+    everything = set(zip(held_out.users.tolist(), held_out.items.tolist()))
+    users, items = held_out_pairs(held_out, seeded())
+    assert set(zip(users.tolist(), items.tolist())) == everything and len(users) == len(held_out)
+    monkeypatch.setattr(target, "N_DECOYS", 40)
+    first, second, other = (torch.stack(held_out_pairs(held_out, seeded(seed))) for seed in (1, 1, 2))
+    assert first.shape == (2, 20) and torch.equal(first, second) and not torch.equal(first, other)
+    assert set(zip(*first.tolist())) < everything and len(set(zip(*first.tolist()))) == 20
+    assert len(held_out_pairs(edgeless(), seeded())[0]) == 0
+
+
+# The regression
 
 
 @pytest.fixture(scope="module")
-def fitted():
-    """A stand-in model, held-out pairs, and the regression fitted on them."""
-    everything = random_graph(1500, n_users=60, n_items=50)
-    held_out = torch.rand(len(everything), generator=seeded(4)) < 0.3
-    model, held_out = trained_on(everything.subgraph(~held_out)), everything.subgraph(held_out)
-    return model, held_out, UnseenScores.fit(model, held_out, seeded(5))
+def taught():
+    """Examples of a known relation of features and scores, the regression on half of them, and the other half."""
+    features = torch.randn(3000, 5, generator=seeded())
+    scores = 2 * features[:, 0] - (features[:, 1] > 0.5).float() + 0.1 * torch.randn(3000, generator=seeded(1))
+    halves = [Examples(features[half], scores[half]) for half in (slice(0, 1500), slice(1500, 3000))]
+    return halves[0], UnseenScores.fit(halves[0]), halves[1]
 
 
-def test_a_relation_of_scores_and_features_is_found(fitted, monkeypatch):
-    model, _, unseen = fitted
-    monkeypatch.setattr(recbole_unlearn.encoder.target, "FAR", math.inf)  # the relation is one of first layers
-    users, items = all_pairs(model.graph)
-    expected = pair_scores(model.final_embeddings(), model.graph.n_users, users, items)
-    predicted = unseen(features_of(model.graph, model.ego_embeddings(), users, items))
-    assert predicted.dtype == expected.dtype and predicted.shape == expected.shape
-    assert (
-        predicted - expected
-    ).square().mean() < 0.1 * expected.var()  # of all pairs, most of which it was not fitted on
+def test_a_relation_of_scores_and_features_is_found(taught):
+    _, unseen, others = taught
+    predicted = unseen(others.features)
+    assert predicted.dtype == others.scores.dtype and predicted.shape == others.scores.shape
+    assert (predicted - others.scores).square().mean() < 0.05 * others.scores.var()
 
 
-def test_where_the_first_layer_disagrees_it_is_left_out(fitted):
-    model, _, unseen = fitted
-    features = features_of(model.graph, model.ego_embeddings(), *all_pairs(model.graph))
-    first_layer = torch.ones(11, dtype=torch.bool)
-    first_layer[BEYOND_FIRST_LAYER] = False
-    assert first_layer.sum() == 5  # with any layer of the other side
-    values = features.numpy()
-    one = torch.from_numpy(unseen.boosters[0].predict(values)).float()
-    other = torch.from_numpy(unseen.boosters[1].predict(values[:, BEYOND_FIRST_LAYER])).float()
-    far = (one - other).abs() > FAR * unseen.spread
-    assert far.any() and not far.all()
-    torch.testing.assert_close(unseen(features), torch.where(far, other, one))
+def test_several_examples_are_fitted_together(taught):
+    examples, unseen, others = taught
+    parts = [Examples(examples.features[some], examples.scores[some]) for some in (slice(0, 400), slice(400, None))]
+    assert UnseenScores.fit(*parts).to_plain() == unseen.to_plain()
+    both = UnseenScores.fit(examples, others)
+    assert (both(others.features) - others.scores).square().mean() < (
+        unseen(others.features) - others.scores
+    ).square().mean()
 
 
-def test_fitting_twice_is_the_same(fitted):
-    model, held_out, unseen = fitted
-    assert UnseenScores.fit(model, held_out, seeded(5)).to_plain() == unseen.to_plain()
-    assert UnseenScores.fit(model, held_out, seeded(6)).to_plain() != unseen.to_plain()
+def test_fitting_twice_is_the_same(taught):
+    examples, unseen, others = taught
+    assert UnseenScores.fit(examples).to_plain() == unseen.to_plain()
+    assert UnseenScores.fit(others).to_plain() != unseen.to_plain()
 
 
-def test_as_text_and_back(fitted):
-    model, _, unseen = fitted
-    features = features_of(model.graph, model.ego_embeddings(), *all_pairs(model.graph))
-    again = UnseenScores.from_plain(unseen.to_plain())
-    assert torch.equal(again(features), unseen(features)) and unseen(features).std() > 0
+def test_as_text_and_back(taught):
+    _, unseen, others = taught
+    plain = unseen.to_plain()
+    assert set(plain) == {"booster"} and isinstance(plain["booster"], str)
+    again = UnseenScores.from_plain(plain)
+    assert torch.equal(again(others.features), unseen(others.features)) and unseen(others.features).std() > 0
 
 
-def test_no_pairs_have_no_scores(fitted):
-    model, _, unseen = fitted
-    features = features_of(model.graph, model.ego_embeddings(), NONE, NONE)
-    assert features.shape == (0, 11) and unseen(features).shape == (0,)
+def test_a_few_examples_teach_their_mean():
+    scores = torch.tensor([1.0, 2.0, 6.0])
+    unseen = UnseenScores.fit(Examples(torch.randn(3, 5, generator=seeded()), scores))
+    assert unseen(torch.zeros(2, 5)).tolist() == pytest.approx([3, 3])
 
 
-def test_never_seen_pairs_are_held_out_or_no_interactions_and_those_of_the_seed():
-    graph = random_graph(200, n_users=30, n_items=20)
-    held_out = random_graph(80, seed=7, n_users=30, n_items=20).without(graph.users, graph.items)
-    final = table(graph)
-    users, items = never_seen_pairs(final, graph, held_out, seeded())
-    assert not graph.contains(users, items).any()
-    assert users.min() > 0 and items.min() > 0
-    size = len(held_out)
-    assert torch.equal(users[:size], held_out.users) and torch.equal(items[:size], held_out.items)
-    others = users[size:], items[size:]
-    assert not held_out.contains(*others).any()
-    assert size < len(others[0]) <= 2 * size  # where two nodes' least likely partners are one pair, it counts once
-    scores = (final[:30] @ final[30:].t())[others]
-    assert scores[:size].mean() > scores[size:].mean() + scores.std()  # the random ones, and the least likely
-
-    first, second, other = (torch.stack(never_seen_pairs(final, graph, held_out, seeded(s))) for s in (1, 1, 2))
-    assert torch.equal(first, second) and not (first.shape == other.shape and torch.equal(first, other))
+def test_no_pairs_have_no_scores(taught):
+    _, unseen, _ = taught
+    assert unseen(torch.zeros(0, 5)).shape == (0,)
 
 
-def test_more_held_out_pairs_than_nodes():
-    graph = random_graph(10)
-    held_out = random_graph(60, seed=7).without(graph.users, graph.items)
-    assert len(held_out) > graph.n_nodes
-    users, items = never_seen_pairs(table(graph), graph, held_out, seeded())
-    assert not graph.contains(users, items).any() and held_out.contains(users, items).sum() == len(held_out)
+def test_features_of_another_type_or_device_have_scores_alike(taught):
+    _, unseen, others = taught
+    double = unseen(others.features.double())
+    assert double.dtype == torch.float64
+    torch.testing.assert_close(double.float(), unseen(others.features))
+
+
+# Rows of nodes
 
 
 def test_never_seen_rows_are_means_over_nodes_without_edges():

@@ -39,14 +39,16 @@ says by which command. [`benchmarks/README.md`](../README.md) says what to make 
 - **No result**: the method was run and diverged. What was not run at all is named below its table, or at the end of the page.
 - **A request** is 1 % of the interactions, or of the users, except in Table 5 and Figure 6.
 - **UnlearnRec, paper's encoder** is pre-trained on simulated requests to push forgotten pairs down (`ie_target: negative`; with one loss more than the
-  paper's, L_S). **UnlearnRec** is what we ship (`ie_target: unseen`). The paper's numbers stand beside both. **DropEdges** only drops the edges.
+  paper's, L_S). **UnlearnRec** is what we ship (`ie_target: unseen`), without fine-tuning. The paper's numbers, of its
+  fine-tuned models, stand beside the last stage of both. **DropEdges** only drops the edges.
 
 What differs from the paper:
 
 - `d64` has embeddings of 64 instead of 128, and trains in large batches with learning rates and epochs to match
   ([`properties/setting/`](../../properties/setting)). `d128` has the paper's size.
-- Fine-tuning is one epoch where nothing else is said, the paper's 3 to 5; pre-training of the paper's encoder is 10 epochs in batches that suit the
-  data's size ([`properties/dataset/`](../../properties/dataset)), in the paper 10 to 15 in batches of 512 or 1,024.
+- Where nothing else is said, UnlearnRec is not fine-tuned, and the paper's encoder for one epoch, in the paper 3 to 5; pre-training of the paper's
+  encoder is 10 epochs in batches that suit the data's size ([`properties/dataset/`](../../properties/dataset)), in the paper 10 to 15 in batches of 512
+  or 1,024.
 - All splits are ours: a fifth of each user's interactions is test data, where the paper splits all together; one in a hundred, but at least one a
   user, is validation data. Gowalla is the LightGCN authors' cut (29,858 users, 40,981 items, 1,027,370 interactions), the paper's another
   (25,557, 19,747, 294,983) that is not public.

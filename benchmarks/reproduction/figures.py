@@ -22,8 +22,7 @@ ASIDE = "gowalla"  # no more interactions than ml-1m, with seven times the nodes
 MODELS = {
     "original": "#999999",
     "Retrain": "#000000",
-    "UnlearnRec zero-shot": "#56b4e9",
-    "UnlearnRec fine-tuned": "#0072b2",
+    "UnlearnRec zero-shot": "#0072b2",
 }
 
 

@@ -3,7 +3,7 @@
 import math
 
 from reproduction import experiments, paper
-from reproduction.experiments import FINETUNING_EPOCHS, METHODS, PAPERS_ENCODER, STAGES, WITHOUT
+from reproduction.experiments import FINETUNED, FINETUNING_EPOCHS, METHODS, PAPERS_ENCODER, STAGES, WITHOUT
 from reproduction.rows import cost, quality
 from reproduction.summary import summary
 
@@ -22,7 +22,7 @@ def table_2(folder, base):
     lines = [("original", rows.get(("original", "")), {})]
     for name in METHODS:
         for stage in STAGES.get(name, ("",)):
-            printed = _papers(base, name) if adversarial and stage in ("", "fine-tuned") else {}
+            printed = _papers(base, name) if adversarial and stage == STAGES.get(name, ("",))[-1] else {}
             lines.append((f"{name} {stage}".strip(), _row(rows, name, stage), _with_gaps(printed, retrain)))
         if name == "Retrain":
             lines.append(_again(rows))
@@ -41,15 +41,15 @@ def table_3(folder, base):
     lines += [line(PAPERS_ENCODER, "nothing", without="nothing")]
     lines += [line(f"without {name}", name, without=PAPERS_WITHOUT.get(name)) for name in WITHOUT]
     lines += [line("without fine-tuning", "nothing", "zero-shot", "fine-tuning")]
-    lines += [line("UnlearnRec", "UnlearnRec"), line("UnlearnRec without fine-tuning", "UnlearnRec", "zero-shot")]
+    lines += [line("UnlearnRec zero-shot", "UnlearnRec", "zero-shot")]
     return quality(lines)
 
 
 def table_4(folder, base):
     """Seconds of a request and before any, and how many times faster than Retrain."""
     cells = experiments.table_4(base)
-    others = [name for name in cells if name not in STAGES]
-    finetuned = {_epochs(name, epochs): of_epochs for name in STAGES for epochs, of_epochs in cells[name].items()}
+    others = [name for name in cells if name not in FINETUNED]
+    finetuned = {_epochs(name, epochs): of_epochs for name in FINETUNED for epochs, of_epochs in cells[name].items()}
     rows = summary(folder, {name: cells[name] for name in others} | finetuned)
 
     def line(title, row, of_paper):
@@ -57,8 +57,8 @@ def table_4(folder, base):
         return title, row, {} if seconds is None else {"online_seconds": seconds}
 
     lines = [line(name, _row(rows, name), name) for name in others]
-    for name in STAGES:
-        lines.append(line(f"{name} zero-shot", _row(rows, _epochs(name, 1), "zero-shot"), 0))
+    for name, usual in FINETUNED.items():
+        lines.append(line(f"{name} zero-shot", _row(rows, _epochs(name, usual), "zero-shot"), 0))
         for epochs in FINETUNING_EPOCHS[:3]:
             title = _epochs(name, epochs)
             lines.append(line(title, _row(rows, title, "fine-tuned"), epochs))
@@ -73,7 +73,7 @@ def table_5(folder, base):
         of_ratio = [
             ("Retrain", _row(rows, "Retrain"), {}),
             _again(rows),
-            ("UnlearnRec", _row(rows, "UnlearnRec", "fine-tuned"), printed),
+            ("UnlearnRec", _row(rows, "UnlearnRec", "zero-shot"), printed),
             (PAPERS_ENCODER, _row(rows, PAPERS_ENCODER, "fine-tuned"), printed),
         ]
         lines += [(f"{ratio:.2%} {title}", row, numbers) for title, row, numbers in of_ratio]

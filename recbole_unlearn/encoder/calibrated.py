@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from recbole_unlearn.data.request import Request
-from recbole_unlearn.encoder.target import UnseenScores, inductive_features, propagated_layers
+from recbole_unlearn.encoder.spectrum import Spectrum, pair_features
+from recbole_unlearn.encoder.target import UnseenScores
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import pair_scores
 from recbole_unlearn.model.base import UnlearnableRecommender
@@ -27,9 +28,6 @@ class CalibratedSettings(Settings):
         0.3, "unseen: weight of a squared change of another pair's score, relative to a forgotten pair's gap."
     )
     ie_passes: Count = setting(2, "unseen: number of passes, each of which measures and closes the gaps.")
-    ie_target_passes: Count = setting(
-        2, "unseen: number of passes that ask for the target scores; later passes keep the last answer."
-    )
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,6 @@ class CalibratedEncoder:
         spread_cost: :math:`c_v`, the squared change of all embeddings for a unit change of a row, shape ``(N,)``.
         weight: :math:`\nu`.
         passes: how often the encoder measures and closes the gaps; a further pass mends the first order's error.
-        target_passes: how many of the passes compute new targets; later ones keep the last.
     """
 
     scores: UnseenScores
@@ -80,21 +77,20 @@ class CalibratedEncoder:
     spread_cost: torch.Tensor
     weight: float
     passes: int
-    target_passes: int
 
     @classmethod
     def fit(
-        cls, model: UnlearnableRecommender, held_out: Graph, generator: torch.Generator, **closing: Any
+        cls, model: UnlearnableRecommender, scores: UnseenScores, generator: torch.Generator, **closing: Any
     ) -> "CalibratedEncoder":
         """Prepare for a model's requests.
 
         Args:
             model: trained.
-            held_out: positives outside its training data.
+            scores: what the model would give pairs that it never saw.
             generator: makes all draws.
-            **closing: ``weight``, ``passes`` and ``target_passes``, e.g. from :func:`closing_settings`.
+            **closing: ``weight`` and ``passes``, e.g. from :func:`closing_settings`.
         """
-        return cls(UnseenScores.fit(model, held_out, generator), *readout_response(model, generator), **closing)
+        return cls(scores, *readout_response(model, generator), **closing)
 
     def without(self, lost: torch.Tensor) -> "CalibratedEncoder":
         """The encoder without what it knows of the nodes where ``lost`` (boolean, shape ``(N,)``) holds."""
@@ -128,13 +124,9 @@ class CalibratedEncoder:
         n_users, users, items = remaining.n_users, request.users.to(model.device), request.items.to(model.device)
         ego, degrees, adjacency = model.ego_embeddings(), remaining.degrees(), remaining.adjacency
         matters = (degrees[users] > 0) & (degrees[items + n_users] > 0)
+        targets = self.scores(pair_features(remaining, Spectrum.of(remaining), ego, users, items))
         limit = None
-        for number in range(self.passes):
-            if number < self.target_passes:
-                # The neighbours' rows learned from the forgotten pairs, so the features did too. A revised table holds
-                # less of that: compute the targets again.
-                features = inductive_features(propagated_layers(ego, adjacency), degrees, n_users, users, items)
-                targets = self.scores(features)
+        for _ in range(self.passes):
             final = model.forward(ego, adjacency)
             scores = pair_scores(final, n_users, users, items)
             limit = scores if limit is None else limit  # forgetting a pair raises no score
@@ -149,7 +141,6 @@ def closing_settings(config: Any) -> dict[str, Any]:
     return {
         "weight": config["ie_change_weight"],
         "passes": config["ie_passes"],
-        "target_passes": config["ie_target_passes"],
     }
 
 

@@ -1,144 +1,160 @@
 """The target of forgetting: the score that a model would give a pair had it never trained on it.
 
-There are many such pairs: validation positives, random non-interactions, each node's least likely partners. A forgotten
-pair should score like the ones that resemble it in everything but the memory of its own training.
+A forgotten pair's features (:mod:`recbole_unlearn.encoder.spectrum`) come from what remains. A regression turns them
+into a score. Its examples are pairs whose answer is known: those that the original never saw, and those of which a
+twin (:mod:`recbole_unlearn.encoder.twin`) saw another part than the original.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import lightgbm
 import numpy as np
 import torch
 
-from recbole_unlearn.data.attack import least_likely_edges
-from recbole_unlearn.data.sampler import draw_negatives
-from recbole_unlearn.graph import Graph, propagate
+from recbole_unlearn.encoder.spectrum import Spectrum, pair_features
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import pair_scores
 from recbole_unlearn.model.base import UnlearnableRecommender
 
-N_LAYERS = 3  # layers of propagation in the features
-N_TREES = 100
-BEYOND_FIRST_LAYER = [4, 5, 7, 8, 9, 10]  # features of layers 2 and 3 of both sides, and the degrees
-FAR = 3.0  # standard deviations
+N_TREES, LEARNING_RATE = 100, 0.05
+N_DECOYS = 20_000  # that the original itself teaches
+CANDIDATES = 1000  # random partners of a node that a decoy is chosen from
+UNLIKELY, LOWEST = 0.75, 0.02  # share of decoys, of ranks: what people ask to forget is real, or planted and unlikely
+BLOCK = 1024  # nodes scored at a time
+
+Pairs = tuple[torch.Tensor, torch.Tensor]  # users and items, shape (B,) each
 
 
-def propagated_layers(ego: torch.Tensor, adjacency: torch.Tensor) -> torch.Tensor:
-    """``A E, A^2 E, A^3 E``: what the graph says of each node, without its own row, which remembers its pairs.
-
-    The second layer returns a share of that row: the mean of 1 / degree over the node's neighbours.
-
-    Args:
-        ego: 0-layer table, shape ``(N, d)``.
-        adjacency: sparse CSR, shape ``(N, N)``.
-
-    Returns:
-        Shape ``(N, 3, d)``.
-    """
-    layers = [ego]
-    for _ in range(N_LAYERS):
-        layers.append(propagate(adjacency, layers[-1]))
-    return torch.stack(layers[1:], dim=1)
-
-
-def inductive_features(
-    layers: torch.Tensor, degrees: torch.Tensor, n_users: int, users: torch.Tensor, items: torch.Tensor
-) -> torch.Tensor:
-    """Dot products of all layers of both sides, and both log degrees, shape ``(B, 11)``.
+@dataclass(frozen=True)
+class Examples:
+    """Pairs whose score by a model that never saw them is known.
 
     Args:
-        layers: of :func:`propagated_layers`, shape ``(N, 3, d)``.
-        degrees: shape ``(N,)``.
-        n_users: nodes that are users.
-        users, items: the pairs, shape ``(B,)``.
+        features: as :func:`~recbole_unlearn.encoder.spectrum.pair_features` gives a request's, shape ``(B, n)``.
+        scores: shape ``(B,)``.
     """
-    products = torch.bmm(layers[users], layers[items + n_users].transpose(1, 2)).flatten(1)
-    counts = torch.stack([degrees[users], degrees[items + n_users]], dim=1)
-    return torch.cat([products, counts.to(products.dtype).log1p()], dim=1)
+
+    features: torch.Tensor
+    scores: torch.Tensor
 
 
 class UnseenScores:
-    """Regressions from inductive features to a model's scores, fitted on pairs that it was never trained on.
-
-    The first regression sees all layers. The second leaves out the first layer, the mean of the neighbours' rows,
-    because these rows learned from the pair too. If the two disagree by far more than they do on unseen pairs, the
-    first layer remembers the pair, and the second regression gives the score.
+    """A regression from features of pairs to the scores of a model that never saw them.
 
     Args:
-        boosters: the regression on all features, and the one without the first layer's.
-        spread: standard deviation of their disagreement on unseen pairs.
+        booster: gradient-boosted trees.
     """
 
-    def __init__(self, boosters: tuple[lightgbm.Booster, lightgbm.Booster], spread: float) -> None:
-        self.boosters, self.spread = boosters, spread
+    def __init__(self, booster: lightgbm.Booster) -> None:
+        self.booster = booster
 
     @classmethod
-    def fit(cls, model: UnlearnableRecommender, held_out: Graph, generator: torch.Generator) -> "UnseenScores":
-        """Fit to a trained model.
+    def fit(cls, *examples: Examples) -> "UnseenScores":
+        """Fit to examples, all together.
 
-        Args:
-            model: on its training graph.
-            held_out: positives that it was not trained on (validation data).
-            generator: draws the other pairs: as many non-interactions and least likely partners.
+        Raises:
+            UsageError: there are none.
         """
-        graph = model.graph.to("cpu")
-        with torch.no_grad():
-            final = model.final_embeddings().cpu()
-            layers = propagated_layers(model.ego_embeddings().detach(), model.adjacency).cpu()
-        users, items = never_seen_pairs(final, graph, held_out, generator)
-        features = inductive_features(layers, graph.degrees(), graph.n_users, users, items).numpy()
-        scores = pair_scores(final, graph.n_users, users, items).numpy()
-        settings: dict[str, Any] = {
+        features = torch.cat([some.features for some in examples]).cpu().numpy()
+        scores = torch.cat([some.scores for some in examples]).cpu().numpy()
+        if len(scores) == 0:
+            raise UsageError("UnlearnRec has nothing to learn from: every user has interacted with every item.")
+        settings = {
             "objective": "regression",
+            "learning_rate": LEARNING_RATE,
             "verbose": -1,
             "seed": 0,
             "deterministic": True,
             "force_row_wise": True,
+            "num_threads": torch.get_num_threads(),
         }
-        settings["num_threads"] = torch.get_num_threads()
-        views = features, features[:, BEYOND_FIRST_LAYER]
-        full, narrow = (lightgbm.train(settings, lightgbm.Dataset(view, scores), N_TREES) for view in views)
-        one, other = (np.asarray(booster.predict(view)) for booster, view in zip((full, narrow), views))
-        return cls((full, narrow), float((one - other).std()))
+        return cls(lightgbm.train(settings, lightgbm.Dataset(features, scores), N_TREES))
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
-        """The expected scores, shape ``(B,)``, for features of shape ``(B, 11)``."""
+        """The expected scores, shape ``(B,)``, for features of shape ``(B, n)``."""
         if len(features) == 0:
             return features.new_zeros(0)
-        values = features.cpu().numpy()
-        views, threads = (values, values[:, BEYOND_FIRST_LAYER]), torch.get_num_threads()
-        one, other = (
-            np.asarray(booster.predict(view, num_threads=threads)) for booster, view in zip(self.boosters, views)
-        )
-        disagree = abs(one - other) > FAR * self.spread
-        return torch.from_numpy(np.where(disagree, other, one)).to(features)
+        scores = self.booster.predict(features.cpu().numpy(), num_threads=torch.get_num_threads())
+        return torch.from_numpy(np.asarray(scores)).to(features)
 
     def to_plain(self) -> dict[str, Any]:
-        """The regressions as text and a number, for a file."""
-        return {"boosters": [booster.model_to_string() for booster in self.boosters], "spread": self.spread}
+        """The regression as text, for a file."""
+        return {"booster": self.booster.model_to_string()}
 
     @classmethod
     def from_plain(cls, state: dict[str, Any]) -> "UnseenScores":
         """The inverse of :meth:`to_plain`."""
-        full, narrow = (lightgbm.Booster(model_str=text) for text in state["boosters"])
-        return cls((full, narrow), state["spread"])
+        return cls(lightgbm.Booster(model_str=state["booster"]))
 
 
-def never_seen_pairs(
-    final: torch.Tensor, graph: Graph, held_out: Graph, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Held-out positives, as many random non-interactions, and as many of the nodes' least likely partners.
+@torch.no_grad()
+def features_of(
+    model: UnlearnableRecommender, graph: Graph, pairs: Pairs, spectrum: Spectrum | None = None
+) -> torch.Tensor:
+    """Features of pairs by a model's table and a graph that does not hold them, on the model's device.
 
     Args:
-        final: final embeddings, shape ``(N, d)``.
-        graph, held_out: training edges, and positives left out of training.
-        generator: draws the pairs.
-
-    Returns:
-        Users and items.
+        spectrum: of the graph, if it is known.
     """
-    observed = Graph.union(graph, held_out)
-    unlikely = least_likely_edges(final, observed, min(len(held_out), graph.n_nodes - 2), 0.0, generator)
-    random_users, random_items = draw_negatives(observed, len(held_out), generator)
-    users = torch.cat([held_out.users, random_users, unlikely.users])
-    items = torch.cat([held_out.items, random_items, unlikely.items])
-    return users, items
+    users, items = (side.to(model.device) for side in pairs)
+    graph = graph.to(model.device)
+    return pair_features(graph, spectrum or Spectrum.of(graph), model.ego_embeddings(), users, items)
+
+
+def scores_of(model: UnlearnableRecommender, pairs: Pairs) -> torch.Tensor:
+    """A model's scores of pairs, on its device."""
+    users, items = (side.to(model.device) for side in pairs)
+    return pair_scores(model.final_embeddings(), model.n_users, users, items)
+
+
+def never_seen(model: UnlearnableRecommender, pairs: Pairs) -> Examples:
+    """What a model teaches by pairs that it never saw."""
+    return Examples(features_of(model, model.graph, pairs), scores_of(model, pairs))
+
+
+def held_out_pairs(held_out: Graph, generator: torch.Generator) -> Pairs:
+    """At most ``N_DECOYS / 2`` positives that no training saw, drawn at random."""
+    kept = torch.randperm(len(held_out), generator=generator)[: N_DECOYS // 2]
+    return held_out.users[kept], held_out.items[kept]
+
+
+def decoys(model: UnlearnableRecommender, observed: Graph, n_pairs: int, generator: torch.Generator) -> Pairs:
+    """Distinct pairs without an interaction, most of them unlikely to a model, as planted ones are.
+
+    Each is a node, a user or an item alike, with one of ``CANDIDATES`` random partners, ordered by score: three
+    quarters among the lowest fiftieth, where each order of magnitude of the rank is as likely as another, the others at
+    any rank. All nodes of a side have the same candidates, so that some come up with many nodes, as with real attacks.
+
+    Args:
+        model: trained.
+        observed: pairs that must not be drawn, on the CPU.
+        n_pairs: wanted; there may be fewer.
+        generator: of the draws.
+    """
+    n_users, n_items = observed.n_users, observed.n_items
+    final = model.final_embeddings().cpu()
+    known = observed.degrees() > 0  # nobody asks about others
+    if not known.any():
+        known = torch.ones_like(known)
+        known[[0, n_users]] = False  # the padding
+    alive = known.nonzero().squeeze(1)
+    near = alive[torch.randint(len(alive), (n_pairs,), generator=generator)]
+    anywhere = torch.rand(n_pairs, generator=generator)
+    low = LOWEST * (CANDIDATES * LOWEST) ** -torch.rand(n_pairs, generator=generator)  # in [1 / CANDIDATES, LOWEST]
+    place = torch.where(torch.rand(n_pairs, generator=generator) < UNLIKELY, low, anywhere)
+    candidates = alive[torch.randperm(len(alive), generator=generator)]
+    of_users, of_items = (candidates[side][:CANDIDATES] for side in (candidates < n_users, candidates >= n_users))
+    drawn = []
+    for is_user, far in ((True, of_items), (False, of_users)):
+        chosen = (near < n_users) == is_user
+        for some, at in zip(near[chosen].split(BLOCK), place[chosen].split(BLOCK)):
+            order = (final[some] @ final[far].t()).argsort(dim=1)
+            partner = far[order.gather(1, (at * len(far)).long().clamp(max=len(far) - 1)[:, None]).squeeze(1)]
+            drawn.append(torch.stack([some, partner] if is_user else [partner, some]))
+    users, items = torch.cat(drawn, dim=1)
+    items = items - n_users
+    pairs = Graph.from_edges(users, items, n_users, n_items)
+    pairs = pairs.subgraph(~observed.contains(pairs.users, pairs.items))
+    return pairs.users, pairs.items

@@ -9,10 +9,11 @@ from pydantic import AfterValidator, BeforeValidator
 from recbole.data.interaction import Interaction
 from typing_extensions import Self
 
+from recbole_unlearn.calibration import TwinTraining, fit_encoder
 from recbole_unlearn.data.request import random_edges
 from recbole_unlearn.data.sampler import EdgeSampler, train_loader
 from recbole_unlearn.digest import digest
-from recbole_unlearn.encoder.calibrated import CalibratedEncoder, CalibratedSettings, CalibratedTable, closing_settings
+from recbole_unlearn.encoder.calibrated import CalibratedEncoder, CalibratedSettings, CalibratedTable
 from recbole_unlearn.encoder.paper import InfluenceEncoder, PaperEncoderSettings
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS, Stage, Unlearner
@@ -50,13 +51,25 @@ class PretrainingSettings(Settings):
 class FineTuningSettings(Settings):
     """Fine-tuning on the actual request"""
 
-    unlearn_finetune_epochs: CountOrZero = setting(1, "Epochs of fine-tuning; 0 leaves the zero-shot result.")
+    unlearn_finetune_epochs: CountOrZero | None = setting(
+        None, "Epochs of fine-tuning; 0 leaves the zero-shot result; empty: 0 with ie_target unseen, 1 with negative."
+    )
     unlearn_finetune_batch_size: Count = setting(16384, "Remaining interactions in a batch.")
     unlearn_finetune_learning_rate: Positive = setting(0.02, "Learning rate.")
 
 
+class TeacherSettings(Settings):
+    """unseen: what teaches the target"""
+
+    ie_teacher: Literal["none", "twin"] = setting(
+        "none",
+        "unseen: none: the original itself, by pairs that it never saw; twin: also a second model, trained in "
+        "preparation without some pairs and with decoys.",
+    )
+
+
 class UnlearnRecSettings(
-    CalibratedSettings, PaperEncoderSettings, PretrainingSettings, LossSettings, FineTuningSettings
+    TeacherSettings, CalibratedSettings, PaperEncoderSettings, PretrainingSettings, LossSettings, FineTuningSettings
 ):
     """Searched by sweeps on simulated requests; how, and what they found: benchmarks/settings.md, Sweeps
 
@@ -88,8 +101,11 @@ class UnlearnRec(Unlearner):
 
     def unlearn(self) -> Iterator[Stage]:
         config, data = self.config, self.data
+        epochs = config["unlearn_finetune_epochs"]
+        if epochs is None:
+            epochs = {"unseen": 0, "negative": 1}[config["ie_target"]]
         finetuning = config.stream("fine-tuning").replace(
-            epochs=config["unlearn_finetune_epochs"],
+            epochs=epochs,
             train_batch_size=config["unlearn_finetune_batch_size"],
             learning_rate=config["unlearn_finetune_learning_rate"],
             ie_contrast_weight=0,
@@ -98,7 +114,7 @@ class UnlearnRec(Unlearner):
         table = self.encoder.revise(task)  # a module: the revised table and the parameters that fine-tuning trains
         yield Stage("zero-shot", self._model(table, task))
 
-        if config["unlearn_finetune_epochs"] == 0 or len(task.remaining_graph) == 0 or len(data.request) == 0:
+        if epochs == 0 or len(task.remaining_graph) == 0 or len(data.request) == 0:
             return
         trainer = InfluenceEncoderTrainer(finetuning, table, self.original, "finetuning", lambda epoch: task)
         trainer.fit(task.loader, saved=False, verbose=False)
@@ -115,7 +131,7 @@ class UnlearnRec(Unlearner):
 
 
 class Calibrated:
-    """The closed-form encoder towards the scores of unseen pairs, e.g. validation positives.
+    """The closed-form encoder towards the scores of pairs never seen.
 
     Args:
         config (Config): settings.
@@ -123,14 +139,17 @@ class Calibrated:
         original: the trained model.
     """
 
+    encoder: CalibratedEncoder
+
     def __init__(self, config: Any, data: Any, original: UnlearnableRecommender) -> None:
-        self.original = original
-        generator = torch_stream(config["seed"], "encoder")
-        self.encoder = CalibratedEncoder.fit(original, data.valid, generator, **closing_settings(config))
+        self.config, self.data, self.original = config, data, original
 
     def pretrain(self, after_epoch: Callable[[int], None]) -> float:
-        """Do nothing: the constructor fits the encoder in closed form."""
-        return 0.0
+        """Train the twin, if there is one, and fit; returns the seconds that earlier runs spent on the training."""
+        config, data = self.config, self.data
+        twin = TwinTraining(data.train, data.valid_data) if config["ie_teacher"] == "twin" else None
+        self.encoder, seconds_before = fit_encoder(config, self.original, data.valid, twin)
+        return seconds_before
 
     def of(self, model: UnlearnableRecommender) -> "Calibrated":
         """The same encoder for a revised model."""

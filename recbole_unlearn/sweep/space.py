@@ -12,6 +12,7 @@ from typing import Any
 from recbole_unlearn.config import Config, method_defaults
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.method import METHODS
+from recbole_unlearn.settings import kinds, type_names
 from recbole_unlearn.streams import numpy_stream
 from recbole_unlearn.validation import check_value
 
@@ -67,7 +68,7 @@ def read_space(path: str | PathLike, method: str, fixed: Collection[str] = ()) -
             if words and words[0] in space:
                 raise UsageError(f"'{words[0]}' is there twice.")
             if words:
-                space[words[0]] = _domain(words, defaults)
+                space[words[0]] = _domain(words, defaults, _whole_numbers(method))
         except UsageError as error:
             raise UsageError(f"{path}, line {number}: {error}") from None
     if not space:
@@ -104,13 +105,19 @@ def swept_method(config: Config) -> str:
 
 
 def with_whole_numbers(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with 4.0 as 4 if the methods' yaml has a whole number; other tools' searches draw floats."""
-    defaults = {key: value for name in METHODS for key, value in method_defaults(name).items()}
-    whole = {key for key, value in defaults.items() if _is_number(value) and isinstance(value, int)}
+    """Settings with 4.0 as 4 if a method takes a whole number; other tools' searches draw floats."""
+    whole = {key for name in METHODS for key in _whole_numbers(name)}
     return {key: int(value) if key in whole and value == int(value) else value for key, value in settings.items()}
 
 
-def _domain(words, defaults):
+def _whole_numbers(method):
+    """The settings of a method that are whole numbers, as it declares them or by the value in its yaml."""
+    declared = {key: type_names(kind) == ["int"] for key, kind in kinds(METHODS[method].settings).items()}
+    defaults = method_defaults(method)
+    return {key for key, value in defaults.items() if declared.get(key, type(value) is int)}
+
+
+def _domain(words, defaults, whole_numbers):
     """A line as Ray Tune's search space."""
     from ray import tune  # takes seconds
 
@@ -125,7 +132,7 @@ def _domain(words, defaults):
         values = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         values = None
-    whole = isinstance(defaults[key], int)
+    whole = key in whole_numbers
     if not (_are_choices(values) if kind == "choice" else _are_bounds(values, kind, whole)):
         logarithms = " (natural logarithms)" if kind == "loguniform" else ""
         raise UsageError(f"`{key} {kind}` takes {KINDS[kind]}{logarithms}, different values, not `{text}`.")

@@ -23,7 +23,7 @@ ENCODER_KEYS = {"gain", "cost", "scores"}  # of files of torch of an earlier rel
 OURS = {  # names of tensors in each kind of file of this package
     model_file.KIND: re.compile(r"state_dict\..*|edges|(?:user|item)_tokens\.(?:bytes|ends|erased)"),
     row_counts.KIND: re.compile("train"),  # numbers of rows of the model's own edges
-    encoder_file.KIND: re.compile(r"gain|cost|booster\.\d+"),
+    encoder_file.KIND: re.compile(r"gain|cost|booster(\.\d+)?"),
 }
 
 
@@ -88,7 +88,7 @@ def read_torch(file: File) -> Parts:
 
 
 def _regression(encoder):
-    return Text("regression", "\n".join(encoder["scores"]["boosters"]), numbers=False)
+    return Text("regression", "\n".join(encoder_file.texts_of(encoder)), numbers=False)
 
 
 def _model(content: dict[str, Any]) -> Iterator[Hit | Rows]:

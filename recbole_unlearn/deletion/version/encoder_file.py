@@ -17,13 +17,12 @@ SIZES = re.compile(r"^(?:num_leaves|num_cat|max_feature_idx|num_class|num_tree_p
 def write(path: str, encoder: CalibratedEncoder) -> None:
     """Write an encoder; the file is whole or absent."""
     plain = encoder.to_plain()
-    tensors, scores = {"gain": plain["gain"], "cost": plain["cost"]}, plain["scores"]
-    tensors |= {f"booster.{place}": tensor_file.text_tensor(text) for place, text in enumerate(scores["boosters"])}
-    tensor_file.write(path, KIND, tensors, {"spread": scores["spread"]})
+    booster = tensor_file.text_tensor(plain["scores"]["booster"])
+    tensor_file.write(path, KIND, {"gain": plain["gain"], "cost": plain["cost"], "booster": booster}, {})
 
 
-def read(path: str, n_nodes: int, config: Config) -> CalibratedEncoder:
-    """Read the encoder of a model.
+def read(path: str, n_nodes: int, config: Config) -> CalibratedEncoder | None:
+    """Read the encoder of a model; ``None`` if an earlier release wrote it, whose features are no longer computed.
 
     Args:
         path: of the file.
@@ -38,6 +37,8 @@ def read(path: str, n_nodes: int, config: Config) -> CalibratedEncoder:
         raise UsageError(
             f"'{path}' is no encoder of its model: it is of {len(plain['gain'])} users and items, not of {n_nodes}."
         )
+    if "booster" not in plain["scores"]:
+        return None
     try:
         tensors = {name: plain[name].to(config["device"]) for name in ("gain", "cost")}
         return CalibratedEncoder.from_plain({**plain, **tensors}, **closing_settings(config))
@@ -49,7 +50,7 @@ def read_plain(path: str) -> dict[str, Any]:
     """Read an encoder's file, or a ``.pth`` file of an earlier release, without building the encoder.
 
     Returns:
-        What ``CalibratedEncoder.to_plain`` gives, with tensors on the CPU.
+        What ``CalibratedEncoder.to_plain`` gives, or gave, with tensors on the CPU.
 
     Raises:
         UsageError: the file does not exist, is of another kind, or is damaged.
@@ -62,19 +63,27 @@ def read_plain(path: str) -> dict[str, Any]:
     return plain
 
 
+def texts_of(plain: dict[str, Any]) -> list[str]:
+    """The regressions in what :func:`read_plain` returns, as text: one, or two of an earlier release."""
+    scores = plain["scores"]
+    return [scores["booster"]] if "booster" in scores else scores["boosters"]
+
+
 def _unpacked(tensors, settings):
-    boosters = [tensor_file.text_of(tensors[f"booster.{place}"]) for place in range(len(tensors) - 2)]
-    scores = {"boosters": boosters, "spread": settings["spread"]}
+    names = sorted(name for name in tensors if name.startswith("booster"))
+    texts = [tensor_file.text_of(tensors[name]) for name in names]
+    scores = {"booster": texts[0]} if names == ["booster"] else {"boosters": texts, "spread": settings["spread"]}
     return {"gain": tensors["gain"], "cost": tensors["cost"], "scores": scores}
 
 
 def _check(plain):
     """Raise ValueError, KeyError or TypeError if no encoder can be built from the content."""
-    gain, cost, boosters = plain["gain"], plain["cost"], plain["scores"]["boosters"]
+    gain, cost, texts = plain["gain"], plain["cost"], texts_of(plain)
     if not all(isinstance(each, torch.Tensor) and each.ndim == 1 and each.isfinite().all() for each in (gain, cost)):
         raise ValueError("its gain or cost are no finite numbers")
-    if len(gain) != len(cost) or len(boosters) != 2 or not isinstance(plain["scores"]["spread"], float):
+    earlier = "boosters" in plain["scores"]
+    if len(gain) != len(cost) or (earlier and (len(texts) != 2 or not isinstance(plain["scores"]["spread"], float))):
         raise ValueError("its parts do not fit each other")
-    for text in boosters:  # LightGBM allocates the sizes in the text
+    for text in texts:  # LightGBM allocates the sizes in the text
         if any(len(size) > 9 or int(size) > len(text) for size in SIZES.findall(text)):
             raise ValueError("its regression says that it is larger than its text")

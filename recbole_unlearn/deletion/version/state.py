@@ -3,23 +3,24 @@
 import os
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
+from logging import getLogger
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
+from recbole_unlearn.calibration import fit_encoder
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.request import Request
 from recbole_unlearn.deletion.requests.resolve import Resolution
 from recbole_unlearn.deletion.version import encoder_file, inter_file, row_counts
-from recbole_unlearn.encoder.calibrated import CalibratedEncoder, closing_settings
+from recbole_unlearn.encoder.calibrated import CalibratedEncoder
 from recbole_unlearn.encoder.rows import lost_nodes, never_seen_rows, without_rows
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model import UnlearnableRecommender
 from recbole_unlearn.model_file import load_model, write_model
-from recbole_unlearn.streams import torch_stream
 
 MODEL, ENCODER, DATA = "model.safetensors", "encoder.safetensors", "data"  # files and a folder of a version
 EARLIER = {MODEL: "model.pth", ENCODER: "encoder.pth"}  # names in the stores of earlier releases
@@ -69,7 +70,11 @@ class State:
             users, items = inter_file.read_ids(data_file(folder, config["dataset"], part), config, tokens)
             held_out[part] = Graph.from_edges(users, items, model.n_users, model.n_items)
             counts[part] = row_counts.counts_of(held_out[part], users, items)
-        encoder = encoder_file.read(file_of(folder, ENCODER), len(model.ego_embeddings()), config)
+        path = file_of(folder, ENCODER)
+        encoder = encoder_file.read(path, len(model.ego_embeddings()), config)
+        if encoder is None:
+            getLogger().info(f"'{path}' is of an earlier release: this one fits the encoder anew, without a twin")
+            encoder = _fitted(config, model, tokens, held_out)
         several = {part: of for part, of in counts.items() if of is not None}
         return cls(config, model, tokens, held_out, encoder, several)
 
@@ -97,9 +102,10 @@ class State:
             config, model, tokens, held_out, counts: of the State.
             absent: ``user`` and ``item`` to a boolean array: nodes whose rows no training made. Default: the erased.
         """
-        generator = torch_stream(config["seed"], "encoder")
-        encoder = CalibratedEncoder.fit(model, held_out["valid"], generator, **closing_settings(config))
-        encoder = encoder.without(without_trace(tokens, model.graph).to(model.device))
+        if config["ie_teacher"] == "twin":
+            getLogger().info("The store's encoder is made without a twin: a store trains none but what it serves")
+            config = config.replace(ie_teacher="none")  # so that the model's file says how its encoder was made
+        encoder = _fitted(config, model, tokens, held_out)
         with torch.no_grad():
             ego = model.ego_embeddings().clone()
             nobody = [torch.from_numpy(side).to(ego.device) for side in (absent or erased_of(tokens)).values()]
@@ -162,6 +168,12 @@ def file_of(folder: str, name: str) -> str:
     """The path of a version's ``MODEL`` or ``ENCODER``, of any release; this release's name if neither exists."""
     there = [each for each in (name, EARLIER[name]) if os.path.exists(os.path.join(folder, each))]
     return os.path.join(folder, name_in(there, name))
+
+
+def _fitted(config, model, tokens, held_out):
+    """The encoder of a trained model, without what it knows of nodes of which nothing may be known."""
+    encoder, _ = fit_encoder(config, model, held_out["valid"])
+    return encoder.without(without_trace(tokens, model.graph).to(model.device))
 
 
 def erased_of(tokens: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

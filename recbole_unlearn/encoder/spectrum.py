@@ -1,0 +1,167 @@
+"""What a graph alone says of a pair of nodes: its spectrum, its short paths, and a trained table seen through them.
+
+A model's own rows remember the pairs that it was trained on. The graph of what remains does not, nor does a table after
+a projection onto that graph's leading singular vectors, which a single edge hardly turns.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+import torch
+
+from recbole_unlearn.graph import Graph
+from recbole_unlearn.streams import torch_stream
+
+RANK = 64  # singular triplets
+NODES_PER_TRIPLET = 32  # of the smaller side, at least: with more triplets than that, a projection is no low pass
+STEPS = 3  # of the subspace iteration
+OVERSAMPLING = 8
+BANDS = (0, 1, 4, 16, 32)  # where the bands of triplets begin
+LOW_PASSES = (8, 32, RANK)  # triplets that a table is projected on
+POWERS = (0, 1, 3)  # of the singular values
+MOST_NEIGHBOURS = {"sparse": 128, "dense": 16}  # of a path's first two nodes; of more, a sample counts
+SPARSE = 16_384  # two-step paths of a user in the mean, at most: in denser data a sample of so many paths says enough
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    r"""The leading singular triplets of the normalised interactions :math:`D_u^{-1/2} R D_i^{-1/2}`.
+
+    Args:
+        users: left singular vectors, shape ``(n_users, K)``.
+        values: singular values, descending, shape ``(K,)``.
+        items: right singular vectors, shape ``(n_items, K)``.
+    """
+
+    users: torch.Tensor
+    values: torch.Tensor
+    items: torch.Tensor
+
+    @classmethod
+    def of(cls, graph: Graph, rank: int = RANK, steps: int = STEPS) -> "Spectrum":
+        """Compute it by subspace iteration from random vectors (Halko et al., SIAM Review 2011, algorithm 4.4).
+
+        It costs ``2 steps + 2`` products with the interactions. Nothing is kept between graphs, so that nothing of a
+        forgotten edge is.
+
+        Args:
+            graph: on any device.
+            rank: K at most; less if a side is small, see ``NODES_PER_TRIPLET``.
+            steps: of the iteration.
+        """
+        smaller = min(graph.n_users, graph.n_items) - 1  # without the padding
+        rank = max(1, min(rank, smaller // NODES_PER_TRIPLET))
+        columns = max(1, min(rank + OVERSAMPLING, smaller))
+        forward, backward = _sides(graph)
+        generator = torch_stream(0, "spectrum")  # the vectors hold nothing of the data: any fixed ones do
+        start = torch.randn(graph.n_items, columns, generator=generator).to(forward.device)
+        basis = torch.linalg.qr(forward @ start).Q
+        for _ in range(steps):
+            basis = torch.linalg.qr(backward @ basis).Q
+            basis = torch.linalg.qr(forward @ basis).Q
+        right, values, left = torch.linalg.svd(backward @ basis, full_matrices=False)
+        return cls((basis @ left.t())[:, :rank].contiguous(), values[:rank], right[:, :rank].contiguous())
+
+
+def pair_features(
+    graph: Graph, spectrum: Spectrum, ego: torch.Tensor, users: torch.Tensor, items: torch.Tensor
+) -> torch.Tensor:
+    r"""Features of pairs: degrees, spectral sums, three-step paths, and products of low-passed rows.
+
+    With the triplets :math:`(a_k, \sigma_k, b_k)` of a pair's user and item: sums of :math:`a_k b_k` and of
+    :math:`\sigma_k a_k b_k` over bands of k; sums of :math:`\sigma_k^p a_k b_k` over all k times
+    :math:`\sqrt{d_u d_i}`; the normalised number of paths of length three; dot products of the table's rows, projected
+    onto the first k triplets of both sides together, the same weighed by :math:`\sigma`, and each side by its own.
+
+    Args:
+        graph: what remains; it does not hold the pairs.
+        spectrum: of the graph.
+        ego: 0-layer table of a model that may have seen the pairs, shape ``(N, d)``.
+        users, items: the pairs, shape ``(B,)``.
+
+    Returns:
+        Shape ``(B, n_features)``; ``n_features`` depends on the spectrum's rank alone.
+    """
+    degrees = graph.degrees()
+    of_user, of_item = degrees[users].to(ego.dtype), degrees[items + graph.n_users].to(ego.dtype)
+    left, right, values = spectrum.users[users], spectrum.items[items], spectrum.values
+    products, rank = left * right, len(values)
+    columns = [of_user.log1p(), of_item.log1p()]
+    bands = [start for start in BANDS if start < rank] + [rank]
+    for start, end in zip(bands, bands[1:]):
+        columns += [products[:, start:end].sum(dim=1), products[:, start:end] @ values[start:end]]
+    scale = (of_user * of_item).sqrt()
+    columns += [(products @ values**power) * scale for power in POWERS]
+    columns.append(three_step_paths(graph, users, items).to(ego))
+    of_users, of_items = ego.split([graph.n_users, graph.n_items])
+    for k in sorted({min(rank, low) for low in LOW_PASSES}):
+        mine, theirs = spectrum.users[:, :k].t() @ of_users, spectrum.items[:, :k].t() @ of_items
+        both, weighted = mine + theirs, (mine + theirs) * values[:k, None]
+        for kernel in (both @ both.t(), weighted @ weighted.t(), mine @ theirs.t()):
+            columns.append(((left[:, :k] @ kernel) * right[:, :k]).sum(dim=1))
+    return torch.stack(columns, dim=1)
+
+
+def three_step_paths(graph: Graph, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+    """Entries of the cubed normalised adjacency: paths from user to item over another item and another user.
+
+    A path's first or second node that has more than ``MOST_NEIGHBOURS`` neighbours counts with a sample of them, scaled
+    up, so that a user costs no more than the square of that.
+
+    Returns:
+        float32 on the CPU, shape ``(B,)``.
+    """
+    if len(users) == 0:
+        return torch.zeros(0)
+    names, row = np.unique(users.cpu().numpy(), return_inverse=True)
+    of_users, of_items = (_rows(*side) for side in _csr(graph.to("cpu")))
+    two_steps = np.square(np.diff(of_items.indptr).astype(float)).sum() / (graph.n_users - 1)
+    most = MOST_NEIGHBOURS["sparse" if two_steps <= SPARSE else "dense"]
+    reached = _thinned(of_users[names], most) @ _thinned(of_items, most)
+    return torch.from_numpy(_row_products(reached, row, of_items, items.cpu().numpy()))
+
+
+def _rows(starts, columns, values, size):
+    return scipy.sparse.csr_matrix((values.numpy(), columns.numpy(), starts.numpy()), shape=size)
+
+
+def _thinned(matrix, most):
+    """A CSR matrix with at most ``most`` entries a row, evenly picked and scaled up in the others' stead."""
+    counts = np.diff(matrix.indptr)
+    count = np.repeat(counts, counts)
+    place = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], counts)
+    kept = np.minimum(count, most)
+    taken = (place * kept) // count != ((place - 1) * kept) // count
+    values = (matrix.data * (count / kept).astype(np.float32))[taken]
+    starts = np.concatenate([[0], np.cumsum(np.minimum(counts, most))]).astype(np.int32)
+    return scipy.sparse.csr_matrix((values, matrix.indices[taken], starts), shape=matrix.shape)
+
+
+def _row_products(left, left_rows, right, right_rows, block=4096):
+    """Dot products of rows of two sparse matrices, pair by pair."""
+    parts = []
+    for start in range(0, len(left_rows), block):
+        some = slice(start, start + block)
+        parts.append(np.asarray(left[left_rows[some]].multiply(right[right_rows[some]]).sum(axis=1)).ravel())
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _sides(graph):
+    """The normalised interactions as sparse CSR, shape ``(n_users, n_items)``, and their transpose."""
+    return [
+        torch.sparse_csr_tensor(starts, columns, values, size=size) for starts, columns, values, size in _csr(graph)
+    ]
+
+
+def _csr(graph):
+    """Row starts, columns, values and shape of the normalised interactions, and of their transpose."""
+    degrees = graph.degrees()
+    weights = degrees.clamp(min=1).rsqrt()
+    values = weights[graph.users] * weights[graph.items + graph.n_users]
+    order, sides = graph.item_order, degrees.split([graph.n_users, graph.n_items])
+    entries = ((graph.items, values), (graph.users[order], values[order]))
+    for counts, (columns, of_side) in zip(sides, entries):
+        starts = torch.zeros(len(counts) + 1, dtype=torch.int32, device=counts.device)
+        starts[1:] = torch.cumsum(counts, 0)
+        yield starts, columns.int(), of_side, (len(counts), graph.n_nodes - len(counts))
