@@ -1,6 +1,6 @@
 """Writes the yaml of ``properties/`` from the declarations: ``python -m recbole_unlearn.write_properties``.
 
-The files of a dataset, of a setting of the paper, and of a method with one backbone (``UnlearnRec-SGL.yaml``) are
+The files of a dataset, of a setting of the paper, and of a method with one backbone (``METHOD-BACKBONE.yaml``) are
 written by hand.
 """
 
