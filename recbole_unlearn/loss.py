@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from recbole.model.loss import BPRLoss
 
 
 def pair_scores(table: torch.Tensor, n_users: int, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
@@ -15,6 +16,59 @@ def pair_scores(table: torch.Tensor, n_users: int, users: torch.Tensor, items: t
         Scores, shape ``(B,)``.
     """
     return (F.embedding(users, table) * F.embedding(items + n_users, table)).sum(dim=1)
+
+
+BPR_BLOCK = 4096  # triples at a time on a CPU: their rows stay in its cache
+
+
+def bpr_loss(
+    table: torch.Tensor, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
+) -> torch.Tensor:
+    """RecBole's ``BPRLoss`` of triples of nodes: the mean of ``-log(gamma + sigmoid(z_u . (z_p - z_n)))``.
+
+    Args:
+        table: final embeddings ``Z`` of all nodes, shape ``(N, d)``.
+        users, positives, negatives: nodes of each triple, shape ``(B,)``.
+
+    Returns:
+        Scalar, twice differentiable. A CPU holds ``O(N d)`` memory, nothing of shape ``(B, d)``.
+    """
+    if table.device.type == "cpu" and len(users):
+        return _BPR.apply(table, users, positives, negatives)
+    return _bpr_of_rows(table, users, positives, negatives)
+
+
+def _bpr_of_rows(table, *nodes):
+    user, positive, negative = (F.embedding(side, table) for side in nodes)
+    return BPRLoss()((user * positive).sum(dim=1), (user * negative).sum(dim=1))
+
+
+class _BPR(torch.autograd.Function):
+    """BPR block by block. The forward pass computes the gradient too, so that each row is fetched once."""
+
+    @staticmethod
+    def forward(ctx, table, *nodes):
+        gamma, size = BPRLoss().gamma, len(nodes[0])
+        gradient = torch.zeros_like(table)
+        loss = table.new_zeros(())
+        for users, positives, negatives in zip(*(side.split(BPR_BLOCK) for side in nodes)):
+            user = table.index_select(0, users)
+            difference = table.index_select(0, positives).sub_(table.index_select(0, negatives))
+            likelihood = torch.linalg.vecdot(user, difference).sigmoid_()
+            loss -= (likelihood + gamma).log_().sum()
+            slope = (likelihood * (likelihood - 1)).div_(likelihood + gamma).div_(size)[:, None]
+            gradient.index_add_(0, users, difference.mul_(slope))
+            gradient.index_add_(0, positives, user.mul_(slope))
+            gradient.index_add_(0, negatives, user, alpha=-1)
+        ctx.save_for_backward(table, gradient, *nodes)
+        return loss / size
+
+    @staticmethod
+    def backward(ctx, gradient):
+        table, of_table, *nodes = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the caller may differentiate the gradient
+            (of_table,) = torch.autograd.grad(_bpr_of_rows(table, *nodes), table, create_graph=True)
+        return gradient * of_table, None, None, None
 
 
 INFO_NCE_BLOCK = 1 << 20  # similarities held at a time: 4 MiB, small enough for a CPU's cache
@@ -33,11 +87,11 @@ class _InfoNCE(torch.autograd.Function):
         grad_anchors = torch.empty_like(anchors)
         grad_candidates = torch.zeros_like(candidates)
         loss = anchors.new_zeros(())
-        for rows, a, w, p, normaliser in _softmax_blocks(anchors, candidates, weights, temperature):
+        for rows, a, w, e, normaliser in _exponential_blocks(anchors, candidates, weights, temperature):
             loss += (w * (normaliser.log() + 1 / temperature)).sum()
-            p.mul_(w / temperature)
-            torch.mm(p, candidates, out=grad_anchors[rows])
-            grad_candidates.addmm_(p.t(), a)
+            share = w / normaliser / temperature
+            torch.mm(e, candidates, out=grad_anchors[rows]).mul_(share)
+            grad_candidates.addmm_(e.t(), a * share)
         scaled = weights[:, None] / temperature
         loss -= (scaled * anchors * candidates[positives]).sum()
         grad_anchors.sub_(scaled * candidates[positives])
@@ -76,7 +130,8 @@ class _InfoNCEGradient(torch.autograd.Function):
         change_anchors = torch.empty_like(anchors)
         change_candidates = torch.zeros_like(candidates)
         both_candidates = torch.cat([candidates, candidate_change], dim=1)
-        for rows, a, w, p, _ in _softmax_blocks(anchors, candidates, weights, temperature):
+        for rows, a, w, e, normaliser in _exponential_blocks(anchors, candidates, weights, temperature):
+            p = e.div_(normaliser)
             a_change = anchor_change[rows]
             logit_change = torch.mm(torch.cat([a_change, a], dim=1), both_candidates.t()).div_(temperature)
             p_change = logit_change.sub_((p * logit_change).sum(dim=1, keepdim=True)).mul_(p)
@@ -88,18 +143,17 @@ class _InfoNCEGradient(torch.autograd.Function):
         return change_anchors, change_candidates, None, None, None, None, None
 
 
-def _softmax_blocks(anchors, candidates, weights, temperature):
-    """Blocks of anchors: their slice, rows, weights, softmax over the candidates, and sum of ``exp(s - 1 / tau)``."""
+def _exponential_blocks(anchors, candidates, weights, temperature):
+    """Blocks of anchors: their slice, rows, weights, ``exp(s - 1 / tau)`` for all candidates, and its sum."""
     held = INFO_NCE_BLOCK if anchors.device.type == "cpu" else INFO_NCE_BLOCK_ON_GPU
     size = max(1, held // max(1, len(candidates)))
     block = anchors.new_empty(min(size, len(anchors)), len(candidates))
     for start in range(0, len(anchors), size):
         rows = slice(start, start + size)
         a = anchors[rows]
-        p = torch.mm(a, candidates.t(), out=block[: len(a)])
-        p.sub_(1).div_(temperature).exp_()
-        normaliser = p.sum(dim=1, keepdim=True)
-        yield rows, a, weights[rows, None], p.div_(normaliser), normaliser
+        e = torch.mm(a / temperature, candidates.t(), out=block[: len(a)])
+        e.sub_(1 / temperature).exp_()
+        yield rows, a, weights[rows, None], e, e.sum(dim=1, keepdim=True)
 
 
 def info_nce(

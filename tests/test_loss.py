@@ -88,6 +88,25 @@ def test_info_nce_of_vectors_of_length_zero_is_finite():
     assert torch.isfinite(zeros.grad).all()
 
 
+@pytest.mark.parametrize("block", [1, 4, 100])
+def test_bpr_and_its_gradients_are_those_of_its_formula(monkeypatch, block):
+    monkeypatch.setattr(loss, "BPR_BLOCK", block)
+    nodes = [torch.tensor(np.random.default_rng(seed).integers(0, 6, 9)) for seed in range(3)]  # rows repeat
+
+    def formula(table):
+        user, positive, negative = (table[side] for side in nodes)
+        return -torch.log(1e-10 + torch.sigmoid((user * (positive - negative)).sum(dim=1))).mean()
+
+    table = torch.tensor(normal(6, 4), requires_grad=True)
+    table.data[0] *= 30  # some margins are far from zero
+    value = loss.bpr_loss(table, *nodes)
+    assert value.item() == pytest.approx(formula(table).item(), rel=1e-12)
+    gradients = [torch.autograd.grad(3 * f, table)[0] for f in (value, formula(table))]
+    torch.testing.assert_close(*gradients)
+    hessian = [torch.autograd.functional.hessian(f, table) for f in (lambda x: loss.bpr_loss(x, *nodes), formula)]
+    torch.testing.assert_close(*hessian)
+
+
 def test_pair_scores():
     table, users, items = normal(N_USERS + N_ITEMS, 3), np.array([0, 4, 4]), np.array([5, 0, 5])
     expected = [table[u] @ table[N_USERS + i] for u, i in zip(users, items)]

@@ -4,12 +4,11 @@ import copy
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
-from recbole.model.loss import BPRLoss
 
 from recbole_unlearn.graph import Graph
+from recbole_unlearn.loss import bpr_loss
 from recbole_unlearn.registry import Registry
 from recbole_unlearn.settings import Settings
 
@@ -58,12 +57,13 @@ class UnlearnableRecommender(GeneralRecommender):
         return 0.0
 
     def self_supervised_loss(
-        self, ego: torch.Tensor, occurrences: torch.Tensor, views: list[Graph]
+        self, ego: torch.Tensor, final: torch.Tensor, occurrences: torch.Tensor, views: list[Graph]
     ) -> torch.Tensor | float:
         """The term of the loss on random views of the graph, a scalar; 0 by default.
 
         Args:
             ego, occurrences: see :meth:`regulariser`.
+            final: ``forward(ego, adjacency)``, shape ``(N, d)``.
             views: what :meth:`draw_views` returned.
         """
         return 0.0
@@ -91,12 +91,11 @@ class UnlearnableRecommender(GeneralRecommender):
         """
         users = interaction[self.USER_ID]
         items, negatives = (interaction[field] + self.n_users for field in (self.ITEM_ID, self.NEG_ITEM_ID))
-        user, item, negative = (F.embedding(nodes, final) for nodes in (users, items, negatives))
-        bpr = BPRLoss()((user * item).sum(dim=1), (user * negative).sum(dim=1))
+        bpr = bpr_loss(final, users, items, negatives)
         occurrences = torch.stack([torch.bincount(n, minlength=len(ego)) for n in (users, items, negatives)]).to(
             ego.dtype
         )
-        return bpr + self.regulariser(ego, occurrences) + self.self_supervised_loss(ego, occurrences, views)
+        return bpr + self.regulariser(ego, occurrences) + self.self_supervised_loss(ego, final, occurrences, views)
 
     def ego_embeddings(self) -> torch.Tensor:
         """The 0-layer table ``E0``, shape ``(N, d)``, users first, differentiable."""

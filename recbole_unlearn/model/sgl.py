@@ -82,7 +82,9 @@ class SGL(UnlearnableRecommender, RecBoleSGL):
     def regulariser(self, ego: torch.Tensor, occurrences: torch.Tensor) -> torch.Tensor:
         return self.reg_weight * embedding_regulariser(ego, occurrences, squared=False) / occurrences[0].sum()
 
-    def self_supervised_loss(self, ego: torch.Tensor, occurrences: torch.Tensor, views: list[Graph]) -> torch.Tensor:
+    def self_supervised_loss(
+        self, ego: torch.Tensor, final: torch.Tensor, occurrences: torch.Tensor, views: list[Graph]
+    ) -> torch.Tensor:
         """InfoNCE of each of the batch's users (items) in one view against all users (items) in the other."""
         half = len(views) // 2
         first, second = (self._propagated(ego, graphs) for graphs in (views[:half], views[half:]))

@@ -80,7 +80,7 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
         return [graph]
 
     def self_supervised_loss(
-        self, ego: torch.Tensor, occurrences: torch.Tensor, views: list[Graph]
+        self, ego: torch.Tensor, final: torch.Tensor, occurrences: torch.Tensor, views: list[Graph]
     ) -> torch.Tensor | float:
         """Mean InfoNCE of the batch's users, and of its items, between two noisy propagations.
 
@@ -89,7 +89,10 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
         """
         if not self.ssl_weight:
             return 0.0
-        first, second = (self._perturbed(ego, views[0].adjacency) for _ in range(2))
+        with torch.no_grad():  # the noise is a constant: a view has the gradient of the final embeddings
+            hop = propagate(views[0].adjacency, ego)
+            noises = [self._perturbed(hop, views[0].adjacency) - final for _ in range(2)]
+        first, second = (final + noise for noise in noises)
         loss: torch.Tensor | float = 0.0
         for counts in occurrences[:2]:
             nodes = torch.nonzero(counts).flatten()
@@ -98,16 +101,15 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
             loss = loss + self._contrast(first[nodes], second[nodes])
         return self.ssl_weight * loss
 
-    def _perturbed(self, ego, adjacency):
-        """Mean of the noisy layers 1..L, shape ``(N, d)``."""
-        layer = ego
-        total: torch.Tensor | float = 0.0
-        for _ in range(self.n_layers):
-            layer = propagate(adjacency, layer)
+    def _perturbed(self, hop, adjacency):
+        """Mean of the noisy layers 1..L, shape ``(N, d)``; ``hop`` is the first of them before its noise."""
+        total, layer = torch.zeros_like(hop), hop
+        for step in range(self.n_layers):
+            layer = propagate(adjacency, layer) if step else layer
             noise = F.normalize(torch.rand_like(layer), dim=1).mul_(self.noise_length)
-            layer = layer + layer.detach().sign() * noise
-            total = total + layer
-        return total / self.n_layers
+            layer = torch.addcmul(layer, layer.sign(), noise)
+            total += layer
+        return total.div_(self.n_layers)
 
     def _contrast(self, first, second):
         positives = torch.arange(len(first), device=first.device)

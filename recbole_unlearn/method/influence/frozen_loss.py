@@ -151,10 +151,12 @@ class FrozenLoss:
         counts = self.occurrences.to(ego.dtype)
         if not counts.any():  # nothing remains to learn from
             return 0 * ego.sum()
+        final = self.model.forward(ego, self.adjacency)
         with torch.random.fork_rng([ego.device] if ego.is_cuda else []):
             torch.manual_seed(self.seed)
-            extra = self.model.regulariser(ego, counts) + self.model.self_supervised_loss(ego, counts, self.views)
-        return bpr_sum(self.model.forward(ego, self.adjacency), self.triples) + counts[0].sum() * extra
+            contrast = self.model.self_supervised_loss(ego, final, counts, self.views)
+        extra = self.model.regulariser(ego, counts) + contrast
+        return bpr_sum(final, self.triples) + counts[0].sum() * extra
 
     def gradient(self, ego: torch.Tensor) -> torch.Tensor:
         """The gradient at a table, shape ``(N, d)``."""
