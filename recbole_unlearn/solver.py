@@ -1,4 +1,4 @@
-"""Solvers of ``H x = v`` that see ``H`` only through its products, for Hessians that may be indefinite.
+"""Solvers of ``H x = v`` that see ``H`` only through its products, for Hessians that may be indefinite; fixed points.
 
 ``x`` and ``v`` are tables of shape ``(N, d)``, ``product`` is the function ``x -> H x``.
 """
@@ -110,6 +110,29 @@ def conjugate_gradient(
         direction = residual + squared / previous * direction
     x, step, squared = best
     return x, step, float((squared / v.square().sum()).sqrt()) if v.any() else 0.0
+
+
+def fixed_point(step: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, iterations: int) -> torch.Tensor:
+    r"""Where ``step(x) = 0``, by :math:`x \leftarrow x + step(x)` with Anderson's acceleration of depth one.
+
+    From the second iteration on, a secant through the last two steps says how far to go (Anderson, JACM 1965; Walker
+    and Ni, SIAM J. Numer. Anal. 2011). Plain iteration swings where a step overshoots along some direction.
+
+    Args:
+        step: the function ``x -> step(x)``, of ``x``'s shape.
+        x: where to begin.
+        iterations: how often ``step`` is called.
+    """
+    before = None
+    for _ in range(iterations):
+        length = step(x)
+        following = x + length
+        if before is not None:
+            change = length - before[1]
+            share = (change * length).sum() / change.square().sum().clamp(min=torch.finfo(change.dtype).tiny)
+            following = following - share * (x - before[0] + change)
+        before, x = (x, length), following
+    return x
 
 
 def _check_finite(table):

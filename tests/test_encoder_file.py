@@ -45,7 +45,7 @@ def test_an_encoder_is_read_as_it_was_written(state, tmp_path):
     again = encoder_file.read(file, size_of(state), state.config)
     before, after = state.encoder.to_plain(), again.to_plain()
     assert torch.equal(before["gain"], after["gain"]) and torch.equal(before["cost"], after["cost"])
-    assert after["scores"] == before["scores"] and (again.weight, again.passes) == (0.3, 2)
+    assert after["scores"] == before["scores"] and (again.weight, again.passes) == (0.3, 3)
     other = str(tmp_path / "other.safetensors")
     encoder_file.write(other, again)
     assert Path(file).read_bytes() == Path(other).read_bytes()

@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from recbole_unlearn.data.request import Request
-from recbole_unlearn.encoder.spectrum import Spectrum, pair_features
+from recbole_unlearn.encoder.spectrum import Spectrum, graph_features, table_features
 from recbole_unlearn.encoder.target import UnseenScores
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import pair_scores
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.settings import Count, Positive, Settings, setting
-from recbole_unlearn.solver import conjugate_gradient
+from recbole_unlearn.solver import conjugate_gradient, fixed_point
 
 SPREAD = 0.1  # share of the mean second moment, added to all directions: no change can hide in nearly empty ones
 TOLERANCE, ITERATIONS = 0.1, 50  # of the conjugate gradient
@@ -27,7 +27,7 @@ class CalibratedSettings(Settings):
     ie_change_weight: Positive = setting(
         0.3, "unseen: weight of a squared change of another pair's score, relative to a forgotten pair's gap."
     )
-    ie_passes: Count = setting(2, "unseen: number of passes, each of which measures and closes the gaps.")
+    ie_passes: Count = setting(3, "unseen: number of passes, each of which asks for the targets and closes the gaps.")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Revision:
 
     Args:
         ego: revised 0-layer table, shape ``(N, d)``.
-        targets: the score expected of each forgotten pair, had training never seen it, shape ``(F,)``.
+        targets: the score expected of each forgotten pair, had training never seen it, by ``ego``, shape ``(F,)``.
         matters: whether both ends of a pair keep other edges, boolean, shape ``(F,)``. An end without other edges gets
             a new row, which replaces the pair's score too.
     """
@@ -69,7 +69,8 @@ class CalibratedEncoder:
         row_response: :math:`a_v`, the share of a change of its row that reaches a node's own embedding, shape ``(N,)``.
         spread_cost: :math:`c_v`, the squared change of all embeddings for a unit change of a row, shape ``(N,)``.
         weight: :math:`\nu`.
-        passes: how often the encoder measures and closes the gaps; a further pass mends the first order's error.
+        passes: how often the encoder asks for the targets, measures the gaps and closes them. A further pass mends the
+            first order's error; and rows that remember the pairs less give targets that do.
     """
 
     scores: UnseenScores
@@ -122,18 +123,26 @@ class CalibratedEncoder:
             Rows of nodes that lose their last edge are unchanged; the caller replaces them.
         """
         n_users, users, items = remaining.n_users, request.users.to(model.device), request.items.to(model.device)
-        ego, degrees, adjacency = model.ego_embeddings(), remaining.degrees(), remaining.adjacency
+        degrees, adjacency = remaining.degrees(), remaining.adjacency
         matters = (degrees[users] > 0) & (degrees[items + n_users] > 0)
-        targets = self.scores(pair_features(remaining, Spectrum.of(remaining), ego, users, items))
-        limit = None
-        for _ in range(self.passes):
+        spectrum = Spectrum.of(remaining)
+        of_graph = graph_features(remaining, spectrum, users, items)
+        limit = pair_scores(model.forward(model.ego_embeddings(), adjacency), n_users, users, items)
+
+        def targets(ego):
+            """The expected scores, by what a table's rows say."""
+            return self.scores(torch.cat([of_graph, table_features(spectrum, ego, users, items)], dim=1))
+
+        def step(ego):
+            """The least change that closes the gaps of a table."""
             final = model.forward(ego, adjacency)
-            scores = pair_scores(final, n_users, users, items)
-            limit = scores if limit is None else limit  # forgetting a pair raises no score
+            aims = torch.minimum(targets(ego), limit)  # forgetting a pair raises no score
+            gaps = pair_scores(final, n_users, users, items) - aims
             metric = LeastChange(final, degrees, n_users, self.row_response, self.spread_cost)
-            gaps = scores - torch.minimum(targets, limit)
-            ego = ego + metric.least_change(users[matters], items[matters], gaps[matters], self.weight)
-        return Revision(ego, targets, matters)
+            return metric.least_change(users[matters], items[matters], gaps[matters], self.weight)
+
+        ego = fixed_point(step, model.ego_embeddings(), self.passes)
+        return Revision(ego, targets(ego), matters)
 
 
 def closing_settings(config: Any) -> dict[str, Any]:

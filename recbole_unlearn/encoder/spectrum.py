@@ -67,12 +67,7 @@ class Spectrum:
 def pair_features(
     graph: Graph, spectrum: Spectrum, ego: torch.Tensor, users: torch.Tensor, items: torch.Tensor
 ) -> torch.Tensor:
-    r"""Features of pairs: degrees, spectral sums, three-step paths, and products of low-passed rows.
-
-    With the triplets :math:`(a_k, \sigma_k, b_k)` of a pair's user and item: sums of :math:`a_k b_k` and of
-    :math:`\sigma_k a_k b_k` over bands of k; sums of :math:`\sigma_k^p a_k b_k` over all k times
-    :math:`\sqrt{d_u d_i}`; the normalised number of paths of length three; dot products of the table's rows, projected
-    onto the first k triplets of both sides together, the same weighed by :math:`\sigma`, and each side by its own.
+    """Features of pairs: those of the graph, then those of a table.
 
     Args:
         graph: what remains; it does not hold the pairs.
@@ -83,9 +78,23 @@ def pair_features(
     Returns:
         Shape ``(B, n_features)``; ``n_features`` depends on the spectrum's rank alone.
     """
-    degrees = graph.degrees()
-    of_user, of_item = degrees[users].to(ego.dtype), degrees[items + graph.n_users].to(ego.dtype)
+    of_graph = graph_features(graph, spectrum, users, items).to(ego.dtype)
+    return torch.cat([of_graph, table_features(spectrum, ego, users, items)], dim=1)
+
+
+def graph_features(graph: Graph, spectrum: Spectrum, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+    r"""What the graph alone says of pairs: degrees, spectral sums and three-step paths.
+
+    With the triplets :math:`(a_k, \sigma_k, b_k)` of a pair's user and item: sums of :math:`a_k b_k` and of
+    :math:`\sigma_k a_k b_k` over bands of k; sums of :math:`\sigma_k^p a_k b_k` over all k times
+    :math:`\sqrt{d_u d_i}`; the normalised number of paths of length three.
+
+    Args:
+        graph, spectrum, users, items: see :func:`pair_features`.
+    """
     left, right, values = spectrum.users[users], spectrum.items[items], spectrum.values
+    degrees = graph.degrees()
+    of_user, of_item = degrees[users].to(values), degrees[items + graph.n_users].to(values)
     products, rank = left * right, len(values)
     columns = [of_user.log1p(), of_item.log1p()]
     bands = [start for start in BANDS if start < rank] + [rank]
@@ -93,12 +102,27 @@ def pair_features(
         columns += [products[:, start:end].sum(dim=1), products[:, start:end] @ values[start:end]]
     scale = (of_user * of_item).sqrt()
     columns += [(products @ values**power) * scale for power in POWERS]
-    columns.append(three_step_paths(graph, users, items).to(ego))
-    of_users, of_items = ego.split([graph.n_users, graph.n_items])
-    for k in sorted({min(rank, low) for low in LOW_PASSES}):
-        mine, theirs = spectrum.users[:, :k].t() @ of_users, spectrum.items[:, :k].t() @ of_items
-        both, weighted = mine + theirs, (mine + theirs) * values[:k, None]
-        for kernel in (both @ both.t(), weighted @ weighted.t(), mine @ theirs.t()):
+    columns.append(three_step_paths(graph, users, items).to(values))
+    return torch.stack(columns, dim=1)
+
+
+def table_features(spectrum: Spectrum, ego: torch.Tensor, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+    r"""Dot products of a table's low-passed rows.
+
+    Rows are projected onto the first k triplets of both sides together, the same weighed by :math:`\sigma`, and each
+    side by its own.
+
+    Args:
+        spectrum, ego, users, items: see :func:`pair_features`.
+    """
+    left, right = (side.to(ego.dtype) for side in (spectrum.users[users], spectrum.items[items]))
+    bases, values = (spectrum.users.to(ego.dtype), spectrum.items.to(ego.dtype)), spectrum.values.to(ego.dtype)
+    mine, theirs = (basis.t() @ rows for basis, rows in zip(bases, ego.split([len(basis) for basis in bases])))
+    columns = []
+    for k in sorted({min(len(values), low) for low in LOW_PASSES}):
+        both = mine[:k] + theirs[:k]
+        weighted = both * values[:k, None]
+        for kernel in (both @ both.t(), weighted @ weighted.t(), mine[:k] @ theirs[:k].t()):
             columns.append(((left[:, :k] @ kernel) * right[:, :k]).sum(dim=1))
     return torch.stack(columns, dim=1)
 
