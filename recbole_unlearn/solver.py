@@ -112,27 +112,22 @@ def conjugate_gradient(
     return x, step, float((squared / v.square().sum()).sqrt()) if v.any() else 0.0
 
 
-def fixed_point(step: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, iterations: int) -> torch.Tensor:
-    r"""Where ``step(x) = 0``, by :math:`x \leftarrow x + step(x)` with Anderson's acceleration of depth one.
+def accelerated(x: torch.Tensor, step: torch.Tensor, before: tuple[torch.Tensor, torch.Tensor] | None) -> torch.Tensor:
+    r"""The next point of :math:`x \leftarrow x + step(x)` with Anderson's acceleration of depth one.
 
-    From the second iteration on, a secant through the last two steps says how far to go (Anderson, JACM 1965; Walker
-    and Ni, SIAM J. Numer. Anal. 2011). Plain iteration swings where a step overshoots along some direction.
+    A secant through the last two steps says how far to go (Anderson, JACM 1965; Walker and Ni, SIAM J. Numer. Anal.
+    2011). Plain iteration swings where a step overshoots along some direction.
 
     Args:
-        step: the function ``x -> step(x)``, of ``x``'s shape.
-        x: where to begin.
-        iterations: how often ``step`` is called.
+        x: a point.
+        step: ``step(x)``, of ``x``'s shape.
+        before: the previous point and its step; ``None`` at first.
     """
-    before = None
-    for _ in range(iterations):
-        length = step(x)
-        following = x + length
-        if before is not None:
-            change = length - before[1]
-            share = (change * length).sum() / change.square().sum().clamp(min=torch.finfo(change.dtype).tiny)
-            following = following - share * (x - before[0] + change)
-        before, x = (x, length), following
-    return x
+    if before is None:
+        return x + step
+    change = step - before[1]
+    share = (change * step).sum() / change.square().sum().clamp(min=torch.finfo(change.dtype).tiny)
+    return x + step - share * (x - before[0] + change)
 
 
 def _check_finite(table):

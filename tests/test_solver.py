@@ -3,7 +3,14 @@
 import numpy as np
 import torch
 
-from recbole_unlearn.solver import fixed_point
+from recbole_unlearn.solver import accelerated
+
+
+def fixed_point(step, x, iterations):
+    before = None
+    for _ in range(iterations):
+        before, x = (x, step(x)), accelerated(x, step(x), before)
+    return x
 
 
 def reference(step, x, iterations):

@@ -14,7 +14,7 @@ from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import pair_scores
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.settings import Count, Positive, Settings, setting
-from recbole_unlearn.solver import conjugate_gradient, fixed_point
+from recbole_unlearn.solver import accelerated, conjugate_gradient
 
 SPREAD = 0.1  # share of the mean second moment, added to all directions: no change can hide in nearly empty ones
 TOLERANCE, ITERATIONS = 0.1, 50  # of the conjugate gradient
@@ -36,7 +36,8 @@ class Revision:
 
     Args:
         ego: revised 0-layer table, shape ``(N, d)``.
-        targets: the score expected of each forgotten pair, had training never seen it, by ``ego``, shape ``(F,)``.
+        targets: the score expected of each forgotten pair, had training never seen it, as asked last, shape
+            ``(F,)``.
         matters: whether both ends of a pair keep other edges, boolean, shape ``(F,)``. An end without other edges gets
             a new row, which replaces the pair's score too.
     """
@@ -123,26 +124,21 @@ class CalibratedEncoder:
             Rows of nodes that lose their last edge are unchanged; the caller replaces them.
         """
         n_users, users, items = remaining.n_users, request.users.to(model.device), request.items.to(model.device)
-        degrees, adjacency = remaining.degrees(), remaining.adjacency
+        ego, degrees, adjacency = model.ego_embeddings(), remaining.degrees(), remaining.adjacency
         matters = (degrees[users] > 0) & (degrees[items + n_users] > 0)
         spectrum = Spectrum.of(remaining)
         of_graph = graph_features(remaining, spectrum, users, items)
-        limit = pair_scores(model.forward(model.ego_embeddings(), adjacency), n_users, users, items)
-
-        def targets(ego):
-            """The expected scores, by what a table's rows say."""
-            return self.scores(torch.cat([of_graph, table_features(spectrum, ego, users, items)], dim=1))
-
-        def step(ego):
-            """The least change that closes the gaps of a table."""
+        targets, limit, before = ego.new_zeros(0), None, None
+        for _ in range(self.passes):
+            targets = self.scores(torch.cat([of_graph, table_features(spectrum, ego, users, items)], dim=1))
             final = model.forward(ego, adjacency)
-            aims = torch.minimum(targets(ego), limit)  # forgetting a pair raises no score
-            gaps = pair_scores(final, n_users, users, items) - aims
+            scores = pair_scores(final, n_users, users, items)
+            limit = scores if limit is None else limit  # forgetting a pair raises no score
             metric = LeastChange(final, degrees, n_users, self.row_response, self.spread_cost)
-            return metric.least_change(users[matters], items[matters], gaps[matters], self.weight)
-
-        ego = fixed_point(step, model.ego_embeddings(), self.passes)
-        return Revision(ego, targets(ego), matters)
+            gaps = scores - torch.minimum(targets, limit)
+            change = metric.least_change(users[matters], items[matters], gaps[matters], self.weight)
+            before, ego = (ego, change), accelerated(ego, change, before)
+        return Revision(ego, targets, matters)
 
 
 def closing_settings(config: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ BANDS = (0, 1, 4, 16, 32)  # where the bands of triplets begin
 LOW_PASSES = (8, 32, RANK)  # triplets that a table is projected on
 POWERS = (0, 1, 3)  # of the singular values
 MOST_NEIGHBOURS = {"sparse": 128, "dense": 16}  # of a path's first two nodes; of more, a sample counts
+MOST_OF_ITEM = 128  # of a path's last node
 SPARSE = 16_384  # two-step paths of a user in the mean, at most: in denser data a sample of so many paths says enough
 
 
@@ -58,8 +59,7 @@ class Spectrum:
         start = torch.randn(graph.n_items, columns, generator=generator).to(forward.device)
         basis = torch.linalg.qr(forward @ start).Q
         for _ in range(steps):
-            basis = torch.linalg.qr(backward @ basis).Q
-            basis = torch.linalg.qr(forward @ basis).Q
+            basis = torch.linalg.qr(forward @ (backward @ basis)).Q
         right, values, left = torch.linalg.svd(backward @ basis, full_matrices=False)
         return cls((basis @ left.t())[:, :rank].contiguous(), values[:rank], right[:, :rank].contiguous())
 
@@ -131,7 +131,7 @@ def three_step_paths(graph: Graph, users: torch.Tensor, items: torch.Tensor) -> 
     """Entries of the cubed normalised adjacency: paths from user to item over another item and another user.
 
     A path's first or second node that has more than ``MOST_NEIGHBOURS`` neighbours counts with a sample of them, scaled
-    up, so that a user costs no more than the square of that.
+    up, so that a user costs no more than the square of that; the item with one of ``MOST_OF_ITEM``.
 
     Returns:
         float32 on the CPU, shape ``(B,)``.
@@ -139,27 +139,30 @@ def three_step_paths(graph: Graph, users: torch.Tensor, items: torch.Tensor) -> 
     if len(users) == 0:
         return torch.zeros(0)
     names, row = np.unique(users.cpu().numpy(), return_inverse=True)
-    of_users, of_items = (_rows(*side) for side in _csr(graph.to("cpu")))
+    of_users, of_items = (_rows(side) for side in _sides(graph.to("cpu")))
     two_steps = np.square(np.diff(of_items.indptr).astype(float)).sum() / (graph.n_users - 1)
     most = MOST_NEIGHBOURS["sparse" if two_steps <= SPARSE else "dense"]
     reached = _thinned(of_users[names], most) @ _thinned(of_items, most)
-    return torch.from_numpy(_row_products(reached, row, of_items, items.cpu().numpy()))
+    last = _thinned(of_items, MOST_OF_ITEM)
+    return torch.from_numpy(_row_products(reached, row, last, items.cpu().numpy()))
 
 
-def _rows(starts, columns, values, size):
-    return scipy.sparse.csr_matrix((values.numpy(), columns.numpy(), starts.numpy()), shape=size)
+def _rows(side):
+    """A sparse CSR tensor as scipy's."""
+    parts = side.values(), side.col_indices(), side.crow_indices()
+    return scipy.sparse.csr_matrix(tuple(part.numpy() for part in parts), shape=side.shape)
 
 
 def _thinned(matrix, most):
     """A CSR matrix with at most ``most`` entries a row, evenly picked and scaled up in the others' stead."""
     counts = np.diff(matrix.indptr)
-    count = np.repeat(counts, counts)
-    place = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], counts)
-    kept = np.minimum(count, most)
-    taken = (place * kept) // count != ((place - 1) * kept) // count
-    values = (matrix.data * (count / kept).astype(np.float32))[taken]
-    starts = np.concatenate([[0], np.cumsum(np.minimum(counts, most))]).astype(np.int32)
-    return scipy.sparse.csr_matrix((values, matrix.indices[taken], starts), shape=matrix.shape)
+    kept = np.minimum(counts, most)
+    starts = np.concatenate([[0], np.cumsum(kept)]).astype(np.int32)
+    count, size = np.repeat(counts, kept), np.repeat(kept, kept)
+    number = np.arange(starts[-1]) - np.repeat(starts[:-1], kept)
+    place = np.repeat(matrix.indptr[:-1], kept) + -(-number * count // size)
+    values = matrix.data[place] * (count / size).astype(np.float32)
+    return scipy.sparse.csr_matrix((values, matrix.indices[place], starts), shape=matrix.shape)
 
 
 def _row_products(left, left_rows, right, right_rows, block=4096):
@@ -172,20 +175,15 @@ def _row_products(left, left_rows, right, right_rows, block=4096):
 
 
 def _sides(graph):
-    """The normalised interactions as sparse CSR, shape ``(n_users, n_items)``, and their transpose."""
-    return [
-        torch.sparse_csr_tensor(starts, columns, values, size=size) for starts, columns, values, size in _csr(graph)
-    ]
+    """The normalised interactions as sparse CSR, shape ``(n_users, n_items)``, and their transpose.
 
-
-def _csr(graph):
-    """Row starts, columns, values and shape of the normalised interactions, and of their transpose."""
-    degrees = graph.degrees()
-    weights = degrees.clamp(min=1).rsqrt()
-    values = weights[graph.users] * weights[graph.items + graph.n_users]
-    order, sides = graph.item_order, degrees.split([graph.n_users, graph.n_items])
-    entries = ((graph.items, values), (graph.users[order], values[order]))
-    for counts, (columns, of_side) in zip(sides, entries):
-        starts = torch.zeros(len(counts) + 1, dtype=torch.int32, device=counts.device)
-        starts[1:] = torch.cumsum(counts, 0)
-        yield starts, columns.int(), of_side, (len(counts), graph.n_nodes - len(counts))
+    They are the two halves of the adjacency.
+    """
+    starts, columns, values = (
+        part(graph.adjacency) for part in (torch.Tensor.crow_indices, torch.Tensor.col_indices, torch.Tensor.values)
+    )
+    n_users, n_items, size = graph.n_users, graph.n_items, len(graph)
+    of_users = starts[: n_users + 1], columns[:size] - n_users, values[:size]
+    of_items = starts[n_users:] - size, columns[size:], values[size:]
+    shapes = (n_users, n_items), (n_items, n_users)
+    return [torch.sparse_csr_tensor(*side, size=shape) for side, shape in zip((of_users, of_items), shapes)]
