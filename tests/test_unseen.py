@@ -15,8 +15,8 @@ from recbole_unlearn.encoder.target import (
     decoys,
     features_of,
     held_out_pairs,
+    model_scores,
     never_seen,
-    scores_of,
 )
 from recbole_unlearn.graph import Graph
 
@@ -75,8 +75,8 @@ def test_decoys_are_of_all_nodes_and_of_all_scores_but_mostly_unlikely():
     graph = random_graph(3000, n_users=400, n_items=300)
     model = model_on(graph)
     users, items = decoys(model, graph, 2000, seeded())
-    everything = scores_of(model, all_pairs(graph)).sort().values
-    rank = torch.searchsorted(everything, scores_of(model, (users, items))) / len(everything)
+    everything = model_scores(model, all_pairs(graph)).sort().values
+    rank = torch.searchsorted(everything, model_scores(model, (users, items))) / len(everything)
     assert 0.5 < (rank < 0.5).float().mean() < 0.95
     shares = torch.histc(rank, 20, 0, 1) / len(rank)
     assert shares[0] > 0.15 and (shares > 0.004).all(), "lowest twentieth, and every other"

@@ -103,7 +103,7 @@ def features_of(
     return pair_features(graph, spectrum or Spectrum.of(graph), model.ego_embeddings(), users, items)
 
 
-def scores_of(model: UnlearnableRecommender, pairs: Pairs) -> torch.Tensor:
+def model_scores(model: UnlearnableRecommender, pairs: Pairs) -> torch.Tensor:
     """A model's scores of pairs, on its device."""
     users, items = (side.to(model.device) for side in pairs)
     return pair_scores(model.final_embeddings(), model.n_users, users, items)
@@ -111,7 +111,7 @@ def scores_of(model: UnlearnableRecommender, pairs: Pairs) -> torch.Tensor:
 
 def never_seen(model: UnlearnableRecommender, pairs: Pairs) -> Examples:
     """What a model teaches by pairs that it never saw."""
-    return Examples(features_of(model, model.graph, pairs), scores_of(model, pairs))
+    return Examples(features_of(model, model.graph, pairs), model_scores(model, pairs))
 
 
 def held_out_pairs(held_out: Graph, generator: torch.Generator) -> Pairs:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from recbole_unlearn.encoder.spectrum import Spectrum
-from recbole_unlearn.encoder.target import Examples, Pairs, decoys, features_of, scores_of
+from recbole_unlearn.encoder.target import Examples, Pairs, decoys, features_of, model_scores
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model.base import UnlearnableRecommender
 
@@ -53,5 +53,5 @@ class TwinData:
         spectrum = Spectrum.of(shared)
         saw = (original, self.removed), (twin, self.added)
         features = [features_of(model, shared, pairs, spectrum) for model, pairs in saw]
-        scores = [scores_of(twin, self.removed), scores_of(original, self.added)]
+        scores = [model_scores(twin, self.removed), model_scores(original, self.added)]
         return Examples(torch.cat(features), torch.cat(scores))
