@@ -8,17 +8,14 @@ version to the published one, receipts included.
 """
 
 import argparse
-import os
 import shutil
-import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
+from builds import EARLIER, Build, checkouts
 
-EARLIER, SIZES, PAIRS = "e6764c5", (1, 100), 15
+SIZES, PAIRS = (1, 100), 15
 
 
 def serve(checkpoint: str) -> None:
@@ -42,73 +39,39 @@ def serve(checkpoint: str) -> None:
         request = DeletionRequest(f"r{number}", [("interaction", *pair) for pair in zip(users, items)])
         start = time.perf_counter()
         service.unlearn(checkpoint, [request])
-        print(f"seconds {time.perf_counter() - start}", flush=True)
-
-
-class Build:
-    """A process of one checkout that serves requests."""
-
-    def __init__(self, source: Path, checkpoint: str, folder: Path) -> None:
-        copy = folder / Path(checkpoint).name
-        folder.mkdir()
-        shutil.copy(checkpoint, copy)
-        command = [sys.executable, __file__, f"--serve={copy}"]
-        environment = {**os.environ, "PYTHONPATH": str(source)}
-        self.log = folder / "log"
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.log.open("w")}
-        self.process = subprocess.Popen(command, env=environment, text=True, **pipes)
-        self._answer("ready")
-
-    def seconds(self, size: int) -> float:
-        """Wall time of a request of ``size`` interactions."""
-        self.process.stdin.write(f"{size}\n")
-        self.process.stdin.flush()
-        return float(self._answer("seconds").split()[1])
-
-    def _answer(self, word: str) -> str:
-        for line in self.process.stdout:
-            if line.startswith(word):
-                return line
-        raise RuntimeError(f"{self.process.args} has ended: {self.log.read_text()}")
+        print(f"answer {time.perf_counter() - start}", flush=True)
 
 
 def compare(checkpoint: str) -> None:
     """Print the medians of both builds and the median of the ratios of pairs."""
-    here = Path(__file__).resolve().parents[1]
-    with tempfile.TemporaryDirectory() as folder:
-        earlier = Path(folder, "earlier")
-        git = ["git", "-C", str(here), "worktree"]
-        subprocess.run([*git, "add", "--quiet", "--detach", str(earlier), EARLIER], check=True)
-        try:
-            builds = [
-                Build(earlier, checkpoint, Path(folder, "before")),
-                Build(here, checkpoint, Path(folder, "after")),
-            ]
-            for size in SIZES:
-                for build in builds:
-                    build.seconds(size)  # warm
-                pairs = np.array([[build.seconds(size) for build in builds] for _ in range(PAIRS)])
-                ratios, (before, after) = pairs[:, 1] / pairs[:, 0], np.median(pairs, axis=0)
-                low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
-                print(
-                    f"{size:4d} interactions, {PAIRS} pairs: {EARLIER} {before:.3f} s, now {after:.3f} s; ratio {middle:.2f} "
-                    f"(quartiles {low:.2f} to {high:.2f})",
-                    flush=True,
-                )
+    with checkouts() as (folder, sources):
+        builds = []
+        for name, source in zip(("before", "after"), sources):
+            (folder / name).mkdir()
+            copy = shutil.copy(checkpoint, folder / name)
+            builds.append(Build(source, __file__, folder / f"{name}.log", f"--checkpoint={copy}"))
+        for size in SIZES:
             for build in builds:
-                build.process.stdin.close()
-                build.process.wait()
-        finally:
-            subprocess.run([*git, "remove", "--force", str(earlier)], check=True)
+                build.ask(size)  # warm
+            pairs = np.array([[build.ask(size)[0] for build in builds] for _ in range(PAIRS)])
+            ratios, (before, after) = pairs[:, 1] / pairs[:, 0], np.median(pairs, axis=0)
+            low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+            print(
+                f"{size:4d} interactions, {PAIRS} pairs: {EARLIER} {before:.3f} s, now {after:.3f} s; ratio {middle:.2f} "
+                f"(quartiles {low:.2f} to {high:.2f})",
+                flush=True,
+            )
+        for build in builds:
+            build.close()
 
 
 def main() -> None:
     """Parse the arguments."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", help="a trained model that both builds read")
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--checkpoint", required=True, help="a trained model that both builds read")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    serve(arguments.serve) if arguments.serve else compare(arguments.checkpoint)
+    (serve if arguments.serve else compare)(arguments.checkpoint)
 
 
 if __name__ == "__main__":
