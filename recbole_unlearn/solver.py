@@ -115,8 +115,9 @@ def conjugate_gradient(
 def accelerated(x: torch.Tensor, step: torch.Tensor, before: tuple[torch.Tensor, torch.Tensor] | None) -> torch.Tensor:
     r"""The next point of :math:`x \leftarrow x + step(x)` with Anderson's acceleration of depth one.
 
-    A secant through the last two steps says how far to go (Anderson, JACM 1965; Walker and Ni, SIAM J. Numer. Anal.
-    2011). Plain iteration swings where a step overshoots along some direction.
+    A secant through the last two steps says how far to go: farther where steps shrink slowly, less far where they
+    overshoot (Anderson, JACM 1965; Walker and Ni, SIAM J. Numer. Anal. 2011). It adds or takes back at most the last
+    change, because two steps that are nearly equal say nothing of where they lead.
 
     Args:
         x: a point.
@@ -127,7 +128,7 @@ def accelerated(x: torch.Tensor, step: torch.Tensor, before: tuple[torch.Tensor,
         return x + step
     change = step - before[1]
     share = (change * step).sum() / change.square().sum().clamp(min=torch.finfo(change.dtype).tiny)
-    return x + step - share * (x - before[0] + change)
+    return x + step - share.clamp(-1, 1) * (x - before[0] + change)
 
 
 def _check_finite(table):

@@ -254,8 +254,9 @@ def test_forgotten_pairs_come_to_their_targets(fitted, exact, backbone):
     assert np.abs(after).max() < 0.05 * before.max()
 
 
-def test_a_larger_weight_moves_less(fitted, exact):
-    run = fitted(passes=1)
+@pytest.mark.parametrize("passes", [1, 3])
+def test_a_larger_weight_moves_less(fitted, exact, passes):
+    run = fitted(passes=passes)
     ego, lengths, gaps = run.original.ego_embeddings().detach(), [], []
     for weight in (1e-3, 0.3, 30.0, 1e6):
         run.encoder.weight = weight

@@ -21,7 +21,7 @@ def reference(step, x, iterations):
         following = x + f
         if number:
             change = (f - steps[-2]).ravel()[:, None]
-            share = np.linalg.lstsq(change, f.ravel(), rcond=None)[0][0]
+            share = np.clip(np.linalg.lstsq(change, f.ravel(), rcond=None)[0][0], -1, 1)
             following = following - share * (x - points[-2] + f - steps[-2])
         points.append(following)
         steps.append(step(following))
@@ -51,6 +51,12 @@ def test_it_comes_near_where_plain_iteration_swings_away():
         plain = plain + step(plain)
     found = fixed_point(lambda x: torch.from_numpy(step(x.numpy())), torch.zeros(12).double(), 10).numpy()
     assert np.linalg.norm(plain - goal) > 10 and np.linalg.norm(found - goal) < 1e-6
+
+
+def test_two_steps_that_are_nearly_equal_lead_nowhere_far():
+    step = 1e-6 * torch.ones(4)
+    following = accelerated(torch.ones(4), step * (1 + 1e-7), (torch.ones(4) - step, step))
+    assert (following - 1).abs().max() < 1e-5
 
 
 def test_nothing_to_step_towards_changes_nothing():

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from recbole_unlearn.data.request import Request
-from recbole_unlearn.encoder.spectrum import Spectrum, graph_features, table_features
+from recbole_unlearn.encoder.spectrum import Spectrum, graph_features, with_table_features
 from recbole_unlearn.encoder.target import UnseenScores
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import pair_scores
@@ -54,7 +54,8 @@ class CalibratedEncoder:
     The gap :math:`g` of a forgotten pair is its score without its edge, minus the score expected of an unseen pair
     (:class:`~recbole_unlearn.encoder.target.UnseenScores`), or 0 if that is higher. To first order, moving the rows of
     its ends by :math:`\delta` changes its score by :math:`a_u \delta_u \cdot z_i + a_i \delta_i \cdot z_u`. The
-    revision is
+    revision adds up such moves of a few passes, each with new gaps and new expectations, and a secant says how far each
+    goes (:func:`~recbole_unlearn.solver.accelerated`). A pass moves by
 
     .. math::
         \arg\min_\delta \sum_{(u,i)} (g_{ui} + \Delta s_{ui})^2 + \nu \sum_v 2 d_v c_v \, \delta_v^\top C_v \delta_v,
@@ -70,8 +71,8 @@ class CalibratedEncoder:
         row_response: :math:`a_v`, the share of a change of its row that reaches a node's own embedding, shape ``(N,)``.
         spread_cost: :math:`c_v`, the squared change of all embeddings for a unit change of a row, shape ``(N,)``.
         weight: :math:`\nu`.
-        passes: how often the encoder asks for the targets, measures the gaps and closes them. A further pass mends the
-            first order's error; and rows that remember the pairs less give targets that do.
+        passes: how often the encoder asks for the targets, measures the gaps and closes them, at least once. A further
+            pass mends the first order's error, closes what ``weight`` left open, and asks rows that have moved.
     """
 
     scores: UnseenScores
@@ -128,9 +129,9 @@ class CalibratedEncoder:
         matters = (degrees[users] > 0) & (degrees[items + n_users] > 0)
         spectrum = Spectrum.of(remaining)
         of_graph = graph_features(remaining, spectrum, users, items)
-        targets, limit, before = ego.new_zeros(0), None, None
+        limit = before = None
         for _ in range(self.passes):
-            targets = self.scores(torch.cat([of_graph, table_features(spectrum, ego, users, items)], dim=1))
+            targets = self.scores(with_table_features(of_graph, spectrum, ego, users, items))
             final = model.forward(ego, adjacency)
             scores = pair_scores(final, n_users, users, items)
             limit = scores if limit is None else limit  # forgetting a pair raises no score

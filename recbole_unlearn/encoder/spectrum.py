@@ -21,7 +21,6 @@ BANDS = (0, 1, 4, 16, 32)  # where the bands of triplets begin
 LOW_PASSES = (8, 32, RANK)  # triplets that a table is projected on
 POWERS = (0, 1, 3)  # of the singular values
 MOST_NEIGHBOURS = {"sparse": 128, "dense": 16}  # of a path's first two nodes; of more, a sample counts
-MOST_OF_ITEM = 128  # of a path's last node
 SPARSE = 16_384  # two-step paths of a user in the mean, at most: in denser data a sample of so many paths says enough
 
 
@@ -43,7 +42,8 @@ class Spectrum:
     def of(cls, graph: Graph, rank: int = RANK, steps: int = STEPS) -> "Spectrum":
         """Compute it by subspace iteration from random vectors (Halko et al., SIAM Review 2011, algorithm 4.4).
 
-        It costs ``2 steps + 2`` products with the interactions. Nothing is kept between graphs, so that nothing of a
+        It costs ``2 steps + 2`` products with the interactions. The vectors become orthonormal again after every two
+        products, which a few steps with values of at most 1 allow. Nothing is kept between graphs, so that nothing of a
         forgotten edge is.
 
         Args:
@@ -78,8 +78,20 @@ def pair_features(
     Returns:
         Shape ``(B, n_features)``; ``n_features`` depends on the spectrum's rank alone.
     """
-    of_graph = graph_features(graph, spectrum, users, items).to(ego.dtype)
-    return torch.cat([of_graph, table_features(spectrum, ego, users, items)], dim=1)
+    of_graph = graph_features(graph, spectrum, users, items)
+    return with_table_features(of_graph, spectrum, ego, users, items)
+
+
+def with_table_features(
+    of_graph: torch.Tensor, spectrum: Spectrum, ego: torch.Tensor, users: torch.Tensor, items: torch.Tensor
+) -> torch.Tensor:
+    """:func:`pair_features` for which those of the graph are known.
+
+    Args:
+        of_graph: what :func:`graph_features` gives.
+        spectrum, ego, users, items: see :func:`pair_features`.
+    """
+    return torch.cat([of_graph.to(ego.dtype), table_features(spectrum, ego, users, items)], dim=1)
 
 
 def graph_features(graph: Graph, spectrum: Spectrum, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
@@ -91,6 +103,9 @@ def graph_features(graph: Graph, spectrum: Spectrum, users: torch.Tensor, items:
 
     Args:
         graph, spectrum, users, items: see :func:`pair_features`.
+
+    Returns:
+        Of the spectrum's type, shape ``(B, n)``.
     """
     left, right, values = spectrum.users[users], spectrum.items[items], spectrum.values
     degrees = graph.degrees()
@@ -114,6 +129,9 @@ def table_features(spectrum: Spectrum, ego: torch.Tensor, users: torch.Tensor, i
 
     Args:
         spectrum, ego, users, items: see :func:`pair_features`.
+
+    Returns:
+        Of the table's type, shape ``(B, n)``.
     """
     left, right = (side.to(ego.dtype) for side in (spectrum.users[users], spectrum.items[items]))
     bases, values = (spectrum.users.to(ego.dtype), spectrum.items.to(ego.dtype)), spectrum.values.to(ego.dtype)
@@ -131,7 +149,7 @@ def three_step_paths(graph: Graph, users: torch.Tensor, items: torch.Tensor) -> 
     """Entries of the cubed normalised adjacency: paths from user to item over another item and another user.
 
     A path's first or second node that has more than ``MOST_NEIGHBOURS`` neighbours counts with a sample of them, scaled
-    up, so that a user costs no more than the square of that; the item with one of ``MOST_OF_ITEM``.
+    up, so that a user costs no more than the square of that.
 
     Returns:
         float32 on the CPU, shape ``(B,)``.
@@ -143,8 +161,7 @@ def three_step_paths(graph: Graph, users: torch.Tensor, items: torch.Tensor) -> 
     two_steps = np.square(np.diff(of_items.indptr).astype(float)).sum() / (graph.n_users - 1)
     most = MOST_NEIGHBOURS["sparse" if two_steps <= SPARSE else "dense"]
     reached = _thinned(of_users[names], most) @ _thinned(of_items, most)
-    last = _thinned(of_items, MOST_OF_ITEM)
-    return torch.from_numpy(_row_products(reached, row, last, items.cpu().numpy()))
+    return torch.from_numpy(_row_products(reached, row, of_items, items.cpu().numpy()))
 
 
 def _rows(side):
@@ -179,11 +196,10 @@ def _sides(graph):
 
     They are the two halves of the adjacency.
     """
-    starts, columns, values = (
-        part(graph.adjacency) for part in (torch.Tensor.crow_indices, torch.Tensor.col_indices, torch.Tensor.values)
-    )
+    adjacency = graph.adjacency
+    starts, columns, values = adjacency.crow_indices(), adjacency.col_indices(), adjacency.values()
     n_users, n_items, size = graph.n_users, graph.n_items, len(graph)
     of_users = starts[: n_users + 1], columns[:size] - n_users, values[:size]
-    of_items = starts[n_users:] - size, columns[size:], values[size:]
+    of_items = starts[n_users:] - size, columns[size:].clone(), values[size:].clone()  # aligned, for a GPU's kernels
     shapes = (n_users, n_items), (n_items, n_users)
     return [torch.sparse_csr_tensor(*side, size=shape) for side, shape in zip((of_users, of_items), shapes)]
