@@ -5,10 +5,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-EARLIER = "e6764c5"
 HERE = Path(__file__).resolve().parents[1]
 
 
@@ -24,20 +23,25 @@ class Build:
     def __init__(self, source: Path, script: str, log: Path, *arguments: str) -> None:
         command = [sys.executable, script, "--serve", *arguments]
         environment = {**os.environ, "PYTHONPATH": str(source)}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log.open("w")}
-        self.log, self.process = log, subprocess.Popen(command, env=environment, text=True, **pipes)
+        self.log = log
+        with log.open("w") as errors:
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
+            self.process = subprocess.Popen(command, env=environment, text=True, **pipes)
+
+    def __enter__(self) -> "Build":
         self._line("ready")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.communicate()
 
     def ask(self, question: object) -> list[float]:
         """The numbers that it answers."""
-        self.process.stdin.write(f"{question}\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended: its log says why
+            self.process.stdin.write(f"{question}\n")
+            self.process.stdin.flush()
         return [float(word) for word in self._line("answer").split()[1:]]
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.stdin.close()
-        self.process.wait()
 
     def _line(self, begins: str) -> str:
         for line in self.process.stdout:
@@ -47,12 +51,12 @@ class Build:
 
 
 @contextmanager
-def checkouts() -> Iterator[tuple[Path, list[Path]]]:
-    """A temporary folder, and the checkouts: the earlier one, for the time being, and this one."""
+def checkouts(commit: str) -> Iterator[tuple[Path, list[Path]]]:
+    """A temporary folder, and the checkouts: that of an earlier commit, for the time being, and this one."""
     with tempfile.TemporaryDirectory() as folder:
         earlier = Path(folder, "earlier")
         git = ["git", "-C", str(HERE), "worktree"]
-        subprocess.run([*git, "add", "--quiet", "--detach", str(earlier), EARLIER], check=True)
+        subprocess.run([*git, "add", "--quiet", "--detach", str(earlier), commit], check=True)
         try:
             yield Path(folder), [earlier, HERE]
         finally:

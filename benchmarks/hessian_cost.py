@@ -1,7 +1,7 @@
 """What a Hessian-vector product of the influence methods costs, in full-batch gradients.
 
-The gradient of the same frozen loss shares the influence methods' fast BPR; that of the backbone's own ``model_loss`` over
-all edges at once is what autograd takes without it.
+The gradient of the same frozen loss shares the influence methods' BPR; that of the backbone's own ``model_loss`` over all
+edges at once has the BPR of training, which goes through the triples block by block.
 
     python benchmarks/hessian_cost.py --data_path=FOLDER [--dataset=ml-1m]
 """

@@ -11,11 +11,12 @@ import argparse
 import shutil
 import sys
 import time
+from contextlib import ExitStack
 
 import numpy as np
-from builds import EARLIER, Build, checkouts
+from builds import Build, checkouts
 
-SIZES, PAIRS = (1, 100), 15
+EARLIER, SIZES, PAIRS = "4eef287", (1, 100), 15
 
 
 def serve(checkpoint: str) -> None:
@@ -44,12 +45,13 @@ def serve(checkpoint: str) -> None:
 
 def compare(checkpoint: str) -> None:
     """Print the medians of both builds and the median of the ratios of pairs."""
-    with checkouts() as (folder, sources):
+    with checkouts(EARLIER) as (folder, sources), ExitStack() as stack:
         builds = []
         for name, source in zip(("before", "after"), sources):
             (folder / name).mkdir()
             copy = shutil.copy(checkpoint, folder / name)
-            builds.append(Build(source, __file__, folder / f"{name}.log", f"--checkpoint={copy}"))
+            build = Build(source, __file__, folder / f"{name}.log", f"--checkpoint={copy}")
+            builds.append(stack.enter_context(build))
         for size in SIZES:
             for build in builds:
                 build.ask(size)  # warm
@@ -61,8 +63,6 @@ def compare(checkpoint: str) -> None:
                 f"(quartiles {low:.2f} to {high:.2f})",
                 flush=True,
             )
-        for build in builds:
-            build.close()
 
 
 def main() -> None:

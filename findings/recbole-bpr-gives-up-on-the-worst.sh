@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# RecBole: BPR stops learning from the pairs that a model ranks worst
+# RecBole: BPR has almost no gradient for the pairs that a model ranks worst
 #
 # Expected: BPR's gradient with respect to the margin (positive minus negative score) is -sigmoid(-margin): the worse a
 #           pair is ranked, the nearer it is to -1. Badly ranked pairs pull hardest.
-# Happens:  `BPRLoss` adds gamma = 1e-10 inside the logarithm. From a margin of about -20 on the loss is flat at 23.03
-#           and the gradient falls to 0 with the likelihood: .12 at -25, .0009 at -30, 4e-8 at -40. In dot-product
-#           models nothing bounds the margin. A run reports no error: such a pair just stays where it is.
+# Happens:  `BPRLoss` adds gamma = 1e-10 inside the logarithm. Below a margin of about -23, where the likelihood is
+#           gamma, the loss flattens out at 23.03, and the gradient falls with the likelihood: .12 at -25, .0009 at -30,
+#           4e-8 at -40. In dot-product models nothing bounds the margin, and nothing reports it.
 # Versions: recbole 1.2.0 (with torch 2.13.0)
-# Matters:  injected or mislabelled interactions that a trained model finds impossible are never learned, so an attack
-#           or a fine-tuning on new data seems to have no effect; a reimplementation with logsigmoid does not agree.
+# Matters:  in a batch, interactions that a trained model finds impossible (injected, mislabelled or new ones) weigh a
+#           thousandth of the others, where BPR would have them weigh most. A reimplementation with logsigmoid differs.
 # Output:   recbole 1.2.0, gradient at a margin of -5, -20, -25, -30, -40: -0.993, -0.954, -0.122, -0.000935, -4.25e-08;
 #           of softplus(-margin): -0.993, -1, -1, -1, -1
 set -euo pipefail

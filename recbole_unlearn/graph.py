@@ -118,7 +118,7 @@ class Graph:
         return position, pairs[position] == wanted
 
 
-COLUMNS = 32  # propagated through all layers at a time on a CPU: more of their rows fit into its cache
+COLUMNS = 32  # that go through all layers together on a CPU: more of their rows fit into its cache
 
 
 def _by_columns(propagation, x):

@@ -1,5 +1,7 @@
 """The losses of the backbones and of the influence encoder, as pure functions of scores and tables."""
 
+from functools import wraps
+
 import torch
 import torch.nn.functional as F
 from recbole.model.loss import BPRLoss
@@ -24,14 +26,14 @@ BPR_BLOCK = 4096  # triples at a time on a CPU: their rows stay in its cache
 def bpr_loss(
     table: torch.Tensor, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
 ) -> torch.Tensor:
-    """RecBole's ``BPRLoss`` of triples of nodes: the mean of ``-log(gamma + sigmoid(z_u . (z_p - z_n)))``.
+    """RecBole's ``BPRLoss`` of triples of nodes: the mean of ``-log(1e-10 + sigmoid(z_u . (z_p - z_n)))``.
 
     Args:
         table: final embeddings ``Z`` of all nodes, shape ``(N, d)``.
         users, positives, negatives: nodes of each triple, shape ``(B,)``.
 
     Returns:
-        Scalar, twice differentiable. A CPU holds ``O(N d)`` memory, nothing of shape ``(B, d)``.
+        Scalar, twice differentiable. A CPU holds no tensor of shape ``(B, d)``, unless it is differentiated twice.
     """
     if table.device.type == "cpu" and len(users):
         return _BPR.apply(table, users, positives, negatives)
@@ -54,7 +56,7 @@ class _BPR(torch.autograd.Function):
         for users, positives, negatives in zip(*(side.split(BPR_BLOCK) for side in nodes)):
             user = table.index_select(0, users)
             difference = table.index_select(0, positives).sub_(table.index_select(0, negatives))
-            likelihood = torch.linalg.vecdot(user, difference).sigmoid_()
+            likelihood = (user * difference).sum(dim=1).sigmoid_()  # not a product that autocast would round
             loss -= (likelihood + gamma).log_().sum()
             slope = (likelihood * (likelihood - 1)).div_(likelihood + gamma).div_(size)[:, None]
             gradient.index_add_(0, users, difference.mul_(slope))
@@ -69,6 +71,17 @@ class _BPR(torch.autograd.Function):
         if torch.is_grad_enabled():  # the caller may differentiate the gradient
             (of_table,) = torch.autograd.grad(_bpr_of_rows(table, *nodes), table, create_graph=True)
         return gradient * of_table, None, None, None
+
+
+def _exact(backward):
+    """A backward pass of a custom function with autocast off: it mixes saved tensors, which are exact, with others."""
+
+    @wraps(backward)
+    def call(ctx, *changes):
+        with torch.autocast(changes[0].device.type, enabled=False):
+            return backward(ctx, *changes)
+
+    return call
 
 
 INFO_NCE_BLOCK = 1 << 20  # similarities held at a time: 4 MiB, small enough for a CPU's cache
@@ -124,6 +137,7 @@ class _InfoNCEGradient(torch.autograd.Function):
         return grad_anchors.clone(), grad_candidates.clone()
 
     @staticmethod
+    @_exact
     def backward(ctx, anchor_change, candidate_change):
         anchors, candidates, positives, weights = ctx.saved_tensors
         temperature, scaled = ctx.temperature, weights[:, None] / ctx.temperature

@@ -53,6 +53,17 @@ def test_info_nce_is_twice_differentiable(monkeypatch):
     assert torch.autograd.gradcheck(value, inputs) and torch.autograd.gradgradcheck(value, inputs)
 
 
+def test_info_nce_is_twice_differentiable_under_autocast():
+    anchors, candidates = leaf(normal(4, 3)), leaf(normal(6, 3, seed=1))
+    products = []
+    for enabled in (True, False):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            value = loss.info_nce(anchors, candidates, torch.tensor([5, 0, 0, 2]), 0.5)
+            (gradient,) = torch.autograd.grad(value, anchors, create_graph=True)
+            products.append(torch.autograd.grad(gradient.square().sum(), anchors)[0])
+    torch.testing.assert_close(*products, rtol=0.1, atol=0.1)
+
+
 def test_info_nce_of_rows_of_zeros_has_finite_derivatives():
     anchors, candidates = (torch.zeros(3, 2).index_fill(0, torch.tensor([0]), 1.0).requires_grad_() for _ in range(2))
     value = loss.info_nce(anchors, candidates, torch.arange(3), 0.2)
@@ -105,6 +116,16 @@ def test_bpr_and_its_gradients_are_those_of_its_formula(monkeypatch, block):
     torch.testing.assert_close(*gradients)
     hessian = [torch.autograd.functional.hessian(f, table) for f in (lambda x: loss.bpr_loss(x, *nodes), formula)]
     torch.testing.assert_close(*hessian)
+
+
+def test_bpr_is_exact_under_autocast():
+    nodes = [torch.tensor(np.random.default_rng(seed).integers(0, 6, 9)) for seed in range(3)]
+    table = leaf(3 * normal(6, 4))
+    exact = loss.bpr_loss(table, *nodes)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = loss.bpr_loss(table, *nodes)
+    assert rounded.item() == exact.item()
+    assert torch.equal(*(torch.autograd.grad(value, table)[0] for value in (rounded, exact)))
 
 
 def test_pair_scores():

@@ -63,7 +63,7 @@ class UnlearnableRecommender(GeneralRecommender):
 
         Args:
             ego, occurrences: see :meth:`regulariser`.
-            final: ``forward(ego, adjacency)``, shape ``(N, d)``.
+            final: ``forward(ego, adjacency)`` on the graph that the views were drawn from, shape ``(N, d)``.
             views: what :meth:`draw_views` returned.
         """
         return 0.0
