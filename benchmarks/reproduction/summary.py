@@ -61,13 +61,13 @@ def summarised(reports, machines):
     remarks = {}
     for report in reports:
         for row, compared in zip(report["results"], remarked(report["results"], report["gaps"], {})):
-            said = remarks.setdefault((row["method"], row["stage"]), [])
-            said += [text for text in (*row.get("remarks", []), *compared.get("remarks", [])) if text not in said]
+            said = remarks.setdefault((row["method"], row["stage"]), {})
+            said.update(dict.fromkeys((*row.get("remarks", []), *compared.get("remarks", []))))  # each once
     return {
         (row["method"], row["stage"]): {
             **row,
             "machines": machines.get(row["method"], []),
-            "remarks": remarks[row["method"], row["stage"]],
+            "remarks": list(remarks[row["method"], row["stage"]]),
         }
         for row in (summarise(reports)["results"] if reports else [])
     }
