@@ -7,8 +7,8 @@
 #           gamma, the loss flattens out at 23.03, and the gradient falls with the likelihood: .12 at -25, .0009 at -30,
 #           4e-8 at -40. In dot-product models nothing bounds the margin, and nothing reports it.
 # Versions: recbole 1.2.0 (with torch 2.13.0)
-# Matters:  in a batch, interactions that a trained model finds impossible (injected, mislabelled or new ones) weigh a
-#           thousandth of the others, where BPR would have them weigh most. A reimplementation with logsigmoid differs.
+# Matters:  in a batch, interactions that a trained model finds impossible (injected, mislabelled or new ones) weigh next
+#           to nothing, where BPR would have them weigh most. A reimplementation with logsigmoid differs.
 # Output:   recbole 1.2.0, gradient at a margin of -5, -20, -25, -30, -40: -0.993, -0.954, -0.122, -0.000935, -4.25e-08;
 #           of softplus(-margin): -0.993, -1, -1, -1, -1
 set -euo pipefail

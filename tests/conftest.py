@@ -3,6 +3,7 @@
 import copy
 import gc
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -121,6 +122,22 @@ def prepared(configure):
     for run, before in given:
         same = all(torch.equal(old, new) for old, new in zip(before, run.content_of_data(), strict=True))
         assert same, "the test changes data that other tests share"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data_path):
+    """The checkpoint of a small trained model, alone in a folder."""
+    from served import train  # imports deletion, which most tests do without
+
+    return train(tmp_path_factory.mktemp("trained"), data_path)
+
+
+@pytest.fixture
+def path(trained, tmp_path, monkeypatch):
+    """A copy of that checkpoint, without a store."""
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("saved")
+    return shutil.copy(trained, tmp_path / "saved")
 
 
 @pytest.fixture

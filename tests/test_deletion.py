@@ -54,19 +54,6 @@ from recbole_unlearn.saved_model import load_current
 from recbole_unlearn.trainer import train_backbone
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, data_path):
-    return train(tmp_path_factory.mktemp("trained"), data_path)
-
-
-@pytest.fixture
-def path(trained, tmp_path, monkeypatch):
-    """A copy of the checkpoint, without a store."""
-    monkeypatch.chdir(tmp_path)
-    os.mkdir("saved")
-    return shutil.copy(trained, tmp_path / "saved")
-
-
 @pytest.fixture
 def store(path):
     return service.prepare(path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from served import check_version, current, data_of, item, pairs, train, user, without
+from served import check_version, current, data_of, item, pairs, user, without
 
 from recbole_unlearn.deletion import service
 from recbole_unlearn.deletion.version import encoder_file
@@ -14,19 +14,6 @@ from recbole_unlearn.deletion.version.state import State
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.files import checkpoint, tensor_file
 from recbole_unlearn.model_file import load_model, read_content
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, data_path):
-    return train(tmp_path_factory.mktemp("trained"), data_path)
-
-
-@pytest.fixture
-def path(trained, tmp_path, monkeypatch):
-    """A copy of the checkpoint, without a store."""
-    monkeypatch.chdir(tmp_path)
-    os.mkdir("saved")
-    return shutil.copy(trained, tmp_path / "saved")
 
 
 @pytest.fixture
