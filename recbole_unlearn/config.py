@@ -71,7 +71,7 @@ def results_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         settings: of :meth:`Config.as_dict`.
     """
     # The size of a batch of scores suits the machine's memory and changes no score; a sequence has rows of its own.
-    others = {"eval_batch_size", "config_files", "report_file", "train_file", "unlearn_sequence"}
+    others = {"eval_batch_size", "config_files", "report_file", "train_file", "unlearn_sequence", "unlearn_workers"}
     ignored = set(general_arguments) - {"seed"} | others
     return {key: value for key, value in settings.items() if key not in ignored and not key.startswith(STORE_PREFIXES)}
 

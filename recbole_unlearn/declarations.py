@@ -66,6 +66,11 @@ class RunSettings(Settings):
     unlearn_sequence: CountOrZero = setting(
         0, "Number of requests of single users that each method forgets one after the other; 0 makes none."
     )
+    unlearn_workers: Count | None = setting(
+        None,
+        "Trainings at a time that do not need each other, e.g. the floor's; they share the threads. Empty takes two on "
+        "a CPU with two threads or more, or one a GPU.",
+    )
     report_file: str | None = setting(None, "Path of the JSON report; empty names it by model, dataset and request.")
 
 

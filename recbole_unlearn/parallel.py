@@ -1,11 +1,37 @@
 """Trainings side by side, on cores or on GPUs."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import joblib
 import torch
 from joblib.externals import loky
+
+
+@contextmanager
+def threads_kept() -> Iterator[None]:
+    """Give torch back its threads at the end of a block; also a decorator."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def share_threads(config: Any) -> Any:
+    """Give torch one training's share of its threads; returns the settings with ``unlearn_workers`` as a number.
+
+    On a CPU two threads make a training of a small graph hardly faster than one, and far slower beside any other busy
+    process, because each of a step's hundreds of products waits for both. Two trainings with a thread each lose
+    nothing.
+    """
+    threads = torch.get_num_threads()
+    on_gpu = config["device"].type == "cuda"
+    workers = config["unlearn_workers"] or (torch.cuda.device_count() if on_gpu else min(2, threads))
+    if not on_gpu:
+        torch.set_num_threads(max(1, threads // workers))
+    return config.replace(unlearn_workers=workers)
 
 
 def n_workers(device: torch.device, n_jobs: int, wanted: int | None = None) -> int:
@@ -38,3 +64,27 @@ def side_by_side(function: Callable[..., Any], jobs: Iterable[tuple], workers: i
     finally:
         if workers > 1:
             loky.get_reusable_executor().shutdown(wait=True)  # idle workers would count as the next method's memory
+
+
+@contextmanager
+def meanwhile(function: Callable[..., Any], jobs: Sequence[tuple], workers: int) -> Iterator[None]:
+    """Call a function with each job's arguments, in processes, while a block runs; the end of the block ends them.
+
+    The block must do without the calls: their results are dropped, and a failure is not told.
+
+    Args:
+        function: of the package; it and its arguments are pickled.
+        jobs: arguments.
+        workers: processes at a time, each with as many threads as this one; 0 calls nothing.
+    """
+    if not jobs or not workers:
+        yield
+        return
+    threads = torch.get_num_threads()
+    executor = loky.ProcessPoolExecutor(min(workers, len(jobs)), initializer=torch.set_num_threads, initargs=(threads,))
+    try:
+        for job in jobs:
+            executor.submit(function, *job)
+        yield
+    finally:
+        executor.shutdown(wait=True, kill_workers=True)

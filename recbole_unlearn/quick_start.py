@@ -12,16 +12,18 @@ from recbole.utils import init_logger, set_color
 
 from recbole_unlearn.audit.audit import Audit
 from recbole_unlearn.config import Config
+from recbole_unlearn.cost import Cost, measured
 from recbole_unlearn.data.split import restore_data
 from recbole_unlearn.errors import Diverged, UsageError
 from recbole_unlearn.evaluator.comparison import summarise
-from recbole_unlearn.evaluator.cost import Cost, costed_stages, earlier_run, measured
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
+from recbole_unlearn.evaluator.stages import costed_stages, measured_elsewhere
 from recbole_unlearn.files.checkpoint import write_aside
 from recbole_unlearn.files.recbole_checkpoint import is_recboles
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import UnlearnableRecommender
 from recbole_unlearn.model_file import load_model, save_model
+from recbole_unlearn.parallel import share_threads, threads_kept
 from recbole_unlearn.report.drawings import draw_summary
 from recbole_unlearn.report.files import beside, model_file, report_path, save_json
 from recbole_unlearn.report.progress import Progress
@@ -38,6 +40,7 @@ from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import train_backbone
 
 
+@threads_kept()
 def run_unlearn(
     model: str | None = None,
     dataset: str | None = None,
@@ -62,7 +65,7 @@ def run_unlearn(
     Raises:
         UsageError: settings, request or data are wrong, in one line.
     """
-    config = Config(model, dataset, config_file_list, config_dict)
+    config = share_threads(Config(model, dataset, config_file_list, config_dict))
     init_logger(config)
     logger = getLogger()
     logger.info(config)
@@ -75,8 +78,7 @@ def run_unlearn(
     logger.info(set_color("Request", "pink") + f": {config['forget_type']} {data.request.summary()}")
     sequence = RequestSequence(config, data) if config["unlearn_sequence"] else None
 
-    with measured(config["device"]) as training:
-        trained = train_backbone(config, data.train, "original", data.valid_data)
+    trained = train_backbone(config, data.train, "original", data.valid_data)
     original = trained.model
     if saved:
         save_model(model_file(config, "original"), original, config, data.train)
@@ -84,12 +86,11 @@ def run_unlearn(
     evaluator = UnlearningEvaluator(config, data, original, audit)
     report = Report(config, data, saved)
     pending = [name for name in config["unlearn_methods"] if not report.has(name)]
-    trainings = 1 + config["unlearn_floor_runs"] if "Retrain" in pending else 0
-    progress = Progress(pending, {"Retrain": trainings * trained.seconds} if trainings else {})
+    rounds = math.ceil((1 + config["unlearn_floor_runs"]) / config["unlearn_workers"])
+    progress = Progress(pending, {"Retrain": rounds * trained.seconds} if "Retrain" in pending else {})
     if not report.has("original"):
-        cost = Cost(0.0, training.peak_memory_mb)
-        measures, before = evaluator.evaluate(original), earlier_run(offline=trained.seconds_before)
-        report.add("original", "", *measures, trained.seconds, cost, before)
+        measures, before = evaluator.evaluate(original), measured_elsewhere(offline=trained.seconds_before)
+        report.add("original", "", *measures, trained.seconds, Cost(0.0, trained.peak_memory_mb), before)
 
     for name in pending:
         logger.info(set_color(f"Unlearning with {name}", "pink") + f" ({progress.begin(name)})")
@@ -103,7 +104,7 @@ def run_unlearn(
                     save_model(model_file(config, name, stage.name), stage.model, config, data.train)
                 metrics, arrays = evaluator.evaluate(stage.model)
                 offline_seconds = offline.seconds + seconds_before
-                details = stage.details | earlier_run(offline=seconds_before, online=stage.seconds_before)
+                details = stage.details | measured_elsewhere(offline=seconds_before, online=stage.seconds_before)
                 row = report.add(name, stage.name, metrics, arrays, offline_seconds, online, details)
                 logger.info(set_color(label(row), "yellow") + f": {row}")
         except Diverged as error:

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
+from recbole_unlearn.cost import Cost
 from recbole_unlearn.evaluator.comparison import Comparison, summarise
-from recbole_unlearn.evaluator.cost import Cost
 from recbole_unlearn.report.files import model_file
 from recbole_unlearn.report.report import Report
 from recbole_unlearn.report.tables import row_table

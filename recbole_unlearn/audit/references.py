@@ -32,7 +32,8 @@ def reference_scores(
         Of each set the mean score of each unit by each model, shape ``(m, n)``.
     """
     n_models = len(seen[0])
-    workers = n_workers(config["device"], n_models, config["unlearn_shard_workers"])
+    n_threads = (config["unlearn_workers"] or 1) * torch.get_num_threads()  # all: a model's seconds are not compared
+    workers = n_workers(config["device"], n_models, config["unlearn_shard_workers"] or n_threads)
 
     def job(number):
         graph = data.graph

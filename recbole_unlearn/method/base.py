@@ -24,9 +24,10 @@ class Stage:
         name: e.g. ``zero-shot``; empty if the method has only one stage.
         model: a RecBole recommender (``predict``, ``full_sort_predict``, the id fields and ``device``). An
             :class:`~recbole_unlearn.model.UnlearnableRecommender` is also saved.
-        seconds_before: time that an earlier, interrupted run spent on the same work.
+        seconds_before: time that an earlier, interrupted run or another process spent on the same work.
         details: further entries of the report, e.g. ``{"shards retrained": 3}``.
         continues: whether it continues the stage before, whose seconds it then includes.
+        peak_memory_mb: of its work, if that of this process and its workers together says nothing of it.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Stage:
     seconds_before: float = 0.0
     details: dict = field(default_factory=dict)
     continues: bool = True
+    peak_memory_mb: float | None = None
 
 
 class Unlearner:

@@ -10,9 +10,9 @@ from zipfile import BadZipFile
 import numpy as np
 
 from recbole_unlearn.config import Config
+from recbole_unlearn.cost import Cost
 from recbole_unlearn.digest import kept_digest
 from recbole_unlearn.evaluator.comparison import Comparison
-from recbole_unlearn.evaluator.cost import Cost
 from recbole_unlearn.evaluator.groups import user_groups
 from recbole_unlearn.files.checkpoint import write_aside
 from recbole_unlearn.report.drawings import draw_attack, draw_run, draw_scores

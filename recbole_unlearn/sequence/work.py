@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from recbole_unlearn.evaluator.cost import Cost, costed_stages, measured
+from recbole_unlearn.cost import Cost, measured
+from recbole_unlearn.evaluator.stages import costed_stages
 from recbole_unlearn.method import METHODS, Stage
 from recbole_unlearn.model import UnlearnableRecommender
 from recbole_unlearn.sequence.requests import following, union_of

@@ -13,11 +13,12 @@ import torch
 from recbole.data.dataset import Dataset
 
 from recbole_unlearn.config import Config
+from recbole_unlearn.cost import measured
 from recbole_unlearn.data.request import ForgetType, request_seed
 from recbole_unlearn.errors import Diverged, UsageError, unknown
 from recbole_unlearn.evaluator.comparison import membership_gaps
-from recbole_unlearn.evaluator.cost import costed_stages, measured
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
+from recbole_unlearn.evaluator.stages import costed_stages
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS, UnlearnableRecommender
 from recbole_unlearn.task import UnlearningData, prepare_data

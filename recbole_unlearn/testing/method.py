@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from recbole_unlearn.cost import Cost
 from recbole_unlearn.data.request import Request
-from recbole_unlearn.evaluator.cost import Cost, costed_stages
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
+from recbole_unlearn.evaluator.stages import costed_stages
 from recbole_unlearn.method import Stage, Unlearner
 from recbole_unlearn.model import UnlearnableRecommender
 from recbole_unlearn.model_file import load_model, save_model

@@ -23,13 +23,15 @@ class Trained:
     Args:
         model: in evaluation mode.
         seconds: duration of the training, over all runs that worked on it.
-        seconds_before: the part that earlier runs spent before this one resumed.
+        seconds_before: the part that earlier runs spent before this one resumed, or that another process spent.
+        peak_memory_mb: of the process that trained.
         file: the finished training's file; ``None`` if there was nothing to train on.
     """
 
     model: UnlearnableRecommender
     seconds: float
     seconds_before: float
+    peak_memory_mb: float = 0.0
     file: str | None = None
 
 
@@ -88,7 +90,7 @@ def train(
     loader, show_progress = train_loader(config, dataset, graph), config["show_progress"] and verbose
     trainer.fit(loader, valid_data, verbose, show_progress=show_progress)
     model.eval()
-    return Trained(model, trainer.seconds, trainer.seconds_before, trainer.saved_model_file)
+    return Trained(model, trainer.seconds, trainer.seconds_before, trainer.peak_memory_mb, trainer.saved_model_file)
 
 
 def _edges_behind(valid_data):

@@ -11,6 +11,7 @@ from recbole.trainer import Trainer
 from recbole.utils import set_color
 from torch.utils.tensorboard import SummaryWriter
 
+from recbole_unlearn.cost import measured
 from recbole_unlearn.errors import Diverged
 from recbole_unlearn.files import checkpoint
 from recbole_unlearn.model.base import MODELS
@@ -19,7 +20,7 @@ from recbole_unlearn.streams import begin_stream, stream_seed
 from recbole_unlearn.trainer.code import training_code
 
 SECONDS_BETWEEN_SAVES = 5
-PROGRESS = ("epoch", "cur_step", "best_valid_score", "best_valid_result", "seconds")
+PROGRESS = ("epoch", "cur_step", "best_valid_score", "best_valid_result", "seconds", "peak_memory_mb")
 
 
 class TrainingSettings(Settings):
@@ -60,6 +61,7 @@ class ResumableTrainer(Trainer):
         self.epoch = 0
         self.seconds = 0.0  # spent training, earlier runs included
         self.seconds_before = 0.0  # spent by earlier runs, without the time that this one waited for another process
+        self.peak_memory_mb = 0.0  # of the process that trained
         self._waited = 0.0  # seconds
         self._resumable = False  # fit sets it
         self._resumed_at = self._last_save = perf_counter()
@@ -97,7 +99,9 @@ class ResumableTrainer(Trainer):
     def _fit(self, *arguments):
         *others, callback = arguments
         self._resumed_at = self._last_save = perf_counter()
-        result = super().fit(*others, self._untimed(callback) if callback else None)
+        with measured(self.device, with_workers=False) as cost:
+            result = super().fit(*others, self._untimed(callback) if callback else None)
+        self.peak_memory_mb = max(self.peak_memory_mb, cost.peak_memory_mb)
         self._count_seconds()
         self.tensorboard.close()
         return result
