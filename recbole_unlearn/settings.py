@@ -50,6 +50,13 @@ Layers = Annotated[Count, Field(description="The number of layers.")]
 RegularizationWeight = Annotated[Weight, Field(description="The L2 regularization weight.")]
 SquaredNorm = Annotated[Flag, Field(description="Whether the regularization is the squared norm.")]
 LearningRate = Annotated[Positive, Field(description="Learning rate.")]
+Candidates = Annotated[
+    Count | None,
+    Field(
+        description="Users (items) that the contrastive loss tells a user (an item) from: so many, drawn for each "
+        "batch, stand for all; empty takes all. A batch of the papers has 2048."
+    ),
+]
 Epochs = Annotated[Count, Field(description="The number of training epochs.")]
 
 NAMES_OF_TYPES = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", NoneType: "empty"}

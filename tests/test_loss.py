@@ -1,5 +1,7 @@
 """The losses against explicit float64 numpy, and that a loss of weight 0 is not computed."""
 
+import itertools
+
 import dense
 import numpy as np
 import pytest
@@ -51,6 +53,44 @@ def test_info_nce_is_twice_differentiable(monkeypatch):
         return loss.info_nce(a, c, positives, 0.3, weights)
 
     assert torch.autograd.gradcheck(value, inputs) and torch.autograd.gradgradcheck(value, inputs)
+
+
+@pytest.mark.parametrize("chosen", [[3, 0, 7], [8], [4, 3, 5]])
+def test_info_nce_of_chosen_candidates_is_twice_differentiable(monkeypatch, chosen):
+    monkeypatch.setattr(loss, "INFO_NCE_BLOCK", 6)
+    inputs = [torch.tensor(normal(rows, 3, seed=rows), requires_grad=True) for rows in (7, 9)]
+    weights, positives = torch.linspace(0, 2, 7, dtype=torch.double), torch.tensor([0, 1, 1, 4, 8, 2, 3])
+
+    def value(a, c):
+        return loss.info_nce(a, c, positives, 0.3, weights, torch.tensor(chosen))
+
+    assert torch.autograd.gradcheck(value, inputs) and torch.autograd.gradgradcheck(value, inputs)
+
+
+def test_chosen_candidates_give_the_sum_over_all_without_bias():
+    anchors, candidates, positive, temperature = normal(1, 3), normal(6, 3, seed=1), 2, 0.5
+    a, c = torch.tensor(anchors), torch.tensor(candidates)
+    similarity = torch.cosine_similarity(a, c[[positive]]).item() / temperature
+
+    def total(chosen):
+        value = loss.info_nce(
+            a, c, torch.tensor([positive]), temperature, chosen=None if chosen is None else torch.tensor(list(chosen))
+        )
+        return np.exp(value.item() + similarity)
+
+    exact = np.exp(dense.info_nce_terms(anchors, candidates, np.array([positive]), temperature)[0] + similarity)
+    assert total(None) == pytest.approx(exact)
+    for size in (1, 2, 5):
+        subsets = list(itertools.combinations(range(6), size))
+        for inside in (True, False) if size > 1 else (False,):
+            totals = [total(subset) for subset in subsets if (positive in subset) == inside]
+            assert np.mean(totals) == pytest.approx(exact) and (len(totals) == 1 or np.std(totals) > 0.01)
+    assert total(range(6)) == pytest.approx(exact)
+
+
+def test_some_of_many_and_all_of_few():
+    assert loss.some_of(5, 5, torch.device("cpu")) is None and loss.some_of(5, None, torch.device("cpu")) is None
+    assert len(loss.some_of(50, 5, torch.device("cpu")).unique()) == 5
 
 
 def test_info_nce_is_twice_differentiable_under_autocast():

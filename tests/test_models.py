@@ -205,7 +205,7 @@ def test_simgcl_may_sum_over_the_rows_of_a_batch_as_recbole_gnn_does(built):
 def test_simgcl_noise_has_its_length_and_the_sign_of_the_embedding(built, monkeypatch):
     _, _, model, batch = built("SimGCL", n_layers=1, simgcl_lambda=1, simgcl_eps=0.3)
     seen = []
-    monkeypatch.setattr(simgcl, "info_nce", lambda first, second, *_: seen.append((first, second)) or first.sum())
+    monkeypatch.setattr(simgcl, "info_nce", lambda first, second, *_, **__: seen.append((first, second)) or first.sum())
     model.calculate_loss(batch)
     users = torch.unique(batch["user_id"])
     clean = model.final_embeddings()[users]

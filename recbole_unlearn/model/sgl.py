@@ -9,9 +9,10 @@ from recbole.data.interaction import Interaction
 from recbole.model.general_recommender import SGL as RecBoleSGL
 
 from recbole_unlearn.graph import Graph, dataset_graph, mean_propagation
-from recbole_unlearn.loss import embedding_regulariser, info_nce
+from recbole_unlearn.loss import embedding_regulariser, info_nce, some_of
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 from recbole_unlearn.settings import (
+    Candidates,
     EmbeddingSize,
     Epochs,
     Layers,
@@ -33,6 +34,7 @@ class SGLSettings(Settings):
     n_layers: Layers = 3
     ssl_tau: Temperature = setting(0.2, "The temperature in softmax.")
     ssl_weight: Weight = setting(0.01, "The hyperparameter to control the strengths of SSL.")
+    ssl_candidates: Candidates = 2048
     drop_ratio: ShareOrZero = setting(0.1, "The dropout ratio.")
     reg_weight: RegularizationWeight = 1e-5
     learning_rate: LearningRate = 0.005
@@ -51,6 +53,7 @@ class SGL(UnlearnableRecommender, RecBoleSGL):
     def __init__(self, config: Config, dataset: Dataset) -> None:
         super().__init__(config, dataset)
         del self._user, self._item, self.train_graph
+        self.n_candidates = config["ssl_candidates"]
         self.set_graph(dataset_graph(dataset))
 
     def create_adjust_matrix(self, is_sub: bool) -> None:
@@ -85,7 +88,10 @@ class SGL(UnlearnableRecommender, RecBoleSGL):
     def self_supervised_loss(
         self, ego: torch.Tensor, final: torch.Tensor, occurrences: torch.Tensor, views: list[Graph]
     ) -> torch.Tensor:
-        """InfoNCE of each of the batch's users (items) in one view against all users (items) in the other."""
+        """InfoNCE of each of the batch's users (items) in one view against the users (items) in the other.
+
+        With more than ``ssl_candidates`` of them, so many drawn at random stand for all.
+        """
         half = len(views) // 2
         first, second = (self._propagated(ego, graphs) for graphs in (views[:half], views[half:]))
         sides = [self.n_users, self.n_items]
@@ -94,7 +100,8 @@ class SGL(UnlearnableRecommender, RecBoleSGL):
         for one, other, count in zip(first.split(sides), second.split(sides), counts):
             nodes = torch.nonzero(count).flatten()
             # A node that occurs k times in the batch is one anchor of weight k: the same sum with less work.
-            total = total + info_nce(one[nodes], other, nodes, self.ssl_tau, count[nodes])
+            chosen = some_of(len(other), self.n_candidates, other.device)
+            total = total + info_nce(one[nodes], other, nodes, self.ssl_tau, count[nodes], chosen)
         return self.ssl_weight * total / occurrences[0].sum()
 
     def _propagated(self, ego, graphs):

@@ -9,9 +9,10 @@ from recbole.model.init import xavier_uniform_initialization
 from recbole.utils import InputType
 
 from recbole_unlearn.graph import Graph, dataset_graph, mean_propagation, propagate
-from recbole_unlearn.loss import embedding_regulariser, info_nce
+from recbole_unlearn.loss import embedding_regulariser, info_nce, some_of
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 from recbole_unlearn.settings import (
+    Candidates,
     EmbeddingSize,
     Epochs,
     Layers,
@@ -33,6 +34,7 @@ class SimGCLSettings(Settings):
     simgcl_lambda: Weight = setting(0.01, "The weight of the contrastive loss.")
     simgcl_eps: Weight = setting(0.2, "The length of the noise added to each layer.")
     simgcl_temperature: Temperature = setting(0.1, "The temperature of the contrastive loss.")
+    ssl_candidates: Candidates = 2048
     simgcl_sum: bool = setting(
         False,
         "Whether that loss is RecBole-GNN's sum over a batch's rows, not the mean over its users and items.",
@@ -64,6 +66,7 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
         self.noise_length = config["simgcl_eps"]
         self.temperature = config["simgcl_temperature"]
         self.sums = config["simgcl_sum"]
+        self.n_candidates = config["ssl_candidates"]
         self.user_embedding = torch.nn.Embedding(self.n_users, config["embedding_size"])
         self.item_embedding = torch.nn.Embedding(self.n_items, config["embedding_size"])
         self.apply(xavier_uniform_initialization)
@@ -84,8 +87,8 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
     ) -> torch.Tensor | float:
         """Mean InfoNCE of the batch's users, and of its items, between two noisy propagations.
 
-        With ``simgcl_sum``, as in RecBole-GNN, the sum over the batch's rows: a node counts as often as it occurs, also
-        among the candidates.
+        With more than ``ssl_candidates`` of them, so many drawn at random stand for all. With ``simgcl_sum``, as in
+        RecBole-GNN, it is the sum over the rows: a node counts as often as it occurs, also among the candidates.
         """
         if not self.ssl_weight:
             return 0.0
@@ -113,4 +116,6 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
 
     def _contrast(self, first, second):
         positives = torch.arange(len(first), device=first.device)
-        return info_nce(first, second, positives, self.temperature) / (1 if self.sums else len(first))
+        chosen = some_of(len(second), self.n_candidates, second.device)
+        loss = info_nce(first, second, positives, self.temperature, chosen=chosen)
+        return loss if self.sums else loss / len(first)
