@@ -86,7 +86,7 @@ def run_unlearn(
     evaluator = UnlearningEvaluator(config, data, original, audit)
     report = Report(config, data, saved)
     pending = [name for name in config["unlearn_methods"] if not report.has(name)]
-    rounds = math.ceil((1 + config["unlearn_floor_runs"]) / config["unlearn_workers"])
+    rounds = math.ceil((1 + (config["unlearn_floor_runs"] or 0)) / config["unlearn_workers"])
     progress = Progress(pending, {"Retrain": rounds * trained.seconds} if "Retrain" in pending else {})
     if not report.has("original"):
         measures, before = evaluator.evaluate(original), measured_elsewhere(offline=trained.seconds_before)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.special import log_softmax
 
-from recbole_unlearn import loss
+from recbole_unlearn import info_nce, loss
 from recbole_unlearn.data.sampler import train_loader
 from recbole_unlearn.encoder.paper import InfluenceEncoder
 from recbole_unlearn.errors import UsageError
@@ -37,7 +37,7 @@ def test_info_nce_and_its_gradients(temperature, weighted):
 
     a, c = leaf(anchors), leaf(candidates)
     given = torch.tensor(weights, dtype=torch.float32) if weighted else None
-    value = loss.info_nce(a, c, torch.tensor(positives), temperature, given)
+    value = info_nce.info_nce(a, c, torch.tensor(positives), temperature, given)
     (2 * value).backward()
     assert value.item() == pytest.approx(reference(anchors, candidates), rel=1e-4)
     np.testing.assert_allclose(a.grad, 2 * dense.gradient(lambda x: reference(x, candidates), anchors), atol=1e-3)
@@ -45,24 +45,24 @@ def test_info_nce_and_its_gradients(temperature, weighted):
 
 
 def test_info_nce_is_twice_differentiable(monkeypatch):
-    monkeypatch.setattr(loss, "INFO_NCE_BLOCK", 20)  # two or three anchors a block
+    monkeypatch.setattr(info_nce, "INFO_NCE_BLOCK", 20)  # two or three anchors a block
     inputs = [torch.tensor(normal(rows, 3, seed=rows), requires_grad=True) for rows in (7, 9)]
     weights, positives = torch.linspace(0, 2, 7, dtype=torch.double), torch.tensor([0, 1, 1, 4, 8, 2, 3])
 
     def value(a, c):
-        return loss.info_nce(a, c, positives, 0.3, weights)
+        return info_nce.info_nce(a, c, positives, 0.3, weights)
 
     assert torch.autograd.gradcheck(value, inputs) and torch.autograd.gradgradcheck(value, inputs)
 
 
 @pytest.mark.parametrize("chosen", [[3, 0, 7], [8], [4, 3, 5]])
 def test_info_nce_of_chosen_candidates_is_twice_differentiable(monkeypatch, chosen):
-    monkeypatch.setattr(loss, "INFO_NCE_BLOCK", 6)
+    monkeypatch.setattr(info_nce, "INFO_NCE_BLOCK", 6)
     inputs = [torch.tensor(normal(rows, 3, seed=rows), requires_grad=True) for rows in (7, 9)]
     weights, positives = torch.linspace(0, 2, 7, dtype=torch.double), torch.tensor([0, 1, 1, 4, 8, 2, 3])
 
     def value(a, c):
-        return loss.info_nce(a, c, positives, 0.3, weights, torch.tensor(chosen))
+        return info_nce.info_nce(a, c, positives, 0.3, weights, torch.tensor(chosen))
 
     assert torch.autograd.gradcheck(value, inputs) and torch.autograd.gradgradcheck(value, inputs)
 
@@ -73,7 +73,7 @@ def test_chosen_candidates_give_the_sum_over_all_without_bias():
     similarity = torch.cosine_similarity(a, c[[positive]]).item() / temperature
 
     def total(chosen):
-        value = loss.info_nce(
+        value = info_nce.info_nce(
             a, c, torch.tensor([positive]), temperature, chosen=None if chosen is None else torch.tensor(list(chosen))
         )
         return np.exp(value.item() + similarity)
@@ -89,8 +89,10 @@ def test_chosen_candidates_give_the_sum_over_all_without_bias():
 
 
 def test_some_of_many_and_all_of_few():
-    assert loss.some_of(5, 5, torch.device("cpu")) is None and loss.some_of(5, None, torch.device("cpu")) is None
-    assert len(loss.some_of(50, 5, torch.device("cpu")).unique()) == 5
+    assert (
+        info_nce.some_of(5, 5, torch.device("cpu")) is None and info_nce.some_of(5, None, torch.device("cpu")) is None
+    )
+    assert len(info_nce.some_of(50, 5, torch.device("cpu")).unique()) == 5
 
 
 def test_info_nce_is_twice_differentiable_under_autocast():
@@ -98,7 +100,7 @@ def test_info_nce_is_twice_differentiable_under_autocast():
     products = []
     for enabled in (True, False):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            value = loss.info_nce(anchors, candidates, torch.tensor([5, 0, 0, 2]), 0.5)
+            value = info_nce.info_nce(anchors, candidates, torch.tensor([5, 0, 0, 2]), 0.5)
             (gradient,) = torch.autograd.grad(value, anchors, create_graph=True)
             products.append(torch.autograd.grad(gradient.square().sum(), anchors)[0])
     torch.testing.assert_close(*products, rtol=0.1, atol=0.1)
@@ -106,7 +108,7 @@ def test_info_nce_is_twice_differentiable_under_autocast():
 
 def test_info_nce_of_rows_of_zeros_has_finite_derivatives():
     anchors, candidates = (torch.zeros(3, 2).index_fill(0, torch.tensor([0]), 1.0).requires_grad_() for _ in range(2))
-    value = loss.info_nce(anchors, candidates, torch.arange(3), 0.2)
+    value = info_nce.info_nce(anchors, candidates, torch.arange(3), 0.2)
     gradients = torch.autograd.grad(value, (anchors, candidates), create_graph=True)
     second = torch.autograd.grad(sum(g.sum() for g in gradients), (anchors, candidates))
     assert all(g.isfinite().all() and g.abs().max() < 100 for g in (*gradients, *second))
@@ -114,10 +116,10 @@ def test_info_nce_of_rows_of_zeros_has_finite_derivatives():
 
 def test_info_nce_in_several_blocks():
     anchors, candidates = normal(1500, 4), normal(1200, 4, seed=1)
-    assert anchors.shape[0] * candidates.shape[0] > loss.INFO_NCE_BLOCK
+    assert anchors.shape[0] * candidates.shape[0] > info_nce.INFO_NCE_BLOCK
     positives = np.random.default_rng(2).integers(0, 1200, 1500)
     a, c = leaf(anchors), leaf(candidates)
-    value = loss.info_nce(a, c, torch.tensor(positives), 0.2)
+    value = info_nce.info_nce(a, c, torch.tensor(positives), 0.2)
     value.backward()
 
     a64, c64 = (torch.tensor(x, requires_grad=True) for x in (anchors, candidates))
@@ -133,7 +135,7 @@ def test_info_nce_in_several_blocks():
 
 def test_info_nce_of_vectors_of_length_zero_is_finite():
     zeros = torch.zeros(3, 4, requires_grad=True)
-    value = loss.info_nce(zeros, zeros, torch.arange(3), 0.1)
+    value = info_nce.info_nce(zeros, zeros, torch.arange(3), 0.1)
     value.backward()
     assert value.item() == pytest.approx(3 * np.log(3), rel=1e-5)
     assert torch.isfinite(zeros.grad).all()

@@ -3,6 +3,7 @@
 import torch
 
 from recbole_unlearn.graph import Graph
+from recbole_unlearn.top import top_columns
 
 BLOCK = 2**24  # scores held at a time: 64 MiB
 
@@ -38,7 +39,7 @@ def ranking_metrics(final: torch.Tensor, seen: Graph, held_out: Graph, k: int) -
             torch.cumsum(sizes, 0) - sizes, sizes
         )
         scores[rows, seen.items[torch.repeat_interleave(row_starts[some], sizes) + within]] = -torch.inf
-        top = scores.topk(min(k, seen.n_items), dim=1).indices
+        top = top_columns(scores, min(k, seen.n_items))
         hits = held_out.contains(some[:, None].expand_as(top), top)
         recalls.append(hits.sum(dim=1) / counts[some])
         gains.append((hits * discounts[: top.shape[1]]).sum(dim=1) / ideal[counts[some].clamp(max=k) - 1])

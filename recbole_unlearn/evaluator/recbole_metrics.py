@@ -9,14 +9,15 @@ from recbole.config import Config
 from recbole.data.interaction import Interaction
 from recbole.evaluator import Evaluator, metric_information, metric_types, metrics_dict
 from recbole.evaluator.base_metric import AbstractMetric, TopkMetric
-from recbole.evaluator.collector import Collector, DataStruct
+from recbole.evaluator.collector import DataStruct
 from recbole.utils import EvaluatorType
 
 from recbole_unlearn.evaluator.metrics import mi_bf, mi_ng
+from recbole_unlearn.trainer.collector import TopCollector
 
 
-class MembershipCollector(Collector):
-    """RecBole's collector, which also takes the scores of forgotten and negative pairs, and keeps the lists.
+class MembershipCollector(TopCollector):
+    """The collector of rankings, which also takes the scores of forgotten and negative pairs, and keeps the lists.
 
     Args:
         config: settings.

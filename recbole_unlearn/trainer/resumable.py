@@ -18,6 +18,7 @@ from recbole_unlearn.model.base import MODELS
 from recbole_unlearn.settings import Count, CountOrZero, Epochs, LearningRate, Settings, setting
 from recbole_unlearn.streams import begin_stream, stream_seed
 from recbole_unlearn.trainer.code import training_code
+from recbole_unlearn.trainer.collector import TopCollector
 
 SECONDS_BETWEEN_SAVES = 5
 PROGRESS = ("epoch", "cur_step", "best_valid_score", "best_valid_result", "seconds", "peak_memory_mb")
@@ -52,6 +53,7 @@ class ResumableTrainer(Trainer):
 
     def __init__(self, config: Any, model: torch.nn.Module, name: str) -> None:
         super().__init__(config, model)
+        self.eval_collector = TopCollector(config)
         code = training_code(self.device, type(model), type(self), MODELS[config["model"]])
         self._any_code = os.path.join(glob.escape(config["checkpoint_dir"]), f"{glob.escape(name)}*.pth")
         self.saved_model_file = os.path.join(config["checkpoint_dir"], f"{name}-{code}.pth")
