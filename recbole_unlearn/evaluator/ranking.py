@@ -5,7 +5,8 @@ import torch
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.top import top_columns
 
-BLOCK = 2**24  # scores held at a time: 64 MiB
+BLOCK = 2**20  # scores held at a time: 4 MiB, small enough for a CPU's cache
+BLOCK_ON_GPU = 2**26
 
 
 def ranking_metrics(final: torch.Tensor, seen: Graph, held_out: Graph, k: int) -> dict[str, float]:
@@ -29,8 +30,8 @@ def ranking_metrics(final: torch.Tensor, seen: Graph, held_out: Graph, k: int) -
     row_starts = torch.searchsorted(seen.users, torch.arange(seen.n_users + 1, device=final.device))
     discounts = 1 / torch.log2(torch.arange(2, k + 2, device=final.device))
     ideal = torch.cumsum(discounts, 0)
-    recalls, gains = [], []
-    for some in torch.nonzero(counts).flatten().split(max(1, BLOCK // seen.n_items)):
+    recalls, gains, held = [], [], BLOCK_ON_GPU if final.is_cuda else BLOCK
+    for some in torch.nonzero(counts).flatten().split(max(1, held // seen.n_items)):
         scores = users[some] @ items.t()
         scores[:, 0] = -torch.inf  # padding
         sizes = row_starts[some + 1] - row_starts[some]
