@@ -17,7 +17,14 @@ import numpy as np
 from builds import Build, checkouts
 
 EARLIER = "e6764c5"
-CASES = ("LightGCN,ml-1m,2048,40", "LightGCN,gowalla,65536,2", "SGL,ml-1m,32768,3", "SimGCL,ml-1m,32768,3")
+CASES = (
+    "LightGCN,ml-1m,2048,40",
+    "LightGCN,gowalla,65536,2",
+    "SGL,ml-1m,32768,3",
+    "SimGCL,ml-1m,32768,3",
+    "SGL,gowalla,65536,1",
+    "SimGCL,gowalla,65536,1",
+)
 PAIRS = 7
 
 

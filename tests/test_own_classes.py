@@ -11,7 +11,7 @@ from recbole_unlearn import DeletionRequest, cluster, load_data_and_model, run_u
 from recbole_unlearn.config import method_defaults
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.method import METHODS
-from recbole_unlearn.model import MODELS
+from recbole_unlearn.model import MODELS, UnlearnableRecommender
 from recbole_unlearn.registry import own_sources
 from recbole_unlearn.report.software import software_versions
 from recbole_unlearn.sweep.space import with_whole_numbers
@@ -278,3 +278,19 @@ def test_a_worker_gets_to_know_them(own):
     unregister()
     cluster.begin(1, models, methods)
     assert MODELS["OwnModel"] is models[0] and METHODS["OwnMethod"] is methods[0]
+
+
+def test_a_part_of_the_loss_takes_what_the_loss_gives_it():
+    with pytest.raises(
+        UsageError, match=r"Old must define self_supervised_loss\(self, ego, final, occurrences, views\)"
+    ):
+
+        class Old(UnlearnableRecommender):
+            def self_supervised_loss(self, ego, occurrences, views):
+                return 0.0
+
+    class Open(UnlearnableRecommender):
+        def self_supervised_loss(self, ego, *others):
+            return 0.0
+
+    assert Open.self_supervised_loss

@@ -1,12 +1,14 @@
 """The contract that makes a RecBole recommender unlearnable."""
 
 import copy
+import inspect
 from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 
+from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import bpr_loss
 from recbole_unlearn.registry import Registry
@@ -34,6 +36,20 @@ class UnlearnableRecommender(GeneralRecommender):
     _views: list[Graph] | None  # drawn by train()
     _final: torch.Tensor | None
     _ranked: tuple[torch.Tensor, torch.Tensor] | None = None  # final embeddings, and their items as columns
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse a class whose part of the loss does not take what the loss gives it.
+
+        Raises:
+            UsageError: as above; the message names the method and its arguments.
+        """
+        super().__init_subclass__(**options)
+        for name in ("regulariser", "self_supervised_loss", "draw_views", "model_loss"):
+            names = inspect.signature(getattr(UnlearnableRecommender, name)).parameters
+            try:
+                inspect.signature(getattr(cls, name)).bind(*names)
+            except TypeError as error:
+                raise UsageError(f"{cls.__name__} must define {name}({', '.join(names)}): {error}.") from None
 
     def forward(self, ego: torch.Tensor, adjacency: torch.Tensor) -> torch.Tensor:
         """Final embeddings of all nodes.
