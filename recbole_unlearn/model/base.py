@@ -33,6 +33,7 @@ class UnlearnableRecommender(GeneralRecommender):
     """
 
     settings: type[Settings] = Settings
+    n_candidates: int | None = None  # of a contrastive loss: so many stand for all; None takes all
     _views: list[Graph] | None  # drawn by train()
     _final: torch.Tensor | None
     _ranked: tuple[torch.Tensor, torch.Tensor] | None = None  # final embeddings, and their items as columns

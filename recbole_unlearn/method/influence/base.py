@@ -1,5 +1,6 @@
 """The common part of methods that estimate how the trained table would differ without the request."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -120,8 +121,10 @@ class InfluenceUnlearner(Unlearner):
     def frozen(self, graph: Graph, triples: Triples, views: list[Graph], summed: Triples | None = None) -> FrozenLoss:
         """The loss of ``triples`` on a graph; BPR sums over ``summed``, by default all of them."""
         adjacency = graph.to(self.config["device"]).adjacency
+        model = copy.copy(self.model)
+        model.n_candidates = None  # two losses that differ by the request must not differ by a draw
         return FrozenLoss(
-            self.model,
+            model,
             adjacency,
             triples if summed is None else summed,
             triples.occurrences(),

@@ -128,7 +128,8 @@ class FrozenLoss:
     """A backbone's training loss summed over a graph's edges as one batch, with all randomness frozen.
 
     For BPR, the regulariser of squared norms and SGL's InfoNCE, this equals the sum over batches of any size. SimGCL
-    contrasts the nodes of a batch with each other; here these are all nodes, as in its largest batch.
+    contrasts the nodes of a batch with each other; here these are all nodes, as in its largest batch. Both take all
+    candidates, none drawn at random.
 
     Args:
         model: the backbone; its table and graph are not used.
