@@ -1,12 +1,15 @@
 """Trainings side by side, on cores or on GPUs."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from logging import getLogger
 from typing import Any
 
 import joblib
 import torch
 from joblib.externals import loky
+
+SECONDS_IDLE = 10  # after which a worker ends: nobody else ends it if its parent was killed
 
 
 @contextmanager
@@ -24,7 +27,7 @@ def share_threads(config: Any) -> Any:
 
     On a CPU two threads make a training of a small graph hardly faster than one, and far slower beside any other busy
     process, because each of a step's hundreds of products waits for both. Two trainings with a thread each lose
-    nothing.
+    nothing. With more workers than threads, each still has one.
     """
     threads = torch.get_num_threads()
     on_gpu = config["device"].type == "cuda"
@@ -70,7 +73,7 @@ def side_by_side(function: Callable[..., Any], jobs: Iterable[tuple], workers: i
 def meanwhile(function: Callable[..., Any], jobs: Sequence[tuple], workers: int) -> Iterator[None]:
     """Call a function with each job's arguments, in processes, while a block runs; the end of the block ends them.
 
-    The block must do without the calls: their results are dropped, and a failure is not told.
+    The block must do without the calls: their results are dropped, and of a failure there is a warning.
 
     Args:
         function: of the package; it and its arguments are pickled.
@@ -80,11 +83,23 @@ def meanwhile(function: Callable[..., Any], jobs: Sequence[tuple], workers: int)
     if not jobs or not workers:
         yield
         return
-    threads = torch.get_num_threads()
-    executor = loky.ProcessPoolExecutor(min(workers, len(jobs)), initializer=torch.set_num_threads, initargs=(threads,))
+    executor = loky.ProcessPoolExecutor(
+        min(workers, len(jobs)),
+        timeout=SECONDS_IDLE,
+        initializer=torch.set_num_threads,
+        initargs=(torch.get_num_threads(),),
+    )
+    within = True
+
+    def warn(call):
+        if within and call.exception():
+            getLogger().warning(f"A process beside this one failed, which goes on alone: {call.exception()!r}")
+
     try:
-        for job in jobs:
-            executor.submit(function, *job)
+        with suppress(loky.BrokenProcessPool):  # then the calls that were submitted warn
+            for job in jobs:
+                executor.submit(function, *job).add_done_callback(warn)
         yield
     finally:
+        within = False
         executor.shutdown(wait=True, kill_workers=True)

@@ -51,7 +51,7 @@ RegularizationWeight = Annotated[Weight, Field(description="The L2 regularizatio
 SquaredNorm = Annotated[Flag, Field(description="Whether the regularization is the squared norm.")]
 LearningRate = Annotated[Positive, Field(description="Learning rate.")]
 Candidates = Annotated[
-    Count | None,
+    Annotated[int, Field(ge=2)] | None,
     Field(
         description="Users (items) that the contrastive loss tells a user (an item) from: so many, drawn for each "
         "batch, stand for all; empty takes all. A batch of the papers has 2048."

@@ -1,7 +1,9 @@
 """Trainings side by side give what they give one after the other, and share this process's threads."""
 
+import glob
 import os
 import time
+from contextlib import nullcontext
 
 import psutil
 import pytest
@@ -9,7 +11,11 @@ import torch
 
 from recbole_unlearn import run_unlearn
 from recbole_unlearn.config import Config
+from recbole_unlearn.method import METHODS, retrain
+from recbole_unlearn.method.retrain import _train
+from recbole_unlearn.model import MODELS
 from recbole_unlearn.parallel import meanwhile, share_threads, threads_kept
+from recbole_unlearn.trainer import train_backbone
 
 
 @threads_kept()
@@ -61,11 +67,39 @@ def test_what_works_meanwhile_has_this_process_s_threads_and_ends_with_the_block
     assert not any(psutil.pid_exists(int(process)) for process, _ in texts)
 
 
-def test_a_failure_meanwhile_does_not_reach_the_block():
+def test_a_failure_meanwhile_is_a_warning(caplog):
     def fail():
-        raise ValueError("told to nobody")
+        raise ValueError("no memory left")
 
     with meanwhile(fail, [()], 1):
-        pass
-    with pytest.raises(KeyError), meanwhile(fail, [()], 1):
+        deadline = time.time() + 120
+        while "no memory left" not in caplog.text:
+            assert time.time() < deadline
+            time.sleep(0.1)
+    caplog.clear()
+    with pytest.raises(KeyError), meanwhile(time.sleep, [(600,)], 1):
         raise KeyError
+    assert not caplog.text
+
+
+def test_a_process_beside_trains_what_this_one_then_loads(prepared):
+    run = prepared(epochs=2)
+    config = run.config.stream("Retrain")
+    training = config, run.data.remaining, "retrain-1", run.data.valid_data
+    with meanwhile(_train, [(MODELS["LightGCN"], *training)], 1):
+        deadline = time.time() + 120
+        while not glob.glob(f"{config['checkpoint_dir']}/retrain-1-*.pth"):
+            assert time.time() < deadline
+            time.sleep(0.1)
+        trained = train_backbone(*training)  # waits, if the other is not done
+    assert 0 < trained.seconds_before <= trained.seconds and trained.peak_memory_mb > 100
+    assert trained.file and glob.glob(f"{config['checkpoint_dir']}/retrain-1-*.pth") == [trained.file]
+
+
+@pytest.mark.parametrize("module, workers", [("__main__", 0), ("elsewhere", 1)])
+def test_a_class_whose_source_another_process_lacks_trains_here(prepared, monkeypatch, module, workers):
+    run, beside = prepared(unlearn_workers=2), []
+    monkeypatch.setattr(type(run.original), "__module__", module)
+    monkeypatch.setattr(retrain, "meanwhile", lambda _, jobs, workers: beside.append(len(jobs)) or nullcontext())
+    next(METHODS["Retrain"](run.config, run.data, run.original).unlearn())
+    assert beside == [workers]

@@ -32,8 +32,10 @@ def reference_scores(
         Of each set the mean score of each unit by each model, shape ``(m, n)``.
     """
     n_models = len(seen[0])
-    n_threads = (config["unlearn_workers"] or 1) * torch.get_num_threads()  # all: a model's seconds are not compared
-    workers = n_workers(config["device"], n_models, config["unlearn_shard_workers"] or n_threads)
+    wanted = config["unlearn_shard_workers"]
+    if config["device"].type == "cpu":  # all threads: a reference model's seconds are not compared
+        wanted = wanted or (config["unlearn_workers"] or 1) * torch.get_num_threads()
+    workers = n_workers(config["device"], n_models, wanted)
 
     def job(number):
         graph = data.graph

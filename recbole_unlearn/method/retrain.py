@@ -37,7 +37,8 @@ class Retrain(Unlearner):
             (type(self.original), self._on_device(number, workers), data.remaining, name, data.valid_data)
             for number, name in enumerate(names[1:], 1)
         ]
-        with meanwhile(_train, others[::-1], workers - 1):  # the last first: this process comes to it last
+        known = type(self.original).__module__ != "__main__"  # another process would not find its source: other code
+        with meanwhile(_train, others if known else [], workers - 1):
             for number, name in enumerate(names):
                 trained = train_backbone(self.config, data.remaining, name, data.valid_data)  # waits for another's
                 stage = "" if number == 0 else "again" if number == 1 else f"again {number}"

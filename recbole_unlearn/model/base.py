@@ -36,7 +36,7 @@ class UnlearnableRecommender(GeneralRecommender):
     n_candidates: int | None = None  # of a contrastive loss: so many stand for all; None takes all
     _views: list[Graph] | None  # drawn by train()
     _final: torch.Tensor | None
-    _ranked: tuple[torch.Tensor, torch.Tensor] | None = None  # final embeddings, and their items as columns
+    _item_columns: torch.Tensor | None = None  # of the final embeddings, shape (d, n_items)
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuse a class whose part of the loss does not take what the loss gives it.
@@ -131,14 +131,14 @@ class UnlearnableRecommender(GeneralRecommender):
         users, items = ego.split([self.n_users, self.n_items])
         self.user_embedding.weight.copy_(users)
         self.item_embedding.weight.copy_(items)
-        self._final = None
+        self._forget_final()
 
     def set_graph(self, graph: Graph) -> None:
         """Make the model train and predict on this graph."""
         self.graph = graph.to(self.device)
         self.adjacency = self.graph.adjacency
         self._views = None
-        self._final = None
+        self._forget_final()
 
     @torch.no_grad()
     def revised(self, ego: torch.Tensor, graph: Graph) -> "UnlearnableRecommender":
@@ -148,7 +148,7 @@ class UnlearnableRecommender(GeneralRecommender):
             ego: shape ``(N, d)``.
             graph: e.g. what remains after a request.
         """
-        shared = (self.graph, self.adjacency, self._views, self._final, self._ranked)
+        shared = (self.graph, self.adjacency, self._views, self._final, self._item_columns)
         model = copy.deepcopy(self, {id(x): None for x in shared if x is not None})
         model.set_graph(graph)
         model.set_ego_embeddings(ego)
@@ -170,18 +170,18 @@ class UnlearnableRecommender(GeneralRecommender):
     def train(self, mode: bool = True) -> "UnlearnableRecommender":
         """Draw fresh views: RecBole calls this at the start of each epoch."""
         if mode:
-            self._final = None
+            self._forget_final()
             self._views = self.draw_views(self.graph)
         return super().train(mode)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Load the weights and drop the final embeddings of the old ones."""
-        self._final = None
+        self._forget_final()
         return super().load_state_dict(*args, **kwargs)
 
     def calculate_loss(self, interaction: Interaction) -> torch.Tensor:
         """RecBole's training loss: :meth:`model_loss` on the model's own table and graph."""
-        self._final = None
+        self._forget_final()
         assert self._views is not None, "call train() first: it draws the views"
         ego = self.ego_embeddings()
         return self.model_loss(interaction, ego, self.forward(ego, self.adjacency), self._views)
@@ -194,6 +194,9 @@ class UnlearnableRecommender(GeneralRecommender):
     def full_sort_predict(self, interaction: Interaction) -> torch.Tensor:
         """Scores of all items for the interaction's users, shape ``(B * n_items,)``."""
         final = self.final_embeddings()
-        if self._ranked is None or self._ranked[0] is not final:
-            self._ranked = final, final[self.n_users :].t().contiguous()  # as rows, products take half as long again
-        return (final[interaction[self.USER_ID]] @ self._ranked[1]).view(-1)
+        if self._item_columns is None:
+            self._item_columns = final[self.n_users :].t().contiguous()  # as rows, products take half as long again
+        return (final[interaction[self.USER_ID]] @ self._item_columns).view(-1)
+
+    def _forget_final(self):
+        self._final = self._item_columns = None

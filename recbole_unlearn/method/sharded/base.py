@@ -27,7 +27,7 @@ class ShardSettings(Settings):
 
     unlearn_shard_batch_size: Count | None = setting(None, "Training batch size of a shard; empty takes the run's.")
     unlearn_shard_workers: Count | None = setting(
-        None, "Shards trained at a time; empty takes one a core, or one a GPU."
+        None, "Shards trained at a time; empty takes one a thread of a training, or one a GPU."
     )
 
 
