@@ -13,8 +13,8 @@ import sys
 from contextlib import ExitStack
 from time import perf_counter
 
-import numpy as np
 from builds import Build, checkouts
+from pairs import times_faster
 
 EARLIER = "e6764c5"
 CASES = (
@@ -83,16 +83,9 @@ def compare(case: str, data_path: str) -> None:
         assert not case.startswith("LightGCN") or abs(theirs - ours) < 1e-5 * abs(theirs), (theirs, ours)
         for build in builds:
             build.ask("steps")  # warm
-        pairs = np.array([[build.ask("steps")[0] for build in builds] for _ in range(PAIRS)])
-    (before, after), (low, middle, high) = (
-        np.median(pairs, axis=0),
-        np.quantile(pairs[:, 0] / pairs[:, 1], [0.25, 0.5, 0.75]),
-    )
-    print(
-        f"{case}: {EARLIER} {before:.3f} s, now {after:.3f} s; {middle:.2f} times faster (quartiles {low:.2f} to {high:.2f}); "
-        f"loss of an equal batch {theirs:.6g} and {ours:.6g}",
-        flush=True,
-    )
+        pairs = [[build.ask("steps")[0] for build in builds] for _ in range(PAIRS)]
+    compared = times_faster(pairs, EARLIER, "now")
+    print(f"{case}: {compared}; loss of an equal batch {theirs:.6g} and {ours:.6g}", flush=True)
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ RecBole's collector.
 import argparse
 from time import perf_counter
 
-import numpy as np
 import torch
+from pairs import times_faster
 from recbole.evaluator.collector import Collector
 from recbole.utils import init_logger
 
@@ -38,16 +38,12 @@ def compare(dataset: str, data_path: str) -> None:
         for collector in (Collector, TopCollector):
             trainer.eval_collector = collector(config)
             start = perf_counter()
-            metrics.append(dict(trainer.evaluate(data.test_data, load_best_model=False)))
+            ranked = trainer.evaluate(data.test_data, load_best_model=False)
             pairs[-1].append(perf_counter() - start)
+            metrics.append({name: float(value) for name, value in ranked.items()})
     assert all(each == metrics[0] for each in metrics), metrics
-    theirs, ours = np.median(pairs[1:], axis=0)
-    low, middle, high = np.quantile([one / other for one, other in pairs[1:]], [0.25, 0.5, 0.75])
-    print(
-        f"{dataset}: RecBole's {theirs:.2f} s, ours {ours:.2f} s; {middle:.2f} times faster (quartiles {low:.2f} to "
-        f"{high:.2f}); equal metrics {metrics[0]}",
-        flush=True,
-    )
+    compared = times_faster(pairs[1:], "RecBole's", "ours")
+    print(f"{dataset}: {compared}; equal metrics {metrics[0]}", flush=True)
 
 
 def main() -> None:

@@ -25,23 +25,25 @@ class Cost:
 
 
 @contextmanager
-def measured(device: torch.device, with_workers: bool = True) -> Iterator[Cost]:
+def measured(device: torch.device, within: bool = False) -> Iterator[Cost]:
     """Measure a block: its seconds, and its peak of resident memory on a CPU or of allocated memory on a GPU.
 
     Args:
         device: where the block works.
-        with_workers: whether the memory of this process's workers counts, too.
+        within: whether this is a part of a larger block that is measured, too. It then counts the memory of this
+            process without its workers, and first gives none back, which takes time.
 
     Yields:
         The cost; its values are set when the block ends.
     """
     cost, stop = Cost(), threading.Event()
-    _give_back_memory()
-    peaks = [_resident_memory(with_workers)]
+    if not within:
+        give_back_memory()
+    peaks = [_resident_memory(within)]
 
     def watch():
         while not stop.wait(SECONDS_BETWEEN_SAMPLES):
-            peaks.append(max(peaks.pop(), _resident_memory(with_workers)))
+            peaks.append(max(peaks.pop(), _resident_memory(within)))
 
     watcher = threading.Thread(target=watch, daemon=True)
     on_gpu = device.type == "cuda"
@@ -66,12 +68,12 @@ def measured(device: torch.device, with_workers: bool = True) -> Iterator[Cost]:
             peak = torch.cuda.max_memory_allocated(device)
         else:
             watcher.join()
-            peak = max(*peaks, _resident_memory(with_workers))
+            peak = max(*peaks, _resident_memory(within))
         cost.peak_memory_mb = max(cost.peak_memory_mb, peak / 2**20)
 
 
-def _give_back_memory():
-    """Return freed memory, e.g. of a training in this process, to the system: it would count as the block's."""
+def give_back_memory() -> None:
+    """Return freed memory, e.g. of a training in this process, to the system: it would count as the next block's."""
     gc.collect()
     if os.name == "posix":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -79,10 +81,10 @@ def _give_back_memory():
             trim(0)
 
 
-def _resident_memory(with_workers):
-    """Bytes of this process and of its workers."""
+def _resident_memory(alone):
+    """Bytes of this process and, unless it counts alone, of its workers."""
     process, total = psutil.Process(), 0
-    for each in (process, *(process.children(recursive=True) if with_workers else ())):
+    for each in (process, *(() if alone else process.children(recursive=True))):
         try:
             total += each.memory_info().rss
         except psutil.NoSuchProcess:  # a worker that has just ended

@@ -79,17 +79,13 @@ class _InfoNCEGradient(torch.autograd.Function):
         anchors, candidates, positives, weights = ctx.saved_tensors
         temperature, chosen = ctx.temperature, ctx.chosen
         scaled = weights[:, None] / temperature
-        others, matching, matching_change = (
-            _chosen(candidates, chosen),
-            candidates[positives],
-            candidate_change[positives],
-        )
+        others, other_change = _chosen(candidates, chosen), _chosen(candidate_change, chosen)
+        matching, matching_change = candidates[positives], candidate_change[positives]
         scale, own = _factors(len(candidates), positives, chosen, anchors)
         own = own * _exponential(anchors, matching, temperature)
         own_change = (anchor_change * matching + anchors * matching_change).sum(dim=1, keepdim=True) / temperature
         change_anchors, change_candidates = torch.empty_like(anchors), torch.zeros_like(candidates)
         change_others = torch.zeros_like(others)
-        other_change = _chosen(candidate_change, chosen)
         both = torch.cat([others, other_change], dim=1)
         pull, pull_change = torch.empty_like(own), torch.empty_like(own)  # the positive's own share less 1
         for rows, a, e in _exponential_blocks(anchors, others, temperature):
@@ -166,7 +162,8 @@ def info_nce(
         temperature: tau, at least about .03: below that, exp underflows if all similarities are low.
         weights: weight of each anchor, shape ``(B,)``; default all 1.
         chosen: rows of different candidates, drawn at random, shape ``(S,)``. The sum over all candidates is then
-            estimated without bias: the positive's term, and ``(M - 1) / S'`` times those of the ``S'`` chosen others.
+            estimated without bias: the positive's term, and ``(M - 1) / S'`` times those of the ``S'`` chosen others
+            (at least two are to be chosen, so that there is another than the positive).
 
     Returns:
         Scalar, twice differentiable. Cost ``O(B M d)``, or ``O(B S d)``; memory ``O(B d + M d)``.

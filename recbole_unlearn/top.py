@@ -6,17 +6,17 @@ GROUP = 32  # columns of which the first look keeps only the largest
 
 
 def top_columns(scores: torch.Tensor, k: int) -> torch.Tensor:
-    """The columns of each row's ``k`` largest entries, largest first, as of ``torch.topk``, in a third of its time.
+    """The columns of each row's ``k`` largest entries, largest first, as of ``torch.topk``.
 
-    A row's k largest entries lie in the k groups of columns with the largest maxima. Two passes look for these, and at
-    their columns alone.
+    A row's k largest entries lie in the k groups of columns with the largest maxima. One pass looks for these, and only
+    their columns are sorted.
 
     Args:
         scores: shape ``(B, n)``.
         k: at most ``n``.
 
     Returns:
-        Shape ``(B, k)``. Which of several equal entries come first is not said.
+        Shape ``(B, k)``. Which of several equal entries come first is unspecified.
     """
     n = scores.shape[1]
     groups = n // GROUP

@@ -7,6 +7,7 @@ from typing import Any
 from recbole.data.dataset import Dataset
 from recbole.utils import set_color
 
+from recbole_unlearn.cost import give_back_memory
 from recbole_unlearn.data.sampler import train_loader
 from recbole_unlearn.digest import digest
 from recbole_unlearn.errors import UsageError
@@ -42,6 +43,7 @@ def train_backbone(config: Any, dataset: Dataset, name: str, valid_data: Any = N
         UsageError: the model trains more than a table; the rest would still know the forgotten data.
     """
     config = config.stream(name)
+    give_back_memory()
     begin_stream(config, "weights")
     model = MODELS[config["model"]](config, dataset)
     others = model.parameters_beyond_table()

@@ -101,7 +101,7 @@ class ResumableTrainer(Trainer):
     def _fit(self, *arguments):
         *others, callback = arguments
         self._resumed_at = self._last_save = perf_counter()
-        with measured(self.device, with_workers=False) as cost:
+        with measured(self.device, within=True) as cost:
             result = super().fit(*others, self._untimed(callback) if callback else None)
         self.peak_memory_mb = max(self.peak_memory_mb, cost.peak_memory_mb)
         self._count_seconds()
