@@ -17,10 +17,14 @@ def pair_scores(table: torch.Tensor, n_users: int, users: torch.Tensor, items: t
     Returns:
         Scores, shape ``(B,)``.
     """
-    return (F.embedding(users, table) * F.embedding(items + n_users, table)).sum(dim=1)
+    items = items + n_users
+    if table.device.type != "cpu" or (torch.is_grad_enabled() and table.requires_grad):
+        return (F.embedding(users, table) * F.embedding(items, table)).sum(dim=1)
+    blocks = zip(users.split(BLOCK), items.split(BLOCK))
+    return torch.cat([(table.index_select(0, some) * table.index_select(0, of)).sum(dim=1) for some, of in blocks])
 
 
-BPR_BLOCK = 4096  # triples at a time on a CPU: their rows stay in its cache
+BLOCK = 4096  # pairs or triples at a time on a CPU: their rows stay in its cache
 
 
 def bpr_loss(
@@ -53,7 +57,7 @@ class _BPR(torch.autograd.Function):
         gamma, size = BPRLoss().gamma, len(nodes[0])
         gradient = torch.zeros_like(table)
         loss = table.new_zeros(())
-        for users, positives, negatives in zip(*(side.split(BPR_BLOCK) for side in nodes)):
+        for users, positives, negatives in zip(*(side.split(BLOCK) for side in nodes)):
             user = table.index_select(0, users)
             difference = table.index_select(0, positives).sub_(table.index_select(0, negatives))
             likelihood = (user * difference).sum(dim=1).sigmoid_()  # not a product that autocast would round

@@ -143,7 +143,7 @@ def test_info_nce_of_vectors_of_length_zero_is_finite():
 
 @pytest.mark.parametrize("block", [1, 4, 100])
 def test_bpr_and_its_gradients_are_those_of_its_formula(monkeypatch, block):
-    monkeypatch.setattr(loss, "BPR_BLOCK", block)
+    monkeypatch.setattr(loss, "BLOCK", block)
     nodes = [torch.tensor(np.random.default_rng(seed).integers(0, 6, 9)) for seed in range(3)]  # rows repeat
 
     def formula(table):

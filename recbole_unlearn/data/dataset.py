@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 import torch
 from recbole.config import Config
-from recbole.data.dataset import Dataset as RecBoleDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_unlearn.data.atomic import READ_AS_MISSING, read_columns, read_header
+from recbole_unlearn.data.grouping import GroupingDataset
 from recbole_unlearn.data.interactions import Interactions
 from recbole_unlearn.data.settings import NO_INTERVAL, OFF_WITH_BENCHMARK_FILES
 from recbole_unlearn.errors import UsageError, unknown
 
 
-class Dataset(RecBoleDataset):
+class Dataset(GroupingDataset):
     """RecBole's Dataset, with files read by :mod:`recbole_unlearn.data.atomic`.
 
     A token is the text in its cell: a user may be called ``NA``. The dataset drops and counts rows without a user or an
@@ -36,8 +36,6 @@ class Dataset(RecBoleDataset):
     Raises:
         UsageError: the files are missing and cannot be downloaded, or they have an error.
     """
-
-    inter_feat: Any  # RecBole's table, after build() an Interaction
 
     def __init__(self, config: Config, as_recbole: bool = False):
         self.as_recbole = as_recbole

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 
 import recbole
 from recbole.config import Config
-from recbole.data.dataloader import AbstractDataLoader, FullSortEvalDataLoader, NegSampleEvalDataLoader
+from recbole.data.dataloader import AbstractDataLoader, NegSampleEvalDataLoader
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import init_seed
 
 import recbole_unlearn
 from recbole_unlearn.data.copies import with_edges_of
 from recbole_unlearn.data.dataset import Dataset
+from recbole_unlearn.data.full_sort import FullSortLoader
 from recbole_unlearn.data.sampler import SameNegativesLoader, train_loader
 from recbole_unlearn.data.spam import with_accounts
 from recbole_unlearn.errors import UsageError
@@ -145,17 +146,17 @@ def evaluation_loaders(
     With ``uniN`` and ``popN``, every evaluation has the same drawn items.
 
     Raises:
-        UsageError: RecBole cannot make them, e.g. because a user has all items.
+        UsageError: RecBole cannot make them, e.g. because it draws items and a user has them all.
     """
-    loaders = []
-    with _recboles_errors(config):
-        _, *samplers = create_samplers(config, dataset, [train, valid, test])
-    for phase, part, sampler in zip(("valid", "test"), (valid, test), samplers):
-        kind = get_dataloader(config, phase)
-        loader = (SameNegativesLoader if kind is NegSampleEvalDataLoader else kind)(
-            config, part, sampler, shuffle=False
-        )
-        if isinstance(loader, FullSortEvalDataLoader):
-            sampler.used_ids = None  # one Python set per user, no longer needed: much of a run's memory
-        loaders.append(loader)
+    loaders, samplers, earlier = [], {}, [train]
+    kinds = {phase: get_dataloader(config, phase) for phase in ("valid", "test")}
+    if NegSampleEvalDataLoader in kinds.values():
+        with _recboles_errors(config):
+            _, samplers["valid"], samplers["test"] = create_samplers(config, dataset, [train, valid, test])
+    for part, (phase, kind) in zip((valid, test), kinds.items()):
+        if kind is NegSampleEvalDataLoader:
+            loaders.append(SameNegativesLoader(config, part, samplers[phase], shuffle=False))
+        else:
+            loaders.append(FullSortLoader(config, part, Graph.union(*map(dataset_graph, earlier))))
+        earlier.append(part)
     return loaders

@@ -16,9 +16,14 @@ def ids_of(tokens: np.ndarray, wanted: Sequence[str | None] | pd.Series) -> np.n
         wanted: external tokens, any number.
     """
     tokens = np.asarray(tokens, dtype=object)
-    known = np.flatnonzero([token is not None for token in tokens[1:]]) + 1
+    known = nameable(tokens)
     place = pd.Index(tokens[known], dtype=object).get_indexer(pd.Index(wanted, dtype=object))
     return np.append(known, -1)[place]  # where unknown, the place is -1: the last entry
+
+
+def nameable(tokens: np.ndarray) -> np.ndarray:
+    """The internal ids that have a token, ascending: all but the padding and the erased."""
+    return np.flatnonzero(tokens[1:] != None) + 1  # noqa: E711  (of each)
 
 
 def known_ids(tokens: np.ndarray, wanted: Sequence[str] | pd.Series) -> np.ndarray:

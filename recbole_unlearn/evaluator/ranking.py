@@ -27,19 +27,13 @@ def ranking_metrics(final: torch.Tensor, seen: Graph, held_out: Graph, k: int) -
     seen = seen.without(held_out.users, held_out.items)
     users, items = final.split([seen.n_users, seen.n_items])
     counts = torch.bincount(held_out.users, minlength=seen.n_users)
-    row_starts = torch.searchsorted(seen.users, torch.arange(seen.n_users + 1, device=final.device))
     discounts = 1 / torch.log2(torch.arange(2, k + 2, device=final.device))
     ideal = torch.cumsum(discounts, 0)
     recalls, gains, held = [], [], BLOCK_ON_GPU if final.is_cuda else BLOCK
     for some in torch.nonzero(counts).flatten().split(max(1, held // seen.n_items)):
         scores = users[some] @ items.t()
         scores[:, 0] = -torch.inf  # padding
-        sizes = row_starts[some + 1] - row_starts[some]
-        rows = torch.repeat_interleave(torch.arange(len(some), device=final.device), sizes)
-        within = torch.arange(len(rows), device=final.device) - torch.repeat_interleave(
-            torch.cumsum(sizes, 0) - sizes, sizes
-        )
-        scores[rows, seen.items[torch.repeat_interleave(row_starts[some], sizes) + within]] = -torch.inf
+        scores[seen.items_of(some)] = -torch.inf
         top = top_columns(scores, min(k, seen.n_items))
         hits = held_out.contains(some[:, None].expand_as(top), top)
         recalls.append(hits.sum(dim=1) / counts[some])

@@ -63,8 +63,8 @@ def resolve(
         numbers[part] = torch.zeros(len(rows), dtype=torch.long).masked_scatter_(known, of_known)
 
     before = torch.stack([graph.degrees() for graph in graphs.values()]).sum(dim=0)
-    after = torch.stack([graph.subgraph(keep[part]).degrees() for part, graph in graphs.items()]).sum(dim=0)
-    vanished = ((before > 0) & (after == 0)).split([len(names) for names in tokens.values()])
+    lost = torch.stack([graph.subgraph(~keep[part]).degrees() for part, graph in graphs.items()]).sum(dim=0)
+    vanished = ((before > 0) & (lost == before)).split([len(names) for names in tokens.values()])
     erased = {
         side: mask.index_fill(0, ids[side][whole[side]], True).numpy() for side, mask in zip(("user", "item"), vanished)
     }
