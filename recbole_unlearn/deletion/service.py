@@ -6,6 +6,7 @@ from logging import getLogger
 from typing import Any
 
 from recbole_unlearn.deletion.importing.checkpoint import Imported, import_checkpoint
+from recbole_unlearn.deletion.logged import report_done, report_found, report_unread, report_wait
 from recbole_unlearn.deletion.receipt import contents
 from recbole_unlearn.deletion.receipt.files import FOLDER, write_missing
 from recbole_unlearn.deletion.requests import DeletionRequest, read_requests
@@ -23,8 +24,6 @@ from recbole_unlearn.errors import UsageError
 from recbole_unlearn.files.checkpoint import remove
 from recbole_unlearn.known_settings import MAKE_THE_MODEL, check_deletion_settings, is_read_of_a_store
 from recbole_unlearn.model_file import read_content
-
-REPORTED = 20  # requests that the command reports one by one
 
 
 def prepare(
@@ -51,7 +50,7 @@ def prepare(
             "A store revises with `ie_target: unseen`; the paper's encoder is for run_unlearn's comparisons."
         )
     if os.path.isdir(folder):
-        _report_unread(folder, config_dict, exact)
+        report_unread(folder, config_dict, exact)
         return _opened(folder, checkpoint)
     getLogger().info(f"Preparing {folder}, once: {checkpoint} with its data, and the encoder")
     imported = import_checkpoint(checkpoint, config_dict)
@@ -82,7 +81,7 @@ def dry_run(
     check_deletion_settings(config_dict)
     store = _opened(folder, checkpoint) if os.path.isdir(folder) else None
     if store:
-        _report_unread(folder, config_dict, exact=False)
+        report_unread(folder, config_dict, exact=False)
         state = _load(store, config_dict, exact=False)
         there: State | Imported = state
         rows = state.counts
@@ -95,10 +94,7 @@ def dry_run(
     receipts = store.receipts(store.done() & counts.keys()) if store else {}
     done = {request_id: receipt["counts"] for request_id, receipt in receipts.items()}
     counts |= done
-    for request_id in list(counts)[:REPORTED]:
-        would = "was done before and changes nothing; it forgot" if request_id in done else "would forget"
-        getLogger().info(f"{request_id} {would} {_in_words(counts[request_id])}")
-    _report_sums(counts.values())
+    report_found(counts, done)
     return counts
 
 
@@ -110,79 +106,121 @@ def unlearn(
     wait_seconds: float = 600,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Apply deletion requests to a saved model, through its store.
-
-    The call skips requests that are done already. Its other requests make one new version together, or none if they
-    name nothing in the data. Requests that an earlier call left unfinished make a version of their own, so that no old
-    request blocks a new one. The call does not publish a version that fails its checks. It removes versions whose
-    quarantine is over.
+    """Apply deletion requests to a saved model, once; see :class:`Deletion` for request after request.
 
     Args:
-        checkpoint: written by this package, or by RecBole's own Trainer. The call makes its store if there is none.
-        requests: a file for :func:`~recbole_unlearn.deletion.requests.read_requests`, or what it returns.
-        config_dict: settings to change.
-        exact: whether to train anew on what remains, instead of using the encoder; also tries failed requests again.
-        wait_seconds: the longest wait for another process that holds the store.
-        force: whether to publish a version that fails its checks; also tries failed requests again.
+        checkpoint, config_dict: see :class:`Deletion`.
+        requests, exact, wait_seconds, force: see :meth:`Deletion.unlearn`, with what it returns and raises.
+    """
+    return Deletion(checkpoint, config_dict, force, exact).unlearn(requests, exact, wait_seconds, force)
 
-    Returns:
-        ``store``, ``version``, ``model`` (path of the current model), ``status`` (request id to what
-        :meth:`~recbole_unlearn.deletion.store.Store.submit` returned), ``receipts`` (request id to receipt, of done
-        requests), ``failed_checks`` (names of the failed checks in receipts of published versions) and ``waiting``
-        (number of failed requests that wait for ``force``, ``exact`` or a new submission).
+
+class Deletion:
+    """Applies deletion requests to a saved model, through its store, and keeps the model from one call to the next.
+
+    Several processes may serve one store: a call that finds another's new version reads it. Calls of several threads on
+    one object have to take turns.
+
+    Args:
+        checkpoint: written by this package, or by RecBole's own Trainer. Its store is made if there is none.
+        config_dict: settings to change.
+        force, exact: as for the first call of :meth:`unlearn`; see :func:`prepare`.
 
     Raises:
-        FailedChecks: a new version fails its checks; its files are kept aside, and its requests have failed.
-        UsageError: a request is bad, another process holds the store, or a change failed; then nothing has changed.
+        UsageError: the checkpoint does not exist or does not fit its data.
     """
-    store = prepare(checkpoint, config_dict, force, exact)
-    seconds: dict[str, float] = {}
-    with explained(store.folder), store.locked(wait_seconds, _report_wait):
-        _write_receipts(store)
-        with timed(seconds, "load"):
-            state = _load(store, config_dict, exact)
-        before: State | None = state
-        config, errors = state.config, []
-        if exact:
-            check_retrainable(config)
-        asked = _requests(requests, config)
-        status = store.submit(asked)
-        if exact or force:
-            store.retry()
-        pending = [store.pending(tried=False), store.pending(tried=True)]
-        if exact:
-            pending = [sum(pending, [])]
-            if asked and not pending[0]:
-                getLogger().warning(
-                    "All these requests were done before: nothing is trained. Leave out --forget_file to train anew"
-                )
-        for batch in pending:
-            if not batch and (asked or not exact):
-                continue
-            try:
-                apply(store, before or _load(store, config_dict, exact), batch, exact, force, seconds)
-                before = None  # no longer the current one
-            except UsageError as error:
-                errors.append(error)
-        _clean_up(store, config, errors)
-    current = store.current()
-    done, names = store.done(), [*status, *(request.request_id for batch in pending for request in batch)]
-    receipts = store.receipts(name for name in dict.fromkeys(names) if name in done)
-    result = {
-        "store": store.folder,
-        "version": current.number,
-        "model": file_of(os.path.join(store.folder, "current"), MODEL),
-        "status": status,
-        "receipts": receipts,
-        "failed_checks": _failed_checks(receipts, pending),
-        "waiting": store.counts()["failed"],
-    }
-    _report(result, current)
-    for later in errors[1:]:
-        getLogger().error(str(later))
-    if errors:
-        raise errors[0]
-    return result
+
+    def __init__(
+        self, checkpoint: str, config_dict: dict[str, Any] | None = None, force: bool = False, exact: bool = False
+    ) -> None:
+        self.store, self.config_dict = prepare(checkpoint, config_dict, force, exact), config_dict
+        self._kept: tuple[int, bool] | None = None  # version of the kept state; whether its settings are a training's
+
+    def unlearn(
+        self,
+        requests: str | os.PathLike | Sequence[DeletionRequest] = (),
+        exact: bool = False,
+        wait_seconds: float = 600,
+        force: bool = False,
+    ) -> dict[str, Any]:
+        """Apply deletion requests.
+
+        The call skips requests that are done already. Its other requests make one new version together, or none if they
+        name nothing in the data. Requests that an earlier call left unfinished make a version of their own, so that no
+        old request blocks a new one. The call does not publish a version that fails its checks. It removes versions
+        whose quarantine is over.
+
+        Args:
+            requests: a file for :func:`~recbole_unlearn.deletion.requests.read_requests`, or what it returns.
+            exact: whether to train anew on what remains, instead of using the encoder; also tries failed requests
+                again.
+            wait_seconds: the longest wait for another process that holds the store.
+            force: whether to publish a version that fails its checks; also tries failed requests again.
+
+        Returns:
+            ``store``, ``version``, ``model`` (path of the current model), ``status`` (request id to what
+            :meth:`~recbole_unlearn.deletion.store.Store.submit` returned), ``receipts`` (request id to receipt, of done
+            requests), ``failed_checks`` (names of the failed checks in receipts of published versions) and ``waiting``
+            (number of failed requests that wait for ``force``, ``exact`` or a new submission).
+
+        Raises:
+            FailedChecks: a new version fails its checks; its files are kept aside, and its requests have failed.
+            UsageError: a request is bad, another process holds the store, or a change failed; then nothing has changed.
+        """
+        store, errors = self.store, []
+        seconds: dict[str, float] = {}
+        with explained(store.folder), store.locked(wait_seconds, report_wait):
+            _write_receipts(store)
+            with timed(seconds, "load"):
+                config = self._current(exact).config
+            if exact:
+                check_retrainable(config)
+            asked = _requests(requests, config)
+            status = store.submit(asked)
+            if exact or force:
+                store.retry()
+            pending = [store.pending(tried=False), store.pending(tried=True)]
+            if exact:
+                pending = [sum(pending, [])]
+                if asked and not pending[0]:
+                    getLogger().warning(
+                        "All these requests were done before: nothing is trained. Leave out --forget_file to train anew"
+                    )
+            for batch in pending:
+                if not batch and (asked or not exact):
+                    continue
+                try:
+                    self._keep(apply(store, self._current(exact), batch, exact, force, seconds), exact)
+                except UsageError as error:
+                    errors.append(error)
+            _clean_up(store, config, errors)
+        current = store.current()
+        done, names = store.done(), [*status, *(request.request_id for batch in pending for request in batch)]
+        receipts = store.receipts(name for name in dict.fromkeys(names) if name in done)
+        result = {
+            "store": store.folder,
+            "version": current.number,
+            "model": file_of(os.path.join(store.folder, "current"), MODEL),
+            "status": status,
+            "receipts": receipts,
+            "failed_checks": _failed_checks(receipts, pending),
+            "waiting": store.counts()["failed"],
+        }
+        report_done(result, current)
+        for later in errors[1:]:
+            getLogger().error(str(later))
+        if errors:
+            raise errors[0]
+        return result
+
+    def _current(self, exact):
+        """The state of the store's current version, which is read unless it is kept."""
+        if self._kept != (self.store.current().number, exact):
+            self._keep(_load(self.store, self.config_dict, exact), exact)
+        return self._state
+
+    def _keep(self, state, exact):
+        self._state, self._kept = state, (self.store.current().number, exact)
 
 
 def _opened(folder, checkpoint):
@@ -212,14 +250,6 @@ def _load(store, config_dict, exact):
     return State.load(version.folder, read)
 
 
-def _report_unread(folder, config_dict, exact):
-    """Log the given settings that a call on an existing store does not read."""
-    unread = [name for name in config_dict or {} if not is_read_of_a_store(name, exact)]
-    if unread:
-        hint = "" if exact else " Only --exact trains."
-        getLogger().warning(f"{folder} has its model and its rows already: {', '.join(unread)} not read.{hint}")
-
-
 def _clean_up(store, config, errors):
     """Write receipts and remove what is no longer needed, even after an error such as a full disk."""
     try:
@@ -230,10 +260,6 @@ def _clean_up(store, config, errors):
             remove(work)
     except UsageError as error:
         errors.append(error)
-
-
-def _report_wait(holder: int) -> None:
-    getLogger().info(f"Waiting for process {holder}, which holds the store")
 
 
 def _write_receipts(store):
@@ -254,35 +280,3 @@ def _failed_checks(receipts, batches):
     """Names of the required checks that failed according to the receipts of this call, each once."""
     of_call = [receipts[batch[0].request_id] for batch in batches if batch and batch[0].request_id in receipts]
     return list(dict.fromkeys(name for each in of_call for name in failed(each["checks"] or [])))
-
-
-def _report(result, current):
-    logger, receipts = getLogger(), result["receipts"]
-    for request_id, of_request in list(receipts.items())[:REPORTED]:
-        is_old = result["status"].get(request_id) == "done"
-        again = "was done before and changes nothing" if is_old else of_request["outcome"]
-        logger.info(f"{request_id}: {again}; {_in_words(of_request['counts'])}")
-    _report_sums([of_request["counts"] for of_request in receipts.values()])
-    if result["waiting"]:
-        logger.warning(
-            f"{result['waiting']} requests have failed and wait: submit them again, or use --force or --exact"
-        )
-    drift = current.details["drift"]
-    logger.info(f"Current version: {current.number} ({current.method}), {current.folder}")
-    if drift["recommend_retraining"]:
-        logger.warning(
-            f"Retraining is due ({drift['reason']} since the last training): use --exact, without --forget_file"
-        )
-
-
-def _report_sums(counts):
-    """Log one line of sums if there are more requests than the command reports one by one."""
-    if len(counts) > REPORTED:
-        found, rows = (sum(each[key] for each in counts) for key in ("found", "rows"))
-        getLogger().info(f"All {len(counts)} requests: {found} of {rows} rows found")
-
-
-def _in_words(counts):
-    users, items = counts["users_erased"], counts["items_erased"]
-    found = f"{counts['interactions']} interactions, {users} users and {items} items as a whole"
-    return f"{found}; {counts['not_found']} of {counts['rows']} rows not found"

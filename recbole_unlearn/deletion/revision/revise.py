@@ -35,7 +35,7 @@ def trained(state: State) -> dict[str, Any]:
 
 def apply(
     store: Store, before: State, requests: list[DeletionRequest], exact: bool, force: bool, seconds: dict[str, float]
-) -> None:
+) -> State:
     """Make a new version without what requests name, or none if they name nothing in the data.
 
     Args:
@@ -46,6 +46,9 @@ def apply(
         exact: whether to train anew.
         force: whether to publish a version that fails its checks.
         seconds: already spent, by name.
+
+    Returns:
+        The state of the version that is then current.
 
     Raises:
         FailedChecks: the version fails its checks and is kept aside.
@@ -59,8 +62,8 @@ def apply(
             quarantined = {each.number: each.quarantined_until for each in store.versions() if each.quarantined_until}
             own, shared = _own_parts(store, requests, resolution), _shared_part(requests, before, quarantined)
             store.finish(own, hashes_of(store, requests), shared)
-        else:
-            _publish(store, before, requests, resolution, exact, force, seconds)
+            return before
+        return _publish(store, before, requests, resolution, exact, force, seconds)
     except HARMLESS as error:
         store.mark(ids, "pending", str(error) or type(error).__name__)
         raise
@@ -129,6 +132,7 @@ def _publish(store, before, requests, resolution, exact, force, seconds):
         hashes_of(store, requests),
         kept,
     )
+    return after
 
 
 @contextmanager

@@ -1,0 +1,90 @@
+"""A deletion object serves request after request with the model that it keeps, as single calls on the store do."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from served import check_version, current, data_of, pairs, user, without
+
+from recbole_unlearn.deletion import service
+from recbole_unlearn.deletion.requests import DeletionRequest
+from recbole_unlearn.deletion.service import Deletion
+from recbole_unlearn.deletion.version.state import State
+from recbole_unlearn.errors import FailedChecks
+from recbole_unlearn.model_file import read_content
+
+
+def model_of(path):
+    return read_content(current(path) / "model.safetensors")
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """The versions' folders that were read."""
+    folders, load = [], State.load
+
+    def recorded(folder, *arguments):
+        folders.append(Path(folder).name)
+        return load(folder, *arguments)
+
+    monkeypatch.setattr(State, "load", recorded)
+    return folders
+
+
+def requests_on(path):
+    data = data_of(current(path))
+    return [pairs("r1", *data["train"][:9]), user("r2", "u17"), pairs("r3", data["valid"][0], data["train"][-1])]
+
+
+def test_it_makes_the_versions_of_single_calls_and_reads_the_first_alone(path, tmp_path, loads):
+    service.prepare(path)
+    other = shutil.copytree(Path(path).parent, tmp_path / "other", symlinks=True) / Path(path).name
+    requests, deletion = requests_on(path), Deletion(path)
+    remaining = data_of(current(path))
+    for number, request in enumerate(requests, start=2):
+        assert deletion.unlearn([request])["version"] == number
+        remaining = without(remaining, request)
+        check_version(current(path), remaining)
+    assert deletion.unlearn([requests[0]])["status"] == {"r1": "done"}
+    assert loads.count("0001") == 1 and len(loads) == 1
+    for request in requests:
+        service.unlearn(str(other), [request])
+    mine, theirs = model_of(path), model_of(str(other))
+    assert torch.equal(mine["edges"], theirs["edges"]) and mine["user_tokens"] == theirs["user_tokens"]
+    for name, weight in mine["state_dict"].items():
+        assert torch.equal(weight, theirs["state_dict"][name]), name
+
+
+def test_it_reads_what_another_process_published(path, loads):
+    service.prepare(path)
+    first, second, third = requests_on(path)
+    remaining, deletion = data_of(current(path)), Deletion(path)
+    deletion.unlearn([first])
+    service.unlearn(path, [second])
+    deletion.unlearn([third])
+    for request in (first, second, third):
+        remaining = without(remaining, request)
+    check_version(current(path), remaining)
+    assert loads == ["0001", "0002", "0003"]
+
+
+def test_a_version_that_fails_changes_nothing_that_is_kept(path, loads, monkeypatch):
+    service.prepare(path)
+    many, one = DeletionRequest("many", [("user", f"u{n}", None) for n in range(1, 15)]), user("one", "u17")
+    remaining, deletion = data_of(current(path)), Deletion(path, {"unlearn_least_utility": 1.0})
+    with pytest.raises(FailedChecks):
+        deletion.unlearn([many])
+    assert deletion.unlearn([one], force=True)["waiting"] == 0  # the failed one again, in a version of its own
+    check_version(current(path), without(without(remaining, many), one))
+    assert loads == ["0001"]
+
+
+def test_it_trains_with_settings_that_a_revision_does_not_read(path, loads):
+    service.prepare(path)
+    first, second, _ = requests_on(path)
+    deletion = Deletion(path, {"epochs": 1})
+    deletion.unlearn([first])
+    result = deletion.unlearn([second], exact=True, force=True)
+    assert result["receipts"]["r2"]["method"] == "Retrain" and loads == ["0001", "0002"]
+    assert model_of(path)["config"]["epochs"] == 1
