@@ -1,5 +1,7 @@
 """The influence encoder against explicit float64 numpy, and which of its parameters train when."""
 
+from types import SimpleNamespace
+
 import dense
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ N_USERS, N_ITEMS, DIMENSION = 6, 5, 4
 N_NODES = N_USERS + N_ITEMS
 REQUEST = Graph.from_edges(torch.tensor([1, 1, 2, 5]), torch.tensor([1, 2, 2, 4]), N_USERS, N_ITEMS)
 TOUCHED = REQUEST.degrees() > 0
+TASK = SimpleNamespace(forget_adjacency=REQUEST.adjacency, touched=TOUCHED)
 PRETRAINED, FINETUNED = {"influence", "weight"}, {"ego", "mlp.0.weight", "mlp.0.bias", "mlp.2.weight", "mlp.2.bias"}
 
 
@@ -45,14 +48,14 @@ def reference(encoder, influence=None, weight=None):
 @pytest.mark.parametrize("trained_mlp", [False, True], ids=["identity", "trained"])
 def test_zero_shot_pass(n_layers, rho, trained_mlp):
     encoder = encoder_of(n_layers, rho, trained_mlp)
-    revised = encoder(REQUEST.adjacency, TOUCHED)
+    revised = encoder(TASK)
     np.testing.assert_allclose(revised.detach(), reference(encoder), atol=1e-4)
 
 
 def test_gradients():
     encoder = encoder_of(rho=2.0, trained_mlp=True)
     upstream = torch.randn(N_NODES, DIMENSION)
-    encoder(REQUEST.adjacency, TOUCHED).backward(upstream)
+    encoder(TASK).backward(upstream)
     upstream = upstream.double().numpy()
     for name in ("influence", "weight"):
         start = getattr(encoder, name).detach().double().numpy()
@@ -62,14 +65,14 @@ def test_gradients():
 
 def test_untouched_rows_do_not_move():
     encoder = encoder_of(trained_mlp=True)
-    moved = (encoder(REQUEST.adjacency, TOUCHED) != encoder.ego).any(dim=1)
+    moved = (encoder(TASK) != encoder.ego).any(dim=1)
     assert torch.equal(moved, TOUCHED)
 
 
 def test_a_fresh_encoder_hardly_moves_anything():
     ego = torch.randn(N_NODES, DIMENSION)
     encoder = InfluenceEncoder(ego, ego, 3, 0.1)
-    assert (encoder(REQUEST.adjacency, TOUCHED) - ego).abs().max() < 0.1
+    assert (encoder(TASK) - ego).abs().max() < 0.1
 
 
 def test_encoder_copies_the_original_table():

@@ -247,7 +247,7 @@ def test_encoder_is_finite_at_the_limits(prepared, limit):
     data = prepare_data(run.config.replace(**LIMITS[limit]))
     task = UnlearningTask(run.config, data.train, data.graph, data.request)
     encoder = InfluenceEncoder(run.original.ego_embeddings().detach(), run.original.final_embeddings(), 3, 0.1)
-    ego = encoder(task.forget_adjacency, task.touched)
+    ego = encoder(task)
     assert torch.isfinite(run.original.forward(ego, task.remaining_adjacency)).all()
 
 

@@ -176,7 +176,7 @@ def test_waiting_for_another_process_at_the_same_training_is_not_counted_again(c
         """Have the lock for longer than the training took."""
         with checkpoint.alone(first.file):
             begun.set()
-            sleep(first.seconds + 0.2)
+            sleep(first.seconds + 1)
 
     Thread(target=hold).start()
     assert begun.wait(timeout=30)

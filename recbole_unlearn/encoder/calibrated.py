@@ -137,8 +137,10 @@ class CalibratedEncoder:
             limit = scores if limit is None else limit  # forgetting a pair raises no score
             metric = LeastChange(final, degrees, n_users, self.row_response, self.spread_cost)
             gaps = scores - torch.minimum(targets, limit)
-            change = metric.least_change(users[matters], items[matters], gaps[matters], self.weight)
-            before, ego = (ego, change), accelerated(ego, change, before)
+            touched, change = metric.least_change(users[matters], items[matters], gaps[matters], self.weight)
+            rows = ego.index_select(0, touched)
+            ego = ego.index_copy(0, touched, accelerated(rows, change, before))
+            before = rows, change
         return Revision(ego, targets, matters)
 
 
@@ -169,8 +171,8 @@ class CalibratedTable(nn.Module):
         self.register_buffer("matters", revision.matters)
         self.register_buffer("final", final)
 
-    def forward(self, forget_adjacency: torch.Tensor, touched: torch.Tensor) -> torch.Tensor:
-        """The table, shape ``(N, d)``."""
+    def forward(self, task: Any) -> torch.Tensor:
+        """The table, shape ``(N, d)``; made for one task, it looks at none."""
         return self.ego
 
     def unlearning_loss(self, scores: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
@@ -203,8 +205,10 @@ class LeastChange:
         sides = [n_users, len(final) - n_users]
         self.moments = [second_moment(*side) for side in zip(final.split(sides), degrees.split(sides))]
 
-    def least_change(self, users: torch.Tensor, items: torch.Tensor, gaps: torch.Tensor, weight: float) -> torch.Tensor:
-        """The change of the table for the pairs' gaps of shape ``(F,)``; shape ``(N, d)``."""
+    def least_change(
+        self, users: torch.Tensor, items: torch.Tensor, gaps: torch.Tensor, weight: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The nodes of pairs with gaps of shape ``(F,)``, ascending, and the change of their rows, shape ``(T, d)``."""
         ends = torch.cat([users, items + self.n_users])  # of pair p: its user at p, its item at F + p
         touched, row = torch.unique(ends, return_inverse=True)
         of_users, of_items = self.final.index_select(0, ends).chunk(2)
@@ -229,8 +233,7 @@ class LeastChange:
         own = (response[:, None] * step[row] * whitened * others).sum(dim=1).view(2, -1).sum(dim=0)
         scale = (own + weight + torch.finfo(own.dtype).tiny).rsqrt()  # Jacobi's preconditioner
         scaled, _, _ = conjugate_gradient(lambda x: scale * product(scale * x), scale * gaps, TOLERANCE, ITERATIONS)
-        coefficients = scale * scaled
-        return torch.zeros_like(self.final).index_copy_(0, touched, -moves(coefficients))
+        return touched, -moves(scale * scaled)
 
 
 def second_moment(embeddings: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
@@ -243,9 +246,10 @@ def second_moment(embeddings: torch.Tensor, counts: torch.Tensor) -> torch.Tenso
     Returns:
         Shape ``(d, d)``, positive definite.
     """
-    of_pairs = (embeddings * counts[:, None]).t() @ embeddings / counts.sum().clamp(min=1)
-    of_nodes = embeddings[1:].t() @ embeddings[1:] / max(1, len(embeddings) - 1)
-    moment = (of_pairs + of_nodes) / 2
+    of_nodes = torch.full_like(embeddings[:, 0], 1 / max(1, len(embeddings) - 1))
+    of_nodes[:1] = 0  # padding
+    weights = (counts / counts.sum().clamp(min=1) + of_nodes) / 2
+    moment = (embeddings * weights[:, None]).t() @ embeddings
     spread = SPREAD * moment.trace() / len(moment) + torch.finfo(moment.dtype).eps
     return moment + spread * torch.eye(len(moment), dtype=moment.dtype, device=moment.device)
 

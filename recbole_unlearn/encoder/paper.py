@@ -1,5 +1,7 @@
 """The influence encoder: from a request's graph to a revised table (paper, section 3.2)."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -90,6 +92,7 @@ class InfluenceEncoder(nn.Module):
         """
         return self.ego + self.mlp(shift) * touched[:, None]
 
-    def forward(self, forget_adjacency: torch.Tensor, touched: torch.Tensor) -> torch.Tensor:
-        """One zero-shot pass: ``E0'`` of a request, shape ``(N, d)``."""
-        return self.revise(self.shift(self.propagated_influence(forget_adjacency), forget_adjacency), touched)
+    def forward(self, task: Any) -> torch.Tensor:
+        """One zero-shot pass: ``E0'`` of an :class:`~recbole_unlearn.trainer.UnlearningTask`, shape ``(N, d)``."""
+        influence = self.propagated_influence(task.forget_adjacency)
+        return self.revise(self.shift(influence, task.forget_adjacency), task.touched)

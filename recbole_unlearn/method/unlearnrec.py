@@ -110,7 +110,7 @@ class UnlearnRec(Unlearner):
             learning_rate=config["unlearn_finetune_learning_rate"],
             ie_contrast_weight=0,
         )
-        task = UnlearningTask(finetuning, data.train, data.graph, data.request)
+        task = UnlearningTask(finetuning, data.train, data.graph, data.request, remaining=data.remaining_graph)
         table = self.encoder.revise(task)  # a module: the revised table and the parameters that fine-tuning trains
         yield Stage("zero-shot", self._model(table, task))
 
@@ -127,7 +127,7 @@ class UnlearnRec(Unlearner):
 
     @torch.no_grad()
     def _model(self, table, task):
-        return self.revised(self.original, table(task.forget_adjacency, task.touched))
+        return self.revised(self.original, table(task))
 
 
 class Calibrated:

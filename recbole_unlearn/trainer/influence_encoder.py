@@ -48,15 +48,22 @@ class UnlearningTask:
         graph: its edges.
         request: the edges to forget.
         generator: draws the edges dropped for the contrast loss.
+        remaining: the graph without the request, if it is at hand.
     """
 
     def __init__(
-        self, config: Any, train: Dataset, graph: Graph, request: Request, generator: torch.Generator | None = None
+        self,
+        config: Any,
+        train: Dataset,
+        graph: Graph,
+        request: Request,
+        generator: torch.Generator | None = None,
+        remaining: Graph | None = None,
     ) -> None:
         self.config, self.train, self.request, self.generator = config, train, request, generator
         self.n_users = graph.n_users
         self.forget_graph = Graph.from_edges(request.users, request.items, graph.n_users, graph.n_items)
-        self.remaining_graph = graph.without(request.users, request.items)
+        self.remaining_graph = graph.without(request.users, request.items) if remaining is None else remaining
 
     @cached_property
     def forget_adjacency(self) -> torch.Tensor:
@@ -153,7 +160,7 @@ class InfluenceEncoderTrainer(ResumableTrainer):
         n_users, sample = task.n_users, self.config["ie_sample_size"]
         fields = self.backbone.USER_ID, self.backbone.ITEM_ID, self.backbone.NEG_ITEM_ID
         users, items, negatives = (interaction[field] for field in fields)
-        ego = encoder(task.forget_adjacency, task.touched)
+        ego = encoder(task)
         final = self.backbone.forward(ego, task.remaining_adjacency)
 
         def unlearning():
