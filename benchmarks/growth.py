@@ -6,7 +6,7 @@ Interactions are synthetic, of users and items whose popularity follows a power 
 as in 9.2 million of 150,000 users and 60,000 items. The table is untrained, since no cost here depends on what it holds. The
 request is .1 % of the training interactions, at random. Each build measures each size in a process of its own: loading and
 splitting, ``prepare`` of UnlearnRec without a twin, its zero-shot (median of three) with the final embeddings, a row of a
-report (ranking and scores), and the peak of resident memory by then.
+report (ranking and scores); in brackets the peak of resident memory by then.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def write_interactions(path: Path, n_rows: int) -> None:
 
 
 def measure(folder: str, dataset: str) -> None:
-    """Print a line of JSON: seconds by step, and the peak memory in MiB."""
+    """Print a line of JSON: seconds by step, and the peak of memory by then in MiB."""
     import torch
 
     from recbole_unlearn.config import Config
@@ -61,11 +61,12 @@ def measure(folder: str, dataset: str) -> None:
     settings = {"data_path": folder, "gpu_id": "", "forget_type": "random", "forget_ratio": 0.001, "embedding_size": 64}
     config = Config("LightGCN", dataset, config_dict={**settings, "n_layers": 3, "checkpoint_dir": folder})
     torch.manual_seed(0)
-    seconds, start = {}, time.perf_counter()
+    seconds, peaks, start = {}, {}, time.perf_counter()
 
     def passed(step):
         nonlocal start
         seconds[step] = time.perf_counter() - start
+        peaks[step] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         start = time.perf_counter()
 
     data = prepare_data(config)
@@ -90,8 +91,7 @@ def measure(folder: str, dataset: str) -> None:
     start = time.perf_counter()
     evaluator.evaluate(stage.model)
     passed("row of a report")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    print(json.dumps({"seconds": seconds, "MiB": peak, "training": len(data.graph)}))
+    print(json.dumps({"seconds": seconds, "MiB": peaks}))
 
 
 def measured(source: Path, folder: Path, dataset: str) -> dict:
@@ -125,8 +125,10 @@ def main() -> None:
             for name, source in zip((EARLIER, "now"), sources):
                 if name == "now" or arguments.earlier:
                     result = measured(source, folder, dataset)
-                    steps = ", ".join(f"{step} {result['seconds'][step]:.3g} s" for step in STEPS)
-                    print(f"{size:g} interactions, {name}: {steps}; peak {result['MiB']:.0f} MiB", flush=True)
+                    steps = (
+                        f"{step} {result['seconds'][step]:.3g} s ({result['MiB'][step]:.0f} MiB)" for step in STEPS
+                    )
+                    print(f"{size:g} interactions, {name}: {', '.join(steps)}", flush=True)
 
 
 if __name__ == "__main__":
