@@ -1,8 +1,8 @@
 """The wall time of a deletion request against that of an earlier commit: interleaved, on one machine.
 
-    OMP_NUM_THREADS=1 python benchmarks/revision_ratio.py --checkpoint=saved/LightGCN-Nov-30-2026_07-53-00.pth --data_path=../shared/datasets
+    OMP_NUM_THREADS=1 python benchmarks/revision_ratio.py --checkpoint=saved/original-LightGCN-ml-1m-random-2020.pth --data_path=../shared/datasets
 
-The checkpoint is one of RecBole's own Trainer, which both releases read. The earlier commit is checked out as a git worktree for
+The checkpoint is one that the earlier commit wrote, or RecBole, so that both read it. The earlier commit is checked out as a git worktree for
 the time of the run. Each build serves a store of its own, made from a copy of the checkpoint, in a process that has imported
 everything; a request takes the time from loading the current version to the published one, receipts included. ``kept`` is this
 checkout with one Deletion object, which loads the model once.

@@ -51,7 +51,7 @@ def publish(store, *ids, text="[]", days=30, **changes):
     arguments = {
         "write": writing(text),
         "method": "UnlearnRec",
-        "details": {"seconds": 1.5},
+        "details": lambda: {"seconds": 1.5},
         "receipts": lambda version: ({name: {"request": name} for name in ids}, {"version": version.number}),
         "forgotten": {name: [store.keyed_hash(name)] for name in ids},
         "quarantined": store.retention(days),

@@ -7,7 +7,6 @@ import torch
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.sampler import draw_negatives
-from recbole_unlearn.deletion.receipt.histograms import score_histograms
 from recbole_unlearn.deletion.requests.resolve import Resolution
 from recbole_unlearn.deletion.version.state import State
 from recbole_unlearn.evaluator.metrics import matched_aucs, matched_weights, mean_probability
@@ -51,6 +50,22 @@ class Measures:
         items = {name: items.cpu().numpy() for name, (_, items) in self.pairs.items()}
         self.matched = matched_weights(items, remaining.degrees()[remaining.n_users :].cpu().numpy())
 
+    @classmethod
+    def of(cls, before: State, resolution: Resolution) -> "Measures":
+        """Of the pairs that requests forget.
+
+        Args:
+            before: the state.
+            resolution: of the requests, on ``before``.
+        """
+        device, graph = before.model.device, before.model.graph
+        kept = {part: keep.to(device) for part, keep in resolution.keep.items()}
+        valid, test = (before.held_out[part].to(device).subgraph(kept[part]) for part in ("valid", "test"))
+        forgotten = graph.subgraph(~kept["train"])
+        generator = torch_stream(before.config["seed"], "negatives")
+        pairs = forgotten.users, forgotten.items
+        return cls(graph, graph.subgraph(kept["train"]), valid, test, pairs, generator)
+
     def __call__(self, final: torch.Tensor) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         """All measures of final embeddings of shape ``(N, d)``, and the scores that they are computed from."""
         n_users = self.seen.n_users
@@ -61,29 +76,6 @@ class Measures:
             **matched_aucs(scores, self.matched),
         }
         return measures, scores
-
-
-def measured(
-    before: State, after: State, resolution: Resolution
-) -> tuple[dict[str, dict[str, float]], dict[str, Any] | None]:
-    """Measures and scores of the pairs forgotten between two states.
-
-    Args:
-        before, after: with the same ids.
-        resolution: of the requests, on ``before``.
-
-    Returns:
-        ``measures`` and ``scores`` of a receipt.
-    """
-    device, graph = before.model.device, before.model.graph
-    gone = ~resolution.keep["train"].to(device)
-    valid, test = (after.held_out[part].to(device) for part in ("valid", "test"))
-    generator = torch_stream(before.config["seed"], "negatives")
-    measure = Measures(graph, after.model.graph, valid, test, (graph.users[gone], graph.items[gone]), generator)
-    (first, first_scores), (second, second_scores) = (
-        measure(state.model.final_embeddings()) for state in (before, after)
-    )
-    return {"before": first, "after": second}, score_histograms(first_scores, second_scores)
 
 
 def drift_of(

@@ -1,15 +1,18 @@
 """Make the next version of a store from pending requests: look them up, revise or train anew, check, publish."""
 
+import functools
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from logging import getLogger
 from time import perf_counter
 from typing import Any
 
 from recbole_unlearn.deletion.receipt import contents
-from recbole_unlearn.deletion.receipt.measures import drift_of, measured, no_drift
+from recbole_unlearn.deletion.receipt.histograms import score_histograms
+from recbole_unlearn.deletion.receipt.measures import Measures, drift_of, no_drift
 from recbole_unlearn.deletion.requests import DeletionRequest
 from recbole_unlearn.deletion.requests.resolve import resolve
 from recbole_unlearn.deletion.revision import checks
@@ -90,24 +93,26 @@ def _publish(store, before, requests, resolution, exact, force, seconds):
     def write_rows(part: str, path: str) -> None:
         copy_rows(data_file(parent.folder, config["dataset"], part), path, keep[part])
 
-    with timed(seconds, "revision"):
-        after = before.without(resolution)
-    if exact:
-        del seconds["revision"]  # which only says what the training starts from
-        with timed(seconds, "retraining"):
-            after = _retrain(store, after, write_rows)
-    with timed(seconds, "measures"):
-        measures, scores = measured(before, after, resolution)
-    start = perf_counter()
-    n_rows = sum(int((~of_part).sum()) for of_part in keep.values())
-    made = trained(after) if exact else {"drift": drift_of(parent.details, len(requests), n_rows, measures, config)}
     kept = store.retention(
         config["unlearn_quarantine_days"], config["unlearn_quarantine_versions"], config["unlearn_grace_seconds"]
     )
+    method, hashes = RETRAINED if exact else REVISED, hashes_of(store, requests)
+    artefacts: list[dict[str, Any]] = []
+
+    def write(folder):
+        with timed(seconds, "writing"):
+            after.write(folder, write_rows)
+        with timed(seconds, "reading back"):
+            artefacts.extend(checks.artefacts_of(folder, before, after, resolution))
+
+    def details():
+        n_rows = sum(int((~of_part).sum()) for of_part in keep.values())
+        measures, _ = measured()
+        made = trained(after) if exact else {"drift": drift_of(parent.details, len(requests), n_rows, measures, config)}
+        return {**parent.details, **made}
 
     def receipts(version: Version) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-        seconds["writing"] = perf_counter() - start
-        artefacts = checks.artefacts_of(version.folder, before, after, resolution)
+        measures, scores = measured()
         checked = checks.checks_of(measures, artefacts, before, after)
         _refuse_unfit(version, checks.failed(checked), force)
         shared = {
@@ -118,20 +123,30 @@ def _publish(store, before, requests, resolution, exact, force, seconds):
             "scores": scores,
             "artefacts": artefacts,
             "checks": checked,
-            "drift": contents.coarsened(made["drift"]),
+            "drift": contents.coarsened(version.details["drift"]),
             "seconds": seconds,
         }
         quarantined = {number: until for number, until in kept.items() if until > iso(now())}
         return _own_parts(store, requests, resolution), _shared_part(requests, before, quarantined, **shared)
 
-    store.publish(
-        lambda folder: after.write(folder, write_rows),
-        RETRAINED if exact else REVISED,
-        {**parent.details, **made},
-        receipts,
-        hashes_of(store, requests),
-        kept,
-    )
+    # Measuring takes as long as the rest, and each model is measured as soon as it is there.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        measure = beside.submit(Measures.of, before, resolution)
+        first = beside.submit(lambda: measure.result()(before.model.final_embeddings()))
+        with timed(seconds, "revision"):
+            after = before.without(resolution)
+        if exact:
+            del seconds["revision"]  # which only says what the training starts from
+            with timed(seconds, "retraining"):
+                after = _retrain(store, after, write_rows)
+        second = beside.submit(lambda: measure.result()(after.model.final_embeddings()))
+
+        @functools.cache
+        def measured():
+            (of_before, scores_before), (of_after, scores_after) = first.result(), second.result()
+            return {"before": of_before, "after": of_after}, score_histograms(scores_before, scores_after)
+
+        store.publish(write, method, details, receipts, hashes, kept)
     return after
 
 

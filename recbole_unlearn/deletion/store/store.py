@@ -112,7 +112,7 @@ class Store(Ledger):
         self,
         write: Callable[[str], object],
         method: str,
-        details: dict[str, Any],
+        details: Callable[[], dict[str, Any]],
         receipts: Callable[[Version], tuple[dict[str, dict[str, Any]], dict[str, Any]]],
         forgotten: Mapping[str, Iterable[str]],
         quarantined: dict[int, str],
@@ -124,7 +124,7 @@ class Store(Ledger):
         Args:
             write: takes an empty folder and writes the version's files there.
             method: how the version was made.
-            details: plain data about the version.
+            details: gives plain data about the version; called once its files are written.
             receipts: takes the new version; returns request id to its own part of the receipt, and the part that all
                 receipts share, plain data. If it raises FailedChecks, the version's files are kept aside.
             forgotten: request id to keyed hashes; known hashes keep their request.
@@ -142,7 +142,7 @@ class Store(Ledger):
         try:
             with explained(self.folder):
                 written = write_folder(folder, write)
-                version = Version(parent + 1, parent, method, iso(now()), written, details, folder)
+                version = Version(parent + 1, parent, method, iso(now()), written, details(), folder)
                 of_requests, shared = receipts(version)
                 files.stage_link(version.folder, self._link)  # before the commit, because the disk may be full
                 with self._transaction() as db:
