@@ -147,6 +147,10 @@ def _ensure_dir(folder):
         os.makedirs(folder, exist_ok=True)
     except FileExistsError:
         raise UsageError(f"RecBole writes to a folder '{folder}', but a file of that name exists: move it.") from None
+    except OSError as error:
+        raise UsageError(
+            f"Folder '{folder}' cannot be made: {error.strerror}. Choose another one, e.g. with --checkpoint_dir=FOLDER."
+        ) from None
 
 
 for _name, _value in _NUMPY_ALIASES.items():

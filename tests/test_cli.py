@@ -160,6 +160,14 @@ def test_a_file_in_the_place_of_recboles_folder(settings, capsys):
     assert "a folder './log', but a file of that name exists" in message
 
 
+def test_a_folder_that_cannot_be_made(settings, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "saved"
+    values = {**settings, "checkpoint_dir": folder}
+    message = fail(capsys, "--model=LightGCN", "--dataset=tiny", *(f"--{key}={value}" for key, value in values.items()))
+    assert f"Folder '{folder}' cannot be made: Not a directory" in message
+
+
 def test_dataset_folder_without_its_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dataset" / "mine").mkdir(parents=True)
