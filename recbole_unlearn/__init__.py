@@ -7,13 +7,14 @@ from recbole_unlearn import compat  # noqa: F401  (first: RecBole's own import n
 
 if TYPE_CHECKING:
     from recbole_unlearn.deletion.requests import DeletionRequest
-    from recbole_unlearn.deletion.service import unlearn
+    from recbole_unlearn.deletion.service import Deletion, unlearn
     from recbole_unlearn.quick_start import load_data_and_model, run_seeds, run_sweep, run_unlearn
 
 __version__ = "0.1.0"
-__all__ = ["DeletionRequest", "load_data_and_model", "run_seeds", "run_sweep", "run_unlearn", "unlearn"]
+__all__ = ["Deletion", "DeletionRequest", "load_data_and_model", "run_seeds", "run_sweep", "run_unlearn", "unlearn"]
 
 _HOME = {  # what is imported when it is asked for: a server that loads a model needs no trees, no figures and no sweeps
+    "Deletion": "recbole_unlearn.deletion.service",
     "DeletionRequest": "recbole_unlearn.deletion.requests",
     "load_data_and_model": "recbole_unlearn.quick_start",
     "run_seeds": "recbole_unlearn.quick_start",

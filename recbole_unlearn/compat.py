@@ -149,7 +149,7 @@ def _ensure_dir(folder):
         raise UsageError(f"RecBole writes to a folder '{folder}', but a file of that name exists: move it.") from None
     except OSError as error:
         raise UsageError(
-            f"Folder '{folder}' cannot be made: {error.strerror}. Choose another one, e.g. with --checkpoint_dir=FOLDER."
+            f"Folder '{folder}' cannot be made: {error.strerror}. Choose another, e.g. with --checkpoint_dir=FOLDER."
         ) from None
 
 

@@ -46,6 +46,8 @@ class Graph:
     @classmethod
     def union(cls, *graphs: "Graph") -> "Graph":
         """One graph of the edges of several on the same nodes."""
+        if len(graphs) == 1:
+            return graphs[0]
         users = torch.cat([graph.users for graph in graphs])
         items = torch.cat([graph.items for graph in graphs])
         return cls.from_edges(users, items, graphs[0].n_users, graphs[0].n_items)
@@ -104,8 +106,10 @@ class Graph:
 
     def without(self, users: torch.Tensor, items: torch.Tensor) -> "Graph":
         """The remaining graph after forgetting these edges; ignores pairs that are not edges."""
-        keep = torch.ones(len(self), dtype=torch.bool, device=self.users.device)
         position, found = self.find(users, items)
+        if not found.any():
+            return self
+        keep = torch.ones(len(self), dtype=torch.bool, device=self.users.device)
         keep[position[found]] = False
         return self.subgraph(keep)
 
