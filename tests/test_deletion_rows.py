@@ -148,6 +148,14 @@ def test_a_file_of_no_rows_is_copied_and_has_no_ids(tmp_path, configure):
     assert len(users) == len(items) == 0 and len(Graph.from_edges(users, items, 2, 2)) == 0
 
 
+def test_ids_that_are_equal_as_numbers_stay_apart(configure, tmp_path):
+    path = tmp_path / "rows.inter"
+    path.write_text("user_id:token\titem_id:token\n007\t10\n7\t1e1\n07\t10.0\n")
+    tokens = {"user": ["[PAD]", "7", "07", "007"], "item": ["[PAD]", "10.0", "10", "1e1"]}
+    users, items = read_ids(path, configure(), {side: np.array(names, dtype=object) for side, names in tokens.items()})
+    assert (users.tolist(), items.tolist()) == ([3, 1, 2], [2, 3, 1])
+
+
 TOKENS = np.array(["[PAD]", "a", None, "b", None, "c"], dtype=object)
 
 
