@@ -39,7 +39,7 @@ def write_interactions(path: Path, n_rows: int) -> None:
         drawn = [np.searchsorted(each, rng.random(n_rows)).clip(max=size - 1) for each, size in zip(cumulated, sizes)]
         pairs = np.unique(np.concatenate([pairs, drawn[0] * sizes[1] + drawn[1]]))
     pairs = rng.permutation(pairs)[:n_rows]
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame({"user_id:token": pairs // sizes[1], "item_id:token": pairs % sizes[1]})
     table.to_csv(path, sep="\t", index=False)
 

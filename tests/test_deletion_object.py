@@ -11,8 +11,8 @@ from recbole_unlearn.deletion import service
 from recbole_unlearn.deletion.requests import DeletionRequest
 from recbole_unlearn.deletion.service import Deletion
 from recbole_unlearn.deletion.version.state import State
-from recbole_unlearn.errors import FailedChecks
-from recbole_unlearn.model_file import read_content
+from recbole_unlearn.errors import FailedChecks, UsageError
+from recbole_unlearn.model_file import read_content, write_content
 
 
 def model_of(path):
@@ -88,3 +88,36 @@ def test_it_trains_with_settings_that_a_revision_does_not_read(path, loads):
     result = deletion.unlearn([second], exact=True, force=True)
     assert result["receipts"]["r2"]["method"] == "Retrain" and loads == ["0001", "0002"]
     assert model_of(path)["config"]["epochs"] == 1
+
+
+def test_a_store_made_anew_is_not_taken_for_the_one_that_was_kept(path, tmp_path):
+    service.prepare(path)
+    first, second, _ = requests_on(path)
+    deletion = Deletion(path)
+    deletion.unlearn([first])
+    Path(service.store_folder(path)).rename(tmp_path / "away")
+    content = read_content(path)
+    weights = {name: 1.5 * weight for name, weight in content["state_dict"].items()}
+    write_content(str(path), {**content, "state_dict": weights})  # as if trained again
+    service.unlearn(path, [first])
+    before = model_of(path)["state_dict"]["user_embedding.weight"]
+    assert deletion.unlearn([second])["version"] == 3
+    after = model_of(path)["state_dict"]["user_embedding.weight"]
+    same = (before == after).all(dim=1)
+    assert same.sum() > len(same) / 2, "only rows of the request move"
+    assert service.unlearn(path, [second])["status"] == {"r2": "done"}
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "encoder.safetensors", "data/tiny/tiny.train.inter"])
+def test_changed_files_of_the_current_version_are_noticed(path, file):
+    service.prepare(path)
+    first, second, _ = requests_on(path)
+    deletion = Deletion(path)
+    deletion.unlearn([first])
+    changed = current(path) / file
+    content = changed.read_bytes()
+    changed.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UsageError, match=f"{changed.name}' is missing or has changed since version 2"):
+        deletion.unlearn([second])
+    changed.write_bytes(content)
+    assert deletion.unlearn([second])["version"] == 3

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import write_atomic
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataset import Dataset as RecBoleDataset
 from recbole.data.utils import create_samplers
@@ -63,6 +64,23 @@ def test_rows_ids_and_features_are_recboles(both, settings):
             assert (features is None) == (expected is None)
             for field in expected if expected is not None else ():
                 assert torch.equal(features[field], expected[field]), field
+
+
+def test_users_without_features_are_filtered_as_in_recbole(settings, tmp_path, monkeypatch):
+    """RecBole holds those in a table of features to the first interval's least number, and the others to none."""
+    rows = [(f"u{user}", f"i{item}") for user in range(24) for item in range(user % 14 + 2)]
+    write_atomic(tmp_path / "other" / "half" / "half.inter", rows)
+    ages = "".join(f"u{user}\t{user}\n" for user in range(0, 24, 2))
+    (tmp_path / "other" / "half" / "half.user").write_text(f"user_id:token\tage:float\n{ages}")
+    columns = {"inter": ["user_id", "item_id"], "user": ["user_id", "age"]}
+    changes = {"user_inter_num_interval": "(10,inf);[3,6)", "filter_inter_by_user_or_item": False, "load_col": columns}
+    config = Config("LightGCN", "half", config_dict={**settings, "data_path": str(tmp_path / "other"), **changes})
+    ours = Dataset(config)
+    for name in ROW_BY_ROW:
+        monkeypatch.setattr(Dataset, name, getattr(RecBoleDataset, name))
+    theirs = Dataset(config)
+    assert len(ours.inter_feat) == len(theirs.inter_feat) < len(rows)
+    np.testing.assert_array_equal(ours.field2id_token["user_id"], theirs.field2id_token["user_id"])
 
 
 def in_order(rows, items):

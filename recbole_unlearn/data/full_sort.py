@@ -30,7 +30,7 @@ class FullSortLoader(FullSortEvalDataLoader):
         dataset.sort(by=dataset.uid_field, ascending=True)
         self.positives = dataset_graph(dataset)
         self.history = known.without(self.positives.users, self.positives.items)
-        self.uid2items_num = self.positives.degrees()[: dataset.user_num].numpy()
+        self.uid2items_num = self.positives.degrees()[: dataset.user_num].numpy().copy()  # RecBole's users may write
         self.uid_list = torch.from_numpy(np.flatnonzero(self.uid2items_num))
         self.user_df = dataset.join(Interaction({self.uid_field: self.uid_list}))
         self.sample_size = len(self.user_df)

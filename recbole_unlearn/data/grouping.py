@@ -27,14 +27,19 @@ class GroupingDataset(RecBoleDataset):
         keys = {self.uid_field: "user_inter_num_interval", self.iid_field: "item_inter_num_interval"}
         features = {self.uid_field: self.user_feat, self.iid_field: self.item_feat}
         intervals = {field: self._parse_intervals_str(self.config[key]) for field, key in keys.items()}
+        codes, tokens = zip(*(pd.factorize(self.inter_feat[field]) for field in keys))
         # RecBole wants the first interval's least number of users and items that have features.
-        least = {field: of[0][1] if of and features[field] is not None else -np.inf for field, of in intervals.items()}
+        least = {field: of[0][1] if of else 0 for field, of in intervals.items()}
+        nobody: list[str] = []
+        described = {
+            field: names.isin(nobody if features[field] is None else features[field][field])
+            for field, names in zip(keys, tokens)
+        }
 
         def allows(field, counts):
             fits = self._within_intervals(counts, intervals[field] or [("[", 0, np.inf, "]")])
-            return fits & (counts >= least[field])
+            return fits & ((counts >= least[field]) | ~described[field])
 
-        codes, tokens = zip(*(pd.factorize(self.inter_feat[field]) for field in keys))
         kept, dropped = rows_within(codes, [partial(allows, field) for field in keys])
         for name, field, of_rows, names, out in zip(("user_feat", "item_feat"), keys, codes, tokens, dropped):
             table = features[field]

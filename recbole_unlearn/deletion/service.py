@@ -112,29 +112,23 @@ def unlearn(
         checkpoint, config_dict: see :class:`Deletion`.
         requests, exact, wait_seconds, force: see :meth:`Deletion.unlearn`, with what it returns and raises.
     """
-    return Deletion(checkpoint, config_dict, force, exact).unlearn(requests, exact, wait_seconds, force)
+    return Deletion(checkpoint, config_dict).unlearn(requests, exact, wait_seconds, force)
 
 
 class Deletion:
     """Applies deletion requests to a saved model, through its store, and keeps the model from one call to the next.
 
-    Several processes may serve one store: a call that finds another's new version reads it. Calls of several threads on
-    one object have to take turns.
+    The first call makes the store if there is none. Several processes may serve one store: a call that finds another's
+    new version reads it. Calls of several threads on one object have to take turns.
 
     Args:
-        checkpoint: written by this package, or by RecBole's own Trainer. Its store is made if there is none.
+        checkpoint: written by this package, or by RecBole's own Trainer.
         config_dict: settings to change.
-        force, exact: as for the first call of :meth:`unlearn`; see :func:`prepare`.
-
-    Raises:
-        UsageError: the checkpoint does not exist or does not fit its data.
     """
 
-    def __init__(
-        self, checkpoint: str, config_dict: dict[str, Any] | None = None, force: bool = False, exact: bool = False
-    ) -> None:
-        self.store, self.config_dict = prepare(checkpoint, config_dict, force, exact), config_dict
-        self._kept: tuple[int, bool] | None = None  # version of the kept state; whether its settings are a training's
+    def __init__(self, checkpoint: str, config_dict: dict[str, Any] | None = None) -> None:
+        self.checkpoint, self.config_dict = checkpoint, config_dict
+        self._kept: tuple[tuple[dict[str, str], bool], State] | None = None  # what it is of, and a state
 
     def unlearn(
         self,
@@ -165,14 +159,15 @@ class Deletion:
 
         Raises:
             FailedChecks: a new version fails its checks; its files are kept aside, and its requests have failed.
-            UsageError: a request is bad, another process holds the store, or a change failed; then nothing has changed.
+            UsageError: a request is bad, the checkpoint does not exist or does not fit its data, another process holds
+                the store, or a change failed; then nothing has changed.
         """
-        store, errors = self.store, []
+        store, errors = prepare(self.checkpoint, self.config_dict, force, exact), []
         seconds: dict[str, float] = {}
         with explained(store.folder), store.locked(wait_seconds, report_wait):
             _write_receipts(store)
             with timed(seconds, "load"):
-                config = self._current(exact).config
+                config = self._current(store, exact).config
             if exact:
                 check_retrainable(config)
             asked = _requests(requests, config)
@@ -190,7 +185,8 @@ class Deletion:
                 if not batch and (asked or not exact):
                     continue
                 try:
-                    self._keep(apply(store, self._current(exact), batch, exact, force, seconds), exact)
+                    state = apply(store, self._current(store, exact), batch, exact, force, seconds)
+                    self._kept = self._key(store, exact), state
                 except UsageError as error:
                     errors.append(error)
             _clean_up(store, config, errors)
@@ -213,14 +209,20 @@ class Deletion:
             raise errors[0]
         return result
 
-    def _current(self, exact):
-        """The state of the store's current version, which is read unless it is kept."""
-        if self._kept != (self.store.current().number, exact):
-            self._keep(_load(self.store, self.config_dict, exact), exact)
-        return self._state
+    def _current(self, store, exact):
+        """The state of a store's current version, whose files are verified; it is read unless it is kept."""
+        key = self._key(store, exact)
+        if self._kept is None or self._kept[0] != key:
+            self._kept = None  # so that two are not in memory
+            self._kept = key, _load(store, self.config_dict, exact)
+        else:
+            store.current().check_files()
+        return self._kept[1]
 
-    def _keep(self, state, exact):
-        self._state, self._kept = state, (self.store.current().number, exact)
+    @staticmethod
+    def _key(store, exact):
+        """What a state is of: its version's files, by their hashes, and whether its settings are a training's too."""
+        return store.current().files, exact
 
 
 def _opened(folder, checkpoint):

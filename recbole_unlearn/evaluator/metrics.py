@@ -64,6 +64,7 @@ def auc(
     >>> auc(np.array([2.0, 3.0]), np.array([1.0, 2.0]))
     0.875
     """
+    first, second = np.asarray(first), np.asarray(second)
     w1 = np.ones(len(first)) if first_weights is None else np.asarray(first_weights, dtype=np.float64)
     w2 = np.ones(len(second)) if second_weights is None else np.asarray(second_weights, dtype=np.float64)
     if w1.sum() == 0 or w2.sum() == 0 or np.isnan(first).any() or np.isnan(second).any():

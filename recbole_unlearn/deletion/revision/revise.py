@@ -129,24 +129,32 @@ def _publish(store, before, requests, resolution, exact, force, seconds):
         quarantined = {number: until for number, until in kept.items() if until > iso(now())}
         return _own_parts(store, requests, resolution), _shared_part(requests, before, quarantined, **shared)
 
-    # Measuring takes as long as the rest, and each model is measured as soon as it is there.
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        measure = beside.submit(Measures.of, before, resolution)
-        first = beside.submit(lambda: measure.result()(before.model.final_embeddings()))
-        with timed(seconds, "revision"):
-            after = before.without(resolution)
-        if exact:
-            del seconds["revision"]  # which only says what the training starts from
-            with timed(seconds, "retraining"):
-                after = _retrain(store, after, write_rows)
-        second = beside.submit(lambda: measure.result()(after.model.final_embeddings()))
+    def measures_of(stage, model):
+        with timed(seconds, f"measures {stage}"):
+            return measure.result()(model.final_embeddings())
 
-        @functools.cache
-        def measured():
-            (of_before, scores_before), (of_after, scores_after) = first.result(), second.result()
-            return {"before": of_before, "after": of_after}, score_histograms(scores_before, scores_after)
+    @functools.cache
+    def measured():
+        (of_before, scores_before), (of_after, scores_after) = first.result(), second.result()
+        return {"before": of_before, "after": of_after}, score_histograms(scores_before, scores_after)
 
-        store.publish(write, method, details, receipts, hashes, kept)
+    before.model.final_embeddings()  # here, because a revision copies the model while it is measured
+    with ThreadPoolExecutor(max_workers=1) as beside:  # measuring takes as long as all the rest
+        try:
+            measure = beside.submit(Measures.of, before, resolution)
+            first = beside.submit(measures_of, "before", before.model)
+            with timed(seconds, "revision"):
+                after = before.without(resolution)
+            if exact:
+                del seconds["revision"]  # which only says what the training starts from
+                first.result()  # a training has the memory for itself
+                with timed(seconds, "retraining"):
+                    after = _retrain(store, after, write_rows)
+            second = beside.submit(measures_of, "after", after.model)
+            store.publish(write, method, details, receipts, hashes, kept)
+        except BaseException:
+            beside.shutdown(wait=False, cancel_futures=True)
+            raise
     return after
 
 

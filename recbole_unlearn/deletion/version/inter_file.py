@@ -113,7 +113,7 @@ def read_ids(path: str, config: Config, tokens: dict[str, np.ndarray]) -> tuple[
     n_unknown = max(int((each < 0).sum()) for each in codes)
     if n_unknown:
         raise UsageError(
-            f"'{path}' names {n_unknown} users or items that the model does not know: it was changed. Restore it."
+            f"'{path}' has {n_unknown} rows of users or items that the model does not know: it was changed. Restore it."
         )
     users, items = (torch.from_numpy(known[column][each]) for column, each in zip(columns, codes))
     return users, items
