@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from served import check_version, current, data_of, pairs, user, without
+from served import check_version, contents, current, data_of, pairs, user, without
 
 from recbole_unlearn.deletion import service
+from recbole_unlearn.deletion.receipt.measures import Measures
 from recbole_unlearn.deletion.requests import DeletionRequest
 from recbole_unlearn.deletion.service import Deletion
 from recbole_unlearn.deletion.version.state import State
@@ -121,3 +122,25 @@ def test_changed_files_of_the_current_version_are_noticed(path, file):
         deletion.unlearn([second])
     changed.write_bytes(content)
     assert deletion.unlearn([second])["version"] == 3
+
+
+@pytest.mark.parametrize("error, status", [(RuntimeError, "failed"), (MemoryError, "pending")])
+@pytest.mark.parametrize("stage", [0, 1], ids=["before", "after"])
+def test_an_error_while_measuring_publishes_nothing(path, monkeypatch, error, status, stage):
+    store, calls, measure = service.prepare(path), [], Measures.__call__
+
+    def failing(self, final):
+        calls.append(final)
+        if len(calls) == stage + 1:
+            raise error("no room")
+        return measure(self, final)
+
+    monkeypatch.setattr(Measures, "__call__", failing)
+    request, deletion = requests_on(path)[0], Deletion(path)
+    before = contents(current(path).resolve())
+    with pytest.raises(error):
+        deletion.unlearn([request])
+    assert store.current().number == 1 and [each["status"] for each in store.requests()] == [status]
+    assert contents(current(path).resolve()) == before
+    monkeypatch.undo()
+    assert deletion.unlearn([request])["version"] == 2
