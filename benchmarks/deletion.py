@@ -2,6 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/deletion.py --checkpoint=saved/original-LightGCN-ml-1m-random-2021.safetensors --what=kills
 
+The revision is timed while the old model is measured beside it, as in a call.
+
 (``kills`` forks, and a forked child has none of its parent's threads; ``latency`` and ``sequence`` take as many as there are.)
 """
 
