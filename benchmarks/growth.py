@@ -22,6 +22,8 @@ import numpy as np
 import pandas as pd
 from builds import checkouts
 
+from recbole_unlearn.files.checkpoint import write_aside
+
 EARLIER = "e6764c5"
 PER_USER, PER_ITEM = 9.2e6 / 150_000, 9.2e6 / 60_000
 POWERS, OFFSET = (0.6, 0.8), 10  # popularity of the n-th user, and item: (n + OFFSET) ** -POWER
@@ -39,9 +41,8 @@ def write_interactions(path: Path, n_rows: int) -> None:
         drawn = [np.searchsorted(each, rng.random(n_rows)).clip(max=size - 1) for each, size in zip(cumulated, sizes)]
         pairs = np.unique(np.concatenate([pairs, drawn[0] * sizes[1] + drawn[1]]))
     pairs = rng.permutation(pairs)[:n_rows]
-    path.parent.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame({"user_id:token": pairs // sizes[1], "item_id:token": pairs % sizes[1]})
-    table.to_csv(path, sep="\t", index=False)
+    write_aside(path, lambda temporary: table.to_csv(temporary, sep="\t", index=False))
 
 
 def measure(folder: str, dataset: str) -> None:

@@ -10,6 +10,8 @@ import torch
 from recbole.data.dataset import Dataset as RecBoleDataset
 from recbole.utils import FeatureType
 
+from recbole_unlearn.data.settings import NO_INTERVAL
+
 
 class GroupingDataset(RecBoleDataset):
     """RecBole's Dataset, with arrays where it goes row by row in Python; the results are equal."""
@@ -25,6 +27,8 @@ class GroupingDataset(RecBoleDataset):
 
     def _filter_by_inter_num(self):
         keys = {self.uid_field: "user_inter_num_interval", self.iid_field: "item_inter_num_interval"}
+        if all(self.config[key] in (None, NO_INTERVAL) for key in keys.values()):
+            return
         features = {self.uid_field: self.user_feat, self.iid_field: self.item_feat}
         intervals = {field: self._parse_intervals_str(self.config[key]) for field, key in keys.items()}
         codes, tokens = zip(*(pd.factorize(self.inter_feat[field]) for field in keys))

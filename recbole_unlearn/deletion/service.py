@@ -167,6 +167,8 @@ class Deletion:
         with explained(store.folder), store.locked(wait_seconds, report_wait):
             _write_receipts(store)
             with timed(seconds, "load"):
+                if self._kept:  # what is read is verified anyway
+                    store.current().check_files()
                 config = self._current(store, exact).config
             if exact:
                 check_retrainable(config)
@@ -210,13 +212,11 @@ class Deletion:
         return result
 
     def _current(self, store, exact):
-        """The state of a store's current version, whose files are verified; it is read unless it is kept."""
+        """The state of a store's current version, which is read and verified unless it is kept."""
         key = self._key(store, exact)
         if self._kept is None or self._kept[0] != key:
             self._kept = None  # so that two are not in memory
             self._kept = key, _load(store, self.config_dict, exact)
-        else:
-            store.current().check_files()
         return self._kept[1]
 
     @staticmethod
