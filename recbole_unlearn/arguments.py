@@ -65,7 +65,7 @@ def of_a_sweep() -> OnceParser:
     sweep.add_argument("--storage_path", help="folder of all sweeps (default CHECKPOINT_DIR/sweep)")
     sweep.add_argument(
         "--ray_address",
-        help="running Ray cluster, e.g. auto or 10.0.0.1:6379 (default: this machine); it also trains for --audit",
+        help="running Ray cluster, e.g. auto or 10.0.0.1:6379 (default: this machine); also of runs without a search",
     )
     sweep.add_argument(
         "--resources_per_trial", type=resources_of, help="e.g. cpu:2,gpu:0.5 (default cpu:1, and a GPU if there is one)"

@@ -1,12 +1,9 @@
-"""Ray on this machine or on a running cluster, and what a worker does before its work."""
+"""Ray, on this machine or as a running cluster."""
 
-import gc
-import logging
 import os
 import re
 import socket
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -18,8 +15,6 @@ import ray
 import torch
 
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.method import METHODS
-from recbole_unlearn.model import MODELS
 
 SECONDS_TO_KNOCK = 10
 # A trial is a thread: with one malloc arena per thread, a worker would keep the memory that ended trials free.
@@ -70,9 +65,16 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         ray.shutdown()
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> ray.ObjectRef:
-        """Run a function in a worker with the resources of a task; :func:`result` waits for it."""
-        remote = ray.remote(num_cpus=self.resources.get("cpu", 0), num_gpus=self.resources.get("gpu", 0))
+    def submit(self, function: Callable[..., Any], *arguments: Any, retries: int = 3) -> ray.ObjectRef:
+        """Run a function in a worker with the resources of a task; :func:`result` waits for it.
+
+        Args:
+            function: of the package, or pickled.
+            arguments: of the function.
+            retries: how often it starts anew on another machine if its own is lost.
+        """
+        cpu, gpu = (self.resources.get(name, 0) for name in ("cpu", "gpu"))
+        remote = ray.remote(num_cpus=cpu, num_gpus=gpu, max_retries=retries, scheduling_strategy="SPREAD")
         return remote(function).remote(*arguments)
 
     def map(self, function: Callable[..., Any], jobs: Iterable[tuple]) -> Iterator[Any]:
@@ -83,11 +85,6 @@ class Cluster:
         """
         for task in [self.submit(function, *job) for job in jobs]:
             yield result(task)
-
-    def setup(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of :func:`begin` in a worker, for a run of these settings."""
-        own = {"models": MODELS.own([settings["model"]]), "methods": METHODS.own(settings["unlearn_methods"])}
-        return {"threads": max(1, int(self.resources.get("cpu", 1))), **own}
 
 
 def result(task: ray.ObjectRef) -> Any:
@@ -112,32 +109,19 @@ def reason(text: str) -> str:
     return re.sub(r"^recbole_unlearn\.errors\.\w+: ", "", [*errors[-1:], *lines, "no reason is known"][0])
 
 
-def default_resources(device: torch.device) -> dict[str, float]:
-    """The resources of a training or trial: a core, and a GPU if this machine trains on one."""
-    return {"cpu": 1, "gpu": 1} if device.type == "cuda" else {"cpu": 1}
+def default_resources(device: torch.device, cores: int = 1) -> dict[str, float]:
+    """The resources of a training or trial: a core or more, and a GPU if this machine trains on one."""
+    return {"cpu": cores, "gpu": 1} if device.type == "cuda" else {"cpu": cores}
+
+
+def my_address() -> str:
+    """This machine's address in the cluster."""
+    return ray.util.get_node_ip_address()
 
 
 def gpus_given() -> dict[str, str]:
     """In a worker: the setting for the GPUs that ray gives it."""
     return {"gpu_id": ",".join(str(gpu) for gpu in ray.get_gpu_ids())}
-
-
-def begin(
-    threads: int, models: Sequence[type] = (), methods: Sequence[type] = (), level: int = logging.WARNING
-) -> None:
-    """In a worker: register classes, set threads and logging, and free the memory of an earlier task.
-
-    Args:
-        threads: of torch.
-        models, methods: the user's own classes, which a fresh process does not know.
-        level: of logging.
-    """
-    for registry, classes in ((MODELS, models), (METHODS, methods)):
-        for cls in classes:
-            registry.register(cls)
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout, force=True)
-    torch.set_num_threads(threads)
-    gc.collect()  # a trial leaves cycles of references behind
 
 
 def _knock(address):

@@ -11,6 +11,7 @@ from recbole_unlearn.deletion import service
 from recbole_unlearn.deletion.verify.findings import lines_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.known_settings import check_deletion_settings, check_names
+from recbole_unlearn.process_group import end_torchrun, serve_torchrun, waits_for_torchrun
 from recbole_unlearn.quick_start import run_seeds, run_sweep, run_unlearn
 
 OF_A_CHECKPOINT = ("prepare", "dry_run", "exact", "force", "verify", "also", "waive", "wait_seconds")
@@ -83,11 +84,10 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
     swept = {key: value for key, value in vars(sweep).items() if value is not None}
     settings |= {"unlearn_audit_models": known.audit} if known.audit else {}
     settings |= {"unlearn_sequence": known.sequence} if known.sequence else {}
-    audited = "unlearn_audit_models" in settings and not known.params_file
-    of_an_audit = {"ray_address": swept.pop("ray_address")} if audited and known.ray_address else {}
+    if known.ray_address and not known.params_file:
+        settings["ray_address"] = swept.pop("ray_address")
     if swept and not known.params_file:
-        also = " or --audit" if "ray_address" in swept else ""
-        raise UsageError(f"--{next(iter(swept))} needs --params_file{also}.")
+        raise UsageError(f"--{next(iter(swept))} needs --params_file.")
     if known.search == "grid" and known.num_samples:
         raise UsageError("--search=grid tries every combination: leave out --num_samples, or use --search=random.")
     if known.seeds and swept:
@@ -105,7 +105,6 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
         "config_dict": settings,
         **({"seeds": known.seeds} if known.seeds else {}),
         **swept,
-        **of_an_audit,
     }
 
 
@@ -190,6 +189,9 @@ RUNS: dict[str, Callable] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exit codes as in ``EXIT_CODES``, with one line on standard error unless 0, 3 or 4."""
+    if waits_for_torchrun():
+        serve_torchrun()
+        return
     try:
         parsed = parse(sys.argv[1:] if arguments is None else arguments)
         run: Callable = next((run for key, run in RUNS.items() if key in parsed), run_unlearn)
@@ -201,3 +203,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         again = "the same command with --resume" if "params_file" in parsed else "the same command"
         print(f"run_unlearn: interrupted; {again} continues from the files under checkpoint_dir.", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    finally:
+        end_torchrun()

@@ -28,6 +28,7 @@ from recbole_unlearn.known_settings import (
 )
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
+from recbole_unlearn.process_group import torchrun_size
 from recbole_unlearn.registry import own_yaml
 from recbole_unlearn.settings import Settings, defaults
 from recbole_unlearn.streams import stream_seed
@@ -71,7 +72,8 @@ def results_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         settings: of :meth:`Config.as_dict`.
     """
     # The size of a batch of scores suits the machine's memory and changes no score; a sequence has rows of its own.
-    others = {"eval_batch_size", "config_files", "report_file", "train_file", "unlearn_sequence", "unlearn_workers"}
+    others = {"eval_batch_size", "config_files", "report_file", "train_file", "unlearn_sequence"}
+    others |= {"unlearn_workers", "nproc", "ray_address"}
     ignored = set(general_arguments) - {"seed"} | others
     return {key: value for key, value in settings.items() if key not in ignored and not key.startswith(STORE_PREFIXES)}
 
@@ -251,6 +253,8 @@ class Config(RecBoleConfig):
                 raise unknown("metric", metric, ranking)
         if final["use_gpu"] == 0:  # RecBole has the setting and ignores it
             final["gpu_id"] = ""
+        if torchrun_size() > 1:
+            final["nproc"] = torchrun_size()
         check_nested({**self.file_config_dict, **self.variable_config_dict})
         check_values(final, [self.model_class, *self._method_classes()])
         self._check_request(final["forget_type"])

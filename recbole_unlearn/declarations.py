@@ -71,6 +71,16 @@ class RunSettings(Settings):
         "Trainings at a time that do not need each other, e.g. the floor's; they share the threads. Empty takes two on "
         "a CPU with two threads or more, or one a GPU.",
     )
+    nproc: Count = setting(
+        1,
+        "Processes that train a model together, each with some columns of its table; they share the threads, or take a "
+        "GPU each. Must divide the table's width.",
+    )
+    ray_address: str | None = setting(
+        None,
+        "A running Ray cluster, e.g. auto or 10.0.0.1:6379, for trainings that do not need each other (shards, the "
+        "floor, an audit, --seeds) and for the processes of --nproc; empty uses this machine.",
+    )
     report_file: str | None = setting(None, "Path of the JSON report; empty names it by model, dataset and request.")
 
 

@@ -4,7 +4,7 @@ Nodes are numbered users first: user ``u`` is node ``u``, item ``i`` is node ``n
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import scipy.sparse
@@ -167,7 +167,7 @@ COLUMNS = 32  # that go through all layers together on a CPU: more of their rows
 def _by_columns(propagation, x):
     """Apply a propagation, which treats each column alike, to blocks of a table's columns."""
     if x.device.type != "cpu" or x.shape[1] <= COLUMNS:
-        return propagation(x)
+        return propagation(x.contiguous())
     result = torch.empty_like(x, memory_format=torch.contiguous_format)
     for start in range(0, x.shape[1], COLUMNS):
         columns = slice(start, start + COLUMNS)
@@ -194,15 +194,8 @@ class _MeanPropagation(torch.autograd.Function):
     @staticmethod
     def forward(ctx, adjacencies, x):
         ctx.adjacencies = adjacencies
-
-        def mean(columns):
-            total, layer = columns.clone(), columns
-            for adjacency in adjacencies:
-                layer = adjacency @ layer
-                total += layer
-            return total.div_(len(adjacencies) + 1)
-
-        return _by_columns(mean, x)
+        same = all(adjacency is adjacencies[0] for adjacency in adjacencies)
+        return _by_columns(partial(_horner if same else _mean_of_layers, adjacencies), x)
 
     @staticmethod
     def backward(ctx, gradient):
@@ -210,23 +203,32 @@ class _MeanPropagation(torch.autograd.Function):
 
 
 class _TransposedMeanPropagation(torch.autograd.Function):
-    """Mean of ``x, A_1 x, A_1 A_2 x, ...`` by Horner's rule: the transpose of the mean propagation."""
+    """Mean of ``x, A_1 x, A_1 A_2 x, ...``: the transpose of the mean propagation."""
 
     @staticmethod
     def forward(ctx, adjacencies, x):
         ctx.adjacencies = adjacencies
-
-        def mean(columns):
-            total = columns
-            for adjacency in reversed(adjacencies):
-                total = torch.addmm(columns, adjacency, total)
-            return total / (len(adjacencies) + 1)
-
-        return _by_columns(mean, x.contiguous())
+        return _by_columns(partial(_horner, adjacencies), x)
 
     @staticmethod
     def backward(ctx, gradient):
         return None, _MeanPropagation.apply(ctx.adjacencies, gradient)
+
+
+def _mean_of_layers(adjacencies, x):
+    total, layer = x.clone(), x
+    for adjacency in adjacencies:
+        layer = adjacency @ layer
+        total += layer
+    return total.div_(len(adjacencies) + 1)
+
+
+def _horner(adjacencies, x):
+    """Horner's rule, ``x + A_1 (x + A_2 (x + ...))``: each product adds the next layer in the same pass."""
+    total = x
+    for adjacency in reversed(adjacencies):
+        total = torch.addmm(x, adjacency, total)
+    return total / (len(adjacencies) + 1)
 
 
 def propagate(adjacency: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,8 @@ from functools import wraps
 
 import torch
 
+from recbole_unlearn.columns import all_columns, own_part, own_rows, sum_columns
+
 
 def _exact(backward):
     """A backward pass of a custom function with autocast off: it mixes saved tensors, which are exact, with others."""
@@ -170,8 +172,9 @@ def info_nce(
     """
     if weights is None:
         weights = anchors.new_ones(len(anchors))
-    anchors, candidates = _unit_rows(anchors), _unit_rows(candidates)
-    return _InfoNCE.apply(anchors, candidates, positives, weights, temperature, chosen)
+    anchors, candidates = _unit_rows(own_rows(anchors)), _unit_rows(all_columns(candidates))
+    loss = _InfoNCE.apply(anchors, candidates, own_part(positives), own_part(weights), temperature, chosen)
+    return sum_columns(loss)
 
 
 def some_of(n: int, most: int | None, device: torch.device) -> torch.Tensor | None:

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from recbole.model.loss import BPRLoss
 
+from recbole_unlearn.columns import are_split, sum_columns, sum_columns_
 from recbole_unlearn.info_nce import info_nce
 
 
@@ -46,7 +47,7 @@ def bpr_loss(
 
 def _bpr_of_rows(table, *nodes):
     user, positive, negative = (F.embedding(side, table) for side in nodes)
-    return BPRLoss()((user * positive).sum(dim=1), (user * negative).sum(dim=1))
+    return BPRLoss()(*(sum_columns((user * other).sum(dim=1)) for other in (positive, negative)))
 
 
 class _BPR(torch.autograd.Function):
@@ -57,10 +58,12 @@ class _BPR(torch.autograd.Function):
         gamma, size = BPRLoss().gamma, len(nodes[0])
         gradient = torch.zeros_like(table)
         loss = table.new_zeros(())
-        for users, positives, negatives in zip(*(side.split(BLOCK) for side in nodes)):
+        block = size if are_split() else BLOCK  # among processes, one exchange costs less than the cache gives
+        for users, positives, negatives in zip(*(side.split(block) for side in nodes)):
             user = table.index_select(0, users)
             difference = table.index_select(0, positives).sub_(table.index_select(0, negatives))
-            likelihood = (user * difference).sum(dim=1).sigmoid_()  # not a product that autocast would round
+            margin = (user * difference).sum(dim=1)  # not a product that autocast would round
+            likelihood = sum_columns_(margin).sigmoid_()
             loss -= (likelihood + gamma).log_().sum()
             slope = (likelihood * (likelihood - 1)).div_(likelihood + gamma).div_(size)[:, None]
             gradient.index_add_(0, users, difference.mul_(slope))
@@ -88,7 +91,7 @@ def embedding_regulariser(table: torch.Tensor, occurrences: torch.Tensor, square
         squared: whether norms are squared.
     """
     size = occurrences[0].sum()
-    squares = occurrences @ table.square().sum(dim=1)
+    squares = sum_columns(occurrences @ table.square().sum(dim=1))
     if squared:
         return squares.sum() / (2 * size)
     return squares.clamp(min=torch.finfo(table.dtype).tiny).sqrt().sum() / size

@@ -217,7 +217,8 @@ def _check(content):
 def _settings(model, config):
     """Settings that rebuild this model, which may differ from the run's. Those of the request, which name what was
     forgotten, are left out."""
-    settings = {key: value for key, value in config.as_dict().items() if not key.startswith("forget_")}
+    # A machine that serves the model may have fewer processes to train it again.
+    settings = {key: value for key, value in config.replace(nproc=1).as_dict().items() if not key.startswith("forget_")}
     return {**settings, "model": type(model).__name__, "embedding_size": model.ego_embeddings().shape[1]}
 
 

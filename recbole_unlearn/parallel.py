@@ -31,18 +31,23 @@ def share_threads(config: Any) -> Any:
     """
     threads = torch.get_num_threads()
     on_gpu = config["device"].type == "cuda"
-    workers = config["unlearn_workers"] or (torch.cuda.device_count() if on_gpu else min(2, threads))
+    each = config["nproc"]
+    alone = 1 if each > 1 else torch.cuda.device_count() if on_gpu else min(2, threads)
+    workers = config["unlearn_workers"] or alone
     if not on_gpu:
-        torch.set_num_threads(max(1, threads // workers))
+        torch.set_num_threads(max(1, threads // (workers * each)))
     return config.replace(unlearn_workers=workers)
 
 
-def n_workers(device: torch.device, n_jobs: int, wanted: int | None = None) -> int:
+def n_workers(config: Any, n_jobs: int, wanted: int | None = None) -> int:
     """How many trainings run at a time: as many as wanted, else one a GPU, or one a thread of this process.
 
-    All trainings together then have the threads of any other training here, so that their seconds compare.
+    All trainings together then have the threads of any other training here, so that their seconds compare. On a cluster
+    their number is the cluster's matter, and each has the first of the GPUs that it sees.
     """
-    there = torch.cuda.device_count() if device.type == "cuda" else torch.get_num_threads()
+    if config["ray_address"]:
+        return 1
+    there = torch.cuda.device_count() if config["device"].type == "cuda" else torch.get_num_threads()
     return max(1, min(wanted or there, n_jobs))
 
 
@@ -53,20 +58,34 @@ def device_of(device: torch.device, job: int, workers: int) -> torch.device:
     return torch.device("cuda", job % torch.cuda.device_count())
 
 
-def side_by_side(function: Callable[..., Any], jobs: Iterable[tuple], workers: int) -> Iterator[Any]:
+def side_by_side(function: Callable[..., Any], jobs: Iterable[tuple], workers: int, config: Any) -> Iterator[Any]:
     """Call a function with each job's arguments, in processes; yield the results in the jobs' order.
 
     Args:
         function: of the package; it and its arguments are pickled.
         jobs: arguments, made when a worker is free.
         workers: processes at a time; 1 works in this one.
+        config (Config): settings. The cluster at ``ray_address``, if there is one, works instead, each call on a core,
+            and on a GPU if this process has one; a call whose machine is lost starts anew on another.
     """
+    if config["ray_address"]:
+        from recbole_unlearn.cluster import Cluster, default_resources  # ray takes seconds to import
+
+        with Cluster(config["ray_address"], default_resources(config["device"])) as cluster:
+            yield from cluster.map(with_threads, ((1, function, *job) for job in jobs))
+        return
     try:
         calls = (joblib.delayed(function)(*job) for job in jobs)
         yield from joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="n_jobs")(calls)
     finally:
         if workers > 1:
             loky.get_reusable_executor().shutdown(wait=True)  # idle workers would count as the next method's memory
+
+
+def with_threads(threads: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    """In a worker of a cluster: call a function with so many threads."""
+    torch.set_num_threads(threads)
+    return function(*arguments)
 
 
 @contextmanager

@@ -21,9 +21,9 @@ from recbole_unlearn.evaluator.stages import costed_stages, measured_elsewhere
 from recbole_unlearn.files.checkpoint import write_aside
 from recbole_unlearn.files.recbole_checkpoint import is_recboles
 from recbole_unlearn.method import METHODS
-from recbole_unlearn.model import UnlearnableRecommender
+from recbole_unlearn.model import MODELS, UnlearnableRecommender
 from recbole_unlearn.model_file import load_model, save_model
-from recbole_unlearn.parallel import share_threads, threads_kept
+from recbole_unlearn.parallel import share_threads, side_by_side, threads_kept
 from recbole_unlearn.report.drawings import draw_summary
 from recbole_unlearn.report.files import beside, model_file, report_path, save_json
 from recbole_unlearn.report.progress import Progress
@@ -32,9 +32,10 @@ from recbole_unlearn.report.result import Result
 from recbole_unlearn.report.summary import summary_table
 from recbole_unlearn.report.tables import label
 from recbole_unlearn.sequence.sequence import RequestSequence
+from recbole_unlearn.sweep.objective import objective_function as objective_function  # where RecBole has its own
 from recbole_unlearn.sweep.report import save_sweep, show_sweep, sweep_result
-from recbole_unlearn.sweep.simulation import PARTS, Simulation, measure, simulated_data, simulated_requests, train_part
-from recbole_unlearn.sweep.space import check_search, read_space, swept_method, with_whole_numbers
+from recbole_unlearn.sweep.simulation import simulated_data, simulated_requests
+from recbole_unlearn.sweep.space import check_search, read_space, swept_method
 from recbole_unlearn.sweep.trials import AS_GIVEN, Goal, Trials, sweep_folder
 from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import train_backbone
@@ -47,7 +48,6 @@ def run_unlearn(
     config_file_list: Sequence[str] | None = None,
     config_dict: Mapping[str, Any] | None = None,
     saved: bool = True,
-    ray_address: str | None = None,
 ) -> Result:
     """Train a backbone, forget a request with each of ``unlearn_methods``, and report how well each one forgets.
 
@@ -57,7 +57,6 @@ def run_unlearn(
         config_file_list: yaml files.
         config_dict: settings that win over the files.
         saved: whether to write the unlearned models, the report and its figures.
-        ray_address: of a running Ray cluster, which then trains the reference models of an audit.
 
     Returns:
         The report; see :meth:`recbole_unlearn.report.report.Report.finish`.
@@ -82,7 +81,7 @@ def run_unlearn(
     original = trained.model
     if saved:
         save_model(model_file(config, "original"), original, config, data.train)
-    audit = Audit(config, data, ray_address) if config["unlearn_audit_models"] else None
+    audit = Audit(config, data) if config["unlearn_audit_models"] else None
     evaluator = UnlearningEvaluator(config, data, original, audit)
     report = Report(config, data, saved)
     pending = [name for name in config["unlearn_methods"] if not report.has(name)]
@@ -124,14 +123,13 @@ def run_seeds(
     config_file_list: Sequence[str] | None = None,
     config_dict: Mapping[str, Any] | None = None,
     saved: bool = True,
-    ray_address: str | None = None,
 ) -> dict[str, Any]:
     """Call :func:`run_unlearn` for each of several seeds, and report means and intervals of their rows.
 
     Args:
         seeds: different whole numbers >= 0; each has another split, request and initialisation.
-        model, dataset, config_file_list, config_dict, saved, ray_address: as for :func:`run_unlearn`; a
-            ``report_file`` gets the seed before its ending.
+        model, dataset, config_file_list, config_dict, saved: as for :func:`run_unlearn`; a ``report_file`` gets the
+            seed before its ending. With ``ray_address``, a seed is a task of the cluster, whose files lie where it ran.
 
     Returns:
         See :func:`recbole_unlearn.evaluator.comparison.summarise`.
@@ -144,13 +142,14 @@ def run_seeds(
     if not seeds or len(set(seeds)) < len(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise UsageError(f"`seeds` must be different whole numbers >= 0, e.g. [1, 2, 3], not {seeds!r}.")
     config = Config(model, dataset, config_file_list, config_dict)
-    results = []
+    own = MODELS.own([config["model"]]), METHODS.own(config["unlearn_methods"])
+    jobs = []
     for seed in seeds:
-        seeded = {**(config_dict or {}), "seed": seed}
+        seeded = {**(config_dict or {}), "seed": seed, "ray_address": None}
         if config["report_file"]:
             seeded["report_file"] = beside(config["report_file"], f"-{seed}.json")
-        results.append(run_unlearn(model, dataset, config_file_list, seeded, saved, ray_address))
-    summary = summarise(results)
+        jobs.append((*own, model, dataset, config_file_list, seeded, saved))
+    summary = summarise(list(side_by_side(_run_seed, jobs, 1, config)))
     getLogger().info(summary_table(summary))
     if saved:
         path = report_path(config, seeds)
@@ -158,6 +157,13 @@ def run_seeds(
         if any("MI-BF_gap" in row for row in summary["results"]):
             write_aside(beside(path, "-gaps.png"), lambda temporary: draw_summary(summary, temporary))
     return summary
+
+
+def _run_seed(models, methods, *arguments):
+    """:func:`run_unlearn`, perhaps in another process, which does not know a user's own classes."""
+    MODELS.register_all(models)
+    METHODS.register_all(methods)
+    return run_unlearn(*arguments)
 
 
 def run_sweep(
@@ -238,37 +244,6 @@ def run_sweep(
 
     show_sweep(result, folder)
     return result
-
-
-def objective_function(
-    config_dict: Mapping[str, Any] | None = None, config_file_list: Sequence[str] | None = None, saved: bool = True
-) -> dict[str, Any]:
-    """The objective of a sweep for RecBole's own ``HyperTuning``: settings of a method on a simulated request.
-
-    Args:
-        config_dict: the settings to try.
-        config_file_list: yaml files, with ``model`` and ``dataset``.
-        saved: RecBole passes it, and the function ignores it: it keeps all trainings, so that trials share them.
-
-    Returns:
-        RecBole's ``model``, ``best_valid_score`` (the objective; less is better), ``valid_score_bigger``,
-        ``best_valid_result`` and ``test_result``, which is empty because test data choose nothing.
-    """
-    config = Config(config_file_list=config_file_list, config_dict=with_whole_numbers(config_dict or {}))
-    ((settings,), (data,)) = simulated_data(config, swept_method(config), simulated_requests(config))
-    states = (train_part(Config(stored=settings), data, part) for part in PARTS)
-    simulation = Simulation.of(settings, data, *states)
-    try:
-        result = measure(simulation, {})
-    except Diverged as error:
-        result = {"objective": math.inf, "error": str(error)}
-    return {
-        "model": config["model"],
-        "best_valid_score": result["objective"],
-        "valid_score_bigger": False,
-        "best_valid_result": result,
-        "test_result": {},
-    }
 
 
 def load_data_and_model(

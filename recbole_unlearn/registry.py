@@ -36,6 +36,11 @@ class Registry(Generic[T]):
         self._classes[cls.__name__] = cls  # a class defined again, as in a notebook, replaces itself
         return cls
 
+    def register_all(self, classes: Iterable[type[T]]) -> None:
+        """Make the user's own classes known to a fresh process; see :meth:`own`."""
+        for cls in classes:
+            self.register(cls)
+
     def __getitem__(self, name: str) -> type[T]:
         """The class of this name.
 

@@ -48,13 +48,13 @@ def check_values(settings: Mapping[str, Any], classes: Iterable[type[Any]] = ())
         check(declaration, settings)
     check_data_settings(settings)
     check_request_settings(settings)
-    for key in ("nproc", "world_size"):
-        if (settings.get(key) or 1) not in (1, -1):
-            raise UsageError(
-                f"Setting '{key}' must be 1, not {settings[key]!r}: RecBole's distributed training needs NCCL and "
-                "calls a model without its graph, so it cannot train an unlearnable one. Sweeps (--params_file) and "
-                "shards use all cores."
-            )
+    if (settings.get("world_size") or 1) not in (1, -1):
+        raise UsageError(
+            f"Setting 'world_size' must be 1, not {settings['world_size']!r}: use --nproc for processes of this "
+            "machine, and torchrun for those of several."
+        )
+    if settings["nproc"] > 1 and (settings["unlearn_workers"] or 1) > 1:
+        raise UsageError("Settings 'nproc' and 'unlearn_workers' cannot both be above 1: leave one out.")
     topk = settings["topk"] if isinstance(settings["topk"], list) else [settings["topk"]]
     metrics = settings["metrics"] if isinstance(settings["metrics"], (list, tuple)) else [settings["metrics"]]
     name, _, k = str(settings["valid_metric"]).partition("@")

@@ -185,7 +185,7 @@ PARSED = {  # arguments: what differs from nothing
     },
     "--epochs=3 --epochs=3 --model=A -m A": {"model": "A", "config_dict": {"epochs": "3"}},
     "--seeds=3,1": {"seeds": [3, 1]},
-    "--audit=16 --ray_address=auto": {"config_dict": {"unlearn_audit_models": "16"}, "ray_address": "auto"},
+    "--audit=16 --ray_address=auto": {"config_dict": {"unlearn_audit_models": "16", "ray_address": "auto"}},
     "--params_file=hyper.test --num_samples=8 --held_back=0 --resume --resources_per_trial=cpu:2,gpu:0.5": {
         "params_file": "hyper.test",
         "num_samples": 8,
@@ -202,11 +202,18 @@ def test_arguments(typed):
     assert command_line.parse(["--config_files=a.yaml b.yaml"])["config_file_list"] == ["a.yaml", "b.yaml"]
 
 
-@pytest.mark.parametrize("key", ["nproc", "world_size"])
-def test_distributed_training_is_refused(key, settings, capsys):
-    message = fail(capsys, "--model=LightGCN", "--dataset=tiny", f"--data_path={settings['data_path']}", f"--{key}=2")
-    assert f"Setting '{key}' must be 1, not 2: RecBole's distributed training needs NCCL" in message
-    Config("LightGCN", "tiny", config_dict={**settings, key: 1})
+@pytest.mark.parametrize(
+    "settings_given, message",
+    [
+        ("--world_size=2", "Setting 'world_size' must be 1, not 2: use --nproc"),
+        ("--nproc=2 --unlearn_workers=2", "Settings 'nproc' and 'unlearn_workers' cannot both be above 1"),
+        ("--nproc=0", "nproc"),
+    ],
+)
+def test_distributed_settings(settings_given, message, settings, capsys):
+    where = f"--data_path={settings['data_path']}"
+    assert message in fail(capsys, "--model=LightGCN", "--dataset=tiny", where, *settings_given.split())
+    Config("LightGCN", "tiny", config_dict={**settings, "nproc": 1, "world_size": 1})
 
 
 @pytest.mark.parametrize(
@@ -225,7 +232,6 @@ def test_distributed_training_is_refused(key, settings, capsys):
         (["--seeds=1,2", "--params_file=hyper.test"], "--seeds and --params_file cannot be combined"),
         (["--num_samples=8"], "--num_samples needs --params_file"),
         (["--resume"], "--resume needs --params_file"),
-        (["--ray_address=auto"], "--ray_address needs --params_file or --audit"),
         (["--params_file=a", "--num_samples=0"], "'0' is not a whole number >= 1"),
         (["--params_file=a", "--search=bayes"], "invalid choice: 'bayes'"),
         (["--params_file=a", "--search=grid", "--num_samples=3"], "--search=grid tries every combination"),

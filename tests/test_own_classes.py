@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from recbole_unlearn import DeletionRequest, cluster, load_data_and_model, run_unlearn, unlearn
+from recbole_unlearn import DeletionRequest, load_data_and_model, run_unlearn, unlearn
 from recbole_unlearn.config import method_defaults
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS, UnlearnableRecommender
 from recbole_unlearn.registry import own_sources
 from recbole_unlearn.report.software import software_versions
+from recbole_unlearn.sweep import worker
 from recbole_unlearn.sweep.space import with_whole_numbers
 from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import code, train_backbone
@@ -276,7 +277,7 @@ def test_a_worker_gets_to_know_them(own):
     models, methods = MODELS.own(["OwnModel", "LightGCN"]), METHODS.own(["OwnMethod", "GIF"])
     assert [cls.__name__ for cls in models + methods] == ["OwnModel", "OwnMethod"]
     unregister()
-    cluster.begin(1, models, methods)
+    worker.begin(1, models, methods)
     assert MODELS["OwnModel"] is models[0] and METHODS["OwnMethod"] is methods[0]
 
 

@@ -21,10 +21,9 @@ class Audit:
     Args:
         config (Config): settings; ``unlearn_audit_models`` is the number of reference models.
         data (UnlearningData): the run's data.
-        ray_address: of a running Ray cluster that trains them; default this machine.
     """
 
-    def __init__(self, config: Any, data: Any, ray_address: str | None = None) -> None:
+    def __init__(self, config: Any, data: Any) -> None:
         seed, kind, n_models = config["seed"], config["forget_type"], config["unlearn_audit_models"]
         forgotten = Units.of(data.request.users, data.request.items, kind)
         retained = retained_units(data.remaining_graph, kind, forgotten.n, torch_stream(seed, "retained units"))
@@ -34,7 +33,7 @@ class Audit:
             "forgotten": np.repeat(with_request[:, None], forgotten.n, axis=1),
             "retained": balanced_halves(n_models, retained.n, numpy_stream(seed, "halves of the retained units")),
         }
-        scores = reference_scores(config, data, list(self.units.values()), list(self.seen.values()), ray_address)
+        scores = reference_scores(config, data, list(self.units.values()), list(self.seen.values()))
         self.references = dict(zip(self.units, scores))
 
     def measure(self, model: torch.nn.Module) -> tuple[dict[str, float], dict[str, np.ndarray]]:

@@ -14,9 +14,7 @@ from recbole_unlearn.parallel import device_of, n_workers, side_by_side
 from recbole_unlearn.trainer import train_backbone
 
 
-def reference_scores(
-    config: Any, data: Any, units: list[Units], seen: list[np.ndarray], ray_address: str | None = None
-) -> list[np.ndarray]:
+def reference_scores(config: Any, data: Any, units: list[Units], seen: list[np.ndarray]) -> list[np.ndarray]:
     """Train the reference models side by side, and let them score all units.
 
     A training that finished before is loaded, so that an interrupted audit goes on, and all methods share it.
@@ -26,16 +24,16 @@ def reference_scores(
         data (UnlearningData): the run's data.
         units: sets of units.
         seen: of each set, which model is trained with which unit, boolean of shape ``(m, n)``.
-        ray_address: of a running Ray cluster that trains them instead of this machine.
 
     Returns:
         Of each set the mean score of each unit by each model, shape ``(m, n)``.
     """
     n_models = len(seen[0])
+    config = config.replace(nproc=1)  # each is a training of one process
     wanted = config["unlearn_shard_workers"]
     if config["device"].type == "cpu":  # all threads: a reference model's seconds are not compared
         wanted = wanted or (config["unlearn_workers"] or 1) * torch.get_num_threads()
-    workers = n_workers(config["device"], n_models, wanted)
+    workers = n_workers(config, n_models, wanted)
 
     def job(number):
         graph = data.graph
@@ -46,19 +44,12 @@ def reference_scores(
 
     jobs = map(job, range(n_models))
     rows = tqdm(
-        side_by_side(_scores, jobs, workers) if ray_address is None else _on_cluster(ray_address, config, jobs),
+        side_by_side(_scores, jobs, workers, config),
         total=n_models,
         desc="Audit: reference models",
         disable=not config["show_progress"],
     )
     return [np.stack(of_set) for of_set in zip(*rows)]
-
-
-def _on_cluster(address, config, jobs):
-    from recbole_unlearn.cluster import Cluster, default_resources  # ray takes seconds to import
-
-    with Cluster(address, default_resources(config["device"])) as cluster:
-        yield from cluster.map(_scores, jobs)
 
 
 def _scores(model_class, config, train, valid_data, number, units):

@@ -57,8 +57,10 @@ class EdgeSampler(Sampler):
         while len(pending):
             items[pending] = self.sampling(len(pending))
             pairs = users[pending] * self.item_num + items[pending]
-            place = np.minimum(np.searchsorted(self.used_ids, pairs), len(self.used_ids) - 1)
-            pending = pending[self.used_ids[place] == pairs] if len(self.used_ids) else pending[:0]
+            order = np.argsort(pairs)  # a search for ascending numbers finds most of what it needs in the cache
+            place = np.minimum(np.searchsorted(self.used_ids, pairs[order]), len(self.used_ids) - 1)
+            drawn_again = order[self.used_ids[place] == pairs[order]] if len(self.used_ids) else order[:0]
+            pending = pending[np.sort(drawn_again)]
         return torch.from_numpy(items)
 
 

@@ -8,6 +8,7 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.model.init import xavier_uniform_initialization
 from recbole.utils import InputType
 
+from recbole_unlearn.columns import own_columns, rand_like_all
 from recbole_unlearn.graph import Graph, dataset_graph, mean_propagation, propagate
 from recbole_unlearn.info_nce import info_nce, some_of
 from recbole_unlearn.loss import embedding_regulariser
@@ -110,7 +111,7 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
         total, layer = torch.zeros_like(hop), hop
         for step in range(self.n_layers):
             layer = propagate(adjacency, layer) if step else layer
-            noise = F.normalize(torch.rand_like(layer), dim=1).mul_(self.noise_length)
+            noise = own_columns(F.normalize(rand_like_all(layer), dim=1)).mul_(self.noise_length)
             layer = torch.addcmul(layer, layer.sign(), noise)
             total += layer
         return total.div_(self.n_layers)

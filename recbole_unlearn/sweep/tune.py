@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_unlearn.cluster import Cluster, begin, gpus_given, reason, result
+from recbole_unlearn.cluster import Cluster, gpus_given, reason, result
 
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its tables do not take our headings
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the records are our own
@@ -23,6 +23,8 @@ from recbole_unlearn.sweep.report import OUTCOME, outcome
 from recbole_unlearn.sweep.simulation import PARTS, Simulation, State, measure_all, train_part
 from recbole_unlearn.sweep.space import Space, points_of
 from recbole_unlearn.sweep.trials import DONE, FAILED, STOPPED, Goal, Record, Trials, record
+from recbole_unlearn.sweep.worker import begin
+from recbole_unlearn.sweep.worker import setup as setup_of
 from recbole_unlearn.task import UnlearningData
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def simulate(cluster: Cluster, settings: Sequence[dict[str, Any]], data: Sequenc
     """
     tasks = []
     for each, its_data in zip(settings, map(ray.put, data)):
-        tasks.append([cluster.submit(train, each, its_data, part, cluster.setup(each)) for part in PARTS])
+        tasks.append([cluster.submit(train, each, its_data, part, setup_of(cluster, each)) for part in PARTS])
     return [
         Simulation.of(each, its_data, result(original), result(retrain))
         for each, its_data, (original, retrain) in zip(settings, data, tasks)
@@ -51,7 +53,7 @@ def simulate(cluster: Cluster, settings: Sequence[dict[str, Any]], data: Sequenc
 
 def measure(cluster: Cluster, simulations: Sequence[Simulation], points: Sequence[dict[str, Any]]) -> list[Record]:
     """Try points outside of a search, and return their records."""
-    shared, setup = _shared(simulations), cluster.setup(simulations[0].settings)
+    shared, setup = _shared(simulations), setup_of(cluster, simulations[0].settings)
     tasks = [cluster.submit(try_out, point, shared, setup) for point in points]
     return [_record(point, task) for point, task in zip(points, tasks)]
 
@@ -89,7 +91,7 @@ def search(
     if n_trials <= 0:
         return
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # one line of ours reports a failed trial
-    trainable = tune.with_parameters(trial, shared=_shared(simulations), setup=cluster.setup(settings))
+    trainable = tune.with_parameters(trial, shared=_shared(simulations), setup=setup_of(cluster, settings))
     asha = ASHAScheduler("measures/epoch", f"measures/{goal.metric}", goal.mode, NO_LAST_RUNG, FIRST_RUNG, REDUCTION)
     tune.Tuner(
         tune.with_resources(trainable, cluster.resources),

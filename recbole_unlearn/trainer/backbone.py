@@ -14,6 +14,7 @@ from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import dataset_graph
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 from recbole_unlearn.streams import begin_stream
+from recbole_unlearn.trainer.column_parallel import ColumnParallelTrainer
 from recbole_unlearn.trainer.resumable import ResumableTrainer
 
 
@@ -51,7 +52,8 @@ def train_backbone(config: Any, dataset: Dataset, name: str, valid_data: Any = N
         raise UsageError(
             f"{config['model']} cannot be unlearned: it trains {', '.join(others)} besides its embedding table."
         )
-    return train(config, model, dataset, name, valid_data, verbose=verbose)
+    trainer_class = ColumnParallelTrainer if config["nproc"] > 1 else ResumableTrainer
+    return train(config, model, dataset, name, valid_data, trainer_class=trainer_class, verbose=verbose)
 
 
 def train(

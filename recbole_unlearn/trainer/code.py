@@ -11,7 +11,7 @@ from recbole_unlearn.digest import digest
 from recbole_unlearn.registry import module_sources
 
 PACKAGE = Path(__file__).parents[1]
-TRAINS = ("model", "trainer", "graph.py", "loss.py", "info_nce.py", "top.py", "data/sampler.py")
+TRAINS = ("model", "trainer", "graph.py", "loss.py", "info_nce.py", "columns.py", "top.py", "data/sampler.py")
 
 
 def machine(device: torch.device) -> str:
@@ -21,15 +21,16 @@ def machine(device: torch.device) -> str:
     return f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
 
 
-def training_code(device: torch.device, *classes: type) -> str:
+def training_code(device: torch.device, n_processes: int, *classes: type) -> str:
     """A digest of the code that trains, of torch's and RecBole's versions, and of the machine.
 
     Args:
         device: where the training runs.
+        n_processes: that train together.
         classes: what it trains and what trains it; the modules of their bases count too.
     """
     sources = [source for cls in classes for source in module_sources(cls)]
-    return digest(_shipped_code(), torch.__version__, recbole.__version__, machine(device), *sources)
+    return digest(_shipped_code(), torch.__version__, recbole.__version__, machine(device), n_processes, *sources)
 
 
 @cache

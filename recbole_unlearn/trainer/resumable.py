@@ -54,7 +54,7 @@ class ResumableTrainer(Trainer):
     def __init__(self, config: Any, model: torch.nn.Module, name: str) -> None:
         super().__init__(config, model)
         self.eval_collector = TopCollector(config)
-        code = training_code(self.device, type(model), type(self), MODELS[config["model"]])
+        code = training_code(self.device, config["nproc"], type(model), type(self), MODELS[config["model"]])
         self._any_code = os.path.join(glob.escape(config["checkpoint_dir"]), f"{glob.escape(name)}*.pth")
         self.saved_model_file = os.path.join(config["checkpoint_dir"], f"{name}-{code}.pth")
         self.resume_file = f"{self.saved_model_file}.resume"
@@ -146,6 +146,10 @@ class ResumableTrainer(Trainer):
             self._count_seconds()
             checkpoint.save(self.resume_file, {**self._state(), "optimizer": self.optimizer.state_dict()})
             self._last_save = perf_counter()
+        return self._pass(train_data, epoch_idx, loss_func, show_progress)
+
+    def _pass(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        """Train on all batches once, with the epoch's random streams."""
         begin_stream(self.config, "epoch", epoch_idx)
         train_data = self._start_epoch(train_data, epoch_idx)
         train_data.generator.manual_seed(stream_seed(self.config["seed"], "order of the rows", epoch_idx))

@@ -125,9 +125,9 @@ class ShardedUnlearner(Unlearner):
         """
         data, owner = self.data, type(self).__name__
         config = self.config.replace(
-            train_batch_size=self.config["unlearn_shard_batch_size"] or self.config["train_batch_size"]
+            train_batch_size=self.config["unlearn_shard_batch_size"] or self.config["train_batch_size"], nproc=1
         )
-        workers = n_workers(config["device"], len(graphs), config["unlearn_shard_workers"])
+        workers = n_workers(config, len(graphs), config["unlearn_shard_workers"])
         jobs = (
             (
                 type(self.original),
@@ -140,7 +140,10 @@ class ShardedUnlearner(Unlearner):
         )
         hidden = not config["show_progress"]
         results = tqdm(
-            side_by_side(_train_shard, jobs, workers), total=len(graphs), desc=f"{owner}: shards", disable=hidden
+            side_by_side(_train_shard, jobs, workers, config),
+            total=len(graphs),
+            desc=f"{owner}: shards",
+            disable=hidden,
         )
         shards: dict[int, tuple[torch.Tensor, Graph]] = {}
         earlier: dict[str, float] = {}

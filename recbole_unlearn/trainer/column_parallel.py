@@ -1,0 +1,131 @@
+"""Training a backbone in several processes, each with some of the table's columns."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+
+from recbole_unlearn.columns import by_columns, gathered_columns, own_columns
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.process_group import process_group
+from recbole_unlearn.streams import begin_stream
+from recbole_unlearn.trainer.resumable import ResumableTrainer
+
+TOLERANCE = 1e-3  # of a gradient, of its largest entry: sums in another order differ by less
+END = -1  # told instead of an epoch
+
+
+class ColumnParallelTrainer(ResumableTrainer):
+    """Trains a backbone in ``nproc`` processes; the result is that of one process up to the order of sums.
+
+    This process keeps the whole model for validation and files, and gives its columns up only for the time of an epoch.
+    The others, which have a copy of this trainer, do nothing but the epochs that this one tells them. Before the first,
+    all compare the loss and the gradient of a batch with those of one process.
+
+    Raises:
+        UsageError: the model mixes columns otherwise than by the functions of :mod:`recbole_unlearn.columns`, or the
+            table's width is no multiple of ``nproc``.
+    """
+
+    def _fit(self, train_data, *others):
+        self._check_columns(self.config["nproc"])
+        with process_group(self.config, _work, (self, train_data)):
+            self._check_gradient(train_data)
+            result = super()._fit(train_data, *others)
+            _tell(END)
+        return result
+
+    def __getstate__(self):
+        return {**self.__dict__, "tensorboard": None}  # it cannot be pickled, and the others write nothing
+
+    def _pass(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        if dist.get_rank() == 0:
+            _tell(epoch_idx)
+        self.optimizer.zero_grad()
+        with self._columns():
+            return super()._pass(train_data, epoch_idx, loss_func, show_progress)
+
+    @contextmanager
+    def _columns(self) -> Iterator[None]:
+        """In this block, the model and the optimiser have this process's columns; after it, all columns as trained."""
+        parameters = list(self.model.parameters())
+        whole = [parameter.data for parameter in parameters]
+        with by_columns():
+            for parameter in parameters:
+                self._replace(parameter, own_columns)
+            try:
+                yield
+                for parameter in parameters:
+                    self._replace(parameter, gathered_columns)
+            except BaseException:  # the others may be gone
+                for parameter, data in zip(parameters, whole):
+                    parameter.data = data
+                raise
+
+    def _replace(self, parameter, function):
+        """Apply a function to a parameter and to the optimiser's tensors of its shape."""
+        state, shape = self.optimizer.state.get(parameter, {}), parameter.shape
+        for name, value in state.items():
+            if torch.is_tensor(value) and value.shape == shape:
+                state[name] = function(value)
+        parameter.grad, parameter.data = None, function(parameter.data)
+
+    def _check_columns(self, size):
+        """Refuse what several processes cannot train by columns."""
+        width = self.model.ego_embeddings().shape[1]
+        if width % size:
+            raise UsageError(
+                f"--nproc={size} divides the table's {width} columns among processes: choose a divisor of {width}."
+            )
+        for name in ("clip_grad_norm", "enable_amp"):
+            if self.config[name]:
+                raise UsageError(f"Setting '{name}' needs all columns of a gradient: leave it out, or --nproc.")
+
+    def _check_gradient(self, train_data):
+        """Compare loss and gradient of a batch with those of all columns."""
+        of_all, whole = self._gradient(train_data)
+        with self._columns():
+            loss, parts = self._gradient(train_data)
+            pairs = [(loss, of_all), *zip(parts, map(own_columns, whole))]
+            differ = any((part - same).abs().max() > TOLERANCE * same.abs().max() for part, same in pairs)
+        differences = torch.tensor(int(differ))
+        dist.all_reduce(differences)
+        if differences:
+            raise UsageError(
+                f"{type(self.model).__name__} cannot be trained by columns: its loss is not a function of "
+                "bpr_loss, info_nce, embedding_regulariser and sum_columns. Leave out --nproc."
+            )
+
+    def _gradient(self, train_data):
+        """The loss of a batch, always the same, and its gradient."""
+        begin_stream(self.config, "check of the columns")
+        train_data.generator.manual_seed(self.config["seed"])
+        self.model.train()
+        loss = self.model.calculate_loss(next(iter(train_data)).to(self.device))
+        return loss.detach(), torch.autograd.grad(loss, list(self.model.parameters()))
+
+
+def _work(job):
+    """What the other processes do of a training."""
+    trainer, train_data = job
+    if trainer.device.type == "cuda":
+        _move(trainer, torch.device("cuda", torch.cuda.current_device()))
+    trainer._check_gradient(train_data)
+    while (epoch := _tell(END)) != END:
+        trainer._pass(train_data, epoch)
+
+
+def _move(trainer, device):
+    """Let a copy of a trainer work on another GPU."""
+    model = trainer.model.to(device)
+    trainer.device = model.device = device
+    model.set_graph(model.graph)
+    trainer.optimizer.load_state_dict(trainer.optimizer.state_dict())
+
+
+def _tell(epoch):
+    """Tell the others an epoch; in another process, the epoch that the first tells."""
+    told = torch.tensor(epoch)
+    dist.broadcast(told, src=0)
+    return int(told)

@@ -1,0 +1,130 @@
+"""Several processes that hold some columns each train the model that one process trains."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+import torch.nn.functional as F
+from recbole.trainer import Trainer
+
+from recbole_unlearn.errors import UsageError
+from recbole_unlearn.files import checkpoint
+from recbole_unlearn.model import MODELS
+from recbole_unlearn.model.lightgcn import LightGCN
+from recbole_unlearn.task import prepare_data
+from recbole_unlearn.trainer import resumable, train_backbone
+
+EPOCHS = 3
+
+
+@pytest.fixture
+def data(configure):
+    """The same data for every training; without a seed of its own, a Config with other settings draws another split."""
+    return prepare_data(configure())
+
+
+def trained(configure, model, data, folder, **changes):
+    config = configure(model, epochs=EPOCHS, eval_step=2, checkpoint_dir=folder, **changes)
+    return train_backbone(config, data.train, "original", data.valid_data)
+
+
+@pytest.mark.parametrize(
+    "model, changes",
+    [
+        ("BPR", {}),
+        ("LightGCN", {"require_pow": False}),
+        ("LightGCN", {"learner": "sgd", "learning_rate": 1.0}),
+        ("SGL", {"type": "RW", "ssl_candidates": 5}),
+        ("SimGCL", {}),
+        ("SimGCL", {"ssl_candidates": 5, "simgcl_sum": True}),
+    ],
+)
+def test_two_processes_train_what_one_trains(configure, data, model, changes):
+    one, two = (trained(configure, model, data, str(n), nproc=n, **changes) for n in (1, 2))
+    table, same = (each.model.ego_embeddings() for each in (one, two))
+    assert table.shape == same.shape and not torch.equal(table, torch.zeros_like(table))
+    torch.testing.assert_close(same, table, rtol=1e-3, atol=1e-4 * table.abs().max().item())
+    assert Path(one.file).name != Path(two.file).name  # the order of sums differs, as with other threads
+    states = [checkpoint.load(each.file, torch.device("cpu")) for each in (one, two)]
+    assert states[0].keys() == states[1].keys()
+    assert states[1]["best_valid_result"] == pytest.approx(states[0]["best_valid_result"], abs=0.02)
+
+
+def test_an_interrupted_training_goes_on(configure, data, monkeypatch):
+    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_SAVES", 0)
+    straight = trained(configure, "SimGCL", data, "straight", nproc=2).model.ego_embeddings()
+    train_epoch = Trainer._train_epoch
+
+    def interrupted(self, loader, epoch, *arguments, **named):
+        if epoch == EPOCHS - 1:
+            raise KeyboardInterrupt
+        return train_epoch(self, loader, epoch, *arguments, **named)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "_train_epoch", interrupted)
+        trained(configure, "SimGCL", data, "saved", nproc=2)
+    assert list(Path("saved").glob("*.resume"))
+    assert torch.equal(trained(configure, "SimGCL", data, "saved", nproc=2).model.ego_embeddings(), straight)
+
+
+def test_a_process_that_is_killed_costs_one_line_and_no_epoch(configure, data, monkeypatch):
+    monkeypatch.setattr(resumable, "SECONDS_BETWEEN_SAVES", 0)
+    train_epoch = Trainer._train_epoch
+
+    def alone(self, loader, epoch, *arguments, **named):
+        if epoch == EPOCHS - 1:
+            helpers = [child for child in psutil.Process().children() if "loky" in " ".join(child.cmdline())]
+            assert helpers
+            for helper in helpers:
+                helper.send_signal(signal.SIGKILL)
+        return train_epoch(self, loader, epoch, *arguments, **named)
+
+    with monkeypatch.context() as patch, pytest.raises(UsageError, match="Another process of this training failed"):
+        patch.setattr(Trainer, "_train_epoch", alone)
+        trained(configure, "LightGCN", data, "saved", nproc=2)
+    resumed = trained(configure, "LightGCN", data, "saved", nproc=2).model.ego_embeddings()
+    assert torch.equal(resumed, trained(configure, "LightGCN", data, "straight", nproc=2).model.ego_embeddings())
+
+
+class MixesColumns(LightGCN):
+    """Normalises rows of its own columns, as if they were all."""
+
+    def forward(self, ego, adjacency):
+        return super().forward(F.normalize(ego, dim=1), adjacency)
+
+
+@pytest.mark.parametrize(
+    "model, changes, message",
+    [
+        ("LightGCN", {"embedding_size": 9}, "--nproc=2 divides the table's 9 columns among processes"),
+        ("LightGCN", {"clip_grad_norm": {"max_norm": 1.0}}, "Setting 'clip_grad_norm' needs all columns"),
+        ("MixesColumns", {}, "MixesColumns cannot be trained by columns"),
+    ],
+)
+def test_what_columns_cannot_train_is_refused(configure, data, monkeypatch, model, changes, message):
+    monkeypatch.setitem(MODELS._classes, "MixesColumns", MixesColumns)
+    with pytest.raises(UsageError, match=message):
+        trained(configure, model, data, "saved", nproc=2, **changes)
+    assert not list(Path("saved").glob("*.pth"))
+
+
+def test_torchrun(settings):
+    script = Path(__file__).parents[1] / "run_unlearn.py"
+    run = [f"--data_path={settings['data_path']}", "--epochs=2", "--unlearn_methods=DropEdges", "--gpu_id="]
+    run += ["--model=LightGCN", "--dataset=tiny", "--embedding_size=8"]
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", str(script)]
+    outputs = [
+        subprocess.run(
+            [sys.executable, *command, *run], capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"}
+        )
+        for command in (torchrun, [str(script), "--nproc=2", "--checkpoint_dir=again"])
+    ]
+    tables = [output.stdout[output.stdout.index("DropEdges") :] for output in outputs]
+    assert [output.returncode for output in outputs] == [0, 0], outputs[0].stderr
+    rows = [[line for line in table.splitlines() if line.startswith(("original", "DropEdges"))] for table in tables]
+    assert rows[0] and len(rows[0]) == len(rows[1])
