@@ -23,7 +23,9 @@ class UnlearnableRecommender(GeneralRecommender):
     Put it before RecBole's class among the bases and implement :meth:`forward`, pure in both arguments: one call gives
     the same model on another graph or with another table. The loss is BPR (Rendle et al., UAI 2009) plus, if you
     implement them, :meth:`regulariser` and :meth:`self_supervised_loss` with its :meth:`draw_views`. A model with
-    another loss overrides :meth:`model_loss`; the influence methods, which need second derivatives, refuse it.
+    another loss overrides :meth:`model_loss`; the influence methods, which need second derivatives, refuse it. A loss
+    that treats columns of the table alike (by ``bpr_loss``, ``info_nce`` and :mod:`recbole_unlearn.columns`) can be
+    trained by several processes.
 
     The class expects the embeddings as ``user_embedding`` and ``item_embedding`` (``nn.Embedding``). A model that keeps
     them elsewhere also overrides :meth:`ego_embeddings` and :meth:`set_ego_embeddings`. In ``__init__``, call

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -30,21 +31,24 @@ class ColumnParallelTrainer(ResumableTrainer):
 
     def _fit(self, train_data, *others):
         self._check_columns(self.config["nproc"])
-        with process_group(self.config, _work, (self, train_data)):
-            self._check_gradient(train_data)
+        with process_group(self.config, work, (self, train_data)):
+            self.check_gradient(train_data)
             result = super()._fit(train_data, *others)
-            _tell(END)
+            tell(END)
         return result
 
     def __getstate__(self):
         return {**self.__dict__, "tensorboard": None}  # it cannot be pickled, and the others write nothing
 
-    def _pass(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+    def one_pass(
+        self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
+    ) -> float | tuple[float, ...]:
+        """An epoch by columns; the first process tells the others."""
         if dist.get_rank() == 0:
-            _tell(epoch_idx)
+            tell(epoch_idx)
         self.optimizer.zero_grad()
         with self._columns():
-            return super()._pass(train_data, epoch_idx, loss_func, show_progress)
+            return super().one_pass(train_data, epoch_idx, loss_func, show_progress)
 
     @contextmanager
     def _columns(self) -> Iterator[None]:
@@ -82,8 +86,12 @@ class ColumnParallelTrainer(ResumableTrainer):
             if self.config[name]:
                 raise UsageError(f"Setting '{name}' needs all columns of a gradient: leave it out, or --nproc.")
 
-    def _check_gradient(self, train_data):
-        """Compare loss and gradient of a batch with those of all columns."""
+    def check_gradient(self, train_data: Any) -> None:
+        """Compare loss and gradient of a batch with those of all columns.
+
+        Raises:
+            UsageError: they differ.
+        """
         of_all, whole = self._gradient(train_data)
         with self._columns():
             loss, parts = self._gradient(train_data)
@@ -106,14 +114,14 @@ class ColumnParallelTrainer(ResumableTrainer):
         return loss.detach(), torch.autograd.grad(loss, list(self.model.parameters()))
 
 
-def _work(job):
+def work(job: tuple[ColumnParallelTrainer, Any]) -> None:
     """What the other processes do of a training."""
     trainer, train_data = job
     if trainer.device.type == "cuda":
         _move(trainer, torch.device("cuda", torch.cuda.current_device()))
-    trainer._check_gradient(train_data)
-    while (epoch := _tell(END)) != END:
-        trainer._pass(train_data, epoch)
+    trainer.check_gradient(train_data)
+    while (epoch := tell(END)) != END:
+        trainer.one_pass(train_data, epoch)
 
 
 def _move(trainer, device):
@@ -124,7 +132,7 @@ def _move(trainer, device):
     trainer.optimizer.load_state_dict(trainer.optimizer.state_dict())
 
 
-def _tell(epoch):
+def tell(epoch: int) -> int:
     """Tell the others an epoch; in another process, the epoch that the first tells."""
     told = torch.tensor(epoch)
     dist.broadcast(told, src=0)

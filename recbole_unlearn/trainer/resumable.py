@@ -146,10 +146,12 @@ class ResumableTrainer(Trainer):
             self._count_seconds()
             checkpoint.save(self.resume_file, {**self._state(), "optimizer": self.optimizer.state_dict()})
             self._last_save = perf_counter()
-        return self._pass(train_data, epoch_idx, loss_func, show_progress)
+        return self.one_pass(train_data, epoch_idx, loss_func, show_progress)
 
-    def _pass(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        """Train on all batches once, with the epoch's random streams."""
+    def one_pass(
+        self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
+    ) -> float | tuple[float, ...]:
+        """Train on all batches once, with the epoch's random streams; returns the sum of their losses."""
         begin_stream(self.config, "epoch", epoch_idx)
         train_data = self._start_epoch(train_data, epoch_idx)
         train_data.generator.manual_seed(stream_seed(self.config["seed"], "order of the rows", epoch_idx))
