@@ -11,6 +11,7 @@ from recbole.data.dataset import Dataset
 from recbole.utils import init_logger, set_color
 
 from recbole_unlearn.audit.audit import Audit
+from recbole_unlearn.check.backbone import check_backbone
 from recbole_unlearn.config import Config
 from recbole_unlearn.cost import Cost, measured
 from recbole_unlearn.data.split import restore_data
@@ -74,6 +75,7 @@ def run_unlearn(
 
     data = prepare_data(config)
     logger.info(data.train)
+    check_backbone(config, data.train, data.graph)
     logger.info(set_color("Request", "pink") + f": {config['forget_type']} {data.request.summary()}")
     sequence = RequestSequence(config, data) if config["unlearn_sequence"] else None
 

@@ -24,7 +24,7 @@ FLOORS = (  # from the ground up; a module imports from lower floors and from it
     "declarations",
     "known_settings validation",
     "config",
-    "task",
+    "task check",
     "report",
     "sequence",
     "model_file",

@@ -9,12 +9,13 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
 from recbole_unlearn import run_unlearn
+from recbole_unlearn.check.bench import Bench
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph, propagate
 from recbole_unlearn.model import MODELS, UnlearnableRecommender, dataset_graph, simgcl
 from recbole_unlearn.model_file import load_model
+from recbole_unlearn.task import prepare_data
 from recbole_unlearn.testing import BackboneContract
-from recbole_unlearn.testing.backbone import Bench
 
 
 @MODELS.register
@@ -46,8 +47,10 @@ def built(configure):
     """A model with weights of a size at which the losses are not linear, its data, and a batch."""
 
     def build(name, **changes):
-        bench = Bench.of(configure(name, **changes))
-        return bench.config, bench.data, bench.model, bench.batch
+        config = configure(name, **changes)
+        data = prepare_data(config)
+        bench = Bench.of(config, data.train)
+        return config, data, bench.model, bench.batch
 
     return build
 

@@ -6,7 +6,12 @@ from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
-from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.model.abstract_recommender import (
+    ContextRecommender,
+    GeneralRecommender,
+    KnowledgeRecommender,
+    SequentialRecommender,
+)
 
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
@@ -14,6 +19,11 @@ from recbole_unlearn.loss import bpr_loss
 from recbole_unlearn.registry import Registry
 from recbole_unlearn.settings import Settings
 
+OTHER_KINDS = {
+    SequentialRecommender: "a sequential recommender, whose input is a user's past",
+    ContextRecommender: "a context-aware recommender, which scores features",
+    KnowledgeRecommender: "a knowledge-based recommender, whose input is a knowledge graph too",
+}
 MODELS: "Registry[UnlearnableRecommender]" = Registry("model")
 
 
@@ -41,12 +51,18 @@ class UnlearnableRecommender(GeneralRecommender):
     _item_columns: torch.Tensor | None = None  # of the final embeddings, shape (d, n_items)
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Refuse a class whose part of the loss does not take what the loss gives it.
+        """Refuse a class of another kind, and one whose part of the loss does not take what the loss gives it.
 
         Raises:
-            UsageError: as above; the message names the method and its arguments.
+            UsageError: as above; the message names the kind, or the method and its arguments.
         """
         super().__init_subclass__(**options)
+        for base, kind in OTHER_KINDS.items():
+            if issubclass(cls, base):
+                raise UsageError(
+                    f"{cls.__name__} is {kind}; the methods revise a table of users and items, so they serve general "
+                    "recommenders."
+                )
         for name in ("regulariser", "self_supervised_loss", "draw_views", "model_loss"):
             names = inspect.signature(getattr(UnlearnableRecommender, name)).parameters
             try:
