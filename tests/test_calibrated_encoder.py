@@ -8,6 +8,7 @@ import dense
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from recbole_unlearn.calibration import fit_encoder
 from recbole_unlearn.config import Config
@@ -203,6 +204,18 @@ def test_response_of_a_model_without_propagation_is_one(prepared):
     model = prepared("BPR", epochs=1, eval_step=1).original
     row_response, spread_cost = readout_response(model, seeded())
     assert (row_response == 1).all() and (spread_cost == 1).all()
+
+
+def test_response_of_a_readout_that_is_not_linear_is_its_derivative_at_the_table(prepared, monkeypatch):
+    """Of rows of length 1: ``(I - e e^T) / |E|``, whose signs err by its entries off the diagonal."""
+    model = prepared("BPR", epochs=1, eval_step=1).original
+    monkeypatch.setattr(model, "forward", lambda ego, adjacency: F.normalize(ego, dim=1))
+    length, width = model.ego_embeddings().norm(dim=1), model.ego_embeddings().shape[1]
+    row_response, spread_cost = readout_response(model, seeded())
+    error = 2**0.5 / (width * length) / (calibrated_encoder.N_PROBES / width) ** 0.5
+    known = length > 0
+    assert ((row_response - (1 - 1 / width) / length).abs() <= 5 * error)[known].all()
+    assert ((spread_cost - (1 - 1 / width) / length**2).abs() <= 5 * error / length)[known].all()
 
 
 @pytest.fixture

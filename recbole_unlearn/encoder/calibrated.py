@@ -258,8 +258,9 @@ def second_moment(embeddings: torch.Tensor, counts: torch.Tensor) -> torch.Tenso
 def readout_response(model: UnlearnableRecommender, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """The diagonals of R and of ``R^T R`` for a symmetric readout ``Z = R E``: how final embeddings respond to a row.
 
-    The estimate feeds random signs to the model's ``forward`` (Hutchinson, 1990), whatever it computes. It does so for
-    users and items apart: the part of R that links the two sides, most of SimGCL's readout, would only add noise.
+    The estimate changes the table by random signs (Hutchinson, 1990) and looks at what the model's ``forward`` makes of
+    it; R of one that is not linear is its derivative at the table. It does so for users and items apart: the part of R
+    that links the two sides, most of SimGCL's readout, would only add noise.
 
     Args:
         model: on its training graph.
@@ -269,6 +270,12 @@ def readout_response(model: UnlearnableRecommender, generator: torch.Generator) 
         ``row_response`` and ``spread_cost``, shape ``(N,)`` each.
     """
     ego = model.ego_embeddings()
+
+    def readout(table):
+        return model.forward(table, model.adjacency)
+
+    own, of_ones = readout(ego), readout(torch.ones_like(ego))
+    linear = torch.allclose(readout(ego + 1), own + of_ones, rtol=1e-3, atol=1e-3 * float(own.abs().max()))
     row_response, spread_cost = (torch.zeros(len(ego), device=ego.device) for _ in range(2))
     rounds = -(-N_PROBES // ego.shape[1])
     for _ in range(rounds):
@@ -276,7 +283,7 @@ def readout_response(model: UnlearnableRecommender, generator: torch.Generator) 
         of_users, of_items = signs.clone(), signs.clone()
         of_users[model.n_users :] = of_items[: model.n_users] = 0
         for some in (of_users, of_items):
-            answer = model.forward(some, model.adjacency)
+            answer = readout(some) if linear else torch.autograd.functional.jvp(readout, ego, some)[1]
             row_response += (some * answer).mean(dim=1) / rounds
             spread_cost += answer.square().mean(dim=1) / rounds
     return row_response.clamp(min=0), spread_cost  # the true diagonal is positive; a noisy estimate of it may not be
