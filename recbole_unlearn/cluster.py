@@ -31,13 +31,14 @@ class Cluster:
     Args:
         address: of a cluster; ``None`` starts one on this machine, which ends with the block.
         resources: of a task, e.g. ``{"cpu": 1, "gpu": 0.5}``.
+        n_tasks: that must run at a time.
 
     Raises:
-        UsageError: there is no cluster, or no machine of it can hold a task.
+        UsageError: there is no cluster, or its machines cannot hold so many tasks.
     """
 
-    def __init__(self, address: str | None, resources: Mapping[str, float]):
-        self.address, self.resources = address, dict(resources)
+    def __init__(self, address: str | None, resources: Mapping[str, float], n_tasks: int = 1):
+        self.address, self.resources, self.n_tasks = address, dict(resources), n_tasks
 
     def __enter__(self) -> "Cluster":
         if ray.is_initialized():
@@ -60,6 +61,13 @@ class Cluster:
                 f"A task takes {_text(self.resources)}, but a machine has at most {_text(most)}: "
                 "change --resources_per_trial."
             )
+        room = sum(min(int(has[name] // amount) for name, amount in self.resources.items()) for has in have)
+        if room < self.n_tasks:
+            ray.shutdown()
+            raise UsageError(
+                f"{self.n_tasks} tasks of {_text(self.resources)} are to run at a time, but the cluster has room for "
+                f"{room}: lower --nproc, or OMP_NUM_THREADS."
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -75,7 +83,7 @@ class Cluster:
         """
         cpu, gpu = (self.resources.get(name, 0) for name in ("cpu", "gpu"))
         remote = ray.remote(num_cpus=cpu, num_gpus=gpu, max_retries=retries, scheduling_strategy="SPREAD")
-        return remote(function).remote(*arguments)
+        return remote(_in_folder(os.getcwd(), function)).remote(*arguments)
 
     def map(self, function: Callable[..., Any], jobs: Iterable[tuple]) -> Iterator[Any]:
         """Call a function with each job's arguments, all submitted at once; yield the results in the jobs' order.
@@ -122,6 +130,17 @@ def my_address() -> str:
 def gpus_given() -> dict[str, str]:
     """In a worker: the setting for the GPUs that ray gives it."""
     return {"gpu_id": ",".join(str(gpu) for gpu in ray.get_gpu_ids())}
+
+
+def _in_folder(folder, function):
+    """The function, called in this process's folder if the worker's machine has it: paths may be relative."""
+
+    def call(*arguments):
+        if os.path.isdir(folder):
+            os.chdir(folder)
+        return function(*arguments)
+
+    return call
 
 
 def _knock(address):

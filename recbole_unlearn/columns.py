@@ -54,7 +54,7 @@ def all_columns(rows: torch.Tensor) -> torch.Tensor:
     return _Gather.apply(rows) if _active else rows
 
 
-def own_rows(rows: torch.Tensor) -> torch.Tensor:
+def all_columns_of_own_part(rows: torch.Tensor) -> torch.Tensor:
     """This process's part of the rows (:func:`own_part`), with all columns; otherwise as :func:`all_columns`."""
     return _Rows.apply(rows) if _active else rows
 

@@ -11,8 +11,8 @@ from recbole_unlearn.deletion import service
 from recbole_unlearn.deletion.verify.findings import lines_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.known_settings import check_deletion_settings, check_names
-from recbole_unlearn.process_group import end_torchrun, serve_torchrun, waits_for_torchrun
 from recbole_unlearn.quick_start import run_seeds, run_sweep, run_unlearn
+from recbole_unlearn.torchrun import end_torchrun, serve_torchrun, waits_for_torchrun
 
 OF_A_CHECKPOINT = ("prepare", "dry_run", "exact", "force", "verify", "also", "waive", "wait_seconds")
 NOT_FOUND, WAITING, INTERRUPTED = 3, 4, 130  # exit codes; 130 is the shell's after Ctrl-C

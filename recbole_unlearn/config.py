@@ -28,11 +28,11 @@ from recbole_unlearn.known_settings import (
 )
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
-from recbole_unlearn.process_group import torchrun_size
 from recbole_unlearn.registry import own_yaml
 from recbole_unlearn.settings import Settings, defaults
 from recbole_unlearn.streams import stream_seed
 from recbole_unlearn.text_settings import IDENTIFIERS, read_value
+from recbole_unlearn.torchrun import torchrun_size
 from recbole_unlearn.validation import check_values
 
 # Only deletion requests against a saved model read them.

@@ -12,6 +12,8 @@ from time import perf_counter
 import psutil
 import torch
 
+from recbole_unlearn.process_group import end_helpers
+
 SECONDS_BETWEEN_SAMPLES = 0.02  # between samples of the resident memory
 _OPEN: list["Cost"] = []  # of the blocks that run on a GPU: an inner one resets the peak that an outer one reads
 
@@ -38,6 +40,7 @@ def measured(device: torch.device, within: bool = False) -> Iterator[Cost]:
     """
     cost, stop = Cost(), threading.Event()
     if not within:
+        end_helpers()
         give_back_memory()
     peaks = [_resident_memory(within)]
 

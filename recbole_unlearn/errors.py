@@ -10,8 +10,12 @@ class UsageError(ValueError):
     exit_code = 2
 
 
-class Diverged(UsageError):
-    """A training or an estimate is unusable. The method's row of the report says so, and no model is saved."""
+class NoResult(UsageError):
+    """A method has no result on this model and these data. Its row of the report says so, and the others go on."""
+
+
+class Diverged(NoResult):
+    """A training or an estimate is unusable; no model is saved."""
 
 
 class FailedChecks(UsageError):

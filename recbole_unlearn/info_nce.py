@@ -4,7 +4,7 @@ from functools import wraps
 
 import torch
 
-from recbole_unlearn.columns import all_columns, own_part, own_rows, sum_columns
+from recbole_unlearn.columns import all_columns, all_columns_of_own_part, own_part, sum_columns
 
 
 def _exact(backward):
@@ -172,7 +172,7 @@ def info_nce(
     """
     if weights is None:
         weights = anchors.new_ones(len(anchors))
-    anchors, candidates = _unit_rows(own_rows(anchors)), _unit_rows(all_columns(candidates))
+    anchors, candidates = _unit_rows(all_columns_of_own_part(anchors)), _unit_rows(all_columns(candidates))
     loss = _InfoNCE.apply(anchors, candidates, own_part(positives), own_part(weights), temperature, chosen)
     return sum_columns(loss)
 

@@ -1,16 +1,14 @@
 """Save a model as one file to serve and load again; the file holds nothing of what was forgotten."""
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from recbole.data.dataset import Dataset
-from recbole.data.interaction import Interaction
 
 from recbole_unlearn.config import Config
+from recbole_unlearn.data.stored import StoredDataset
 from recbole_unlearn.errors import Diverged, UsageError, reason
 from recbole_unlearn.files import tensor_file, torch_file
 from recbole_unlearn.model import MODELS, UnlearnableRecommender
@@ -125,7 +123,8 @@ def load_model(
         n_users, n_items = map(len, tokens.values())
         check_sizes(config, content["state_dict"], n_users + n_items)
         users, items = content["edges"].long()
-        model = MODELS[config["model"]](config, _stored(config, users, items, n_users, n_items)).to(config["device"])
+        dataset = StoredDataset(config, users, items, n_users, n_items)
+        model = MODELS[config["model"]](config, dataset).to(config["device"])
         model.load_state_dict(content["state_dict"])
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UsageError(f"'{path}' is damaged or does not fit its settings: {' '.join(str(error).split())}") from None
@@ -140,7 +139,8 @@ def check_sizes(config: Config, weights: dict[str, torch.Tensor], n_nodes: int) 
     """
     there = sum(weight.numel() for weight in weights.values())
     size, layers = config["embedding_size"], config["n_layers"]
-    if not isinstance(size, int) or not 0 < size * n_nodes <= there:
+    own = MODELS.own([config["model"]])  # its table may be of another width
+    if not own and (not isinstance(size, int) or not 0 < size * n_nodes <= there):
         raise ValueError(f"`embedding_size` {size} of {n_nodes} users and items is more than its {there} weights")
     if layers is not None and not (isinstance(layers, int) and 0 <= layers <= MOST_LAYERS):
         raise ValueError(f"`n_layers` {layers} is not a whole number from 0 to {MOST_LAYERS}")
@@ -217,25 +217,12 @@ def _check(content):
 def _settings(model, config):
     """Settings that rebuild this model, which may differ from the run's. Those of the request, which name what was
     forgotten, are left out."""
-    # A machine that serves the model may have fewer processes to train it again.
-    settings = {key: value for key, value in config.replace(nproc=1).as_dict().items() if not key.startswith("forget_")}
-    return {**settings, "model": type(model).__name__, "embedding_size": model.ego_embeddings().shape[1]}
-
-
-def _stored(config, users, items, n_users, n_items):
-    """The part of a RecBole dataset that a model's constructor reads."""
-    uid, iid = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
-    ones = np.ones(len(users), dtype=np.float32)  # RecBole's type: with another one, it sorts the pairs
-    matrix = sp.coo_matrix((ones, (users.numpy(), items.numpy())), shape=(n_users, n_items))
-    return SimpleNamespace(
-        uid_field=uid,
-        iid_field=iid,
-        user_num=n_users,
-        item_num=n_items,
-        num={uid: n_users, iid: n_items}.get,
-        inter_feat=Interaction({uid: users, iid: items}),
-        inter_matrix=lambda form="coo": matrix,
-    )
+    anywhere = config.replace(nproc=1, ray_address=None)  # a machine that serves it may have neither
+    settings = {key: value for key, value in anywhere.as_dict().items() if not key.startswith("forget_")}
+    name = type(model).__name__
+    if not MODELS.own([name]):  # nobody knows how wide a user's own table is
+        settings["embedding_size"] = model.ego_embeddings().shape[1]
+    return {**settings, "model": name}
 
 
 def _present(dataset):

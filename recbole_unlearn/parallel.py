@@ -47,7 +47,8 @@ def n_workers(config: Any, n_jobs: int, wanted: int | None = None) -> int:
     """
     if config["ray_address"]:
         return 1
-    there = torch.cuda.device_count() if config["device"].type == "cuda" else torch.get_num_threads()
+    on_gpu = config["device"].type == "cuda"
+    there = torch.cuda.device_count() if on_gpu else torch.get_num_threads() * config["nproc"]
     return max(1, min(wanted or there, n_jobs))
 
 

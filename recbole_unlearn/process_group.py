@@ -1,14 +1,12 @@
-"""Processes that work on one training: this one, and others that it starts or that torchrun started."""
+"""Processes that work on one training: this one, and others that it starts or that torchrun or Ray starts."""
 
 import os
 import pickle
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cache
-from itertools import count
 from typing import Any
 
 import cloudpickle
@@ -16,22 +14,15 @@ import torch
 import torch.distributed as dist
 from joblib.externals import loky
 
-from recbole_unlearn.errors import UsageError
+from recbole_unlearn.errors import UsageError, reason
+from recbole_unlearn.torchrun import submit_to_torchrun, torchrun_size, waits_for_torchrun
 
 SECONDS_IDLE = 60  # after which a process without a training ends
 SECONDS_BETWEEN_LOOKS = 0.05
 SECONDS_TO_FAIL = 5  # that another process's error may take to arrive here
-LONGEST = timedelta(days=7)  # that one process works alone, e.g. on validation, while the others wait
-
-
-def torchrun_size() -> int:
-    """The number of processes that torchrun started, or 0 without it. All but the first wait for its trainings."""
-    return int(os.environ["WORLD_SIZE"]) if dist.is_torchelastic_launched() else 0
-
-
-def waits_for_torchrun() -> bool:
-    """Whether this process is one of torchrun's, but not the first."""
-    return torchrun_size() > 1 and os.environ["RANK"] != "0"
+TIME_TO_MEET = timedelta(minutes=5)
+_HELPERS: dict[int, loky.ProcessPoolExecutor] = {}  # by their number
+LONGEST = timedelta(days=1)  # that the first works alone within a training, on its validation
 
 
 @contextmanager
@@ -47,7 +38,7 @@ def process_group(config: Any, function: Callable[[Any], None], job: Any) -> Ite
         job: what it works on; pickled, a user's own classes too.
 
     Raises:
-        UsageError: another process ended; the message says why.
+        UsageError: another process ended, or the cluster has no room for them; the message says why.
     """
     size, device = config["nproc"], config["device"].type
     with _starter(config) as (host, start):
@@ -59,6 +50,13 @@ def process_group(config: Any, function: Callable[[Any], None], job: Any) -> Ite
             yield
 
 
+def end_helpers() -> None:
+    """End the processes of this machine that wait for a training: they would count as the next block's memory."""
+    for executor in _HELPERS.values():
+        executor.shutdown(wait=True, kill_workers=True)
+    _HELPERS.clear()
+
+
 @contextmanager
 def _joined(store, size, device, others):
     """Be the first of a group, once the others are there; their errors are this one's."""
@@ -66,6 +64,7 @@ def _joined(store, size, device, others):
         while store.add("ready", 0) < size - 1:
             _check(others)
             time.sleep(SECONDS_BETWEEN_LOOKS)
+        store.set("all ready", b"")
         dist.init_process_group(_backend(device), store=store, rank=0, world_size=size, timeout=LONGEST)
         yield
     except RuntimeError:  # perhaps because another's connection ended
@@ -77,23 +76,6 @@ def _joined(store, size, device, others):
             dist.destroy_process_group()
 
 
-def serve_torchrun() -> None:
-    """What a process of torchrun's other than the first does: it works on each training of the first, until it ends."""
-    store, rank = _torchrun_store(), int(os.environ["RANK"])
-    for number in count():
-        store.wait([f"training {number} of {rank}"], LONGEST)
-        call = pickle.loads(store.get(f"training {number} of {rank}"))
-        if call is None:
-            return
-        _join(*call)
-
-
-def end_torchrun() -> None:
-    """Let the processes in :func:`serve_torchrun` return."""
-    for rank in range(1, torchrun_size()):
-        _to_torchrun(None, rank)
-
-
 def _join(host, port, size, threads, device, rank):
     """Join the group of a training, and work on it."""
     torch.set_num_threads(threads)
@@ -101,6 +83,7 @@ def _join(host, port, size, threads, device, rank):
         torch.cuda.set_device(rank % torch.cuda.device_count())
     store = dist.TCPStore(host, port, size, is_master=False)
     store.add("ready", 1)
+    store.wait(["all ready"], TIME_TO_MEET)  # else this process would stay if the first one ends now
     dist.init_process_group(_backend(device), store=store, rank=rank, world_size=size, timeout=LONGEST)
     try:
         received = [b""]
@@ -114,47 +97,37 @@ def _join(host, port, size, threads, device, rank):
 @contextmanager
 def _starter(config):
     """This process's address for the others, and a function that lets another process call a function."""
+    if waits_for_torchrun():
+        raise UsageError(
+            "torchrun starts run_unlearn.py, whose first process leads; in a script of your own, set `nproc` instead."
+        )
     if torchrun_size() > 1:
-        yield os.environ["MASTER_ADDR"], _publish
+        yield os.environ["MASTER_ADDR"], submit_to_torchrun
     elif config["ray_address"]:
         from recbole_unlearn.cluster import Cluster, default_resources, my_address  # ray takes seconds to import
 
-        with Cluster(config["ray_address"], default_resources(config["device"], torch.get_num_threads())) as cluster:
+        resources = default_resources(config["device"], torch.get_num_threads())
+        with Cluster(config["ray_address"], resources, n_tasks=config["nproc"] - 1) as cluster:
             # A machine that is lost loses its columns: nothing to start anew before the training does.
             yield my_address(), lambda *call: cluster.submit(*call, retries=0).future()
     else:
-        executor = _helpers(config["nproc"] - 1)
         try:
-            yield "127.0.0.1", executor.submit
-        except BaseException:  # the next training starts others
-            _helpers.cache_clear()
-            executor.shutdown(wait=True, kill_workers=True)
+            yield "127.0.0.1", lambda *call: _submit(config["nproc"] - 1, call)
+        except BaseException:
+            end_helpers()
             raise
 
 
-@cache
-def _helpers(n):
-    return loky.ProcessPoolExecutor(n, timeout=SECONDS_IDLE)
-
-
-def _publish(function, *arguments):
-    """The ``submit`` of torchrun's processes; the last argument is the rank. An error there ends all of them."""
-    *_, rank = arguments
-    _to_torchrun(arguments, rank)
-    return Future()
-
-
-def _to_torchrun(call, rank):
-    store = _torchrun_store()
-    number = store.add(f"trainings of {rank}", 1) - 1
-    store.set(f"training {number} of {rank}", pickle.dumps(call))
-
-
-def _torchrun_store():
-    """The store that torchrun keeps for its processes."""
-    address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    prefix = f"recbole_unlearn {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
-    return dist.PrefixStore(prefix, dist.TCPStore(*address, is_master=False))
+def _submit(n, call):
+    """Let one of ``n`` processes of this machine call a function; they stay for the next training."""
+    for _ in range(2):
+        if n not in _HELPERS:
+            _HELPERS[n] = loky.ProcessPoolExecutor(n, timeout=SECONDS_IDLE)
+        try:
+            return _HELPERS[n].submit(*call)
+        except loky.BrokenProcessPool:  # one was killed while it waited
+            _HELPERS.pop(n).shutdown(wait=True, kill_workers=True)
+    raise UsageError("The processes of --nproc end as soon as they start: is there memory for them?")
 
 
 def _backend(device):
@@ -165,7 +138,10 @@ def _check(others):
     """Raise the error that ended another process, if one did."""
     for other in others:
         if other.done() and other.exception():
-            error = other.exception()
+            error = getattr(other.exception(), "cause", None) or other.exception()  # Ray's errors have a cause
             if isinstance(error, UsageError):
                 raise error
-            raise UsageError(f"Another process of this training failed: {error!r}") from error
+            raise UsageError(
+                f"Another process of this training ended ({type(error).__name__}: {reason(error)}). The same command "
+                "goes on from its last files."
+            ) from error

@@ -15,7 +15,7 @@ from recbole_unlearn.check.backbone import check_backbone
 from recbole_unlearn.config import Config
 from recbole_unlearn.cost import Cost, measured
 from recbole_unlearn.data.split import restore_data
-from recbole_unlearn.errors import Diverged, UsageError
+from recbole_unlearn.errors import NoResult, UsageError
 from recbole_unlearn.evaluator.comparison import summarise
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.evaluator.stages import costed_stages, measured_elsewhere
@@ -108,7 +108,7 @@ def run_unlearn(
                 details = stage.details | measured_elsewhere(offline=seconds_before, online=stage.seconds_before)
                 row = report.add(name, stage.name, metrics, arrays, offline_seconds, online, details)
                 logger.info(set_color(label(row), "yellow") + f": {row}")
-        except Diverged as error:
+        except NoResult as error:
             report.add(name, "", details={"no result": error})
             logger.warning(f"{name}: no result: {error}")
         report.save()
@@ -203,7 +203,7 @@ def run_sweep(
         held_back: rounds of other simulated requests that compare the best settings with those given.
         resume: whether to go on with an interrupted sweep, or to add samples to it.
         storage_path: folder of all sweeps; default ``sweep`` under ``checkpoint_dir``.
-        ray_address: of a running cluster; default this machine.
+        ray_address: of a running cluster; default the setting of that name, or this machine.
         resources_per_trial: default ``{"cpu": 1}``, and a GPU if there is one.
 
     Returns:
@@ -216,6 +216,8 @@ def run_sweep(
     from recbole_unlearn.sweep import tune
 
     config = Config(model, dataset, config_file_list, config_dict)
+    address = ray_address or config["ray_address"]
+    config = config.replace(ray_address=None, nproc=1)  # a trial is a task of one process
     method, goal = swept_method(config), Goal.of(config, tune_metric, tune_mode)
     requests = simulated_requests(config, simulated)
     space = read_space(params_file, method, fixed=config_dict or {})
@@ -223,7 +225,7 @@ def run_sweep(
     init_logger(config)
     logger = getLogger()
 
-    with Cluster(ray_address, resources_per_trial or default_resources(config["device"])) as cluster:
+    with Cluster(address, resources_per_trial or default_resources(config["device"])) as cluster:
         settings, data = simulated_data(config, method, requests)
         folder = sweep_folder(config, storage_path, settings, data, space)
         trials = Trials(folder, stopper=f"{scheduler} by {goal.metric}")

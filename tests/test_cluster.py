@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from recbole_unlearn import run_seeds, run_unlearn
+from recbole_unlearn.errors import UsageError
 from recbole_unlearn.parallel import side_by_side
 
 MEASURED = ("recall@5", "ndcg@5", "MI-BF", "MI-NG")
@@ -64,6 +65,21 @@ def test_seeds_are_those_of_one_machine(on):
     for row, other in zip(*(run["results"] for run in runs), strict=True):
         for name in MEASURED:
             assert row[name]["values"] == pytest.approx(other[name]["values"], rel=1e-4)
+
+
+def test_relative_paths_are_those_of_this_folder(on, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("more.yaml").write_text("epochs: 3\n")
+    given = on("there", unlearn_methods="DropEdges")
+    given |= {"checkpoint_dir": "mine", "data_path": os.path.relpath(given["data_path"])}
+    del given["seed"], given["epochs"]
+    run_seeds([1], "LightGCN", "tiny", ["more.yaml"], config_dict=given)
+    assert list(Path("mine").glob("DropEdges-*-1.safetensors"))
+
+
+def test_more_processes_than_the_cluster_has_room_for(on):
+    with pytest.raises(UsageError, match="3 tasks of cpu:1 are to run at a time, but the cluster has room for 2"):
+        run_unlearn("LightGCN", "tiny", config_dict=on("there", nproc=4, unlearn_methods="DropEdges"))
 
 
 def test_processes_of_two_machines_train_what_one_trains(on):

@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from recbole.trainer import Trainer
 
+from recbole_unlearn import run_unlearn
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.files import checkpoint
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.model.lightgcn import LightGCN
+from recbole_unlearn.model_file import load_model
 from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import resumable, train_backbone
 
@@ -28,7 +30,7 @@ def data(configure):
 
 
 def trained(configure, model, data, folder, **changes):
-    config = configure(model, epochs=EPOCHS, eval_step=2, checkpoint_dir=folder, **changes)
+    config = configure(model, **{"epochs": EPOCHS, "eval_step": 2, "checkpoint_dir": folder, **changes})
     return train_backbone(config, data.train, "original", data.valid_data)
 
 
@@ -41,6 +43,7 @@ def trained(configure, model, data, folder, **changes):
         ("SGL", {"type": "RW", "ssl_candidates": 5}),
         ("SimGCL", {}),
         ("SimGCL", {"ssl_candidates": 5, "simgcl_sum": True}),
+        ("SGL", {"type": "ND", "train_batch_size": 1, "epochs": 1}),  # fewer rows than processes
     ],
 )
 def test_two_processes_train_what_one_trains(configure, data, model, changes):
@@ -52,6 +55,21 @@ def test_two_processes_train_what_one_trains(configure, data, model, changes):
     states = [checkpoint.load(each.file, torch.device("cpu")) for each in (one, two)]
     assert states[0].keys() == states[1].keys()
     assert states[1]["best_valid_result"] == pytest.approx(states[0]["best_valid_result"], abs=0.02)
+
+
+def test_helpers_do_not_count_as_a_method_s_memory(settings):
+    peaks = []
+    for nproc in (1, 2):
+        given = {**settings, "nproc": nproc, "unlearn_methods": "DropEdges", "checkpoint_dir": f"saved{nproc}"}
+        peaks.append(run_unlearn("LightGCN", "tiny", config_dict=given)["results"][-1]["peak_memory_mb"])
+    assert peaks[1] < peaks[0] + 100  # a helper has imported torch, too
+
+
+def test_a_model_s_file_asks_for_no_other_process(settings):
+    run_unlearn("LightGCN", "tiny", config_dict={**settings, "nproc": 2, "unlearn_methods": "DropEdges"})
+    (file,) = Path(settings["checkpoint_dir"]).glob("DropEdges-*.safetensors")
+    config, *_ = load_model(str(file))
+    assert (config["nproc"], config["ray_address"]) == (1, None)
 
 
 def test_an_interrupted_training_goes_on(configure, data, monkeypatch):
@@ -83,7 +101,7 @@ def test_a_process_that_is_killed_costs_one_line_and_no_epoch(configure, data, m
                 helper.send_signal(signal.SIGKILL)
         return train_epoch(self, loader, epoch, *arguments, **named)
 
-    with monkeypatch.context() as patch, pytest.raises(UsageError, match="Another process of this training failed"):
+    with monkeypatch.context() as patch, pytest.raises(UsageError, match="Another process of this training ended"):
         patch.setattr(Trainer, "_train_epoch", alone)
         trained(configure, "LightGCN", data, "saved", nproc=2)
     resumed = trained(configure, "LightGCN", data, "saved", nproc=2).model.ego_embeddings()

@@ -29,11 +29,11 @@ def reference_scores(config: Any, data: Any, units: list[Units], seen: list[np.n
         Of each set the mean score of each unit by each model, shape ``(m, n)``.
     """
     n_models = len(seen[0])
-    config = config.replace(nproc=1)  # each is a training of one process
     wanted = config["unlearn_shard_workers"]
     if config["device"].type == "cpu":  # all threads: a reference model's seconds are not compared
-        wanted = wanted or (config["unlearn_workers"] or 1) * torch.get_num_threads()
+        wanted = wanted or (config["unlearn_workers"] or 1) * config["nproc"] * torch.get_num_threads()
     workers = n_workers(config, n_models, wanted)
+    config = config.replace(nproc=1)  # each is a training of one process
 
     def job(number):
         graph = data.graph

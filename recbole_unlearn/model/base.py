@@ -185,6 +185,13 @@ class UnlearnableRecommender(GeneralRecommender):
             self._final = self.forward(self.ego_embeddings(), self.adjacency)
         return self._final
 
+    @torch.no_grad()
+    def is_linear(self) -> bool:
+        """Whether final embeddings are linear in the table, as far as its own table tells."""
+        ego = self.ego_embeddings()
+        own, of_ones, of_both = (self.forward(x, self.adjacency) for x in (ego, torch.ones_like(ego), ego + 1))
+        return torch.allclose(of_both, own + of_ones, rtol=1e-3, atol=1e-4)
+
     def train(self, mode: bool = True) -> "UnlearnableRecommender":
         """Draw fresh views: RecBole calls this at the start of each epoch."""
         if mode:

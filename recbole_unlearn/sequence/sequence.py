@@ -7,7 +7,7 @@ from typing import Any
 from recbole.utils import set_color
 from tqdm import tqdm
 
-from recbole_unlearn.errors import Diverged
+from recbole_unlearn.errors import NoResult
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.files.checkpoint import write_aside
 from recbole_unlearn.method import METHODS
@@ -98,7 +98,7 @@ class RequestSequence:
                 costs["seconds_between"] = sum(between) / len(between)
                 row = self._measure(row, answer.stage.model, rows, arrays, costs)
                 getLogger().info(set_color(f"{label(row)} after {done}", "yellow") + f": {row}")
-        except (Diverged, NotImplementedError) as error:
+        except (NoResult, NotImplementedError) as error:
             text = f"no result after {done} of {len(self.users)} requests: {error}"
             rows.append({"method": name, "stage": "", "after": done, "no result": text})
             getLogger().warning(f"{name}: {text}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from recbole_unlearn.columns import by_columns, gathered_columns, own_columns
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.process_group import process_group
 from recbole_unlearn.streams import begin_stream
+from recbole_unlearn.torchrun import torchrun_size
 from recbole_unlearn.trainer.resumable import ResumableTrainer
 
 TOLERANCE = 1e-3  # of a gradient, of its largest entry: sums in another order differ by less
@@ -29,10 +31,16 @@ class ColumnParallelTrainer(ResumableTrainer):
             table's width is no multiple of ``nproc``.
     """
 
+    def __init__(self, config: Any, model: torch.nn.Module, name: str) -> None:
+        self.n_processes = config["nproc"]
+        super().__init__(config, model, name)
+
     def _fit(self, train_data, *others):
-        self._check_columns(self.config["nproc"])
+        self._check_columns(self.n_processes)
+        start = perf_counter()
         with process_group(self.config, work, (self, train_data)):
             self.check_gradient(train_data)
+            self.seconds += perf_counter() - start
             result = super()._fit(train_data, *others)
             tell(END)
         return result
@@ -82,6 +90,9 @@ class ColumnParallelTrainer(ResumableTrainer):
             raise UsageError(
                 f"--nproc={size} divides the table's {width} columns among processes: choose a divisor of {width}."
             )
+        if self.device.type == "cuda" and not self.config["ray_address"] and not torchrun_size():
+            if size > torch.cuda.device_count():
+                raise UsageError(f"--nproc={size} needs a GPU each, but there are {torch.cuda.device_count()}.")
         for name in ("clip_grad_norm", "enable_amp"):
             if self.config[name]:
                 raise UsageError(f"Setting '{name}' needs all columns of a gradient: leave it out, or --nproc.")
@@ -93,10 +104,12 @@ class ColumnParallelTrainer(ResumableTrainer):
             UsageError: they differ.
         """
         of_all, whole = self._gradient(train_data)
+        if not torch.isfinite(of_all):
+            return  # the first epoch says so
         with self._columns():
             loss, parts = self._gradient(train_data)
             pairs = [(loss, of_all), *zip(parts, map(own_columns, whole))]
-            differ = any((part - same).abs().max() > TOLERANCE * same.abs().max() for part, same in pairs)
+            differ = not all((part - same).abs().max() <= TOLERANCE * same.abs().max() for part, same in pairs)
         differences = torch.tensor(int(differ))
         dist.all_reduce(differences)
         if differences:
@@ -120,7 +133,7 @@ def work(job: tuple[ColumnParallelTrainer, Any]) -> None:
     if trainer.device.type == "cuda":
         _move(trainer, torch.device("cuda", torch.cuda.current_device()))
     trainer.check_gradient(train_data)
-    while (epoch := tell(END)) != END:
+    while (epoch := told()) != END:
         trainer.one_pass(train_data, epoch)
 
 
@@ -132,8 +145,13 @@ def _move(trainer, device):
     trainer.optimizer.load_state_dict(trainer.optimizer.state_dict())
 
 
-def tell(epoch: int) -> int:
-    """Tell the others an epoch; in another process, the epoch that the first tells."""
-    told = torch.tensor(epoch)
-    dist.broadcast(told, src=0)
-    return int(told)
+def tell(epoch: int) -> None:
+    """Tell the other processes an epoch."""
+    dist.broadcast(torch.tensor(epoch), src=0)
+
+
+def told() -> int:
+    """In another process: the epoch that the first tells."""
+    epoch = torch.tensor(END)
+    dist.broadcast(epoch, src=0)
+    return int(epoch)

@@ -50,11 +50,12 @@ class ResumableTrainer(Trainer):
     """
 
     tensorboard: SummaryWriter
+    n_processes = 1  # that train together
 
     def __init__(self, config: Any, model: torch.nn.Module, name: str) -> None:
         super().__init__(config, model)
         self.eval_collector = TopCollector(config)
-        code = training_code(self.device, config["nproc"], type(model), type(self), MODELS[config["model"]])
+        code = training_code(self.device, self.n_processes, type(model), type(self), MODELS[config["model"]])
         self._any_code = os.path.join(glob.escape(config["checkpoint_dir"]), f"{glob.escape(name)}*.pth")
         self.saved_model_file = os.path.join(config["checkpoint_dir"], f"{name}-{code}.pth")
         self.resume_file = f"{self.saved_model_file}.resume"

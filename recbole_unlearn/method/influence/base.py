@@ -8,7 +8,7 @@ import torch
 from typing_extensions import Self
 
 from recbole_unlearn.data.sampler import EdgeSampler
-from recbole_unlearn.errors import Diverged, UsageError
+from recbole_unlearn.errors import Diverged, NoResult
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import Stage, Unlearner
 from recbole_unlearn.method.influence.frozen_loss import FrozenLoss, Triples
@@ -66,7 +66,7 @@ class InfluenceUnlearner(Unlearner):
 
     def prepare(self) -> float:
         if type(self.original).model_loss is not UnlearnableRecommender.model_loss:
-            raise UsageError(
+            raise NoResult(
                 f"{type(self).__name__} needs a loss of BPR and a regulariser, but {type(self.original).__name__} has "
                 "its own `model_loss`; leave the method out of --unlearn_methods, or implement `regulariser`."
             )

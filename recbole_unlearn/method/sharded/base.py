@@ -127,7 +127,7 @@ class ShardedUnlearner(Unlearner):
         config = self.config.replace(
             train_batch_size=self.config["unlearn_shard_batch_size"] or self.config["train_batch_size"], nproc=1
         )
-        workers = n_workers(config, len(graphs), config["unlearn_shard_workers"])
+        workers = n_workers(self.config, len(graphs), config["unlearn_shard_workers"])
         jobs = (
             (
                 type(self.original),

@@ -6,7 +6,7 @@ import torch
 from recbole.data.dataset import Dataset
 
 from recbole_unlearn.data.sampler import EdgeSampler
-from recbole_unlearn.errors import UsageError
+from recbole_unlearn.errors import NoResult
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.influence.frozen_loss import Triples
@@ -79,7 +79,7 @@ class GraphEraser(ShardedUnlearner):
             return propagated_labels(graph, n_shards, caps, rounds, generator)[:n_nodes]
         table = self.original.final_embeddings()[:n_nodes].cpu()
         if n_shards > n_nodes:
-            raise UsageError(
+            raise NoResult(
                 f"unlearn_grapheraser_shards is {n_shards}, but there are only {n_nodes} nodes to partition."
             )
         return node_shards(

@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from recbole.data.dataset import Dataset
+from recbole.utils import InputType
 
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS
@@ -17,6 +18,7 @@ from recbole_unlearn.streams import begin_stream, torch_stream
 from recbole_unlearn.trainer import train, train_backbone
 
 CAP = 1.2  # largest shard over the mean shard (section 4.2 of the paper)
+NEGATIVES = {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": False, "candidate_num": 0}
 
 
 class RecEraserSettings(ShardSettings):
@@ -78,6 +80,8 @@ class RecEraser(ShardedUnlearner):
             eval_step=1,
             stopping_step=self.config["unlearn_receraser_stopping_step"],
         )
+        if fitting["MODEL_INPUT_TYPE"] != InputType.PAIRWISE:  # the backbone's loss may do without negative items
+            fitting = fitting.replace(MODEL_INPUT_TYPE=InputType.PAIRWISE, train_neg_sample_args=NEGATIVES)
         tables = torch.stack([table for table, _ in shards])
         present = torch.stack([part.degrees() > 0 for _, part in shards])
         begin_stream(fitting, "weights")
