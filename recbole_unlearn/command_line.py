@@ -11,6 +11,7 @@ from recbole_unlearn.deletion import service
 from recbole_unlearn.deletion.verify.findings import lines_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.known_settings import check_deletion_settings, check_names
+from recbole_unlearn.own_modules import import_files
 from recbole_unlearn.quick_start import run_seeds, run_sweep, run_unlearn
 from recbole_unlearn.torchrun import end_torchrun, serve_torchrun, waits_for_torchrun
 
@@ -47,6 +48,7 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
     parser.add_argument("--model", "-m", help="backbone: BPR, LightGCN, SGL or SimGCL")
     parser.add_argument("--dataset", "-d", help="dataset, e.g. ml-100k (comes with RecBole)")
     parser.add_argument("--config_files", help="yaml files, separated by spaces")
+    parser.add_argument("--import", type=words, help="Python files with models and methods of your own, e.g. mine.py")
     parser.add_argument(
         "--seeds", type=different_seeds, help="e.g. 1,2,3: repeat everything, report means and intervals"
     )
@@ -79,6 +81,7 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"Argument '{argument}' is not of the form --key=value.{_closest_switch(argument)}")
         if settings.setdefault(key[2:], value) != value:
             raise UsageError(f"Argument '{key}' is given twice, as '{settings[key[2:]]}' and '{value}'.")
+    import_files(vars(known)["import"] or [])  # first: they have settings of their own
     check_names(settings, dashes="--", options=vars(known))
     sweep, _ = sweep_parser.parse_known_args(arguments)
     swept = {key: value for key, value in vars(sweep).items() if value is not None}

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from recbole_unlearn.errors import unknown
+from recbole_unlearn.errors import UsageError, unknown
 
 LIBRARIES = {"recbole_unlearn", "recbole", "torch", "builtins"}  # every other package is the user's own
 
@@ -48,7 +48,7 @@ class Registry(Generic[T]):
             UsageError: the name is unknown; the message lists the known ones.
         """
         if name not in self._classes:
-            raise unknown(self.kind, name, self._classes)
+            raise UsageError(f"{unknown(self.kind, name, self._classes)} One of your own: --import=FILE.py.")
         return self._classes[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from recbole_unlearn import DeletionRequest, load_data_and_model, run_unlearn, unlearn
+from recbole_unlearn.command_line import main
 from recbole_unlearn.config import method_defaults
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.method import METHODS
@@ -295,3 +296,33 @@ def test_a_part_of_the_loss_takes_what_the_loss_gives_it():
             return 0.0
 
     assert Open.self_supervised_loss
+
+
+def test_the_command_line_imports_them(own, settings, tmp_path, capsys):
+    given = [f"--data_path={settings['data_path']}", "--epochs=1", "--gpu_id=", "--embedding_size=8"]
+    unregister()
+    sys.modules.pop("own_module", None)
+    with pytest.raises(SystemExit):
+        main(["--model=OwnModel", "--dataset=tiny", *given])
+    assert "Unknown model 'OwnModel'" in (error := capsys.readouterr().err) and "--import=FILE.py" in error
+    file = str(tmp_path / "own_module.py")
+    main([f"--import={file}", "--model=OwnModel", "--dataset=tiny", "--unlearn_methods=OwnMethod", *given])
+    assert MODELS["OwnModel"].__module__ == "own_module"
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("gone.py", None, "there is no Python file"),
+        ("notes.txt", "", "there is no Python file"),
+        ("broken.py", "x = 1\ny = z", "NameError: name 'z' is not defined (" + "{folder}/broken.py, line 2)"),
+        ("json.py", "", "another module has the name 'json': rename the file"),
+    ],
+)
+def test_a_file_that_cannot_be_imported(tmp_path, monkeypatch, capsys, name, text, message):
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(SystemExit) as ended:
+        main([f"--import={tmp_path / name}", "--model=LightGCN", "--dataset=tiny"])
+    assert ended.value.code == 2 and message.format(folder=tmp_path) in capsys.readouterr().err
