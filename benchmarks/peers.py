@@ -20,6 +20,7 @@ from time import perf_counter
 import numpy as np
 import torch
 import yaml
+from recbole.utils import init_seed
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.sampler import train_loader
@@ -213,6 +214,8 @@ def run(peer, options):
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     parts = split(config)
+    config = config.replace(seed=options.training_seed)
+    init_seed(options.training_seed, config["reproducibility"])
     clock = Clock(config, parts)
     PEERS[peer](config, parts, clock, options)
     print(f"{peer:12} {clock.summary()}", flush=True)
@@ -227,6 +230,7 @@ def main():
     parser.add_argument("--recbole_gnn", help="a checkout of RecBole-GNN; without it, it is left out")
     parser.add_argument("--selfrec", help="a checkout of SELFRec; without it, it is left out")
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--training_seed", type=int, default=2020, help="of weights and batches; the split stays")
     parser.add_argument("--eval_step", type=int, default=1)
     parser.add_argument("--peer", choices=PEERS, action="append", help="default all that can be run")
     options = parser.parse_args()

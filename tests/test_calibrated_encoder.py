@@ -195,6 +195,7 @@ def test_the_shipped_number_of_signs_is_enough_where_degrees_are_high(with_own_r
         forward=lambda ego, _: weights @ ego,
         adjacency=None,
         n_users=n_users,
+        is_linear=lambda: True,
     )
     response, truth = readout_response(model, seeded())[0].double().numpy(), np.diag(readout)
     assert (response > 0).mean() > 0.95 and np.median(np.abs(response / truth - 1)) < 0.2

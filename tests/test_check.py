@@ -22,6 +22,7 @@ from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import propagate
 from recbole_unlearn.model import MODELS, UnlearnableRecommender, dataset_graph
 
+torch.autograd.set_detect_anomaly(False)  # the import of RecBole's sequential models turns it on
 BPR = MODELS["BPR"]
 
 

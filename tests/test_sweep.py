@@ -194,7 +194,10 @@ def test_a_failure_in_one_line(text, said):
 def test_an_audit_on_a_cluster_equals_one_here(cluster, data_path, tmp_path):
     audited = [
         run_unlearn(
-            "LightGCN", "tiny", None, {**tiny_settings(data_path, str(tmp_path / place)), **AUDITED}, False, address
+            "LightGCN",
+            "tiny",
+            config_dict={**tiny_settings(data_path, str(tmp_path / place)), **AUDITED, "ray_address": address},
+            saved=False,
         )
         for place, address in (("there", cluster), ("here", None))
     ]

@@ -17,7 +17,7 @@ from recbole_unlearn.data.sampler import rankable, train_loader
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph, dataset_graph
 from recbole_unlearn.model import MODELS, UnlearnableRecommender
-from recbole_unlearn.streams import begin_stream
+from recbole_unlearn.streams import begin_stream, torch_stream
 
 SHARE = 10  # one of so many edges is forgotten
 
@@ -69,7 +69,7 @@ class Bench:
 
     def other_table(self) -> torch.Tensor:
         """A table that is not the model's own, shape ``(N, d)``."""
-        generator = torch.Generator().manual_seed(5)
+        generator = torch_stream(self.config["seed"], "another table to check")
         return torch.randn(self.model.ego_embeddings().shape, generator=generator).to(self.model.device)
 
 

@@ -121,7 +121,7 @@ class ColumnParallelTrainer(ResumableTrainer):
     def _gradient(self, train_data):
         """The loss of a batch, always the same, and its gradient."""
         begin_stream(self.config, "check of the columns")
-        train_data.generator.manual_seed(self.config["seed"])
+        self.order_rows(train_data, "check of the columns")
         self.model.train()
         loss = self.model.calculate_loss(next(iter(train_data)).to(self.device))
         return loss.detach(), torch.autograd.grad(loss, list(self.model.parameters()))

@@ -155,8 +155,12 @@ class ResumableTrainer(Trainer):
         """Train on all batches once, with the epoch's random streams; returns the sum of their losses."""
         begin_stream(self.config, "epoch", epoch_idx)
         train_data = self._start_epoch(train_data, epoch_idx)
-        train_data.generator.manual_seed(stream_seed(self.config["seed"], "order of the rows", epoch_idx))
+        self.order_rows(train_data, epoch_idx)
         return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+
+    def order_rows(self, train_data: Any, *purpose: str | int) -> None:
+        """Let a loader begin the order of rows of one purpose, e.g. an epoch's number."""
+        train_data.generator.manual_seed(stream_seed(self.config["seed"], "order of the rows", *purpose))
 
     def _start_epoch(self, train_data, epoch_idx):
         """The loader of this epoch's batches; called right after the epoch's random streams are seeded."""
