@@ -16,30 +16,14 @@ from recbole.model.abstract_recommender import (
 )
 from recbole.trainer import Trainer
 from recbole.utils import InputType
+from test_testing import Buffered, Deep, OwnGraph
 
 from recbole_unlearn import run_unlearn
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.graph import propagate
 from recbole_unlearn.model import MODELS, UnlearnableRecommender, dataset_graph
 
 torch.autograd.set_detect_anomaly(False)  # the import of RecBole's sequential models turns it on
 BPR = MODELS["BPR"]
-
-
-class Buffered(BPR):
-    """Weighs items by their popularity in all data."""
-
-    def __init__(self, config, dataset):
-        super().__init__(config, dataset)
-        self.register_buffer("popularity", 1 + dataset_graph(dataset).degrees().float()[:, None])
-
-    def forward(self, ego, adjacency):
-        return ego * self.popularity
-
-
-class OwnGraph(BPR):
-    def forward(self, ego, adjacency):
-        return ego + propagate(self.adjacency, ego)
 
 
 class Twofold(BPR):
@@ -47,12 +31,6 @@ class Twofold(BPR):
 
     def forward(self, ego, adjacency):
         return ego.split([self.n_users, self.n_items])
-
-
-class ThroughNetwork(BPR):
-    def __init__(self, config, dataset):
-        super().__init__(config, dataset)
-        self.transform = torch.nn.Linear(8, 8)
 
 
 class Biased(BPR):
@@ -98,7 +76,7 @@ WRONG = {
     Buffered: "Buffered.revised keeps 'popularity' as it was computed from all data, forgotten ones included",
     OwnGraph: "OwnGraph.forward reads the model's own graph",
     Twofold: r"Twofold.forward must return one table of shape \(N, d\), users first, not tuple",
-    ThroughNetwork: "ThroughNetwork cannot be unlearned: it trains transform.weight, transform.bias besides its embedding",
+    Deep: "Deep cannot be unlearned: it trains transform.weight, transform.bias besides its embedding",
     Biased: "Biased.full_sort_predict scores unlike its predict",
     NoForward: r"NoForward lacks forward\(self, ego, adjacency\)",
     NoGraph: r"NoGraph.__init__ must end with self.set_graph\(dataset_graph\(dataset\)\)",

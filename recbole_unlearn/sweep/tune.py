@@ -23,8 +23,7 @@ from recbole_unlearn.sweep.report import OUTCOME, outcome
 from recbole_unlearn.sweep.simulation import PARTS, Simulation, State, measure_all, train_part
 from recbole_unlearn.sweep.space import Space, points_of
 from recbole_unlearn.sweep.trials import DONE, FAILED, STOPPED, Goal, Record, Trials, record
-from recbole_unlearn.sweep.worker import begin
-from recbole_unlearn.sweep.worker import setup as setup_of
+from recbole_unlearn.sweep.worker import begin, setup_of
 from recbole_unlearn.task import UnlearningData
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
 
 
-def setup(cluster: Cluster, settings: Mapping[str, Any]) -> dict[str, Any]:
+def setup_of(cluster: Cluster, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of :func:`begin` in a worker, for a run of these settings."""
     own = {"models": MODELS.own([settings["model"]]), "methods": METHODS.own(settings["unlearn_methods"])}
     return {"threads": max(1, int(cluster.resources.get("cpu", 1))), **own}
