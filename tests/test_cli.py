@@ -338,6 +338,14 @@ def test_a_list_of_names_that_begin_so(capsys):
     assert fail(capsys, "list", "models", "zz") == "run_unlearn: None of the models begins with 'zz'."
 
 
+def test_a_quiet_run_prints_its_tables_alone(settings, capfd):
+    given = [f"--{key}={value}" for key, value in settings.items() if key != "show_progress"]
+    command_line.main(["run", "--model=BPR", "--dataset=tiny", "--unlearn_methods=DropEdges", "--quiet", *given])
+    out, err = capfd.readouterr()
+    assert out.startswith("BPR on tiny, seed 7") and "DropEdges" in out
+    assert "Train" not in out + err
+
+
 def test_version_and_module():
     found = subprocess.run(
         [sys.executable, "-m", "recbole_unlearn", "--version"], capture_output=True, text=True, timeout=100
