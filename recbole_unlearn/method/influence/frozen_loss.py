@@ -167,6 +167,8 @@ class FrozenLoss:
     def hessian(self, ego: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
         """The function ``x -> H x`` at a table; ``x`` and the result have shape ``(N, d)``."""
         leaf, gradient = self._differentiated(ego, create_graph=True)
+        if not gradient.requires_grad:
+            raise RuntimeError("its gradient is a constant")
         return lambda x: torch.autograd.grad(gradient, leaf, x, retain_graph=True)[0]
 
     def _differentiated(self, ego, create_graph=False):
