@@ -249,7 +249,12 @@ def test_ceu_trains_with_the_noise_shared_among_the_batches(prepared, backbone):
 @pytest.mark.parametrize("backbone", ["XSimGCL", "LightGCL", "NCL", "DGCF", "DirectAU", "UltraGCN"])
 def test_gradient_and_hessian_product_are_those_of_finite_differences(prepared, backbone):
     """Of the losses that tests/test_backbones.py compares with references."""
-    weights = {"reg_weight": 0.1, "xsimgcl_eps": 0.0, "ssl_reg": 0.1, "proto_reg": 0.1}  # noise has an edge at each sign
+    weights = {
+        "reg_weight": 0.1,
+        "xsimgcl_eps": 0.0,
+        "ssl_reg": 0.1,
+        "proto_reg": 0.1,
+    }  # noise has an edge at each sign
     run = prepared(backbone, unlearn_methods="GIF", epochs=1, **weights)
     method = METHODS["GIF"](run.config, run.data, run.original)
     method.prepare()

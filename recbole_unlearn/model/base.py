@@ -39,8 +39,8 @@ class UnlearnableRecommender(GeneralRecommender):
 
     Put it before RecBole's class among the bases and implement :meth:`forward`, pure in both arguments: one call gives
     the same model on another graph or with another table. The loss is BPR (Rendle et al., UAI 2009) plus, if you
-    implement them, :meth:`regulariser` and :meth:`self_supervised_loss` with its :meth:`draw_views`. A model that trains
-    on other embeddings than it scores by overrides :meth:`training_forward`. A model with another loss overrides
+    implement them, :meth:`regulariser` and :meth:`self_supervised_loss` with its :meth:`draw_views`. A model that
+    trains on other embeddings than it scores by overrides :meth:`training_forward`. A model with another loss overrides
     :meth:`model_loss`; influence methods that take BPR apart refuse it, and the others differentiate it twice. A loss
     that treats columns of the table alike (by ``bpr_loss``, ``info_nce`` and :mod:`recbole_unlearn.columns`) can be
     trained by several processes.

@@ -65,7 +65,7 @@ class DirectedEdges:
 
 
 class _Product(torch.autograd.Function):
-    """``W x``, differentiable in the values of W and in x, as often as wanted: it and :class:`_Dots` close on each other."""
+    """``W x``, differentiable in the values of W and in x: the derivatives are made of it and :class:`_Dots` again."""
 
     @staticmethod
     def forward(ctx, edges, values, x):
@@ -102,8 +102,8 @@ class _Dots(torch.autograd.Function):
 class DGCF(LightGCN):
     r"""Propagation over one graph for each intent, whose edges are weighed by iterated routing.
 
-    The table's columns are split among K intents. With scores :math:`S_k(h, t)`, at first 1, an iteration weighs an edge
-    by :math:`p_k = \mathrm{softmax}_k S_k`, normalised by the square roots of the degrees
+    The table's columns are split among K intents. With scores :math:`S_k(h, t)`, at first 1, an iteration weighs an
+    edge by :math:`p_k = \mathrm{softmax}_k S_k`, normalised by the square roots of the degrees
     :math:`\sum_t p_k(h, t)` of both ends, propagates, and adds :math:`\hat y_h \cdot \tanh \hat x_t` of the propagated
     and the former rows of unit length to the scores. The loss also has the distance correlation of
     neighbouring intents on a sample of nodes. RecBole's DGCF is the same model.

@@ -27,7 +27,7 @@ class DirectAUSettings(Settings):
     """The backbone and its training"""
 
     embedding_size: EmbeddingSize = 64
-    directau_encoder: Literal["MF", "LightGCN"] = setting("MF", "MF, or LightGCN with `n_layers`.", "Its released code.")
+    directau_encoder: Literal["MF", "LightGCN"] = setting("MF", "MF, or LightGCN with `n_layers`.", "Its code's.")
     n_layers: Layers = 2
     directau_gamma: Weight = setting(1.0, "The weight of the uniformity.", "Its released code.")
     reg_weight: RegularizationWeight = 1e-4

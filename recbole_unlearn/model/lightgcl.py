@@ -92,8 +92,8 @@ class LightGCL(LightGCN):
     r"""LightGCN with summed layers, and a contrast with a view whose messages pass over a truncated SVD of the graph.
 
     With the layers :math:`Z_l` and the low-rank adjacency :math:`\hat A_q`, the view is
-    :math:`G = Z_0 + \sum_{l=1}^{L} \hat A_q Z_{l-1}`. InfoNCE contrasts the sums over layers, as the released code does,
-    by cosines, as the paper does. The released code's edge dropout is 0 and left out.
+    :math:`G = Z_0 + \sum_{l=1}^{L} \hat A_q Z_{l-1}`. InfoNCE contrasts the sums over layers, as the released code
+    does, by cosines, as the paper does. The released code's edge dropout is 0 and left out.
     """
 
     settings = LightGCLSettings

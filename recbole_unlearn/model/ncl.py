@@ -1,4 +1,7 @@
-"""NCL (Lin et al., "Improving Graph Collaborative Filtering with Neighborhood-enriched Contrastive Learning", WWW 2022)."""
+"""NCL.
+
+Lin et al., "Improving Graph Collaborative Filtering with Neighborhood-enriched Contrastive Learning", WWW 2022.
+"""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,7 @@
-"""UltraGCN (Mao et al., "UltraGCN: Ultra Simplification of Graph Convolutional Networks for Recommendation", CIKM 2021)."""
+"""UltraGCN.
+
+Mao et al., "UltraGCN: Ultra Simplification of Graph Convolutional Networks for Recommendation", CIKM 2021.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -32,7 +35,7 @@ class UltraGCNSettings(Settings):
     ultragcn_w4: Weight = setting(1.0, "Weight of a negative pair's beta.")
     ultragcn_negative_weight: Weight = setting(200.0, "Weight of a pair's mean over negative items.")
     ultragcn_negatives: Annotated[int, Field(ge=1)] | None = setting(
-        2048, "Items that stand for all as a batch's negatives; empty takes all.", "Ours: its 200 are drawn for each pair."
+        2048, "Items that stand for all as a batch's negatives; empty takes all.", "Ours: it draws 200 for each pair."
     )
     ultragcn_lambda: Weight = setting(1e-3, "Weight of the item-item graph.")
     ultragcn_neighbours: Count = setting(10, "Items in the graph that an item is closest to, K.")
@@ -46,8 +49,8 @@ class UltraGCNSettings(Settings):
 class Constants:
     r"""The constants of a graph: beta's two factors, and each item's K closest with their omega.
 
-    :math:`\beta_{ui} = \frac{1}{d_u} \sqrt{(d_u + 1) / (d_i + 1)}`, and with the co-occurrences G of items and their sums
-    g, :math:`\omega_{ij} = \frac{G_{ij}}{g_i - G_{ii}} \sqrt{g_i / g_j}` for items :math:`j \neq i`.
+    :math:`\beta_{ui} = \frac{1}{d_u} \sqrt{(d_u + 1) / (d_i + 1)}`, and with the co-occurrences G of items and their
+    sums g, :math:`\omega_{ij} = \frac{G_{ij}}{g_i - G_{ii}} \sqrt{g_i / g_j}` for items :math:`j \neq i`.
 
     Args:
         graph: the training's.
@@ -106,8 +109,9 @@ class UltraGCN(BPR):
     r"""A table without propagation, trained on the limit of infinitely many layers.
 
     .. math::
-        \sum_{(u,i)} \Big[ (w_1 + w_2 \beta_{ui}) \sigma^+(-s_{ui}) + \frac{w}{|N|} \sum_{j \in N} (w_3 + w_4 \beta_{uj})
-        \sigma^+(s_{uj}) + \lambda \sum_{j \in S(i)} \omega_{ij} \sigma^+(-s_{uj}) \Big] + \frac{\gamma}{2} |E|^2
+        \sum_{(u,i)} \Big[ (w_1 + w_2 \beta_{ui}) \sigma^+(-s_{ui})
+        + \frac{w}{|N|} \sum_{j \in N} (w_3 + w_4 \beta_{uj}) \sigma^+(s_{uj})
+        + \lambda \sum_{j \in S(i)} \omega_{ij} \sigma^+(-s_{uj}) \Big] + \frac{\gamma}{2} |E|^2
 
     with softplus :math:`\sigma^+`. A batch's pairs share the negative items N, drawn among all; positives may be among
     them, as in the released code, which draws for each pair.
