@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from recbole.data.interaction import Interaction
@@ -27,13 +27,21 @@ OTHER_KINDS = {
 MODELS: "Registry[UnlearnableRecommender]" = Registry("model")
 
 
+class View(Protocol):
+    """What a loss looks at besides the table: a :class:`~recbole_unlearn.graph.Graph`, or anything else of a graph."""
+
+    def without(self, users: torch.Tensor, items: torch.Tensor) -> "View":
+        """The same view after forgetting these edges; ignores pairs that are not edges."""
+
+
 class UnlearnableRecommender(GeneralRecommender):
     """A RecBole general recommender whose trained state is a table and whose input is a graph.
 
     Put it before RecBole's class among the bases and implement :meth:`forward`, pure in both arguments: one call gives
     the same model on another graph or with another table. The loss is BPR (Rendle et al., UAI 2009) plus, if you
-    implement them, :meth:`regulariser` and :meth:`self_supervised_loss` with its :meth:`draw_views`. A model with
-    another loss overrides :meth:`model_loss`; the influence methods, which need second derivatives, refuse it. A loss
+    implement them, :meth:`regulariser` and :meth:`self_supervised_loss` with its :meth:`draw_views`. A model that
+    trains on other embeddings than it scores by overrides :meth:`training_forward`. A model with another loss overrides
+    :meth:`model_loss`; influence methods that take BPR apart refuse it, and the others differentiate it twice. A loss
     that treats columns of the table alike (by ``bpr_loss``, ``info_nce`` and :mod:`recbole_unlearn.columns`) can be
     trained by several processes.
 
@@ -46,7 +54,9 @@ class UnlearnableRecommender(GeneralRecommender):
 
     settings: type[Settings] = Settings
     n_candidates: int | None = None  # of a contrastive loss: so many stand for all; None takes all
-    _views: list[Graph] | None  # drawn by train()
+    epochs_of_views: int | None = 1  # that share the views; None: all, as the graph alone decides what they are
+    epoch: int | None = None  # of the training, from 0; its trainer sets it, and None is outside of one
+    _views: list[Any] | None  # drawn by train()
     _final: torch.Tensor | None
     _item_columns: torch.Tensor | None = None  # of the final embeddings, shape (d, n_items)
 
@@ -63,7 +73,7 @@ class UnlearnableRecommender(GeneralRecommender):
                     f"{cls.__name__} is {kind}; the methods revise a table of users and items, so they serve general "
                     "recommenders."
                 )
-        for name in ("regulariser", "self_supervised_loss", "draw_views", "model_loss"):
+        for name in ("regulariser", "self_supervised_loss", "draw_views", "training_forward", "model_loss"):
             names = inspect.signature(getattr(UnlearnableRecommender, name)).parameters
             try:
                 inspect.signature(getattr(cls, name)).bind(*names)
@@ -93,34 +103,48 @@ class UnlearnableRecommender(GeneralRecommender):
         return 0.0
 
     def self_supervised_loss(
-        self, ego: torch.Tensor, final: torch.Tensor, occurrences: torch.Tensor, views: list[Graph]
+        self, ego: torch.Tensor, final: torch.Tensor, occurrences: torch.Tensor, views: list[Any]
     ) -> torch.Tensor | float:
-        """The term of the loss on random views of the graph, a scalar; 0 by default.
+        """The term of the loss that contrasts or couples embeddings, a scalar; 0 by default.
 
         Args:
             ego, occurrences: see :meth:`regulariser`.
-            final: ``forward(ego, adjacency)`` on the graph that the views were drawn from, shape ``(N, d)``.
-            views: what :meth:`draw_views` returned.
+            final, views: what :meth:`training_forward` returned.
         """
         return 0.0
 
-    def draw_views(self, graph: Graph) -> list[Graph]:
-        """The subgraphs that the self-supervised loss uses, drawn anew each epoch from torch's global generator.
+    def draw_views(self, graph: Graph, ego: torch.Tensor) -> list[Any]:
+        """What the model's own loss takes besides the table, each a :class:`View`; none by default.
 
-        None by default.
+        E.g. subgraphs, a factorisation of the graph, or clusters of the table. A training draws them at the start of
+        every ``epochs_of_views`` epochs, from torch's global generator, which views of all epochs must leave alone.
+
+        Args:
+            graph: of the training, on the model's device.
+            ego: 0-layer table, shape ``(N, d)``; with several processes, this one's columns of it.
         """
         return []
 
+    def training_forward(
+        self, ego: torch.Tensor, adjacency: torch.Tensor, views: list[Any]
+    ) -> tuple[torch.Tensor, list[Any]]:
+        """The final embeddings and the views that a batch's loss is of, by default :meth:`forward` and these views.
+
+        Args:
+            ego, adjacency: see :meth:`forward`.
+            views: what :meth:`draw_views` returned for the same graph.
+        """
+        return self.forward(ego, adjacency), views
+
     def model_loss(
-        self, interaction: Interaction, ego: torch.Tensor, final: torch.Tensor, views: list[Graph]
+        self, interaction: Interaction, ego: torch.Tensor, final: torch.Tensor, views: list[Any]
     ) -> torch.Tensor:
         """The model's own training loss, as a mean over the batch.
 
         Args:
             interaction: users, items and negative items of ``B`` pairs.
             ego: 0-layer table, shape ``(N, d)``.
-            final: ``forward(ego, adjacency)``, shape ``(N, d)``.
-            views: what :meth:`draw_views` returned for the same graph.
+            final, views: what :meth:`training_forward` returned, ``final`` of shape ``(N, d)``.
 
         Returns:
             Scalar.
@@ -193,10 +217,12 @@ class UnlearnableRecommender(GeneralRecommender):
         return torch.allclose(of_both, own + of_ones, rtol=1e-3, atol=1e-4)
 
     def train(self, mode: bool = True) -> "UnlearnableRecommender":
-        """Draw fresh views: RecBole calls this at the start of each epoch."""
+        """Draw fresh views, if this epoch has some of its own: RecBole calls this at the start of each epoch."""
         if mode:
             self._forget_final()
-            self._views = self.draw_views(self.graph)
+            every = self.epochs_of_views
+            if self._views is None or (every is not None and (self.epoch or 0) % every == 0):
+                self._views = self.draw_views(self.graph, self.ego_embeddings().detach())
         return super().train(mode)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
@@ -209,7 +235,7 @@ class UnlearnableRecommender(GeneralRecommender):
         self._forget_final()
         assert self._views is not None, "call train() first: it draws the views"
         ego = self.ego_embeddings()
-        return self.model_loss(interaction, ego, self.forward(ego, self.adjacency), self._views)
+        return self.model_loss(interaction, ego, *self.training_forward(ego, self.adjacency, self._views))
 
     def predict(self, interaction: Interaction) -> torch.Tensor:
         """Scores of the interaction's pairs, shape ``(B,)``."""

@@ -72,8 +72,8 @@ def perturbed(model_class: type) -> type:
             """Set lambda, b (shape ``(N, d)``) and the number of edges that share the term."""
             self.strength, self.noise, self.n_edges = strength, noise, n_edges
 
-        def regulariser(self, ego, occurrences):
+        def model_loss(self, interaction, ego, final, views):
             extra = self.strength / 2 * ego.square().sum() + (self.noise * ego).sum()
-            return super().regulariser(ego, occurrences) + extra / self.n_edges
+            return super().model_loss(interaction, ego, final, views) + extra / self.n_edges
 
     return Perturbed

@@ -39,6 +39,7 @@ class IFRU(InfluenceUnlearner):
     """
 
     settings = IFRUSettings
+    sums_bpr = True
 
     def change_of_gradient(self) -> torch.Tensor:
         triples, kept, data = self.triples, self.kept(), self.data

@@ -47,6 +47,7 @@ class SCIF(InfluenceUnlearner):
     """
 
     settings = SCIFSettings
+    sums_bpr = True
 
     def change_of_gradient(self) -> torch.Tensor:
         forgotten = self.triples.select(~self.kept())
