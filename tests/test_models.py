@@ -119,7 +119,7 @@ def test_sgl_trains_on_the_sum_over_the_batch_as_recbole_does(built):
     torch.manual_seed(3)
     model.train()
     torch.manual_seed(3)
-    views = model.draw_views(model.graph, model.ego_embeddings())
+    views = model.draw_views(model.graph)
     ego = model.ego_embeddings()
     mean = model.model_loss(batch, ego, model.forward(ego, model.adjacency), views)
     assert model.calculate_loss(batch).item() == pytest.approx(mean.item() * len(batch), rel=1e-5)
@@ -132,14 +132,14 @@ def edges_of(graph):
 @pytest.mark.parametrize("kind", ["ED", "RW"])
 def test_sgl_drops_a_share_of_the_edges(built, kind):
     _, _, model, _ = built("SGL", type=kind, drop_ratio=0.25)
-    views = [edges_of(view) for view in model.draw_views(model.graph, model.ego_embeddings())]
+    views = [edges_of(view) for view in model.draw_views(model.graph)]
     assert len(views) == (4 if kind == "RW" else 2) == len({frozenset(view) for view in views})
     assert all(len(view) == int(0.75 * len(model.graph)) and view < edges_of(model.graph) for view in views)
 
 
 def test_sgl_drops_a_share_of_the_nodes(built):
     _, data, model, _ = built("SGL", type="ND", drop_ratio=0.25)
-    view, other = map(edges_of, model.draw_views(model.graph, model.ego_embeddings()))
+    view, other = map(edges_of, model.draw_views(model.graph))
     users, items = ({edge[side] for edge in view} for side in (0, 1))
     dropped = set(range(1, model.n_users)) - users
     assert view != other

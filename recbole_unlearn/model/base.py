@@ -24,6 +24,7 @@ OTHER_KINDS = {
     ContextRecommender: "a context-aware recommender, which scores features",
     KnowledgeRecommender: "a knowledge-based recommender, whose input is a knowledge graph too",
 }
+HOOKS = ("regulariser", "self_supervised_loss", "draw_views", "views_of", "training_forward", "model_loss")
 MODELS: "Registry[UnlearnableRecommender]" = Registry("model")
 
 
@@ -73,7 +74,7 @@ class UnlearnableRecommender(GeneralRecommender):
                     f"{cls.__name__} is {kind}; the methods revise a table of users and items, so they serve general "
                     "recommenders."
                 )
-        for name in ("regulariser", "self_supervised_loss", "draw_views", "training_forward", "model_loss"):
+        for name in HOOKS:
             names = inspect.signature(getattr(UnlearnableRecommender, name)).parameters
             try:
                 inspect.signature(getattr(cls, name)).bind(*names)
@@ -113,17 +114,25 @@ class UnlearnableRecommender(GeneralRecommender):
         """
         return 0.0
 
-    def draw_views(self, graph: Graph, ego: torch.Tensor) -> list[Any]:
-        """What the model's own loss takes besides the table, each a :class:`View`; none by default.
+    def draw_views(self, graph: Graph) -> list[Any]:
+        """What the model's own loss takes of the graph besides, each a :class:`View`; none by default.
 
-        E.g. subgraphs, a factorisation of the graph, or clusters of the table. A training draws them at the start of
-        every ``epochs_of_views`` epochs, from torch's global generator, which views of all epochs must leave alone.
+        E.g. random subgraphs, or a factorisation. A training draws them at the start of every ``epochs_of_views``
+        epochs, from torch's global generator, which views of all epochs must leave alone.
 
         Args:
             graph: of the training, on the model's device.
-            ego: 0-layer table, shape ``(N, d)``; with several processes, this one's columns of it.
         """
         return []
+
+    def views_of(self, graph: Graph, ego: torch.Tensor) -> list[Any]:
+        """The same of the graph and the table, e.g. clusters of its rows; by default :meth:`draw_views`.
+
+        Args:
+            graph: see :meth:`draw_views`.
+            ego: 0-layer table, shape ``(N, d)``; with several processes, this one's columns of it.
+        """
+        return self.draw_views(graph)
 
     def training_forward(
         self, ego: torch.Tensor, adjacency: torch.Tensor, views: list[Any]
@@ -132,7 +141,7 @@ class UnlearnableRecommender(GeneralRecommender):
 
         Args:
             ego, adjacency: see :meth:`forward`.
-            views: what :meth:`draw_views` returned for the same graph.
+            views: what :meth:`views_of` returned for the same graph.
         """
         return self.forward(ego, adjacency), views
 
@@ -222,7 +231,7 @@ class UnlearnableRecommender(GeneralRecommender):
             self._forget_final()
             every = self.epochs_of_views
             if self._views is None or (every is not None and (self.epoch or 0) % every == 0):
-                self._views = self.draw_views(self.graph, self.ego_embeddings().detach())
+                self._views = self.views_of(self.graph, self.ego_embeddings().detach())
         return super().train(mode)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:

@@ -152,7 +152,7 @@ class DGCF(LightGCN):
         scale = degrees.clamp(min=LEAST_DEGREE).rsqrt()
         return (shares * scale[edges.heads] * scale[edges.columns]).unbind(dim=1)
 
-    def draw_views(self, graph: Graph, ego: torch.Tensor) -> list[Any]:
+    def draw_views(self, graph: Graph) -> list[Any]:
         """The graph, whose size decides how many nodes a batch's correlation is of."""
         return [graph]
 

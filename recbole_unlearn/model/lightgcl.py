@@ -109,7 +109,7 @@ class LightGCL(LightGCN):
     def forward(self, ego: torch.Tensor, adjacency: torch.Tensor) -> torch.Tensor:
         return (self.n_layers + 1) * mean_propagation([adjacency] * self.n_layers, ego)
 
-    def draw_views(self, graph: Graph, ego: torch.Tensor) -> list[Any]:
+    def draw_views(self, graph: Graph) -> list[Any]:
         """The :class:`LowRankView` of the graph."""
         return [LowRankView.of(graph, self.rank)]
 

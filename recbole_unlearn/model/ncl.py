@@ -112,7 +112,7 @@ class NCL(LightGCN):
         self.batch_size = config["train_batch_size"]
         self.n_candidates = config["ssl_candidates"]
 
-    def draw_views(self, graph: Graph, ego: torch.Tensor) -> list[Any]:
+    def views_of(self, graph: Graph, ego: torch.Tensor) -> list[Any]:
         """The graph and, after the warm-up, the :class:`Clusters` of the table."""
         if self.epoch is not None and self.epoch < self.warm_up:
             return [graph]

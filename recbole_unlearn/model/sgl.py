@@ -66,7 +66,7 @@ class SGL(UnlearnableRecommender, RecBoleSGL):
     def forward(self, ego: torch.Tensor, adjacency: torch.Tensor) -> torch.Tensor:
         return mean_propagation([adjacency] * self.n_layers, ego)
 
-    def draw_views(self, graph: Graph, ego: torch.Tensor) -> list[Graph]:
+    def draw_views(self, graph: Graph) -> list[Graph]:
         """The graphs of the first view, then those of the second: one graph each, or with RW one for each layer."""
         drop = self._drop_nodes if self.type == "ND" else self._drop_edges
         return [drop(graph) for _ in range(2 * self.n_layers if self.type == "RW" else 2)]

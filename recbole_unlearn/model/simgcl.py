@@ -80,7 +80,7 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
     def regulariser(self, ego: torch.Tensor, occurrences: torch.Tensor) -> torch.Tensor:
         return self.reg_weight * embedding_regulariser(ego, occurrences, self.require_pow)
 
-    def draw_views(self, graph: Graph, ego: torch.Tensor) -> list[Graph]:
+    def draw_views(self, graph: Graph) -> list[Graph]:
         """The graph that both noisy propagations run on."""
         return [graph]
 

@@ -130,7 +130,7 @@ class UltraGCN(BPR):
         for embedding in (self.user_embedding, self.item_embedding):
             torch.nn.init.normal_(embedding.weight, std=config["ultragcn_initial"])
 
-    def draw_views(self, graph: Graph, ego: torch.Tensor) -> list[Any]:
+    def draw_views(self, graph: Graph) -> list[Any]:
         """The :class:`Constants` of the graph."""
         return [Constants.of(graph, self.n_neighbours)]
 

@@ -149,7 +149,7 @@ class InfluenceEncoderTrainer(ResumableTrainer):
         """Make :meth:`losses` use this request, with fresh views of the remaining graph."""
         self.task = task
         with torch.no_grad():
-            self.views = self.backbone.draw_views(task.remaining_graph.to(self.device), self.model(task))
+            self.views = self.backbone.views_of(task.remaining_graph.to(self.device), self.model(task))
 
     def losses(self, interaction: Interaction) -> tuple[torch.Tensor, ...]:
         """The weighted losses on one batch of remaining interactions, those of weight 0 left out.

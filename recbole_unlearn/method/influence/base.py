@@ -88,7 +88,7 @@ class InfluenceUnlearner(Unlearner):
         negatives = EdgeSampler(data.train, graph=graph).sample_by_key_ids(graph.users, 1)
         with torch.no_grad():
             self.ego = self.model.ego_embeddings()
-        self.views = self.model.draw_views(graph.to(device), self.ego)
+        self.views = self.model.views_of(graph.to(device), self.ego)
         users, items, negatives = (side.to(device) for side in (graph.users, graph.items, negatives))
         self.triples = Triples(users, items, negatives, graph.n_users, graph.n_items)
         self.loss = self.frozen(graph, self.triples, self.views)
