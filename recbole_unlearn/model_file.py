@@ -139,9 +139,12 @@ def check_sizes(config: Config, weights: dict[str, torch.Tensor], n_nodes: int) 
     """
     there = sum(weight.numel() for weight in weights.values())
     size, layers = config["embedding_size"], config["n_layers"]
+    hidden = config["hidden_size_list"] or []
     own = MODELS.own([config["model"]])  # its table may be of another width
     if not own and (not isinstance(size, int) or not 0 < size * n_nodes <= there):
         raise ValueError(f"`embedding_size` {size} of {n_nodes} users and items is more than its {there} weights")
+    if not own and not all(isinstance(width, int) and 0 < width <= there for width in hidden):
+        raise ValueError(f"`hidden_size_list` {hidden} is not of widths that {there} weights have room for")
     if layers is not None and not (isinstance(layers, int) and 0 <= layers <= MOST_LAYERS):
         raise ValueError(f"`n_layers` {layers} is not a whole number from 0 to {MOST_LAYERS}")
 

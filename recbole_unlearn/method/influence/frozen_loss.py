@@ -1,7 +1,7 @@
 """A backbone's training loss at frozen randomness, with its gradient and Hessian-vector product, for influence methods.
 
 Everything random in a training loss is frozen: one negative item for each edge, the views, the noise. The loss is then
-a function of the table alone, and the losses before and after a request differ only by the request.
+a function of what the backbone trains, and the losses before and after a request differ only by the request.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from recbole_unlearn.graph import Graph
+from recbole_unlearn.method.influence.point import called_at
 from recbole_unlearn.model.base import UnlearnableRecommender
 
 
@@ -132,7 +133,7 @@ class FrozenLoss:
     candidates, none drawn at random.
 
     Args:
-        model: the backbone; its table and graph are not used.
+        model: the backbone; its table, weights and graph are not used.
         adjacency: the table's propagation, sparse CSR, shape ``(N, N)``.
         triples: the edges and their negatives that BPR sums over.
         occurrences: of all triples of the loss, shape ``(3, N)``, for the regulariser and the self-supervised loss.
@@ -147,8 +148,20 @@ class FrozenLoss:
     views: list[Graph]
     seed: int
 
-    def __call__(self, ego: torch.Tensor) -> torch.Tensor:
-        """The loss of a table of shape ``(N, d)``, a scalar, twice differentiable."""
+    def __call__(self, point: torch.Tensor) -> torch.Tensor:
+        """The loss of a point of shape ``(M, d)``, a scalar, twice differentiable.
+
+        Args:
+            point: the table, shape ``(N, d)``, and the weights besides; see
+                :func:`~recbole_unlearn.method.influence.point.packed`.
+        """
+        return called_at(point, self.model, self._of_table)
+
+    def final(self, point: torch.Tensor) -> torch.Tensor:
+        """The final embeddings of a point, differentiable."""
+        return called_at(point, self.model, lambda ego: self.model.forward(ego, self.adjacency))
+
+    def _of_table(self, ego):
         counts = self.occurrences.to(ego.dtype)
         if not counts.any():  # nothing remains to learn from
             return 0 * ego.sum()
@@ -159,15 +172,15 @@ class FrozenLoss:
         extra = self.model.regulariser(ego, counts) + contrast
         return bpr_sum(final, self.triples) + counts[0].sum() * extra
 
-    def gradient(self, ego: torch.Tensor) -> torch.Tensor:
-        """The gradient at a table, shape ``(N, d)``."""
-        return self._differentiated(ego)[1]
+    def gradient(self, point: torch.Tensor) -> torch.Tensor:
+        """The gradient at a point, shape ``(M, d)``."""
+        return self._differentiated(point)[1]
 
-    def hessian(self, ego: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The function ``x -> H x`` at a table; ``x`` and the result have shape ``(N, d)``."""
-        leaf, gradient = self._differentiated(ego, create_graph=True)
+    def hessian(self, point: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The function ``x -> H x`` at a point; ``x`` and the result have shape ``(M, d)``."""
+        leaf, gradient = self._differentiated(point, create_graph=True)
         return lambda x: torch.autograd.grad(gradient, leaf, x, retain_graph=True)[0]
 
-    def _differentiated(self, ego, create_graph=False):
-        leaf = ego.detach().requires_grad_()
+    def _differentiated(self, point, create_graph=False):
+        leaf = point.detach().requires_grad_()
         return leaf, torch.autograd.grad(self(leaf), leaf, create_graph=create_graph)[0]
