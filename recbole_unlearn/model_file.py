@@ -10,6 +10,7 @@ from recbole.data.dataset import Dataset
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.stored import StoredDataset
 from recbole_unlearn.errors import Diverged, UsageError, reason
+from recbole_unlearn.evaluator.recbole_metrics import own_metrics
 from recbole_unlearn.files import tensor_file, torch_file
 from recbole_unlearn.model import MODELS, UnlearnableRecommender
 
@@ -222,6 +223,9 @@ def _settings(model, config):
     forgotten, are left out."""
     anywhere = config.replace(nproc=1, ray_address=None)  # a machine that serves it may have neither
     settings = {key: value for key, value in anywhere.as_dict().items() if not key.startswith("forget_")}
+    own = own_metrics(settings["metrics"])
+    if own:  # a machine that serves it may lack them
+        settings["metrics"] = [metric for metric in settings["metrics"] if metric not in own]
     name = type(model).__name__
     if not MODELS.own([name]):  # nobody knows how wide a user's own table is
         settings["embedding_size"] = model.ego_embeddings().shape[1]
