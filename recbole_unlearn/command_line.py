@@ -11,6 +11,7 @@ from recbole_unlearn.deletion import service
 from recbole_unlearn.deletion.verify.findings import lines_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.known_settings import check_deletion_settings, check_names
+from recbole_unlearn.model import MODELS
 from recbole_unlearn.own_modules import import_files
 from recbole_unlearn.quick_start import run_seeds, run_sweep, run_unlearn
 from recbole_unlearn.torchrun import end_torchrun, serve_torchrun, waits_for_torchrun
@@ -45,7 +46,7 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
         allow_abbrev=False,
         parents=[sweep_parser],
     )
-    parser.add_argument("--model", "-m", help="backbone: BPR, LightGCN, SGL or SimGCL")
+    parser.add_argument("--model", "-m", help=f"backbone: {', '.join(MODELS.shipped())}")
     parser.add_argument("--dataset", "-d", help="dataset, e.g. ml-100k (comes with RecBole)")
     parser.add_argument("--config_files", help="yaml files, separated by spaces")
     parser.add_argument("--import", type=words, help="Python files with models and methods of your own, e.g. mine.py")

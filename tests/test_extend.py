@@ -1,6 +1,7 @@
 """docs/extend.md: its files and its commands work as they are written."""
 
 import importlib
+import pickle
 import re
 import shlex
 import sys
@@ -9,12 +10,13 @@ from pathlib import Path
 import pytest
 from recbole.evaluator import metric_information, metric_types, metrics_dict
 
-from recbole_unlearn import load_data_and_model, run_unlearn
 from recbole_unlearn.command_line import main
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.own_modules import import_files
+from recbole_unlearn.saved_model import load_model, save_model
+from recbole_unlearn.task import prepare_data
 from recbole_unlearn.testing import tiny_dataset
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extend.md").read_text(encoding="utf-8")
@@ -88,17 +90,17 @@ def test_the_contracts_of_the_page_pass(page):
     assert pytest.main(["-q", "-p", "no:cacheprovider", f"--rootdir={page}", *files]) == 0
 
 
-def test_own_metrics_reach_other_processes_and_no_model_file(page):
+def test_own_metrics_reach_other_processes_and_no_model_file(page, configure, tmp_path):
     import_files(["my_metric.py"])
-    settings = {"data_path": str(page), "gpu_id": "", "show_progress": False, "epochs": 1, "forget_type": "random"}
-    settings |= {"metrics": ["NDCG", "StillLikely"], "topk": [5], "valid_metric": "NDCG@5", "unlearn_sisa_shards": 2}
-    changes = {"unlearn_methods": "SISA", "unlearn_shard_workers": 2, "checkpoint_dir": str(page / "saved")}
-    report = run_unlearn("BPR", "ml-100k", config_dict={**settings, **changes})
-    assert all(0 <= row["StillLikely"] <= 1 for row in report["results"])
+    config = configure("BPR", metrics=["NDCG", "StillLikely"])
+    pickled, metric = pickle.dumps(config), metrics_dict["stilllikely"]
+    train = prepare_data(config).train
+    save_model(str(tmp_path / "model.safetensors"), MODELS["BPR"](config, train), config, train)
     for registry in (metrics_dict, metric_types, metric_information):
-        del registry["stilllikely"]
-    (file,) = (page / "saved").glob("original-*.safetensors")
-    assert load_data_and_model(file)[0]["metrics"] == ["NDCG"]
+        del registry["stilllikely"]  # as in a fresh process
+    assert load_model(str(tmp_path / "model.safetensors"))[0]["metrics"] == ["NDCG"]
+    assert "stilllikely" not in metrics_dict
+    assert pickle.loads(pickled)["metrics"] == config["metrics"] and metrics_dict["stilllikely"] is metric
 
 
 def test_a_metric_of_forgotten_pairs_stops_no_training(page, configure):

@@ -38,8 +38,8 @@ class NGCFSettings(Settings):
         0.1, "Share of a layer's numbers dropped in training.", "Its paper's section 4.2.3."
     )
     reg_weight: RegularizationWeight = 1e-5
-    learning_rate: LearningRate = 0.001
-    epochs: Epochs = 300
+    learning_rate: LearningRate = 0.005
+    epochs: Epochs = 80
 
 
 @MODELS.register
