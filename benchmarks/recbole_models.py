@@ -14,11 +14,14 @@ import os
 import sys
 import tempfile
 import types
+from collections import Counter
 from pathlib import Path
 from time import perf_counter
 
 import recbole.model.general_recommender as recboles
 import torch
+from recbole.config import Config as RecBoleConfig
+from recbole.data.dataset import Dataset
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.trainer import Trainer
 from recbole.utils import init_seed
@@ -34,6 +37,25 @@ from recbole_unlearn.testing import tiny_dataset, tiny_settings
 from recbole_unlearn.trainer import train_backbone
 
 METRICS = ("recall@20", "ndcg@20")
+CLOSED_FORM = "no: it is solved for, not trained by steps, and has no table of users"
+OF_ROWS = "no: its input is a user's row of interactions, which a table of users does not stand for"
+NETWORK = "no: a network scores each pair, not a dot product"
+NOTHING = "no: it learns no embeddings"
+NOT_SERVED = {
+    **dict.fromkeys(("ADMMSLIM", "EASE", "ItemKNN", "NCEPLRec", "SLIMElastic"), CLOSED_FORM),
+    **dict.fromkeys(("DiffRec", "LDiffRec", "MacridVAE", "MultiDAE", "MultiVAE", "RaCT", "RecVAE"), OF_ROWS),
+    **dict.fromkeys(("CDAE", "DMF"), OF_ROWS),
+    **dict.fromkeys(("ConvNCF", "NNCF", "NeuMF"), NETWORK),
+    **dict.fromkeys(("Pop", "Random"), NOTHING),
+    "FISM": "not shipped: a table of items, and users' rows from their histories, as SimpleX's",
+    "NAIS": "no: attention between each pair and a history, not a dot product",
+    "ENMF": "not shipped: a dot product with `H_i` as a weight besides; its loss is over all items",
+    "GCMC": "no: a decoder scores each pair, not a dot product",
+    "LINE": "not shipped: a second table of contexts is trained besides and scores nothing",
+    "SpectralCF": "not shipped: a `forward` on the graph with filters as weights besides",
+    "NCL": "not shipped: a table, with clusters of it in the loss",
+    "DGCF": "not shipped: a table, with a routing of its parts in `forward`",
+}
 
 
 def general_recommenders() -> list[type]:
@@ -42,11 +64,14 @@ def general_recommenders() -> list[type]:
     return sorted(classes, key=lambda cls: cls.__name__)
 
 
+def register(base: type) -> type[UnlearnableRecommender]:
+    """Put a class behind ``UnlearnableRecommender``, and make it known."""
+    return MODELS.register(types.new_class(f"Plain{base.__name__}", (UnlearnableRecommender, base)))
+
+
 def answer_to(base: type, settings: dict) -> str:
     """What a run says to a class as it is: the line of a refusal, or what else happens."""
-    name = f"Plain{base.__name__}"
-    plain = types.new_class(name, (UnlearnableRecommender, base))
-    MODELS.register(plain)
+    name = register(base).__name__
     try:
         run_unlearn(name, "tiny", config_dict=settings, saved=False)
     except UsageError as error:
@@ -58,19 +83,41 @@ def answer_to(base: type, settings: dict) -> str:
     return "RAW: it runs"
 
 
+def trained_by(base: type, config: RecBoleConfig, train: Dataset) -> tuple[str, str]:
+    """Names of what a class trains: tables with a row for each user or item, and other weights; modules by their names."""
+    init_seed(0, True)
+    model = base(config, train)
+    parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    tables = [name for name, value in parameters.items() if value.ndim == 2 and len(value) in sizes(train)]
+    others = dict.fromkeys(name.partition(".")[0] for name in parameters if name not in tables)
+    return ", ".join(name.removesuffix(".weight") for name in tables), ", ".join(others)
+
+
+def sizes(train: Dataset) -> tuple[int, ...]:
+    """Numbers of rows of a table: of users, items, or both."""
+    return train.user_num, train.item_num, train.user_num + train.item_num
+
+
 def table() -> str:
-    """A line for each class, as Markdown."""
+    """The line that all get, and a table of the classes, as Markdown."""
     here = os.getcwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # for RecBole's logs
         settings = tiny_settings(tiny_dataset(folder), str(Path(folder) / "saved"))
-        lines = []
+        train = prepare_data(Config("BPR", "tiny", config_dict=settings)).train
+        lines: list[tuple[str, ...]] = []
+        answers: Counter[str] = Counter()
         for base in general_recommenders():
-            served = f"`{base.__name__}`" if base.__name__ in MODELS.shipped() else ""
-            said = answer_to(base, settings).replace("\n", " \\n ").replace("|", "\\|").replace(folder, "")
-            lines.append((base.__name__, served, said.replace(str(Path(recboles.__file__).parents[2]) + os.sep, "")))
+            name = base.__name__
+            answers[answer_to(base, settings).replace(folder, "").replace(name, "X")] += 1
+            config = RecBoleConfig(name, "tiny", config_dict={"data_path": folder, "gpu_id": "", "state": "ERROR"})
+            tables, others = trained_by(base, config, train)
+            served = f"`--model={name}`" if name in MODELS.shipped() else NOT_SERVED.get(name, "")
+            lines.append((name, tables, others, served))
         os.chdir(here)
-    return markdown_table(("RecBole's", "served by", "as it is"), lines)
+    of_all = [f"{number} classes: `{line}`" for line, number in answers.items()]
+    headings = ("RecBole's", "tables", "weights besides", "served by, or why not")
+    return "\n".join([*of_all, "", markdown_table(headings, lines)])
 
 
 def accuracy(name: str, dataset: str, settings: dict) -> list[tuple[str, ...]]:
