@@ -16,12 +16,14 @@ from recbole_unlearn.deletion.service import prepare, verify
 from recbole_unlearn.deletion.version import encoder_file
 from recbole_unlearn.encoder.response import own_map, readout_response
 from recbole_unlearn.errors import NoResult, UsageError
+from recbole_unlearn.evaluator.comparison import summarise
 from recbole_unlearn.evaluator.stages import costed_stages, not_unlearned
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.method.influence.ceu import perturbed
 from recbole_unlearn.method.influence.point import called_at, packed, unpacked
 from recbole_unlearn.method.unlearnrec import Pretrained
 from recbole_unlearn.model import MODELS, UnlearnableRecommender
+from recbole_unlearn.report.summary import summary_table
 from recbole_unlearn.saved_model import load_model
 from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import train_backbone
@@ -224,6 +226,7 @@ def test_rows_say_which_weights_are_not_unlearned_and_files_load(registered, set
     assert said in remarks["DropEdges", ""] and said in remarks["UnlearnRec", "zero-shot"]
     assert silent >= {*((name, "") for name in REVISE), ("UnlearnRec", "fine-tuned"), ("Retrain", "again")}
     assert said in str(report)
+    assert "DropEdges: not unlearned: GNNlayers" in summary_table(summarise([report])).splitlines()
     (gnndelete,) = (row for row in report["results"] if row["method"] == "GNNDelete")
     assert "needs a linear `forward`" in str(gnndelete["details"]["no result"])
     for name in ("GIF", "UnlearnRec-fine-tuned"):
