@@ -10,6 +10,7 @@ from recbole.data.dataset import Dataset
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.stored import StoredDataset
 from recbole_unlearn.errors import Diverged, UsageError, reason
+from recbole_unlearn.evaluator.recbole_metrics import own_metrics
 from recbole_unlearn.files import tensor_file, torch_file
 from recbole_unlearn.model import MODELS, UnlearnableRecommender
 
@@ -139,9 +140,12 @@ def check_sizes(config: Config, weights: dict[str, torch.Tensor], n_nodes: int) 
     """
     there = sum(weight.numel() for weight in weights.values())
     size, layers = config["embedding_size"], config["n_layers"]
+    hidden = config["hidden_size_list"] or []
     own = MODELS.own([config["model"]])  # its table may be of another width
     if not own and (not isinstance(size, int) or not 0 < size * n_nodes <= there):
         raise ValueError(f"`embedding_size` {size} of {n_nodes} users and items is more than its {there} weights")
+    if not own and not all(isinstance(width, int) and 0 < width <= there for width in hidden):
+        raise ValueError(f"`hidden_size_list` {hidden} is not of widths that {there} weights have room for")
     if layers is not None and not (isinstance(layers, int) and 0 <= layers <= MOST_LAYERS):
         raise ValueError(f"`n_layers` {layers} is not a whole number from 0 to {MOST_LAYERS}")
 
@@ -219,6 +223,9 @@ def _settings(model, config):
     forgotten, are left out."""
     anywhere = config.replace(nproc=1, ray_address=None)  # a machine that serves it may have neither
     settings = {key: value for key, value in anywhere.as_dict().items() if not key.startswith("forget_")}
+    own = own_metrics(settings["metrics"])
+    if own:  # a machine that serves it may lack them
+        settings["metrics"] = [metric for metric in settings["metrics"] if metric not in own]
     name = type(model).__name__
     if not MODELS.own([name]):  # nobody knows how wide a user's own table is
         settings["embedding_size"] = model.ego_embeddings().shape[1]

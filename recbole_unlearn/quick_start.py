@@ -18,6 +18,7 @@ from recbole_unlearn.data.split import restore_data
 from recbole_unlearn.errors import NoResult, UsageError
 from recbole_unlearn.evaluator.comparison import summarise
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
+from recbole_unlearn.evaluator.recbole_metrics import own_metrics, register_metric
 from recbole_unlearn.evaluator.stages import costed_stages, measured_elsewhere
 from recbole_unlearn.files.checkpoint import write_aside
 from recbole_unlearn.files.recbole_checkpoint import is_recboles
@@ -144,7 +145,8 @@ def run_seeds(
     if not seeds or len(set(seeds)) < len(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise UsageError(f"`seeds` must be different whole numbers >= 0, e.g. [1, 2, 3], not {seeds!r}.")
     config = Config(model, dataset, config_file_list, config_dict)
-    own = MODELS.own([config["model"]]), METHODS.own(config["unlearn_methods"])
+    metrics = [*own_metrics(config["metrics"]).values()]
+    own = MODELS.own([config["model"]]), METHODS.own(config["unlearn_methods"]), metrics
     jobs = []
     for seed in seeds:
         seeded = {**(config_dict or {}), "seed": seed, "ray_address": None}
@@ -161,10 +163,12 @@ def run_seeds(
     return summary
 
 
-def _run_seed(models, methods, *arguments):
+def _run_seed(models, methods, metrics, *arguments):
     """:func:`run_unlearn`, perhaps in another process, which does not know a user's own classes."""
     MODELS.register_all(models)
     METHODS.register_all(methods)
+    for metric in metrics:
+        register_metric(metric)
     return run_unlearn(*arguments)
 
 

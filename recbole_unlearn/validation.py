@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from recbole.evaluator import metrics_dict
+
 from recbole_unlearn.data.request import check_request_settings
 from recbole_unlearn.data.settings import check_data_settings
 from recbole_unlearn.declarations import declarations
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.evaluator.recbole_metrics import MembershipMetric
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.settings import check
@@ -58,7 +61,8 @@ def check_values(settings: Mapping[str, Any], classes: Iterable[type[Any]] = ())
     topk = settings["topk"] if isinstance(settings["topk"], list) else [settings["topk"]]
     metrics = settings["metrics"] if isinstance(settings["metrics"], (list, tuple)) else [settings["metrics"]]
     name, _, k = str(settings["valid_metric"]).partition("@")
-    computed = {str(metric).lower() for metric in metrics} - {"mi-bf", "mi-ng"}  # no request is known in training
+    computed = {str(metric).lower() for metric in metrics}
+    computed = {metric for metric in computed if not issubclass(metrics_dict.get(metric, object), MembershipMetric)}
     has_no_k = name.lower() == "gauc" and not k
     if name.lower() not in computed or not (has_no_k or k in map(str, topk)):
         raise UsageError(

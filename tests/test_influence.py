@@ -172,7 +172,7 @@ def test_the_full_difference_is_the_local_one(prepared):
     assert 0 < reach.sum() < len(reach)
     before = method.frozen(graph, triples, [], triples.select(reach))
     after = method.frozen(run.data.remaining_graph, triples.select(kept), [], triples.select(reach & kept))
-    torch.testing.assert_close(before.gradient(method.ego) - after.gradient(method.ego), full, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(before.gradient(method.point) - after.gradient(method.point), full, rtol=1e-4, atol=1e-6)
 
 
 @pytest.fixture

@@ -80,14 +80,9 @@ def forward_takes_a_table_and_a_graph(model_class: type[UnlearnableRecommender])
         ) from None
 
 
-def only_the_table_is_trained(bench: Bench) -> None:
-    """No other weights, which no method would revise."""
-    others = bench.model.parameters_beyond_table()
-    _hold(
-        not others,
-        f"{bench.name} cannot be unlearned: it trains {', '.join(others)} besides its embedding table, and no method "
-        "revises that.",
-    )
+def weights_besides_the_table_are_named(bench: Bench) -> None:
+    """The model trains a table of users and items, and names what it trains besides."""
+    bench.model.check_weights()
     model = bench.model
     shape, n_nodes = tuple(model.ego_embeddings().shape), model.n_users + model.n_items
     _hold(
@@ -97,8 +92,8 @@ def only_the_table_is_trained(bench: Bench) -> None:
     )
 
 
-def forward_keeps_the_shape(bench: Bench) -> None:
-    """Final embeddings are as wide as the table."""
+def forward_gives_a_row_for_each_node(bench: Bench) -> None:
+    """Final embeddings have a row for each node of the table."""
     ego = bench.other_table()
     final = bench.model.eval().forward(ego, bench.graph.adjacency.to(ego.device))
     _hold(
@@ -106,8 +101,8 @@ def forward_keeps_the_shape(bench: Bench) -> None:
         f"{bench.name}.forward must return one table of shape (N, d), users first, not {type(final).__name__}.",
     )
     _hold(
-        final.shape == ego.shape,
-        f"{bench.name}.forward makes a table of {tuple(final.shape)} from one of {tuple(ego.shape)}.",
+        final.ndim == 2 and len(final) == len(ego),
+        f"{bench.name}.forward makes a table of {tuple(final.shape)} from one of {tuple(ego.shape)}, not a row a node.",
     )
 
 
@@ -178,24 +173,27 @@ def scores_are_dot_products(bench: Bench) -> None:
 
 
 def loss_has_a_gradient(bench: Bench) -> None:
-    """A batch of the model's own loader trains the table."""
+    """A batch of the model's own loader trains the table, and the weights besides."""
     model = bench.model.train()
     loss = model.calculate_loss(bench.batch)
     _hold(
         isinstance(loss, torch.Tensor) and loss.ndim == 0 and bool(torch.isfinite(loss)),
         f"{bench.name}.calculate_loss gives {loss}, not one finite number.",
     )
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    gradients = torch.autograd.grad(loss, parameters, allow_unused=True) if loss.requires_grad else [None]
-    _hold(
-        all(gradient is not None and bool(gradient.any()) for gradient in gradients),
-        f"The loss of {bench.name} has no gradient for its table: something detaches it.",
-    )
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    _hold(loss.requires_grad, f"The loss of {bench.name} has no gradient for its table: something detaches it.")
+    gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+    for name, gradient in zip(trained, gradients):
+        part = name if name in model.named_weights() else "table"
+        _hold(
+            gradient is not None and bool(gradient.any()),
+            f"The loss of {bench.name} has no gradient for its {part}: something detaches it, or nothing reads it.",
+        )
 
 
 CHECKS: tuple[Callable[[Bench], None], ...] = (
-    only_the_table_is_trained,
-    forward_keeps_the_shape,
+    weights_besides_the_table_are_named,
+    forward_gives_a_row_for_each_node,
     forward_is_pure,
     revised_is_a_fresh_model_on_the_remaining_data,
     scores_are_dot_products,

@@ -12,7 +12,7 @@ from recbole_unlearn.deletion.receipt.files import FOLDER, write_missing
 from recbole_unlearn.deletion.requests import DeletionRequest, read_requests
 from recbole_unlearn.deletion.requests.resolve import resolve
 from recbole_unlearn.deletion.revision.checks import check_first, failed
-from recbole_unlearn.deletion.revision.retrain import check_retrainable
+from recbole_unlearn.deletion.revision.retrain import check_retrainable, check_revisable
 from recbole_unlearn.deletion.revision.revise import apply, timed, trained
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.store.database import explained
@@ -173,6 +173,8 @@ class Deletion:
             if exact:
                 check_retrainable(config)
             asked = _requests(requests, config)
+            if not exact and (asked or store.pending()):
+                check_revisable(self._current(store, exact).model)
             status = store.submit(asked)
             if exact or force:
                 store.retry()

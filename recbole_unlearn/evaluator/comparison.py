@@ -176,7 +176,8 @@ def summarise(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ``model``, ``dataset``, ``forget``, ``seeds`` and ``results``: rows with ``n`` (seeds that gave a result) and,
         for each number of a row and of its gaps, a dict: ``mean``, ``sd`` (sample standard deviation), ``low`` and
         ``high`` (:func:`t_interval`), each ``None`` if unknown, and for up to three seeds ``values``, one a seed,
-        ``None`` without a result. ``break_even`` has none of them if any seed never breaks even.
+        ``None`` without a result. ``break_even`` has none of them if any seed never breaks even. ``not unlearned``: the
+        names of rows, and the weights that stay as they were in one seed at least.
     """
     frames = []
     for result in results:
@@ -201,6 +202,7 @@ def summarise(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "forget": first["forget"]["type"],
         "seeds": seeds,
         "results": rows,
+        "not unlearned": dict(sorted(set(_weights_left(results)))),
     }
 
 
@@ -222,6 +224,13 @@ def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
         return math.nan, math.nan
     half = float(student.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
     return float(values.mean()) - half, float(values.mean()) + half
+
+
+def _weights_left(results):
+    """Name of a row and weights that it says are not unlearned, in any seed."""
+    for row in (row for result in results for row in result["results"]):
+        if "not unlearned" in row.get("details", {}):
+            yield f"{row['method']} {row['stage']}".strip(), row["details"]["not unlearned"]
 
 
 def _with_common_floors(together):

@@ -1,7 +1,7 @@
 """The contract of an unlearning method."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,8 +95,17 @@ class Unlearner:
         following.data, following.original = data, model  # type: ignore[assignment]
         return following
 
-    def revised(self, model: UnlearnableRecommender, ego: torch.Tensor) -> UnlearnableRecommender:
-        """A model with another table on the remaining graph; nodes that lose their last edge get new rows."""
+    def revised(
+        self, model: UnlearnableRecommender, ego: torch.Tensor, weights: Mapping[str, torch.Tensor] | None = None
+    ) -> UnlearnableRecommender:
+        """A model with another table on the remaining graph; nodes that lose their last edge get new rows.
+
+        Args:
+            model: to revise.
+            ego: shape ``(N, d)``.
+            weights: new values of the model's weights besides the table; see ``UnlearnableRecommender.revised``. A
+                row of the report says which weights stay as they are.
+        """
         graph, remaining = self.data.graph, self.data.remaining_graph
         lost = [side.to(ego.device) for side in lost_nodes(graph, remaining)]
-        return model.revised(without_rows(ego, lost, never_seen_rows(ego, graph)), remaining)
+        return model.revised(without_rows(ego, lost, never_seen_rows(ego, graph)), remaining, weights)

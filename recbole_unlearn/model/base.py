@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
@@ -36,7 +37,7 @@ class View(Protocol):
 
 
 class UnlearnableRecommender(GeneralRecommender):
-    """A RecBole general recommender whose trained state is a table and whose input is a graph.
+    """A RecBole general recommender that trains a table, and perhaps weights besides, and whose input is a graph.
 
     Put it before RecBole's class among the bases and implement :meth:`forward`, pure in both arguments: one call gives
     the same model on another graph or with another table. The loss is BPR (Rendle et al., UAI 2009) plus, if you
@@ -51,9 +52,13 @@ class UnlearnableRecommender(GeneralRecommender):
     ``self.set_graph(dataset_graph(dataset))`` last. Everything that RecBole needs of a model (``calculate_loss``,
     ``predict``, ``full_sort_predict``) follows from these. Declare the model's own settings, and RecBole's with another
     default, as ``settings``.
+
+    A model that trains weights besides the table names them, modules or parameters, in ``weights_beyond_table``. A
+    forward that drops out does so in training mode only.
     """
 
     settings: type[Settings] = Settings
+    weights_beyond_table: tuple[str, ...] = ()  # e.g. ("layers", "scale")
     n_candidates: int | None = None  # of a contrastive loss: so many stand for all; None takes all
     epochs_of_views: int | None = 1  # that share the views; None: all, as the graph alone decides what they are
     epoch: int | None = None  # of the training, from 0; its trainer sets it, and None is outside of one
@@ -89,7 +94,7 @@ class UnlearnableRecommender(GeneralRecommender):
             adjacency: normalised sparse CSR adjacency, shape ``(N, N)``.
 
         Returns:
-            ``Z``, shape ``(N, d)``; the score of a pair is the dot product of its rows.
+            ``Z``, shape ``(N, D)``, mostly ``D = d``; the score of a pair is the dot product of its rows.
         """
         raise NotImplementedError
 
@@ -170,8 +175,31 @@ class UnlearnableRecommender(GeneralRecommender):
         """The 0-layer table ``E0``, shape ``(N, d)``, users first, differentiable."""
         return torch.cat([self.user_embedding.weight, self.item_embedding.weight])
 
+    def named_weights(self) -> dict[str, torch.nn.Parameter]:
+        """The trained parameters besides the table, by name: those that ``weights_beyond_table`` names."""
+        parts = tuple(f"{part}." for part in self.weights_beyond_table)
+        return {name: weight for name, weight in self.named_parameters() if f"{name}.".startswith(parts)}
+
+    def check_weights(self) -> None:
+        """Refuse weights that ``weights_beyond_table`` should name, or that it names and that are not there.
+
+        Raises:
+            UsageError: as above.
+        """
+        name, named, others = type(self).__name__, self.named_weights(), self.parameters_beyond_table()
+        unnamed = [each for each in others if each not in named]
+        if unnamed:
+            parts = tuple(dict.fromkeys([*self.weights_beyond_table, *(each.partition(".")[0] for each in unnamed)]))
+            raise UsageError(
+                f"{name} cannot be unlearned: it trains {', '.join(unnamed)} besides its embedding table. Name them in "
+                f"the class, `weights_beyond_table = {parts!r}`: methods then revise them, or say that they do not."
+            )
+        for part in self.weights_beyond_table:
+            if not any(f"{each}.".startswith(f"{part}.") for each in others):
+                raise UsageError(f"{name}.weights_beyond_table names '{part}', but nothing besides its table is so.")
+
     def parameters_beyond_table(self) -> list[str]:
-        """Names of trained parameters outside the table, which no method would revise."""
+        """Names of trained parameters outside the table."""
         trained = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
         of_table = torch.autograd.grad(self.ego_embeddings().sum(), list(trained.values()), allow_unused=True)
         return [name for name, gradient in zip(trained, of_table) if gradient is None]
@@ -192,17 +220,22 @@ class UnlearnableRecommender(GeneralRecommender):
         self._forget_final()
 
     @torch.no_grad()
-    def revised(self, ego: torch.Tensor, graph: Graph) -> "UnlearnableRecommender":
+    def revised(
+        self, ego: torch.Tensor, graph: Graph, weights: Mapping[str, torch.Tensor] | None = None
+    ) -> "UnlearnableRecommender":
         """A copy of this model with another table, on another graph; this one stays as it is.
 
         Args:
             ego: shape ``(N, d)``.
             graph: e.g. what remains after a request.
+            weights: new values of :meth:`named_weights`; those that are missing stay.
         """
         shared = (self.graph, self.adjacency, self._views, self._final, self._item_columns)
         model = copy.deepcopy(self, {id(x): None for x in shared if x is not None})
         model.set_graph(graph)
         model.set_ego_embeddings(ego)
+        for name, weight in (weights or {}).items():
+            model.get_parameter(name).copy_(weight)
         return model.eval()
 
     def served(self, graph: Graph) -> "UnlearnableRecommender":
@@ -213,9 +246,12 @@ class UnlearnableRecommender(GeneralRecommender):
 
     @torch.no_grad()
     def final_embeddings(self) -> torch.Tensor:
-        """``Z`` of the model's own table and graph, shape ``(N, d)``, kept until the next training step."""
+        """``Z`` of the model's own table and graph, shape ``(N, D)``, kept until the next training step."""
         if self._final is None:
+            training = self.training
+            super().train(False)  # scores drop nothing out, even between two steps of a training
             self._final = self.forward(self.ego_embeddings(), self.adjacency)
+            super().train(training)
         return self._final
 
     @torch.no_grad()

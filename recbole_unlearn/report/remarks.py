@@ -17,8 +17,8 @@ def remarked(
 ) -> list[dict[str, Any]]:
     """The rows, those that need it with ``remarks``, a list of texts.
 
-    A remark says that the scores of a row's forgotten pairs are flat, that its equations are not solved, or that it
-    ends farther from Retrain than doing nothing.
+    A remark says that weights of the model are not unlearned, that the scores of a row's forgotten pairs are flat, that
+    its equations are not solved, or that it ends farther from Retrain than doing nothing.
 
     Args:
         rows, gaps: of a report.
@@ -29,7 +29,8 @@ def remarked(
     result = []
     for row in rows:
         name = (row["method"], row["stage"])
-        remarks = [*_flat(arrays.get(name, {}).get("forget")), *_unsolved(row.get("details", {}))]
+        details = row.get("details", {})
+        remarks = [*_not_unlearned(details), *_flat(arrays.get(name, {}).get("forget")), *_unsolved(details)]
         if nothing and name in by_name and row["method"] != "Retrain" and farther(by_name[name], nothing, gaps):
             remarks.append("ends farther from Retrain than doing nothing (DropEdges)")
         result.append({**row, "remarks": remarks} if remarks else dict(row))
@@ -53,6 +54,11 @@ def farther(gap: Mapping[str, float], nothing: Mapping[str, float], gaps: Sequen
     again = [other for other in gaps if other["method"] == "Retrain"]
     floors = {key: float(np.mean([other[key] for other in again])) if again else 0.0 for key in known}
     return sum(gap[key] > max(nothing[key], floors[key]) for key in known) > len(known) / 2
+
+
+def _not_unlearned(details):
+    weights = details.get("not unlearned")
+    return [f"not unlearned: {weights} (trained on the forgotten, and unchanged)"] if weights else []
 
 
 def _flat(forgotten):

@@ -10,7 +10,6 @@ from recbole.utils import set_color
 from recbole_unlearn.cost import give_back_memory
 from recbole_unlearn.data.sampler import train_loader
 from recbole_unlearn.digest import digest
-from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import dataset_graph
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
 from recbole_unlearn.streams import begin_stream
@@ -41,17 +40,13 @@ def train_backbone(config: Any, dataset: Dataset, name: str, valid_data: Any = N
     """Train a fresh ``config["model"]`` on a dataset; see :func:`train`. Its ``name`` also names its random stream.
 
     Raises:
-        UsageError: the model trains more than a table; the rest would still know the forgotten data.
+        UsageError: the model trains weights besides its table that it does not name.
     """
     config = config.stream(name)
     give_back_memory()
     begin_stream(config, "weights")
     model = MODELS[config["model"]](config, dataset)
-    others = model.parameters_beyond_table()
-    if others:
-        raise UsageError(
-            f"{config['model']} cannot be unlearned: it trains {', '.join(others)} besides its embedding table."
-        )
+    model.check_weights()
     trainer_class = ColumnParallelTrainer if config["nproc"] > 1 else ResumableTrainer
     return train(config, model, dataset, name, valid_data, trainer_class=trainer_class, verbose=verbose)
 

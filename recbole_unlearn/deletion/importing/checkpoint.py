@@ -100,6 +100,11 @@ def _of_this_package(path, config_dict):
 
 def _of_recbole(path, config_dict):
     stock = read_stock(path)
+    if MODELS[stock.settings["model"]].weights_beyond_table:
+        raise UsageError(
+            f"'{path}' holds RecBole's {stock.settings['model']}, whose weights besides the table only a training of "
+            "this package's class forgets in: train it with run_unlearn.py, whose checkpoints --exact serves."
+        )
     recorded = {"unlearn_exact_obstacle": stock.exact_obstacle(), "forget_type": "file"}
     config = Config(config_dict=config_dict, stored={**recorded, **stock.settings})
     _check_names(path, config, stock.settings)
