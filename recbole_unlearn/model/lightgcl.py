@@ -120,12 +120,13 @@ class LightGCL(LightGCN):
 
         With more than ``ssl_candidates`` of them, so many drawn at random stand for all.
         """
-        (view,), loss = views, 0.0
+        (view,) = views
+        loss: torch.Tensor | float = 0.0
         below_last = self.n_layers * mean_propagation([view.graph.adjacency.to(ego.dtype)] * (self.n_layers - 1), ego)
         sides = [self.n_users, self.n_items]
         counts = occurrences[0, : self.n_users], occurrences[1, self.n_users :]
         for own, other, count in zip(final.split(sides), (ego + view.propagate(below_last)).split(sides), counts):
             nodes = torch.nonzero(count).flatten()
             chosen = some_of(len(other), self.n_candidates, nodes.device)
-            loss += info_nce(own[nodes], other, nodes, self.temperature, count[nodes], chosen) / count.sum()
+            loss = loss + info_nce(own[nodes], other, nodes, self.temperature, count[nodes], chosen) / count.sum()
         return self.ssl_weight * loss

@@ -86,10 +86,11 @@ class XSimGCL(LightGCN):
 
         With more than ``ssl_candidates`` of them, so many drawn at random stand for all.
         """
-        (layer,), loss = views, 0.0
+        (layer,) = views
+        loss: torch.Tensor | float = 0.0
         for counts in occurrences[:2]:
             nodes = torch.nonzero(counts).flatten()
             positives = torch.arange(len(nodes), device=nodes.device)
             chosen = some_of(len(nodes), self.n_candidates, nodes.device)
-            loss += info_nce(final[nodes], layer[nodes], positives, self.temperature, chosen=chosen) / len(nodes)
+            loss = loss + info_nce(final[nodes], layer[nodes], positives, self.temperature, chosen=chosen) / len(nodes)
         return self.ssl_weight * loss
