@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from recbole_unlearn.method.base import METHODS, Stage, Unlearner
-from recbole_unlearn.model.base import MODELS
+from recbole_unlearn.model.recommender import MODELS, Recommender
 from recbole_unlearn.parallel import device_of, meanwhile, with_threads
 from recbole_unlearn.settings import CountOrZero, Settings, setting
 from recbole_unlearn.trainer import Trained, train_backbone
@@ -24,13 +24,14 @@ class RetrainSettings(Settings):
 class Retrain(Unlearner):
     """A fresh model with the original's settings and early stopping on the remaining interactions.
 
-    It trains several times (stages ``again``), each with random streams of its own. What two of these models differ by
+    A model that is fitted is fitted anew. It trains several times (stages ``again``), each with random streams of its own. What two of these models differ by
     is the floor: no method can be told from Retrain below it. ``unlearn_workers`` of them train at a time.
 
     Reference: exact unlearning in Bourtoule et al., "Machine Unlearning", S&P 2021.
     """
 
     settings = RetrainSettings
+    serves = (Recommender,)
     memoryless = True
 
     def unlearn(self) -> Iterator[Stage]:
