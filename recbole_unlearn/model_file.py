@@ -11,14 +11,14 @@ from recbole_unlearn.config import Config
 from recbole_unlearn.data.stored import StoredDataset
 from recbole_unlearn.errors import Diverged, UsageError, reason
 from recbole_unlearn.files import tensor_file, torch_file
-from recbole_unlearn.model import MODELS, UnlearnableRecommender
+from recbole_unlearn.model import MODELS, ExactRecommender, Recommender
 
 KIND = "model"
 KEYS = {"config", "state_dict", "edges", "user_tokens", "item_tokens"}
 MOST_LAYERS = 100  # of propagation: a file's settings may name any number
 
 
-def save_model(path: str, model: UnlearnableRecommender, config: Config, dataset: Dataset) -> None:
+def save_model(path: str, model: Recommender, config: Config, dataset: Dataset) -> None:
     """Write a model with its graph, its configuration as plain data, and the tokens of its ids.
 
     Users and items whose last edge was forgotten lose their token too: the file does not reveal that they existed.
@@ -39,7 +39,7 @@ def save_model(path: str, model: UnlearnableRecommender, config: Config, dataset
     write_model(path, model, config, tokens)
 
 
-def write_model(path: str, model: UnlearnableRecommender, config: Config, tokens: dict[str, Any]) -> None:
+def write_model(path: str, model: Recommender, config: Config, tokens: dict[str, Any]) -> None:
     """Write a model with the given tokens of its ids; see :func:`save_model`.
 
     Args:
@@ -48,7 +48,7 @@ def write_model(path: str, model: UnlearnableRecommender, config: Config, tokens
     Raises:
         Diverged: the model has values that are not finite; nothing is written.
     """
-    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise Diverged(f"The model for '{path}' has values that are not finite, so it was not saved.")
     write_content(
         path,
@@ -96,7 +96,7 @@ def read_content(path: str) -> dict[str, Any]:
 
 def load_model(
     path: str, config_dict: Mapping[str, Any] | None = None
-) -> tuple[Config, UnlearnableRecommender, dict[str, list]]:
+) -> tuple[Config, Recommender, dict[str, list]]:
     """Rebuild a saved model without its dataset.
 
     Args:
@@ -134,9 +134,13 @@ def load_model(
 def check_sizes(config: Config, weights: dict[str, torch.Tensor], n_nodes: int) -> None:
     """Refuse settings whose model would be larger than the given weights, before it is built.
 
+    A fitted model is built without weights, and compares them with its settings itself.
+
     Raises:
         ValueError: the settings do not fit the weights.
     """
+    if issubclass(MODELS[config["model"]], ExactRecommender):
+        return
     there = sum(weight.numel() for weight in weights.values())
     size, layers = config["embedding_size"], config["n_layers"]
     own = MODELS.own([config["model"]])  # its table may be of another width
@@ -219,10 +223,7 @@ def _settings(model, config):
     forgotten, are left out."""
     anywhere = config.replace(nproc=1, ray_address=None)  # a machine that serves it may have neither
     settings = {key: value for key, value in anywhere.as_dict().items() if not key.startswith("forget_")}
-    name = type(model).__name__
-    if not MODELS.own([name]):  # nobody knows how wide a user's own table is
-        settings["embedding_size"] = model.ego_embeddings().shape[1]
-    return {**settings, "model": name}
+    return {**settings, **model.stored_settings(), "model": type(model).__name__}
 
 
 def _present(dataset):

@@ -61,9 +61,18 @@ class Unlearner:
     memoryless = False  # a result depends on what remains alone: a sequence of requests need not pass through each
 
     def __init__(self, config: Any, data: Any, original: Any) -> None:
-        if not isinstance(original, self.serves):
-            raise NoResult(f"{type(original).__name__} has no {' or '.join(kind.trait for kind in self.serves)}")
+        self.check_serves(type(original))
         self.config, self.data, self.original = config.stream(type(self).__name__), data, original
+
+    @classmethod
+    def check_serves(cls, model: type[Recommender]) -> None:
+        """Refuse a model that is none of those that the method ``serves``.
+
+        Raises:
+            NoResult: says what the model lacks.
+        """
+        if not issubclass(model, cls.serves):
+            raise NoResult(f"{model.__name__} has no {' or '.join(kind.trait for kind in cls.serves)}")
 
     def prepare(self) -> float:
         """Do the offline work; returns the seconds that earlier runs spent on it, if it continues theirs."""

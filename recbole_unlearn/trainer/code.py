@@ -11,7 +11,7 @@ from recbole_unlearn.digest import digest
 from recbole_unlearn.registry import module_sources
 
 PACKAGE = Path(__file__).parents[1]
-TRAINS = ("model", "trainer", "graph.py", "loss.py", "info_nce.py", "columns.py", "top.py", "data/sampler.py")
+TRAINS = ("model", "trainer", "graph.py", "gram.py", "loss.py", "nonnegative.py", "info_nce.py", "columns.py", "top.py", "data/sampler.py")
 
 
 def machine(device: torch.device) -> str:
