@@ -94,9 +94,7 @@ def read_content(path: str) -> dict[str, Any]:
     return content
 
 
-def load_model(
-    path: str, config_dict: Mapping[str, Any] | None = None
-) -> tuple[Config, Recommender, dict[str, list]]:
+def load_model(path: str, config_dict: Mapping[str, Any] | None = None) -> tuple[Config, Recommender, dict[str, list]]:
     """Rebuild a saved model without its dataset.
 
     Args:

@@ -86,7 +86,7 @@ def forgetting_is_a_refit(fit: Fit) -> None:
     deviation = fit.forgotten.deviation(items)
     hold(
         deviation <= fit.model.limit,
-        f"{fit.name}.forget ends with a {fit.model.deviation_of} of {deviation:.2g}, above its limit {fit.model.limit:g}.",
+        f"{fit.name}.forget ends with a {fit.model.deviation_of} of {deviation:.2g}, above {fit.model.limit:g}.",
     )
     if not fit.model.exact:
         return

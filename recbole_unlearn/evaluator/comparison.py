@@ -42,8 +42,8 @@ class Comparison:
 
         Returns:
             Rows with these keys. ``MI-BF_gap`` and ``MI-NG_gap`` (``|ln m - ln m_R|``), ``AUC_FN_gap`` and
-            ``AUC_FT_gap`` (absolute difference), and each one's ``_floors``: the gap over the floor, which is the mean
-            gap of the other Retrains (of a model whose Retrains are equal: 0 for no gap, nan for any other). ``over_forgotten`` and ``under_forgotten``:
+            ``AUC_FT_gap`` (absolute difference), and each one's ``_floors``: :func:`in_floors` of the mean gap of the
+            other Retrains. ``over_forgotten`` and ``under_forgotten``:
             :func:`~recbole_unlearn.evaluator.metrics.shares_beyond`. ``<metric>_ratio`` for each ranking metric, with
             ``_low`` and ``_high``, its interval over users. ``jaccard@K``, ``rbo@K`` and ``recall_of_list@K`` of the
             lists with Retrain's, and ``D``: :func:`~recbole_unlearn.evaluator.lists.list_distance`. ``speed_up``

@@ -109,7 +109,7 @@ class Unlearner:
         """
         following = copy.copy(self)
         following.config = self.config.stream("next request")
-        following.data, following.original = data, model  # type: ignore[assignment]
+        following.data, following.original = data, model
         return following
 
     def revised(self, model: UnlearnableRecommender, ego: torch.Tensor) -> UnlearnableRecommender:

@@ -22,9 +22,9 @@ class RetrainSettings(Settings):
 
 @METHODS.register
 class Retrain(Unlearner):
-    """A fresh model with the original's settings and early stopping on the remaining interactions.
+    """A fresh model with the original's settings and early stopping on the remaining interactions, or a fit to them.
 
-    A model that is fitted is fitted anew. It trains several times (stages ``again``), each with random streams of its own. What two of these models differ by
+    It trains several times (stages ``again``), each with random streams of its own. What two of these models differ by
     is the floor: no method can be told from Retrain below it. ``unlearn_workers`` of them train at a time.
 
     Reference: exact unlearning in Bourtoule et al., "Machine Unlearning", S&P 2021.

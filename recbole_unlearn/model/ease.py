@@ -1,4 +1,4 @@
-"""EASE (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019), which forgets by Woodbury's identity."""
+"""EASE (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019), and Woodbury's identity to forget."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -57,7 +57,13 @@ class EASE(LinearRecommender):
         change, middle = _sparse(change).to(inverse.device), torch.from_numpy(middle).to(inverse.device)
         product = change @ inverse
         solved = torch.linalg.solve(middle + change @ product.t(), product)
-        return {"inverse": inverse.addmm_(product.t(), solved, alpha=-1)}  # in place: to write elsewhere takes longer
+        inverse.addmm_(product.t(), solved, alpha=-1)  # in place: to write elsewhere takes longer
+        items = torch.unique(gone.items)
+        emptied = items[remaining.degrees()[self.n_users + items] == 0]
+        inverse[emptied] = 0.0
+        inverse[:, emptied] = 0.0  # not even rounding tells whom an erased item was seen with
+        inverse[emptied, emptied] = 1 / self.reg_weight
+        return {"inverse": inverse}
 
     def scores(self, users: torch.Tensor) -> torch.Tensor:
         inverse, rows = self.state["inverse"], sparse_rows(self.graph, users)
@@ -68,7 +74,7 @@ class EASE(LinearRecommender):
         return self._weights(self.state["inverse"][:, items], items)
 
     def refitted_weights(self, items: torch.Tensor) -> torch.Tensor:
-        """One step of iterative refinement, ``P_S + P (I_S - (X'X + lambda I) P_S)``, whose error is that of P squared."""
+        """By a step of iterative refinement: ``P_S + P (I_S - (X'X + lambda I) P_S)``, with the error of P squared."""
         inverse, rows = self.state["inverse"], interactions(self.graph)
         columns = inverse[:, items]
         product = torch.from_numpy(rows.T @ (rows @ columns.cpu().numpy())).to(columns.device)
@@ -92,7 +98,7 @@ def _ranks(gone, remaining):
 
 
 def _change_of_users(gone, remaining):
-    """``V`` and ``C`` inverse with one row for the old interactions of each user, and one for the new, if there are any."""
+    """``V`` and ``C`` inverse, with a row for each user's old interactions, and one for the new if there are any."""
     users = torch.unique(gone.users)
     new = interactions(remaining, users)
     old, new = new + interactions(gone, users), new[new.getnnz(axis=1) > 0]
@@ -100,7 +106,7 @@ def _change_of_users(gone, remaining):
 
 
 def _change_of_items(gone, remaining):
-    """``V`` and ``C`` inverse with the unit rows of the items, and what the Gram matrix loses in these rows.
+    """``V`` and ``C`` inverse, with the unit rows of the items, and what the Gram matrix loses in these rows.
 
     Its entries in both a row and a column of these items are halved, as both parts of the product add them.
     """
@@ -108,7 +114,9 @@ def _change_of_items(gone, remaining):
     losses = losses.astype(np.float64)
     losses[:, items] /= 2
     unit = sp.csr_matrix((np.ones(len(items)), items, np.arange(len(items) + 1)), shape=losses.shape)
-    return sp.vstack([unit, sp.csr_matrix(losses)], format="csr"), -np.kron([[0.0, 1.0], [1.0, 0.0]], np.eye(len(items)))
+    return sp.vstack([unit, sp.csr_matrix(losses)], format="csr"), -np.kron(
+        [[0.0, 1.0], [1.0, 0.0]], np.eye(len(items))
+    )
 
 
 def _sparse(matrix):

@@ -1,4 +1,4 @@
-"""ItemKNN (Deshpande and Karypis, "Item-Based Top-N Recommendation Algorithms", TOIS 2004), which forgets by counting."""
+"""ItemKNN (Deshpande and Karypis, "Item-Based Top-N Recommendation Algorithms", TOIS 2004), and counts to forget."""
 
 import numpy as np
 import torch
@@ -30,10 +30,10 @@ class ItemKNN(LinearRecommender):
     of equal ones it takes.
 
     The state has the counts ``C`` (int32, ``4 n_items^2`` bytes: 55 MB for 3,706 items), so that a request subtracts
-    what it takes from them, and each item's neighbours by id. An item that loses an edge changes all similarities to it:
-    its own neighbours are ranked anew. To every other item only the lost-from items' similarities change. As long as the
-    neighbours there stay ahead of all others, only their similarities are computed; if not, they are ranked anew too.
-    The result is a refit's, bit for bit.
+    what it takes from them, and each item's neighbours by id. An item that loses an edge changes all similarities to
+    it, and its own neighbours are ranked anew. Those of any other item stay while they are ahead of all the rest, and
+    only similarities to changed items are computed there; if not, they are ranked anew too. The result is a refit's,
+    bit for bit.
     """
 
     settings = ItemKNNSettings
@@ -76,7 +76,8 @@ class ItemKNN(LinearRecommender):
         last_before = _last(neighbours, similarities)
         similarities[rows, columns] = of_changed[places[rows, columns], rows]
         last = _last(neighbours, similarities)
-        ahead = ~_is_behind(of_changed, changed[:, None], *last).sum(axis=0) != np.bincount(rows, minlength=self.n_items)
+        not_behind = (~_is_behind(of_changed, changed[:, None], *last)).sum(axis=0)
+        ahead = not_behind != np.bincount(rows, minlength=self.n_items)
         outdated = ahead | _is_behind(*last, *last_before)
         outdated[changed] = True
         return np.flatnonzero(outdated)

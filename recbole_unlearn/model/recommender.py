@@ -60,4 +60,4 @@ class Recommender(GeneralRecommender):
 
     def full_sort_predict(self, interaction: Interaction) -> torch.Tensor:
         """Scores of all items for the interaction's users, shape ``(B * n_items,)``."""
-        return self.scores(interaction[self.USER_ID]).view(-1)
+        return self.scores(interaction[self.USER_ID]).reshape(-1)

@@ -1,4 +1,4 @@
-"""SLIM (Ning and Karypis, "SLIM: Sparse Linear Methods for Top-N Recommender Systems", ICDM 2011), solved to the end."""
+"""SLIM (Ning and Karypis, "SLIM: Sparse Linear Methods for Top-N Recommender Systems", ICDM 2011), solved exactly."""
 
 from typing import Literal
 

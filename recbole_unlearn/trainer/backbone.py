@@ -22,7 +22,9 @@ from recbole_unlearn.trainer.trained import Trained
 
 
 def train_backbone(config: Any, dataset: Dataset, name: str, valid_data: Any = None, verbose: bool = True) -> Trained:
-    """Train a fresh ``config["model"]`` on a dataset, or fit it; see :func:`train` and :func:`~recbole_unlearn.trainer.fitted.fit`. Its ``name`` also names its random stream.
+    """Train a fresh ``config["model"]`` on a dataset, see :func:`train`, or fit it.
+
+    Its ``name`` also names its random stream.
 
     Raises:
         UsageError: the model trains more than a table; the rest would still know the forgotten data.

@@ -29,9 +29,7 @@ def fit(config: Any, model: ExactRecommender, dataset: Dataset, name: str, verbo
     graph, logger = dataset_graph(dataset), getLogger()
     digested = digest(config.training_settings(), config["device"].type, graph.users, graph.items)
     code = training_code(config["device"], 1, type(model))
-    file = os.path.join(
-        config["checkpoint_dir"], f"{name}-{config['model']}-{config['dataset']}-{digested}-{code}.pth"
-    )
+    file = os.path.join(config["checkpoint_dir"], f"{name}-{config['model']}-{config['dataset']}-{digested}-{code}.pth")
     with checkpoint.alone(file) as waited:  # if another process makes the same fit, wait for it and load its result
         if os.path.exists(file):
             kept = checkpoint.load(file, config["device"])
