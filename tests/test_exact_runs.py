@@ -1,5 +1,7 @@
 """Fitted models through the pipeline and in a store."""
 
+import importlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,13 @@ import torch
 from served import data_of, pairs, scores_of, user
 
 from recbole_unlearn import load_data_and_model, run_unlearn
+from recbole_unlearn.check.backbone import check_backbone
 from recbole_unlearn.deletion.service import Deletion
 from recbole_unlearn.deletion.verify.verification import verify
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.evaluator.metrics import logistic_curve
 from recbole_unlearn.files import tensor_file
+from recbole_unlearn.model import MODELS
 from recbole_unlearn.model_file import load_model, save_model
 from recbole_unlearn.quick_start import run_sweep
 from recbole_unlearn.task import prepare_data
@@ -131,3 +135,35 @@ def test_weights_that_are_no_fit_are_refused(checkpoint):
     tensor_file.write(path, "model", tensors, settings)
     with pytest.raises(UsageError, match="its inverse is torch.float64 of shape"):
         load_model(path)
+
+
+@pytest.fixture
+def own_model(tmp_path, monkeypatch):
+    """Import the model that CONTRIBUTING.md shows, perhaps with a text replaced; returns its class."""
+
+    def load(old="", new=""):
+        text = Path(__file__, "../../CONTRIBUTING.md").resolve().read_text(encoding="utf-8")
+        code = text.partition("## A fitted model")[2].partition("```python\n")[2].partition("```")[0]
+        assert old in code
+        (tmp_path / "own_fit.py").write_text(code.replace(old, new))
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(MODELS, "_classes", dict(MODELS._classes))
+        monkeypatch.delitem(sys.modules, "own_fit", raising=False)
+        return importlib.import_module("own_fit").Popularity
+
+    return load
+
+
+def test_the_model_of_the_contributors_guide_forgets_exactly(own_model, settings):
+    own_model()
+    methods = ["Retrain", "Exact", "DropEdges"]
+    report = run_unlearn("Popularity", "tiny", config_dict={**settings, "unlearn_methods": methods})
+    assert max(by_method(report["gaps"])["Exact", ""][key] for key in GAPS) < 1e-9
+
+
+def test_a_fit_that_does_not_forget_is_refused_before_the_run(own_model, configure):
+    own_model('self.state["counts"] - torch', 'self.state["counts"] + torch')
+    config = configure("Popularity")
+    data = prepare_data(config)
+    with pytest.raises(UsageError, match="Popularity.forget ends with a largest difference to a refit of"):
+        check_backbone(config, data.train, data.graph)
