@@ -18,7 +18,7 @@ from recbole_unlearn.evaluator.metrics import logistic_curve
 from recbole_unlearn.files import tensor_file
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.model_file import load_model, save_model
-from recbole_unlearn.quick_start import run_sweep
+from recbole_unlearn.sweep.space import swept_method
 from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import train_backbone
 
@@ -32,7 +32,7 @@ def by_method(rows):
 def test_a_run_compares_exact_forgetting_with_a_refit(settings):
     methods = ["Retrain", "UnlearnRec", "Exact", "DropEdges"]
     given = {**settings, "forget_type": "adversarial", "unlearn_methods": methods, "unlearn_sequence": 2}
-    report = run_unlearn("EASE", "tiny", config_dict={**given, "unlearn_audit_models": 4, "reg_weight": 10.0})
+    report = run_unlearn("EASE", "tiny", config_dict={**given, "reg_weight": 10.0})
     rows, gaps = by_method(report["results"]), by_method(report["gaps"])
     no_result = str(rows["UnlearnRec", ""]["details"]["no result"])
     assert no_result == "EASE has no table of users and items that gradients train"
@@ -61,12 +61,11 @@ def test_every_kind_of_request_is_forgotten(settings, name, kind):
     assert difference < (1e-9 if name != "ALS" else 0.5)
 
 
-def test_what_a_fit_has_no_use_for_is_refused(settings, tmp_path):
+def test_what_a_fit_has_no_use_for_is_refused(settings, configure):
     with pytest.raises(UsageError, match="'nproc' is for trainings, and EASE is fitted"):
         run_unlearn("EASE", "tiny", config_dict={**settings, "nproc": 2})
-    (tmp_path / "space").write_text("ie_rho choice [0.1]")
     with pytest.raises(UsageError, match="EASE has no table"):
-        run_sweep("EASE", "tiny", config_dict={**settings, "unlearn_methods": ["UnlearnRec"]}, params_file="space")
+        swept_method(configure("EASE", unlearn_methods=["UnlearnRec"]))
     with pytest.raises(UsageError, match="positive_only"):
         run_unlearn("SLIMElastic", "tiny", config_dict={**settings, "positive_only": False})
 
