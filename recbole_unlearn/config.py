@@ -37,7 +37,7 @@ from recbole_unlearn.torchrun import torchrun_size
 from recbole_unlearn.validation import check_values
 
 # Only deletion requests against a saved model read them.
-STORE_PREFIXES = ("unlearn_quarantine_", "unlearn_retrain_", "unlearn_grace_")
+STORE_PREFIXES = ("unlearn_quarantine_", "unlearn_retrain_", "unlearn_grace_", "unlearn_exact_")
 DERIVED = {  # RecBole adds these to the settings
     "MODEL_TYPE",
     "MODEL_INPUT_TYPE",

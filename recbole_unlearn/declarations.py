@@ -101,6 +101,9 @@ class DeletionSettings(Settings):
         Field(ge=0, le=MOST_DAYS * SECONDS_OF_A_DAY),
         Words(f"a number of seconds from 0 to {MOST_DAYS * SECONDS_OF_A_DAY}"),
     ] = setting(600, "Seconds that a version always stays after the next one is published: somebody may be reading it.")
+    unlearn_exact_columns: CountOrZero = setting(
+        32, "Items whose weights a receipt of a fitted model compares with a refit's; 0 takes all."
+    )
     unlearn_retrain_requests: Count = setting(1000, "Requests since the last training from which retraining is due.")
     train_file: str | None = setting(
         None,

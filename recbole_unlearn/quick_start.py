@@ -23,7 +23,7 @@ from recbole_unlearn.evaluator.stages import costed_stages, measured_elsewhere
 from recbole_unlearn.files.checkpoint import write_aside
 from recbole_unlearn.files.recbole_checkpoint import is_recboles
 from recbole_unlearn.method import METHODS
-from recbole_unlearn.model import MODELS, UnlearnableRecommender
+from recbole_unlearn.model import MODELS, Recommender
 from recbole_unlearn.model_file import load_model, save_model
 from recbole_unlearn.parallel import share_threads, side_by_side, threads_kept
 from recbole_unlearn.report.drawings import draw_summary
@@ -97,12 +97,12 @@ def run_unlearn(
     for name in pending:
         logger.info(set_color(f"Unlearning with {name}", "pink") + f" ({progress.begin(name)})")
         fresh = data.cold()  # so that no method profits from what an earlier one computed
-        method = METHODS[name](config, fresh, original.served(fresh.graph))
         try:
+            method = METHODS[name](config, fresh, original.served(fresh.graph))
             with measured(config["device"]) as offline:
                 seconds_before = method.prepare()
             for stage, online in costed_stages(method, config["device"]):
-                if saved and isinstance(stage.model, UnlearnableRecommender):
+                if saved and isinstance(stage.model, Recommender):
                     save_model(model_file(config, name, stage.name), stage.model, config, data.train)
                 metrics, arrays = evaluator.evaluate(stage.model)
                 offline_seconds = offline.seconds + seconds_before
@@ -256,7 +256,7 @@ def run_sweep(
 
 def load_data_and_model(
     model_file: str | PathLike, config_dict: Mapping[str, Any] | None = None
-) -> tuple[Config, UnlearnableRecommender, Dataset, AbstractDataLoader, AbstractDataLoader, AbstractDataLoader]:
+) -> tuple[Config, Recommender, Dataset, AbstractDataLoader, AbstractDataLoader, AbstractDataLoader]:
     """Load a model that :func:`run_unlearn` saved, with the data of its configuration.
 
     Args:

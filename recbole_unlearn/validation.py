@@ -11,7 +11,7 @@ from recbole_unlearn.declarations import declarations
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.evaluator.recbole_metrics import MembershipMetric
 from recbole_unlearn.method import METHODS
-from recbole_unlearn.model import MODELS
+from recbole_unlearn.model import MODELS, ExactRecommender
 from recbole_unlearn.settings import check
 
 
@@ -40,6 +40,7 @@ def check_values(settings: Mapping[str, Any], classes: Iterable[type[Any]] = ())
     Raises:
         UsageError: names the setting, its value and what it may be.
     """
+    classes = list(classes)
     theirs = [cls.settings for cls in classes]
     others = settings.keys() - {name for declaration in theirs for name in declaration.model_fields}
     for declaration in declarations():
@@ -56,6 +57,9 @@ def check_values(settings: Mapping[str, Any], classes: Iterable[type[Any]] = ())
             f"Setting 'world_size' must be 1, not {settings['world_size']!r}: use --nproc for processes of this "
             "machine, and torchrun for those of several."
         )
+    alone = [cls.__name__ for cls in classes if issubclass(cls, ExactRecommender)]
+    if settings["nproc"] > 1 and alone:
+        raise UsageError(f"Setting 'nproc' is for trainings, and {alone[0]} is fitted by one process: leave it out.")
     if settings["nproc"] > 1 and (settings["unlearn_workers"] or 1) > 1:
         raise UsageError("Settings 'nproc' and 'unlearn_workers' cannot both be above 1: leave one out.")
     topk = settings["topk"] if isinstance(settings["topk"], list) else [settings["topk"]]

@@ -16,6 +16,7 @@ from recbole_unlearn.streams import numpy_stream
 
 RETRAIN = "Retrain"
 LABELS = ["method", "stage"]
+ROUNDING = 1e-9  # gaps below it are none: where two fits of a model are equal, sums still round otherwise
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Comparison:
 
         Returns:
             Rows with these keys. ``MI-BF_gap`` and ``MI-NG_gap`` (``|ln m - ln m_R|``), ``AUC_FN_gap`` and
-            ``AUC_FT_gap`` (absolute difference), and each one's ``_floors``: the gap over the floor, which is the mean
-            gap of the other Retrains. ``over_forgotten`` and ``under_forgotten``:
+            ``AUC_FT_gap`` (absolute difference), and each one's ``_floors``: :func:`in_floors` of the mean gap of the
+            other Retrains. ``over_forgotten`` and ``under_forgotten``:
             :func:`~recbole_unlearn.evaluator.metrics.shares_beyond`. ``<metric>_ratio`` for each ranking metric, with
             ``_low`` and ``_high``, its interval over users. ``jaccard@K``, ``rbo@K`` and ``recall_of_list@K`` of the
             lists with Retrain's, and ``D``: :func:`~recbole_unlearn.evaluator.lists.list_distance`. ``speed_up``
@@ -60,7 +61,7 @@ class Comparison:
             {
                 **{name: row[name] for name in LABELS},
                 **gap,
-                **{f"{key}_floors": gap[key] / floor if floor else math.nan for key, floor in floors.items()},
+                **{f"{key}_floors": in_floors(gap[key], floor) for key, floor in floors.items()},
                 **self._shares(row),
                 **self._ratios(row, retrain),
                 **self._lists(row),
@@ -146,6 +147,17 @@ def membership_gaps(metrics: Mapping[str, Any], retrain: Mapping[str, Any]) -> d
     for metric in ("AUC_FN", "AUC_FT"):
         gaps[f"{metric}_gap"] = abs(metrics[metric] - retrain[metric])
     return gaps
+
+
+def in_floors(gap: float, floor: float) -> float:
+    """A gap as a multiple of the floor. Without a floor, as two fits of a model are equal, it is 0 or not a number.
+
+    >>> in_floors(0.5, 0.25), in_floors(1e-12, 0.0), in_floors(0.3, 0.0)
+    (2.0, 0.0, nan)
+    """
+    if floor > ROUNDING:
+        return gap / floor
+    return 0.0 if gap <= ROUNDING else math.nan
 
 
 def _cost(row, retrain):
@@ -238,7 +250,7 @@ def _with_common_floors(together):
     again = together[(together["method"] == RETRAIN) & (together["stage"] != "")]
     for key in (key for key in together if key.endswith("_gap") and f"{key}_floors" in together):
         floor = again[key].mean()
-        together[f"{key}_floors"] = together[key] / floor if floor > 0 else math.nan
+        together[f"{key}_floors"] = [in_floors(gap, floor) for gap in together[key]]
     return together
 
 

@@ -23,14 +23,19 @@ class MembershipCollector(TopCollector):
     Args:
         config: settings.
         pairs: users and items of the sets ``forget`` and ``negative``.
-        before: scores of the original model on the same sets.
+        before: logits of the original model on the same sets.
+        curve: slope and offset that make logits of scores.
     """
 
     def __init__(
-        self, config: Config, pairs: dict[str, tuple[torch.Tensor, torch.Tensor]], before: dict[str, np.ndarray]
+        self,
+        config: Config,
+        pairs: dict[str, tuple[torch.Tensor, torch.Tensor]],
+        before: dict[str, np.ndarray],
+        curve: tuple[float, float] = (1.0, 0.0),
     ) -> None:
         super().__init__(config)
-        self.pairs = pairs
+        self.pairs, self.curve = pairs, curve
         self.lists = np.empty((0, 0), dtype=np.int32)  # of the last evaluation: item ids, shape (users, K), best first
         self.data_struct.set("membership.before", before)
         setattr(self.register, "rec.items", True)
@@ -44,7 +49,8 @@ class MembershipCollector(TopCollector):
     def model_collect(self, model: Any) -> None:
         """Take the model's scores if a metric needs them."""
         if self.register.need("membership.after"):
-            after = {name: scores_of(model, *pair) for name, pair in self.pairs.items()}
+            slope, offset = self.curve
+            after = {name: slope * scores_of(model, *pair) + offset for name, pair in self.pairs.items()}
             self.data_struct.set("membership.after", after)
 
 

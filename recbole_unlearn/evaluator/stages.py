@@ -8,6 +8,7 @@ import torch
 from recbole_unlearn.cost import Cost, measured
 from recbole_unlearn.method.base import Stage, Unlearner
 from recbole_unlearn.model.base import UnlearnableRecommender
+from recbole_unlearn.model.recommender import Recommender
 
 
 def costed_stages(method: Unlearner, device: torch.device) -> Iterator[tuple[Stage, Cost]]:
@@ -27,8 +28,8 @@ def costed_stages(method: Unlearner, device: torch.device) -> Iterator[tuple[Sta
     while True:
         with measured(device) as cost:
             stage = next(stages, None)
-            if stage and isinstance(stage.model, UnlearnableRecommender):
-                stage.model.final_embeddings()  # from here on it can be served
+            if stage and isinstance(stage.model, Recommender):
+                stage.model.make_ready()  # from here on it can be served
         if stage is None:
             return
         seconds = cost.seconds + stage.seconds_before + (seconds if stage.continues else 0.0)

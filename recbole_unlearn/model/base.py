@@ -7,18 +7,12 @@ from typing import Any, Protocol
 
 import torch
 from recbole.data.interaction import Interaction
-from recbole.model.abstract_recommender import (
-    ContextRecommender,
-    GeneralRecommender,
-    KnowledgeRecommender,
-    SequentialRecommender,
-)
+from recbole.model.abstract_recommender import ContextRecommender, KnowledgeRecommender, SequentialRecommender
 
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import bpr_loss
-from recbole_unlearn.registry import Registry
-from recbole_unlearn.settings import Settings
+from recbole_unlearn.model.recommender import MODELS, Recommender
 
 OTHER_KINDS = {
     SequentialRecommender: "a sequential recommender, whose input is a user's past",
@@ -26,7 +20,6 @@ OTHER_KINDS = {
     KnowledgeRecommender: "a knowledge-based recommender, whose input is a knowledge graph too",
 }
 HOOKS = ("regulariser", "self_supervised_loss", "draw_views", "views_of", "training_forward", "model_loss")
-MODELS: "Registry[UnlearnableRecommender]" = Registry("model")
 
 
 class View(Protocol):
@@ -36,7 +29,7 @@ class View(Protocol):
         """The same view after forgetting these edges; ignores pairs that are not edges."""
 
 
-class UnlearnableRecommender(GeneralRecommender):
+class UnlearnableRecommender(Recommender):
     """A RecBole general recommender that trains a table, and perhaps weights besides, and whose input is a graph.
 
     Put it before RecBole's class among the bases and implement :meth:`forward`, pure in both arguments: one call gives
@@ -57,7 +50,7 @@ class UnlearnableRecommender(GeneralRecommender):
     forward that drops out does so in training mode only.
     """
 
-    settings: type[Settings] = Settings
+    trait = "table of users and items that gradients train"
     weights_beyond_table: tuple[str, ...] = ()  # e.g. ("layers", "scale")
     n_candidates: int | None = None  # of a contrastive loss: so many stand for all; None takes all
     epochs_of_views: int | None = 1  # that share the views; None: all, as the graph alone decides what they are
@@ -238,11 +231,15 @@ class UnlearnableRecommender(GeneralRecommender):
             model.get_parameter(name).copy_(weight)
         return model.eval()
 
-    def served(self, graph: Graph) -> "UnlearnableRecommender":
-        """A copy of this model as a service holds it: on this graph object, final embeddings at hand."""
-        model = self.revised(self.ego_embeddings(), graph)
-        model.final_embeddings()
-        return model
+    def on_graph(self, graph: Graph) -> "UnlearnableRecommender":
+        return self.revised(self.ego_embeddings(), graph)
+
+    def make_ready(self) -> None:
+        self.final_embeddings()
+
+    def stored_settings(self) -> dict[str, Any]:
+        """The width of the table, unless the class is a user's own: nobody knows how wide its table is."""
+        return {} if MODELS.own([type(self).__name__]) else {"embedding_size": self.ego_embeddings().shape[1]}
 
     @torch.no_grad()
     def final_embeddings(self) -> torch.Tensor:
@@ -287,12 +284,12 @@ class UnlearnableRecommender(GeneralRecommender):
         users, items = self.final_embeddings().split([self.n_users, self.n_items])
         return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(dim=1)
 
-    def full_sort_predict(self, interaction: Interaction) -> torch.Tensor:
-        """Scores of all items for the interaction's users, shape ``(B * n_items,)``."""
+    @torch.no_grad()
+    def scores(self, users: torch.Tensor) -> torch.Tensor:
         final = self.final_embeddings()
         if self._item_columns is None:
             self._item_columns = final[self.n_users :].t().contiguous()  # as rows, products take half as long again
-        return (final[interaction[self.USER_ID]] @ self._item_columns).view(-1)
+        return final[users] @ self._item_columns
 
     def _forget_final(self):
         self._final = self._item_columns = None

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from recbole_unlearn.evaluator.comparison import ROUNDING
+
 FLAT = 0.1  # mean magnitude of scores below which every probability is about one half
 UNSOLVED = 0.5  # residual, as a share of the right-hand side
 
@@ -18,7 +20,8 @@ def remarked(
     """The rows, those that need it with ``remarks``, a list of texts.
 
     A remark says that weights of the model are not unlearned, that the scores of a row's forgotten pairs are flat, that
-    its equations are not solved, or that it ends farther from Retrain than doing nothing.
+    its equations are not solved, that it ends farther from Retrain than doing nothing, or that another Retrain is the
+    same model.
 
     Args:
         rows, gaps: of a report.
@@ -33,6 +36,8 @@ def remarked(
         remarks = [*_not_unlearned(details), *_flat(arrays.get(name, {}).get("forget")), *_unsolved(details)]
         if nothing and name in by_name and row["method"] != "Retrain" and farther(by_name[name], nothing, gaps):
             remarks.append("ends farther from Retrain than doing nothing (DropEdges)")
+        if row["method"] == "Retrain" and name in by_name and _is_none(by_name[name]):
+            remarks.append("equals Retrain, so that there is no floor: any gap of another row is a difference")
         result.append({**row, "remarks": remarks} if remarks else dict(row))
     return result
 
@@ -59,6 +64,11 @@ def farther(gap: Mapping[str, float], nothing: Mapping[str, float], gaps: Sequen
 def _not_unlearned(details):
     weights = details.get("not unlearned")
     return [f"not unlearned: {weights} (trained on the forgotten, and unchanged)"] if weights else []
+
+
+def _is_none(gap):
+    gaps = [gap[key] for key in gap if key.endswith("_gap")]
+    return bool(gaps) and max(gaps) <= ROUNDING
 
 
 def _flat(forgotten):
