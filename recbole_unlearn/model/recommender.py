@@ -23,6 +23,7 @@ class Recommender(GeneralRecommender):
 
     settings: type[Settings] = Settings
     trait = "weights made from a graph"  # what a class has that a method may need; for messages
+    weights_beyond_table: tuple[str, ...] = ()  # trained ones that a revision of rows leaves as they are
     graph: Graph
     gives_logits = True  # whether the sigmoid of a score is the probability of a pair
 
