@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from recbole_unlearn.arguments import OnceParser, different_seeds, of_a_sweep, seconds, words
+from recbole_unlearn.data.request_source import SETTINGS as SOURCE
+from recbole_unlearn.data.request_source import RequestSource
 from recbole_unlearn.deletion import service
 from recbole_unlearn.deletion.verify.findings import lines_of
 from recbole_unlearn.errors import UsageError
@@ -15,7 +17,9 @@ from recbole_unlearn.own_modules import import_files
 from recbole_unlearn.quick_start import run_seeds, run_sweep, run_unlearn
 from recbole_unlearn.torchrun import end_torchrun, serve_torchrun, waits_for_torchrun
 
-OF_A_CHECKPOINT = ("prepare", "dry_run", "exact", "force", "verify", "also", "waive", "wait_seconds")
+OF_A_CHECKPOINT = (
+    *("prepare", "dry_run", "exact", "force", "verify", "also", "waive", "wait_seconds", "against", "readmit"),
+)
 NOT_FOUND, WAITING, INTERRUPTED = 3, 4, 130  # exit codes; 130 is the shell's after Ctrl-C
 EXIT_CODES = (
     "Exit codes: 0 done; 1 --verify is not clean, or a new version fails its checks and is kept aside; 2 wrong usage, "
@@ -69,6 +73,11 @@ def parse(arguments: Sequence[str]) -> dict[str, Any]:
     deletion.add_argument(
         "--waive", type=words, help="with --verify: names of files that need not be searched, e.g. 'a.bin logs/*.gz'"
     )
+    deletion.add_argument(
+        "--against",
+        help="with --prepare: the store of the model before; refuse data that hold what it forgot",
+    )
+    deletion.add_argument("--readmit", help="with --against: a file of those who gave consent anew, and since when")
     deletion.add_argument("--wait_seconds", type=seconds, help="how long to wait for another process (default 600)")
     known, others = parser.parse_known_args(arguments)
     for name, value in vars(known).items():
@@ -123,14 +132,23 @@ def _deletion(known, settings):
     for name in ("also", "waive"):
         if getattr(known, name) is not None and not known.verify:
             raise UsageError(f"--{name} needs --verify, which does the searching.")
-    requests = settings.pop("forget_file", None)
+    if known.against and chosen != ["prepare"]:
+        raise UsageError("--against needs --prepare, which checks the new data.")
+    if known.readmit and not known.against:
+        raise UsageError("--readmit needs --against, whose store forgot them.")
+    source = {name: settings.pop(name) for name in SOURCE if name in settings}
+    if "" in source.values():
+        raise UsageError(f"--{next(name for name in source if source[name] == '')} is empty: give it a value.")
+    requests = RequestSource.of(source)
     check_deletion_settings(settings)
     settings |= {name: getattr(known, name) for name in ("model", "dataset") if getattr(known, name)}
     if settings and known.verify:
         raise UsageError(f"--verify takes no settings: leave out --{next(iter(settings))}.")
     if requests is not None and (known.prepare or known.verify):
-        raise UsageError(f"--{chosen[0]} applies no requests: leave out --forget_file, or --{chosen[0]} to apply them.")
-    if requests == "" or (requests is None and known.dry_run):
+        raise UsageError(
+            f"--{chosen[0]} applies no requests: leave out --{next(iter(source))}, or --{chosen[0]} to apply them."
+        )
+    if requests is None and known.dry_run:
         raise UsageError("--forget_file=FILE is missing, with the requests.")
     return {
         "mode": chosen[0] if chosen else "unlearn",
@@ -141,15 +159,19 @@ def _deletion(known, settings):
         "force": known.force,
         "also": known.also or (),
         "waive": known.waive or (),
+        "against": known.against,
+        "readmit": known.readmit,
         "wait_seconds": 600 if known.wait_seconds is None else known.wait_seconds,
     }
 
 
-def _serve(mode, checkpoint, requests, config_dict, exact, force, also, waive, wait_seconds):
+def _serve(mode, checkpoint, requests, config_dict, exact, force, also, waive, against, readmit, wait_seconds):
     """Run one command on the store of a checkpoint; exit codes as in ``EXIT_CODES``."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)  # only errors go to standard error
     if mode == "prepare":
-        logging.info(f"Store: {service.prepare(checkpoint, config_dict, force).folder}")
+        logging.info(
+            f"Store: {service.prepare(checkpoint, config_dict, force, against=against, readmit=readmit).folder}"
+        )
     elif mode == "dry_run":
         sys.exit(_code_of(service.dry_run(checkpoint, requests, config_dict).values(), waiting=0))
     elif mode == "verify":

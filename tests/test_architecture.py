@@ -34,6 +34,7 @@ FLOORS = (  # from the ground up; a module imports from lower floors and from it
     "quick_start",
     "testing",
     "arguments",
+    "commands",
     "command_line write_properties",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
