@@ -4,9 +4,10 @@ import argparse
 import logging
 import sys
 
-from recbole_unlearn.arguments import words
+from recbole_unlearn.arguments import OnceParser, words
 from recbole_unlearn.deletion.suppression.filter import TIME, Filtered, filter_file
 from recbole_unlearn.deletion.suppression.suppression import Suppression, described
+from recbole_unlearn.errors import UsageError
 
 EXAMPLES = """examples:
   run-unlearn filter --store=saved/M.store new.inter
@@ -74,14 +75,16 @@ def _report(arguments: argparse.Namespace, suppression: Suppression, done: Filte
         logging.warning(f"{suppression.unknown:,} rows of {arguments.readmit} name nobody whom the stores forgot")
 
 
-if __name__ == "__main__":
-    from recbole_unlearn.arguments import OnceParser
-    from recbole_unlearn.errors import UsageError
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command by itself."""
+    alone = OnceParser(prog="run-unlearn filter", allow_abbrev=False)
+    add_arguments(alone)
+    return alone
 
-    parser = OnceParser(prog="run-unlearn filter", allow_abbrev=False)
-    add_arguments(parser)
+
+if __name__ == "__main__":
     try:
-        sys.exit(run(parser.parse_args()))
+        sys.exit(run(parser().parse_args()))
     except UsageError as error:
         print(f"run-unlearn filter: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

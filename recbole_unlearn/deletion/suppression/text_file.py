@@ -52,6 +52,7 @@ class TextFile:
 
     def __init__(self, path: str, separator: str, encoding: str = "utf-8"):
         self.path, self.separator, self.encoding = path, separator, encoding
+        self._is_checked = False
         if len(separator) != 1 or not separator.isascii() or separator in '"\r\n':
             raise UsageError("A separator is one ASCII character, no quote and no line end.")
         try:
@@ -172,11 +173,16 @@ class TextFile:
                 encoding=self.encoding,
             )
         except (UnicodeError, pd.errors.ParserError) as error:
-            check_cells(self.path, self.separator, self.encoding, len(self.names))
+            self._check_all_cells()
             raise self._unreadable(error) from None
-        if table.iloc[:, -1].isna().any():  # pandas fills a short row
-            check_cells(self.path, self.separator, self.encoding, len(self.names))
+        if (table.iloc[:, -1].fillna("") == "").any():  # as pandas fills a short row
+            self._check_all_cells()
         return {name: tokens_of(table[place], name) for name, place in zip(wanted, places)}
+
+    def _check_all_cells(self):
+        if not self._is_checked:  # once, because it reads the whole file
+            check_cells(self.path, self.separator, self.encoding, len(self.names))
+            self._is_checked = True
 
     def _unreadable(self, error):
         why = " ".join(str(error).split("'")[0].split())  # what follows may quote a cell
