@@ -60,8 +60,9 @@ def read_query(source: RequestSource, ids: Iterable[str]) -> pd.DataFrame:
         import sqlalchemy
     except ImportError:
         raise UsageError("--forget_url needs SQLAlchemy: pip install 'recbole-unlearn[sql]'.") from None
+    given = source.full_url()
     try:
-        url = sqlalchemy.make_url(source.full_url())
+        url = sqlalchemy.make_url(given)
         engine = sqlalchemy.create_engine(url, hide_parameters=True)
     except ModuleNotFoundError as error:
         raise UsageError(
@@ -114,11 +115,15 @@ def _as_text(source: RequestSource, names: list[str], columns: list[list[Any]], 
 
 
 def _is_fraction(value):
+    if isinstance(value, Decimal):
+        return value != int(value) or value.as_tuple().exponent < 0
     return isinstance(value, Real) and not isinstance(value, Integral)
 
 
 def _is_cell(value):
-    return value is None or (isinstance(value, (str, Real, Decimal, date, UUID)) and not isinstance(value, bool))
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    return value is None or (isinstance(value, (str, Real, date, UUID)) and not isinstance(value, bool))
 
 
 def _text(value):

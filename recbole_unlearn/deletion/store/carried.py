@@ -103,6 +103,12 @@ def is_whole(store: Store, name: str) -> bool:
     return folder == FOLDER and written is not None and os.path.isfile(path) and digest_of(path) == written
 
 
+def damaged(store: Store) -> list[str]:
+    """Paths of the files of earlier stores that are missing or were changed."""
+    names = [os.path.join(FOLDER, name) for name in store.current().details.get(DETAIL, {})]
+    return [os.path.join(store.folder, name) for name in names if not is_whole(store, name)]
+
+
 def _done(store):
     """Each done request, as a row of the database, with the hashes that its receipt gives."""
     for row in store.done_rows():
@@ -112,12 +118,9 @@ def _done(store):
 
 def _read(store):
     """What a store carries."""
-    names = store.current().details.get(DETAIL, {})
-    for name in names:
-        path = os.path.join(store.folder, FOLDER, name)
-        if not is_whole(store, os.path.join(FOLDER, name)):
-            raise UsageError(f"Store '{store.folder}' is damaged: '{path}' is missing or was changed. {RESTORE}")
-    for name in sorted(names):
+    for path in damaged(store):
+        raise UsageError(f"Store '{store.folder}' is damaged: '{path}' is missing or was changed. {RESTORE}")
+    for name in sorted(store.current().details.get(DETAIL, {})):
         if name.endswith(KEY):
             with explained(store.folder):
                 key = Path(store.folder, FOLDER, name).read_bytes()

@@ -64,6 +64,8 @@ def verify(checkpoint: str | os.PathLike, also: Iterable[str] = (), waive: Itera
         names, known = NAMES, set()
     sought = Sought(store.forgotten(), store.keyed_hash, known)
     scans = [_requests(store, sought), _files_of(current)]
+    carried_files = [Finding(path, "missing or changed since the store was made", 1) for path in carried.damaged(store)]
+    scans.append(Scan(findings=carried_files))
     scans += [each if isinstance(each, Scan) else scan(each, sought, names) for each in _places(store, current)]
     scans += [scan(place, sought, names, searched=[store.folder]) for place in also]
     return waived(joined(scans), waive)
