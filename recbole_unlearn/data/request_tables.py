@@ -116,7 +116,7 @@ def _as_text(source: RequestSource, names: list[str], columns: list[list[Any]], 
 
 def _is_fraction(value):
     if isinstance(value, Decimal):
-        return value != int(value) or value.as_tuple().exponent < 0
+        return "." in str(value) or value % 1 != 0
     return isinstance(value, Real) and not isinstance(value, Integral)
 
 
