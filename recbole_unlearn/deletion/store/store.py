@@ -50,7 +50,12 @@ class Store(Ledger):
 
     @classmethod
     def create(
-        cls, folder: str, write: Callable[[str], object], method: str = "import", details: dict[str, Any] | None = None
+        cls,
+        folder: str,
+        write: Callable[[str], object],
+        method: str = "import",
+        details: dict[str, Any] | None = None,
+        write_beside: Callable[[str], object] | None = None,
     ) -> "Store":
         """Make a store with one version, or nothing if that fails.
 
@@ -59,6 +64,7 @@ class Store(Ledger):
             write: takes an empty folder and writes the version's files there.
             method: how the version was made.
             details: plain data about the version.
+            write_beside: takes the store's own folder and writes there what all versions share.
 
         Returns:
             The store, opened.
@@ -72,6 +78,8 @@ class Store(Ledger):
             for name in ("versions", "receipts"):
                 os.mkdir(os.path.join(building, name))
             Path(building, "key").write_bytes(key)
+            if write_beside:
+                write_beside(building)
             first = version_folder(building, 1)
             version = Version(1, None, method, iso(now()), write_folder(first, write), details or {}, first)
             database.create(building, fingerprint(key))
@@ -96,7 +104,7 @@ class Store(Ledger):
                 self._lock.acquire(wait_seconds, on_wait)
             try:
                 with self._transaction() as db:
-                    if database.upgrade(db, fingerprint(self._key)):
+                    if database.upgrade(db, fingerprint(self.key)):
                         for page in Path(self.folder, "receipts").glob("*.html"):  # the service writes them anew
                             remove(page)
                     db.execute(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from recbole_unlearn.deletion.receipt import files as receipt
-from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.deletion.store import Store, carried
 from recbole_unlearn.deletion.store.database import NAME as DATABASE
 from recbole_unlearn.deletion.store.database import iso, now
 from recbole_unlearn.deletion.store.files import BUILDING
@@ -24,7 +24,12 @@ from recbole_unlearn.model_file import read_content
 HOLDER = re.compile(rb"\0?\d{0,20}")  # content of a lock file: the process that holds the lock
 RETRY = "submit them again, or use --force or --exact"
 ALTERED = "not what was written: delete it, and the next call writes it anew"
-FOLDERS = ("versions", receipt.FOLDER, os.path.join(receipt.FOLDER, receipt.BATCHES))  # searched entry by entry
+FOLDERS = (
+    "versions",
+    carried.FOLDER,
+    receipt.FOLDER,
+    os.path.join(receipt.FOLDER, receipt.BATCHES),
+)  # searched entry by entry
 NAMES = ("user_id", "item_id")  # of the columns, if the model's settings cannot be read
 
 
@@ -59,6 +64,8 @@ def verify(checkpoint: str | os.PathLike, also: Iterable[str] = (), waive: Itera
         names, known = NAMES, set()
     sought = Sought(store.forgotten(), store.keyed_hash, known)
     scans = [_requests(store, sought), _files_of(current)]
+    carried_files = [Finding(path, "missing or changed since the store was made", 1) for path in carried.damaged(store)]
+    scans.append(Scan(findings=carried_files))
     scans += [each if isinstance(each, Scan) else scan(each, sought, names) for each in _places(store, current)]
     scans += [scan(place, sought, names, searched=[store.folder]) for place in also]
     return waived(joined(scans), waive)
@@ -99,6 +106,8 @@ def _places(store: Store, current: Version) -> Iterator[str | Scan]:
             continue
         elif name == "key" and os.path.isfile(place) and os.path.getsize(place) == KEY_BYTES:
             yield Scan(files=[(place, "nothing, as it is the store's key")])
+        elif carried.is_whole(store, name):
+            yield Scan(files=[(place, "nothing, as it has the hashes of an earlier store, or their key")])
         elif name == "lock" and _is_lock(place):
             yield Scan(files=[(place, "nothing, as it names a process at most")])
         elif ids is not None and receipt.is_written(place, [*store.receipts(ids).values()]):
