@@ -39,7 +39,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, argparse.Namespace]:
     """
     command, rest = _command_of(list(arguments))
     module, parser = _module(command), _parser(command)
-    parsed, others = parser.parse_known_args(rest)
+    parsed, others = parser.parse_known_intermixed_args(rest)  # files may follow options
     for name, value in vars(parsed).items():
         typed = any(each.split("=")[0] in (f"--{name}", f"-{name[0]}") for each in rest)
         if value in ("", []) and typed:  # e.g. a shell's variable without a value: the option would vanish
