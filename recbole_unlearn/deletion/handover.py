@@ -32,5 +32,5 @@ def hand_over(store: Store, state: State) -> list[dict[str, Any]]:
         What the sinks did, see :func:`~recbole_unlearn.deletion.sinks.deliver.deliver`.
     """
     sinks = deliver.deliver(store, state)
-    seal(store, sinks, signing_key(store.folder, state.config["unlearn_signing_key"]))
+    seal(store, sinks, lambda: signing_key(store.folder, state.config["unlearn_signing_key"]))
     return sinks

@@ -7,7 +7,7 @@ its own, further on in the chain.
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -30,13 +30,13 @@ def open_parts(store: Store) -> list[int]:
     return waiting[::-1]
 
 
-def seal(store: Store, sinks: list[dict[str, Any]], key: Ed25519PrivateKey) -> None:
+def seal(store: Store, sinks: list[dict[str, Any]], key_of: Callable[[], Ed25519PrivateKey]) -> None:
     """Seal the parts that wait for it; sinks that were tried without any make a part of their own.
 
     Args:
         store: locked.
         sinks: what they did, of :func:`~recbole_unlearn.deletion.sinks.deliver.deliver`.
-        key: signs.
+        key_of: gives the key that signs; called only if there is something to sign.
     """
     waiting = open_parts(store)
     newest = next(store.parts(), (0, {}))[0]
@@ -45,7 +45,7 @@ def seal(store: Store, sinks: list[dict[str, Any]], key: Ed25519PrivateKey) -> N
         waiting = [newest + 1]
     if not waiting:
         return
-    batches, parts = store.batches(), {}
+    batches, parts, key = store.batches(), {}, key_of()
     place, previous = _last(store, batches)
     for number in waiting:
         place += 1

@@ -16,7 +16,7 @@ from recbole_unlearn.deletion.sinks.content import Content
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.store.database import iso, now
 from recbole_unlearn.deletion.store.files import built_aside, digest_of, repair_link
-from recbole_unlearn.deletion.store.layout import SINKS, Version
+from recbole_unlearn.deletion.store.layout import OF_SINKS, Version
 from recbole_unlearn.deletion.verify.sought import Sought
 from recbole_unlearn.deletion.version.state import MODEL, State, file_of
 from recbole_unlearn.errors import UsageError
@@ -102,7 +102,7 @@ def content_of(
         model,
         {side: np.asarray(names, dtype=object) for side, names in tokens.items()},
         (config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]),
-        Sought(hashes, store.keyed_hash),
+        Sought(hashes, store.keyed_hash, known={*tokens["user"], *tokens["item"]}),
         store.keyed_hash,
         before,
     )
@@ -110,7 +110,7 @@ def content_of(
 
 def _deliver(store, state, current, name, sink, written):
     """Let one sink write; the entry of the receipt."""
-    parent = state.config["unlearn_sink_folder"] or os.path.join(store.folder, SINKS)
+    parent = state.config["unlearn_sink_folder"] or os.path.join(store.folder, OF_SINKS)
     folder = os.path.join(os.path.abspath(parent), name, f"{current.number:04d}")
     inside = os.path.relpath(folder, store.folder)
     entry: dict[str, Any] = {

@@ -12,7 +12,7 @@ from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.store.database import NAME as DATABASE
 from recbole_unlearn.deletion.store.database import iso, now
 from recbole_unlearn.deletion.store.files import BUILDING
-from recbole_unlearn.deletion.store.layout import SINKS, Version, store_folder
+from recbole_unlearn.deletion.store.layout import OF_SINKS, Version, store_folder
 from recbole_unlearn.deletion.store.ledger import KEY_BYTES
 from recbole_unlearn.deletion.verify.findings import Finding, Scan, joined, waived
 from recbole_unlearn.deletion.verify.matcher import answer
@@ -26,7 +26,12 @@ from recbole_unlearn.model_file import read_content
 HOLDER = re.compile(rb"\0?\d{0,20}")  # content of a lock file: the process that holds the lock
 RETRY = "submit them again, or use --force or --exact"
 ALTERED = "not what was written: delete it, and the next call writes it anew"
-FOLDERS = ("versions", receipt.FOLDER, os.path.join(receipt.FOLDER, receipt.BATCHES), SINKS)  # searched entry by entry
+FOLDERS = (
+    "versions",
+    receipt.FOLDER,
+    os.path.join(receipt.FOLDER, receipt.BATCHES),
+    OF_SINKS,
+)  # searched entry by entry
 NAMES = ("user_id", "item_id")  # of the columns, if the model's settings cannot be read
 
 
@@ -128,7 +133,7 @@ def _below(folder: str, within: str = "") -> Iterator[str]:
     for entry in sorted(os.listdir(os.path.join(folder, within))):
         name = os.path.join(within, entry)
         path = os.path.join(folder, name)
-        if (name in FOLDERS or os.path.dirname(name) == SINKS) and os.path.isdir(path) and not os.path.islink(path):
+        if (name in FOLDERS or os.path.dirname(name) == OF_SINKS) and os.path.isdir(path) and not os.path.islink(path):
             yield from _below(folder, name)
         else:
             yield name
