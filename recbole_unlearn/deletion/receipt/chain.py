@@ -13,7 +13,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from recbole_unlearn.deletion.receipt.files import FOLDER, content, place_of, places, write_json, write_missing
-from recbole_unlearn.deletion.receipt.signature import NotGenuine, check_signature, parse, sign
+from recbole_unlearn.deletion.receipt.signature import UNSIGNED, NotGenuine, check_signature, parse, sign
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.store.database import iso, now
 
@@ -110,29 +110,41 @@ def verify(paths: Iterable[str], keys: list[Ed25519PublicKey], whole: bool = Fal
     known = {chain["number"]: digest for _, chain, digest, _ in read if chain}
     lines, expected = [], 1
     for path, chain, _, problem in read:
-        said = problem
-        if chain:
-            number, previous = chain["number"], chain["previous"]
-            if whole and number != expected:
-                said = said or f"number {number} of the chain where number {expected} should be"
-            elif number > 1 and number - 1 in known and known[number - 1] != previous:
-                said = said or f"does not follow the receipt number {number - 1} that is here"
-            elif (number == 1) != (previous is None):
-                said = said or "its place in the chain is malformed"
-        expected += 1 if chain or problem != "not signed" else 0
-        if said:
-            lines.append((path, said, False))
-            continue
-        number = chain["number"]
-        after = "the first" if number == 1 else f"after number {number - 1}"
-        after += "" if number == 1 or number - 1 in known else ", which is not given"
-        lines.append((path, f"genuine: number {number} of the chain, {after}", True))
+        problem = problem or _misplaced(chain, known, expected if whole else None)
+        lines.append((path, problem or f"genuine: {_place_in_words(chain['number'], known)}", not problem))
+        expected += problem != UNSIGNED  # those of earlier releases have no place
     return lines
+
+
+def _misplaced(chain, known, expected):
+    """What is wrong with the place of a receipt that is signed; None if nothing is.
+
+    Args:
+        known: number of each receipt that is there to the hash of its file.
+        expected: its number; None for any.
+    """
+    number, previous = chain["number"], chain["previous"]
+    if expected not in (None, number):
+        return f"number {number} of the chain where number {expected} should be"
+    if (number == 1) != (previous is None):
+        return "its place in the chain is malformed"
+    if known.get(number - 1, previous) != previous:
+        return f"does not follow the receipt number {number - 1} that is here"
+    return None
+
+
+def _place_in_words(number, known):
+    if number == 1:
+        return "number 1 of the chain, the first"
+    given = "" if number - 1 in known else ", which is not given"
+    return f"number {number} of the chain, after number {number - 1}{given}"
 
 
 def _read(path, keys):
     """The chain entry, the hash of the file, and the problem of a receipt; None where there is none."""
     try:
+        if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe would wait
+            raise NotGenuine("no file")
         if os.path.getsize(path) > LARGEST:
             raise NotGenuine("too large for a receipt")
         with open(path, "rb") as file:

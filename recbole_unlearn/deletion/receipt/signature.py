@@ -22,6 +22,7 @@ from recbole_unlearn.files.checkpoint import write_aside
 
 ALGORITHM = "Ed25519"
 PRIVATE, PUBLIC = "signing_key.pem", "signing_key.pub.pem"  # files of a store
+UNSIGNED = "not signed"
 LARGEST_KEY = 2**16  # bytes of a key's file
 
 
@@ -109,7 +110,7 @@ def check_signature(receipt: dict[str, Any], keys: list[Ed25519PublicKey]) -> No
     """
     signature = receipt.get("signature")
     if signature is None:
-        raise NotGenuine("not signed")
+        raise NotGenuine(UNSIGNED)
     try:
         if signature["algorithm"] != ALGORITHM:
             raise NotGenuine("signed with another algorithm")
