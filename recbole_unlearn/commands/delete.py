@@ -22,7 +22,7 @@ EXAMPLES = """
   run-unlearn delete --checkpoint=saved/MODEL.safetensors --exact
 """
 AFTER_INTERRUPTION = "the same command continues from the files under checkpoint_dir"
-NOT_FOUND, WAITING = 3, 4  # exit codes
+SINK_FAILED, NOT_FOUND, WAITING = 1, 3, 4  # exit codes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     result = service.unlearn(
         checkpoint, requests or (), settings, arguments.exact, arguments.wait_seconds, arguments.force
     )
+    if any(entry["reason"] is not None for entry in result["sinks"]):
+        return SINK_FAILED
     receipts = (result["receipts"][request_id] for request_id in result["status"])
     return code_of((receipt["counts"] for receipt in receipts), result["waiting"])
 

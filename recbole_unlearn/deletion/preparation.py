@@ -4,6 +4,7 @@ import os
 from logging import getLogger
 from typing import Any
 
+from recbole_unlearn.deletion.handover import check_ready
 from recbole_unlearn.deletion.importing.checkpoint import import_checkpoint
 from recbole_unlearn.deletion.logged import report_unread
 from recbole_unlearn.deletion.revision.checks import check_first
@@ -55,6 +56,7 @@ def prepare(
     suppression = None if against is None else Suppression(against, readmit=readmit)
     getLogger().info(f"Preparing {folder}, once: {checkpoint} with its data, and the encoder")
     imported = import_checkpoint(checkpoint, config_dict)
+    check_ready(imported.config)
     if suppression:
         check_imported(checkpoint, imported, suppression, str(against))
     state = imported.state()

@@ -6,11 +6,12 @@ from logging import getLogger
 from typing import Any
 
 from recbole_unlearn.data.request_source import RequestSource
+from recbole_unlearn.deletion.handover import check_ready, hand_over
 from recbole_unlearn.deletion.importing.checkpoint import Imported, import_checkpoint
 from recbole_unlearn.deletion.logged import report_done, report_found, report_unread, report_wait
 from recbole_unlearn.deletion.preparation import opened, prepare
 from recbole_unlearn.deletion.receipt import contents
-from recbole_unlearn.deletion.receipt.files import FOLDER, write_missing
+from recbole_unlearn.deletion.receipt.chain import write_sealed
 from recbole_unlearn.deletion.requests import DeletionRequest, read_requests
 from recbole_unlearn.deletion.requests.resolve import resolve
 from recbole_unlearn.deletion.revision.checks import failed
@@ -116,8 +117,9 @@ class Deletion:
         Returns:
             ``store``, ``version``, ``model`` (path of the current model), ``status`` (request id to what
             :meth:`~recbole_unlearn.deletion.store.Store.submit` returned), ``receipts`` (request id to receipt, of done
-            requests), ``failed_checks`` (names of the failed checks in receipts of published versions) and ``waiting``
-            (number of failed requests that wait for ``force``, ``exact`` or a new submission).
+            requests), ``sinks`` (what :func:`~recbole_unlearn.deletion.handover.hand_over` returned), ``failed_checks``
+            (names of the failed checks in receipts of published versions) and ``waiting`` (number of failed requests
+            that wait for ``force``, ``exact`` or a new submission).
 
         Raises:
             FailedChecks: a new version fails its checks; its files are kept aside, and its requests have failed.
@@ -125,6 +127,7 @@ class Deletion:
                 the store, or a change failed; then nothing has changed.
         """
         store, errors = prepare(self.checkpoint, self.config_dict, force, exact), []
+        sinks: list[dict[str, Any]] = []
         seconds: dict[str, float] = {}
         with explained(store.folder), store.locked(wait_seconds, report_wait):
             _write_receipts(store)
@@ -132,6 +135,7 @@ class Deletion:
                 if self._kept:  # what is read is verified anyway
                     store.current().check_files()
                 config = self._current(store, exact).config
+            check_ready(config)
             if exact:
                 check_retrainable(config)
             asked = _requests(requests, config)
@@ -155,6 +159,10 @@ class Deletion:
                     self._kept = self._key(store, exact), state
                 except UsageError as error:
                     errors.append(error)
+            try:
+                sinks = hand_over(store, self._current(store, exact))
+            except UsageError as error:
+                errors.append(error)
             _clean_up(store, config, errors)
         current = store.current()
         done, names = store.done(), [*status, *(request.request_id for batch in pending for request in batch)]
@@ -165,6 +173,7 @@ class Deletion:
             "model": file_of(os.path.join(store.folder, "current"), MODEL),
             "status": status,
             "receipts": receipts,
+            "sinks": sinks,
             "failed_checks": _failed_checks(receipts, pending),
             "waiting": store.counts()["failed"],
         }
@@ -221,7 +230,7 @@ def _clean_up(store, config, errors):
 def _write_receipts(store):
     """Write the receipts that have no files yet: the database holds each from the moment its request is done."""
     with explained(store.folder):
-        write_missing(os.path.join(store.folder, FOLDER), store.batches(), store.receipts)
+        write_sealed(store)
 
 
 def _requests(requests, config):

@@ -225,7 +225,7 @@ def _shared_part(requests, state, quarantined, **measured):
         "finished_at": iso(now()),
         "model": state.config["model"],
         "dataset": state.config["dataset"],
-        **dict.fromkeys(contents.MEASURED),
+        **dict.fromkeys((*contents.MEASURED, *contents.SEALED)),
         "batch": len(requests),
         "quarantined": [{"version": number, "until": until} for number, until in quarantined.items()],
         "versions": software_versions(state.config),

@@ -11,6 +11,7 @@ from recbole_unlearn.errors import UsageError
 ENDINGS = (".safetensors", ".pth")  # of checkpoints: this release's; RecBole's and earlier releases'
 FAILED = ".failed"  # ending of the folder of a version that fails its checks
 WORK = "work"  # folder of a store for a retraining in progress
+OF_SINKS = "sinks"  # folder of a store for what its sinks write, unless a setting names another
 
 
 @dataclass(frozen=True)

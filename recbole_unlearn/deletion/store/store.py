@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from recbole_unlearn.deletion.store import database, files
+from recbole_unlearn.deletion.store.batches import Batches
 from recbole_unlearn.deletion.store.database import explained, iso, now, plain
 from recbole_unlearn.deletion.store.files import BUILDING, write_folder
 from recbole_unlearn.deletion.store.layout import FAILED, Version, version_folder
-from recbole_unlearn.deletion.store.ledger import KEY_BYTES, Ledger, fingerprint, finish
+from recbole_unlearn.deletion.store.ledger import KEY_BYTES, fingerprint, finish
 from recbole_unlearn.errors import FailedChecks, UsageError
 from recbole_unlearn.files.checkpoint import remove
 
@@ -28,7 +29,7 @@ OF_A_STORE = re.compile(rf"{re.escape(BUILDING)}|\d{{4,}}({re.escape(FAILED)})?"
 INTERRUPTED = "interrupted"
 
 
-class Store(Ledger):
+class Store(Batches):
     """A store. Opening it writes nothing.
 
     Its folder holds ``store.db``; ``key``, for keyed hashes; ``lock``; ``versions/0001`` and so on, which never change;
