@@ -57,8 +57,7 @@ class Ledger:
         outcome: dict[str, str] = {}
         with self._transaction() as db:
             for request in requests:  # a request may be given twice: its first outcome counts
-                content = self.keyed_hash(*sorted({json.dumps(row) for row in request.rows}))
-                outcome.setdefault(request.request_id, _submit(db, request, content))
+                outcome.setdefault(request.request_id, _submit(db, request, self._content(request)))
         return outcome
 
     def mark(self, ids: Iterable[str], status: str, reason: str | None = None) -> None:
@@ -111,6 +110,17 @@ class Ledger:
     def done(self) -> set[str]:
         """The ids of done requests."""
         return {row["request_id"] for row in self._query("SELECT request_id FROM requests WHERE status = 'done'")}
+
+    def states(self, requests: Iterable[DeletionRequest]) -> dict[str, str]:
+        """Request id to the status of each request that is known, ``"other"`` if it is known with other rows."""
+        asked = {request.request_id: self._content(request) for request in requests}
+        ids, states = list(asked), {}
+        for start in range(0, len(ids), AT_A_TIME):
+            some = ids[start : start + AT_A_TIME]
+            sql = f"SELECT request_id, content, status FROM requests WHERE request_id IN ({', '.join('?' * len(some))})"
+            for name, content, status in self._query(sql, *some):
+                states[name] = status if content == asked[name] else "other"
+        return states
 
     def counts(self) -> dict[str, int]:
         """The number of requests of each status."""
@@ -170,6 +180,10 @@ class Ledger:
         digest = self._empty_hash.copy()
         digest.update(f"[{', '.join(texts)}]".encode())  # JSON, so that ("ab", "c") and ("a", "bc") differ
         return digest.hexdigest()
+
+    def _content(self, request):
+        """The keyed hash of what a request asks for."""
+        return self.keyed_hash(*sorted({json.dumps(row) for row in request.rows}))
 
     @functools.cached_property
     def _empty_hash(self):
