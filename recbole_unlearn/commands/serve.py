@@ -14,6 +14,7 @@ from recbole_unlearn.known_settings import check_deletion_settings
 LOOPBACK_HINT = "serve this machine alone with --host=127.0.0.1, or make keys with --new_key=NAME --keys=FILE"
 HEADER_BYTES = 16 * 1024
 KEEP_ALIVE_SECONDS = 5
+LAST_ANSWERS_SECONDS = 15  # for answers that are under way when the service stops
 MOST_CONNECTIONS = 1000
 SIGNING = ("signing_key", "certificate", "domain")
 
@@ -77,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         server_header=False,
         h11_max_incomplete_event_size=HEADER_BYTES,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=LAST_ANSWERS_SECONDS,
         limit_concurrency=MOST_CONNECTIONS,
         http="h11",
         ws="none",
@@ -88,7 +90,10 @@ def run(arguments: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: None)
     scheme, (host, port, *_) = "https" if arguments.tls_key else "http", listening.getsockname()
     logging.info(f"Serving {service.store.folder} on {scheme}://{f'[{host}]' if ':' in host else host}:{port}")
-    uvicorn.Server(config).run(sockets=[listening])
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        service.abandon()  # after a second signal
     return 0
 
 

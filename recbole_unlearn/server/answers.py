@@ -1,6 +1,9 @@
 """Answers that say what is wrong, in OpenDSR's form, and never repeat what was sent."""
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from logging import getLogger
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,6 +15,10 @@ from recbole_unlearn.server.inbox import Conflict
 from recbole_unlearn.server.rows import Unknown
 
 NO_STORE = {"Cache-Control": "no-store"}
+
+
+class Malformed(Exception):
+    """A request is not one that the service takes; the message is for its sender alone."""
 
 
 def refusal(code: int, message: str, details: Sequence[dict[str, str]] = (), **headers: str) -> JSONResponse:
@@ -28,6 +35,19 @@ def refusal(code: int, message: str, details: Sequence[dict[str, str]] = (), **h
     return JSONResponse(content, code, {**NO_STORE, **named})
 
 
+@contextmanager
+def of_the_sender() -> Iterator[None]:
+    """Make what the block refuses the sender's fault.
+
+    Raises:
+        Malformed: replaces a UsageError or ValueError.
+    """
+    try:
+        yield
+    except (UsageError, ValueError) as error:
+        raise Malformed(str(error)) from None
+
+
 def register(app: FastAPI) -> None:
     """Let an app answer its errors so."""
 
@@ -39,9 +59,19 @@ def register(app: FastAPI) -> None:
         ]
         return refusal(400, details[0]["message"] if details else "The body is malformed.", details)
 
-    @app.exception_handler(UsageError)
-    async def unusable(_: Request, error: UsageError) -> JSONResponse:
+    @app.exception_handler(Malformed)
+    async def unusable(_: Request, error: Malformed) -> JSONResponse:
         return refusal(400, str(error))
+
+    @app.exception_handler(UsageError)
+    async def broken(_: Request, __: UsageError) -> JSONResponse:
+        getLogger().error("The store cannot be read: --verify says why")
+        return refusal(503, "The store cannot be read.")
+
+    @app.exception_handler(sqlite3.Error)
+    async def full(_: Request, error: sqlite3.Error) -> JSONResponse:
+        getLogger().error(f"The inbox cannot be written ({type(error).__name__}): check the disk")
+        return refusal(503, "The request was not taken. Try again later.")
 
     @app.exception_handler(Conflict)
     async def conflicting(_: Request, error: Conflict) -> JSONResponse:

@@ -104,6 +104,10 @@ class Service:
         if self._worker:
             self._worker.wake()
 
+    def abandon(self) -> None:
+        """End what a service that was not stopped in order has left."""
+        self._applier.kill()
+
     async def health(self) -> JSONResponse:
         """Whether the store is readable and the worker runs, and the age of the oldest unfinished request."""
         at, content = self._health

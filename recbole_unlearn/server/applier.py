@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -102,11 +103,12 @@ class Applier:
 
 
 def _serve(connection, checkpoint, settings):
-    from recbole_unlearn.deletion.service import Deletion  # here, because the service's own process needs no torch
-
     for number in (signal.SIGINT, signal.SIGTERM):  # of the whole group of processes: the service decides
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_service, daemon=True).start()
     logging.disable()
+    from recbole_unlearn.deletion.service import Deletion  # here, because the service's own process does without it
+
     if hasattr(os, "nice"):
         os.nice(NICE)
     deletion = Deletion(checkpoint, settings)
@@ -114,6 +116,14 @@ def _serve(connection, checkpoint, settings):
         while True:
             requests, known = connection.recv()
             connection.send(_outcome(deletion, requests, known))
+
+
+def _end_with_the_service():
+    """End at once if the service is killed, so that the next one need not wait for the store."""
+    service = multiprocessing.parent_process()
+    assert service is not None
+    service.join()
+    os._exit(1)
 
 
 def _outcome(deletion, requests, known):

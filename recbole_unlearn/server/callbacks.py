@@ -37,13 +37,13 @@ def check_url(url: str, hosts: Collection[str]) -> str:
         parts = urlsplit(url)
         named = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
     except ValueError:
-        raise ValueError("a callback's URL is malformed") from None
+        raise ValueError("status_callback_urls: a callback's URL is malformed.") from None
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
-        raise ValueError("a callback's URL must begin with https://")
+        raise ValueError("status_callback_urls: a callback's URL must begin with https://.")
     if parts.username is not None or parts.password is not None or parts.fragment:
-        raise ValueError("a callback's URL must have neither a password nor a fragment")
+        raise ValueError("status_callback_urls: a callback's URL must have neither a password nor a fragment.")
     if named not in hosts:
-        raise ValueError("a callback's host is none of --callback_hosts of this service")
+        raise ValueError("status_callback_urls: a callback's host is none of --callback_hosts of this service.")
     return url
 
 

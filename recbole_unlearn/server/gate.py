@@ -1,7 +1,6 @@
 """What every request passes before the app: key, size and time of its body; and what becomes of an error."""
 
 import asyncio
-import sqlite3
 import traceback
 from collections.abc import Collection
 from logging import getLogger
@@ -65,9 +64,7 @@ class Gate:
         except Exception as error:
             getLogger().error(f"{type(error).__name__} at {_place(error)}")
             if not status:
-                refused = isinstance(error, sqlite3.Error)  # the inbox's disk
-                code, said = (503, "The request was not taken: try again.") if refused else (500, "Internal error.")
-                await refusal(code, said)(scope, receive, sent)
+                await refusal(500, "Internal error.")(scope, receive, sent)
         route = getattr(scope.get("route"), "path", None)
         self._metrics.answered(scope["method"], route, status, perf_counter() - start)
 

@@ -17,8 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from recbole_unlearn.deletion.requests import DeletionRequest
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.store.database import iso, now
-from recbole_unlearn.errors import UsageError
-from recbole_unlearn.server.answers import NO_STORE
+from recbole_unlearn.server.answers import NO_STORE, of_the_sender
 from recbole_unlearn.server.callbacks import API_VERSION, check_url
 from recbole_unlearn.server.inbox import Inbox
 from recbole_unlearn.server.metrics import Metrics
@@ -127,13 +126,11 @@ def routes(
 
     @router.post("/requests")
     async def submit(request: Request, body: Body) -> Response:
-        users = _users(body, identity, signer.domain)
-        try:
+        with of_the_sender():
+            users = _users(body, identity, signer.domain)
             urls = tuple(check_url(url, hosts) for url in body.status_callback_urls)
-        except ValueError as error:
-            raise UsageError(f"status_callback_urls: {error}.") from None
-        rows = [("user", user, None) for user in users]
-        asked = DeletionRequest(body.subject_request_id, rows, body.submitted_time.isoformat())
+            rows = [("user", user, None) for user in users]
+            asked = DeletionRequest(body.subject_request_id, rows, body.submitted_time.isoformat())
         content = store.keyed_hash(KIND, body.model_dump_json())
         entry = await asyncio.wrap_future(inbox.add(Taking(asked, request.state.controller, KIND, content, urls)))
         metrics.ignored(len(body.subject_identities) - len(users))
@@ -167,17 +164,17 @@ def _users(body: Body, identity: str, domain: str) -> list[str]:
     """The user tokens that a request names.
 
     Raises:
-        UsageError: it wants something else than an erasure, or names no user in a form that the service knows.
+        ValueError: it wants something else than an erasure, or names no user in a form that the service knows.
     """
     if body.subject_request_type != ERASURE:
-        raise UsageError(f"subject_request_type: this service has {ERASURE} only.")
+        raise ValueError(f"subject_request_type: this service has {ERASURE} only.")
     if domain in body.extensions:
-        raise UsageError("extensions: this service has none of its own.")
+        raise ValueError("extensions: this service has none of its own.")
     ours = [each for each in body.subject_identities if each.identity_type == identity]
     if any(each.identity_format != "raw" for each in ours):
-        raise UsageError("identity_format: this service needs identities in the format raw.")
+        raise ValueError("identity_format: this service needs identities in the format raw.")
     if not ours:
-        raise UsageError(f"subject_identities: this service needs an identity of type {identity}.")
+        raise ValueError(f"subject_identities: this service needs an identity of type {identity}.")
     return [each.identity_value for each in ours]
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from recbole_unlearn.deletion.requests import DeletionRequest
 from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.server.answers import of_the_sender
 from recbole_unlearn.server.inbox import Conflict, Inbox
 from recbole_unlearn.server.rows import Entry, Taking
 
@@ -46,8 +47,9 @@ def routes(inbox: Inbox, store: Store, wake: Callable[[], None]) -> APIRouter:
 
     @router.post("/requests", status_code=201)
     async def submit(request: Request, body: Body) -> dict[str, Any]:
-        rows = [(row.scope, row.user, row.item) for row in body.rows]
-        asked = DeletionRequest(body.request_id, rows, body.received_at)
+        with of_the_sender():
+            rows = [(row.scope, row.user, row.item) for row in body.rows]
+            asked = DeletionRequest(body.request_id, rows, body.received_at)
         content = store.keyed_hash(KIND, json.dumps([asked.rows, asked.received_at]))
         entry = await asyncio.wrap_future(inbox.add(Taking(asked, request.state.controller, KIND, content)))
         wake()

@@ -1,6 +1,7 @@
 """The thread that hands requests from the inbox to the applier, in batches, and notes what became of them."""
 
 import threading
+import time
 from logging import getLogger
 
 from recbole_unlearn.deletion.requests import DeletionRequest
@@ -12,7 +13,6 @@ IDLE_SECONDS = 3600.0  # between two calls without requests, which remove versio
 LONGEST_SECONDS = 60.0  # between two attempts
 MOST_DEATHS = 3  # of the process over one request alone
 OTHER = "its id is known to the store with other rows"
-UNFIT = {"failed", "other"}  # statuses in the store of a request that cannot be applied as it is
 
 
 class Worker:
@@ -32,6 +32,7 @@ class Worker:
         self._inbox, self._applier, self._metrics = inbox, applier, metrics
         self._most = self._size = most
         self._failures = self._deaths = 0
+        self._applying = False
         self._stopping = threading.Event()
         self._woken = threading.Event()
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
@@ -50,53 +51,67 @@ class Worker:
         """Finish the batch, or after some seconds leave it to the next service.
 
         Returns:
-            Whether the batch was finished.
+            Whether nothing is left half done.
         """
         self._stopping.set()
         self._woken.set()
-        self._thread.join(seconds)
-        finished = not self._thread.is_alive()
-        if not finished:
-            self._applier.kill()
-            self._thread.join()
+        self._thread.join(seconds if self._applying else 0.1)
+        finished = not (self._thread.is_alive() and self._applying)
+        self._applier.kill()  # nobody waits for a model that is being loaded
+        self._thread.join()
         self._applier.close()
         return finished
 
     def _run(self):
-        self._note(self._applier.apply([]), [])  # loads the model
+        requests: list[DeletionRequest] = []  # at first none, which loads the model
         while not self._stopping.is_set():
             try:
-                self._woken.clear()
-                requests = self._inbox.take(self._size).result()
                 if requests:
                     self._apply(requests)
-                elif not self._woken.wait(IDLE_SECONDS):
+                else:
                     self._note(self._applier.apply([]), [])
+                requests = self._next()
             except Exception as error:  # the inbox's disk, or a bug
                 getLogger().error(f"The worker's round failed: {type(error).__name__}")
                 self._pause()
 
+    def _next(self) -> list[DeletionRequest]:
+        """The next requests; none if it is time to tidy up, or to stop."""
+        deadline = time.monotonic() + IDLE_SECONDS
+        while not self._stopping.is_set() and time.monotonic() < deadline:
+            self._woken.clear()
+            if requests := self._inbox.take(self._size).result():
+                return requests
+            self._woken.wait(deadline - time.monotonic())
+        return []
+
     def _apply(self, requests: list[DeletionRequest]) -> None:
+        self._applying = True
         failed = self._inbox.failed().result()
         outcome = self._applier.apply(requests, failed)
         if self._stopping.is_set() and not self._applier.alive:
             return  # the next service goes on
-        alone, states = len(requests) == 1, outcome.states
+        states = outcome.states
         done = [each.request_id for each in (*requests, *failed) if states.get(each.request_id) == "done"]
         unfit = {each.request_id: OTHER for each in requests if states.get(each.request_id) == "other"}
-        if outcome.problem and alone and states.get(requests[0].request_id) == "failed":
-            unfit[requests[0].request_id] = outcome.problem
-        self._deaths = self._deaths + 1 if alone and outcome.problem and not self._applier.alive else 0
-        if self._deaths == MOST_DEATHS:
-            unfit[requests[0].request_id] = outcome.problem or ""
+        if len(requests) == 1:
+            unfit |= self._unfit_alone(requests[0].request_id, outcome)
         self._inbox.settle(done, unfit).result()
+        self._applying = False
         self._note(outcome, requests)
         if outcome.problem is None:
             self._size, self._failures = self._most, 0
         else:
             self._size = max(1, len(requests) // 2)
-            if not unfit and UNFIT.isdisjoint(states.get(each.request_id) for each in requests):
-                self._pause()
+        if not (done or unfit or "failed" in states.values()):  # a smaller batch would not help
+            self._pause()
+
+    def _unfit_alone(self, request_id: str, outcome: Outcome) -> dict[str, str]:
+        """The request of a batch of one, with the reason, if it is to be left to whoever runs the service."""
+        problem = outcome.problem or ""
+        self._deaths = self._deaths + 1 if problem and not self._applier.alive else 0
+        is_unfit = outcome.states.get(request_id) == "failed" or self._deaths == MOST_DEATHS
+        return {request_id: problem} if problem and is_unfit else {}
 
     def _note(self, outcome: Outcome, requests: list[DeletionRequest]) -> None:
         done = sum(outcome.states.get(each.request_id) == "done" for each in requests)
