@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+import multiprocessing
 import os
 import re
 import shutil
@@ -21,7 +22,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
-from test_store import forking
 
 from recbole_unlearn.arguments import OnceParser
 from recbole_unlearn.commands import serve
@@ -30,6 +30,7 @@ from recbole_unlearn.server.keys import new_key
 DOMAIN = "forget.example.com"
 COMMAND = [sys.executable, "-m", "recbole_unlearn.commands.serve"]
 NICE = {"NO_PROXY": "*", "OMP_NUM_THREADS": "1"}
+forking = multiprocessing.get_context("fork")
 SECONDS = 90  # the longest wait for anything, on a machine that does other things
 
 
