@@ -16,6 +16,7 @@ import scipy.sparse as sp
 import torch
 
 from recbole_unlearn.command_line import INTERRUPTED, parse
+from recbole_unlearn.commands.run import keywords
 from recbole_unlearn.config import Config
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.files.checkpoint import write_aside
@@ -130,7 +131,7 @@ def scores(model, users, items):
 
 def study(arguments):
     """Draw the cases, run the pipeline on them as one request, and look at all models that it saved."""
-    given = parse(arguments)
+    given = keywords(parse(arguments)[1])
     named = given["model"], given["dataset"], given["config_file_list"]
     config = Config(*named, given["config_dict"])
     data = prepare_data(Config(*named, {**given["config_dict"], "forget_type": "random"}))

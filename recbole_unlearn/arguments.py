@@ -1,12 +1,13 @@
-"""Parsers of the command line: arguments with values, given once, and the group that belongs to a sweep."""
+"""What the commands' parsers share: arguments with values, given once; settings; kinds of values."""
 
 import argparse
+import difflib
 import re
 import shlex
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.sweep.space import SCHEDULERS, SEARCHES
 
 
 class Once(argparse.Action):
@@ -39,38 +40,53 @@ class OnceParser(Parser):
         self.register("action", None, Once)
 
 
-def of_a_sweep() -> OnceParser:
-    """A parser of the arguments that only :func:`~recbole_unlearn.quick_start.run_sweep` takes."""
-    parser = OnceParser(add_help=False, allow_abbrev=False)
-    sweep = parser.add_argument_group("search of settings with Ray Tune, on simulated requests and validation data")
-    sweep.add_argument("--params_file", help="search space, e.g. hyper.test; settings on the command line are fixed")
-    sweep.add_argument("--num_samples", type=count, help="trials (default 20)")
-    sweep.add_argument("--search", choices=SEARCHES, help="where trials come from (default random)")
-    sweep.add_argument("--scheduler", choices=SCHEDULERS, help="asha (default) stops the worse trials early")
-    sweep.add_argument("--tune_metric", help="what is searched for (default objective; less is better)")
-    sweep.add_argument(
-        "--tune_mode", choices=["min", "max"], help="whether another metric is better if smaller or larger"
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The arguments that name the backbone, the data and the files of a run."""
+    parser.add_argument("--model", "-m", help="backbone, e.g. SimGCL; `run-unlearn list models` names them")
+    parser.add_argument("--dataset", "-d", help="dataset, e.g. ml-100k (comes with RecBole)")
+    parser.add_argument("--config_files", type=str.split, help="yaml files, separated by spaces")
+    add_import(parser)
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """The argument that brings a user's own classes."""
+    parser.add_argument(
+        "--import",
+        type=words,
+        default=[],
+        help="Python files with models and methods of your own, e.g. mine.py",
     )
-    sweep.add_argument(
-        "--simulated", type=lambda text: text.split(","), help="kinds of simulated requests, e.g. adversarial,random"
-    )
-    sweep.add_argument(
-        "--held_back",
-        type=count_or_zero,
-        help="rounds of other requests to compare the best with the given settings on (default 1)",
-    )
-    sweep.add_argument(
-        "--resume", action="store_const", const=True, help="continue the same sweep, or add samples to it"
-    )
-    sweep.add_argument("--storage_path", help="folder of all sweeps (default CHECKPOINT_DIR/sweep)")
-    sweep.add_argument(
-        "--ray_address",
-        help="running Ray cluster, e.g. auto or 10.0.0.1:6379 (default: this machine); also of runs without a search",
-    )
-    sweep.add_argument(
-        "--resources_per_trial", type=resources_of, help="e.g. cpu:2,gpu:0.5 (default cpu:1, and a GPU if there is one)"
-    )
-    return parser
+
+
+def names_of(parser: argparse.ArgumentParser) -> set[str]:
+    """The long options of a parser, without dashes."""
+    return {option[2:] for action in parser._actions for option in action.option_strings if option.startswith("--")}
+
+
+def settings_of(others: Sequence[str], switches: Iterable[str]) -> dict[str, str]:
+    """Settings from the arguments that no parser knows: ``--key=value`` or ``--key value``.
+
+    Args:
+        others: in the order given.
+        switches: options without a value, one of which may be meant.
+
+    Raises:
+        UsageError: an argument is neither, or a key comes twice with different values.
+    """
+    settings: dict[str, str] = {}
+    rest = list(others)
+    while rest:
+        argument = rest.pop(0)
+        key, equals, value = argument.partition("=")
+        if key.startswith("--") and not equals and rest and not rest[0].startswith("--"):
+            value = rest.pop(0)
+        elif not key.startswith("--") or not equals:
+            close = difflib.get_close_matches(argument, [f"--{name}" for name in switches], n=1, cutoff=0.75)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            raise UsageError(f"Argument '{argument}' is not of the form --key=value.{hint}")
+        if settings.setdefault(key[2:], value) != value:
+            raise UsageError(f"Argument '{key}' is given twice, as '{settings[key[2:]]}' and '{value}'.")
+    return settings
 
 
 def count(text: str, least: int = 1) -> int:

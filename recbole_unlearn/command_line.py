@@ -1,193 +1,137 @@
-"""The arguments of ``run_unlearn.py``: RecBole's, as ``--key=value``."""
+"""``run-unlearn COMMAND --key=value ...``: finds the command, parses its arguments, and makes errors one line each."""
 
-import difflib
-import logging
+import argparse
+import importlib
+import inspect
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from types import ModuleType
 
-from recbole_unlearn.arguments import OnceParser, different_seeds, of_a_sweep, seconds, words
-from recbole_unlearn.deletion import service
-from recbole_unlearn.deletion.verify.findings import lines_of
-from recbole_unlearn.errors import UsageError
-from recbole_unlearn.known_settings import check_deletion_settings, check_names
+from recbole_unlearn.arguments import OnceParser, names_of, settings_of
+from recbole_unlearn.errors import UsageError, unknown
+from recbole_unlearn.known_settings import check_names, known_settings
 from recbole_unlearn.own_modules import import_files
-from recbole_unlearn.quick_start import run_seeds, run_sweep, run_unlearn
 from recbole_unlearn.torchrun import end_torchrun, serve_torchrun, waits_for_torchrun
 
-OF_A_CHECKPOINT = ("prepare", "dry_run", "exact", "force", "verify", "also", "waive", "wait_seconds")
-NOT_FOUND, WAITING, INTERRUPTED = 3, 4, 130  # exit codes; 130 is the shell's after Ctrl-C
+COMMANDS = ("run", "sweep", "delete", "verify", "list")  # modules of commands/, in the order of the help
+INTERRUPTED = 130  # the exit code; it is the shell's after Ctrl-C
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 --verify is not clean, or a new version fails its checks and is kept aside; 2 wrong usage, "
+    "Exit codes: 0 done; 1 verify is not clean, or a new version fails its checks and is kept aside; 2 wrong usage, "
     "or nothing was changed; 3 nothing that the requests name is found; 4 earlier requests failed and wait; "
     "130 interrupted."
 )
+WITHOUT_A_COMMAND = "Without a command: delete if there is a --checkpoint, sweep if a --params_file, else run."
 
 
-def parse(arguments: Sequence[str]) -> dict[str, Any]:
-    """Parse arguments into those of :func:`run_unlearn`, or of :func:`run_sweep` if there is a ``params_file``.
+def parse(arguments: Sequence[str]) -> tuple[str, argparse.Namespace]:
+    """Parse a command's arguments.
 
     Args:
-        arguments: e.g. ``["--model=SimGCL", "--dataset=ml-100k", "--epochs=5"]``.
+        arguments: e.g. ``["run", "--model=SimGCL", "--dataset=ml-100k", "--epochs=5"]``; without a command as
+            ``WITHOUT_A_COMMAND`` says.
 
     Returns:
-        ``model``, ``dataset``, ``config_file_list`` and ``config_dict`` (of strings); ``seeds`` if given; for a sweep
-        also its other given arguments. With ``--checkpoint``, the arguments of :func:`_serve`.
+        The name of the command, and its arguments with ``settings`` (a dict of strings), if it takes some.
 
     Raises:
-        UsageError: an argument is not ``--key=value``, is unknown or empty, or comes twice with different values.
+        UsageError: an argument is unknown, empty, of another command, or comes twice with different values.
     """
-    sweep_parser = of_a_sweep()
-    parser = OnceParser(
-        prog="run_unlearn.py",
-        description="Train a RecBole recommender, make it forget a request, and report how well it forgot.",
-        epilog=f"Any setting of RecBole or of properties/*.yaml: --key=value. {EXIT_CODES}",
-        allow_abbrev=False,
-        parents=[sweep_parser],
-    )
-    parser.add_argument("--model", "-m", help="backbone: BPR, LightGCN, SGL or SimGCL")
-    parser.add_argument("--dataset", "-d", help="dataset, e.g. ml-100k (comes with RecBole)")
-    parser.add_argument("--config_files", help="yaml files, separated by spaces")
-    parser.add_argument("--import", type=words, help="Python files with models and methods of your own, e.g. mine.py")
-    parser.add_argument(
-        "--seeds", type=different_seeds, help="e.g. 1,2,3: repeat everything, report means and intervals"
-    )
-    parser.add_argument(
-        "--audit", help="reference models of a membership audit, e.g. 16 (the setting unlearn_audit_models)"
-    )
-    parser.add_argument("--sequence", help="requests of single users one after the other, e.g. 100 (unlearn_sequence)")
-    deletion = parser.add_argument_group("deletion requests against a saved model")
-    deletion.add_argument("--checkpoint", help="trained model: forget the requests of --forget_file in its store")
-    deletion.add_argument("--prepare", action="store_true", help="make the checkpoint's store, and nothing else")
-    deletion.add_argument("--dry_run", action="store_true", help="look the requests up and change nothing")
-    deletion.add_argument("--exact", action="store_true", help="train anew on what remains instead of revising")
-    deletion.add_argument("--force", action="store_true", help="publish a version that fails its checks")
-    deletion.add_argument("--verify", action="store_true", help="search the store for what is forgotten")
-    deletion.add_argument(
-        "--also", type=words, help="with --verify: other files and folders to search, separated by spaces"
-    )
-    deletion.add_argument(
-        "--waive", type=words, help="with --verify: names of files that need not be searched, e.g. 'a.bin logs/*.gz'"
-    )
-    deletion.add_argument("--wait_seconds", type=seconds, help="how long to wait for another process (default 600)")
-    known, others = parser.parse_known_args(arguments)
-    for name, value in vars(known).items():
-        if value in ("", []):  # e.g. a shell's variable without a value: the option would vanish
+    command, rest = _command_of(list(arguments))
+    module, parser = _module(command), _parser(command)
+    parsed, others = parser.parse_known_args(rest)
+    for name, value in vars(parsed).items():
+        typed = any(each.split("=")[0] in (f"--{name}", f"-{name[0]}") for each in rest)
+        if value in ("", []) and typed:  # e.g. a shell's variable without a value: the option would vanish
             raise UsageError(f"--{name} is empty: give it a value, or leave it out.")
-    settings: dict[str, str] = {}
-    for argument in others:
-        key, equals, value = argument.partition("=")
-        if not key.startswith("--") or not equals:
-            raise UsageError(f"Argument '{argument}' is not of the form --key=value.{_closest_switch(argument)}")
-        if settings.setdefault(key[2:], value) != value:
-            raise UsageError(f"Argument '{key}' is given twice, as '{settings[key[2:]]}' and '{value}'.")
-    import_files(vars(known)["import"] or [])  # first: they have settings of their own
-    check_names(settings, dashes="--", options=vars(known))
-    sweep, _ = sweep_parser.parse_known_args(arguments)
-    swept = {key: value for key, value in vars(sweep).items() if value is not None}
-    settings |= {"unlearn_audit_models": known.audit} if known.audit else {}
-    settings |= {"unlearn_sequence": known.sequence} if known.sequence else {}
-    if known.ray_address and not known.params_file:
-        settings["ray_address"] = swept.pop("ray_address")
-    if swept and not known.params_file:
-        raise UsageError(f"--{next(iter(swept))} needs --params_file.")
-    if known.search == "grid" and known.num_samples:
-        raise UsageError("--search=grid tries every combination: leave out --num_samples, or use --search=random.")
-    if known.seeds and swept:
-        raise UsageError("--seeds and --params_file cannot be combined: a sweep is made with one `seed`.")
-    if known.seeds and "seed" in settings:
-        raise UsageError("--seeds takes the place of --seed: leave one of them out.")
-    if known.checkpoint:
-        return _deletion(known, settings)
-    if any(getattr(known, name) != parser.get_default(name) for name in OF_A_CHECKPOINT):
-        raise UsageError(f"--{', --'.join(OF_A_CHECKPOINT)} need --checkpoint.")
-    return {
-        "model": known.model,
-        "dataset": known.dataset,
-        "config_file_list": known.config_files.split() if known.config_files else None,
-        "config_dict": settings,
-        **({"seeds": known.seeds} if known.seeds else {}),
-        **swept,
-    }
+    import_files(getattr(parsed, "import", []))  # first: they have settings of their own
+    settings = settings_of(others, _switches())
+    _refuse_of_others(command, settings)
+    check_names(settings, dashes="--", options={name for each in COMMANDS for name in names_of(_parser(each))})
+    if settings and not _takes_settings(module):
+        raise UsageError(f"{command} takes no settings: leave out --{next(iter(settings))}.")
+    if _takes_settings(module):
+        parsed.settings = settings
+    return command, parsed
 
 
-def _deletion(known, settings):
-    """The arguments of :func:`_serve`."""
-    chosen = [mode for mode in ("prepare", "dry_run", "verify") if getattr(known, mode)]
-    if len(chosen) > 1 or (chosen and known.exact):
-        raise UsageError(f"--{chosen[0]} cannot be combined with --{(chosen[1:] or ['exact'])[0]}.")
-    if known.force and chosen and chosen != ["prepare"]:
-        raise UsageError(f"--{chosen[0]} publishes nothing: leave out --force.")
-    if known.config_files or known.seeds or known.params_file:
-        raise UsageError("--checkpoint brings its own settings: leave out --config_files, --seeds and --params_file.")
-    for name in ("also", "waive"):
-        if getattr(known, name) is not None and not known.verify:
-            raise UsageError(f"--{name} needs --verify, which does the searching.")
-    requests = settings.pop("forget_file", None)
-    check_deletion_settings(settings)
-    settings |= {name: getattr(known, name) for name in ("model", "dataset") if getattr(known, name)}
-    if settings and known.verify:
-        raise UsageError(f"--verify takes no settings: leave out --{next(iter(settings))}.")
-    if requests is not None and (known.prepare or known.verify):
-        raise UsageError(f"--{chosen[0]} applies no requests: leave out --forget_file, or --{chosen[0]} to apply them.")
-    if requests == "" or (requests is None and known.dry_run):
-        raise UsageError("--forget_file=FILE is missing, with the requests.")
-    return {
-        "mode": chosen[0] if chosen else "unlearn",
-        "checkpoint": known.checkpoint,
-        "requests": requests or (),
-        "config_dict": settings,
-        "exact": known.exact,
-        "force": known.force,
-        "also": known.also or (),
-        "waive": known.waive or (),
-        "wait_seconds": 600 if known.wait_seconds is None else known.wait_seconds,
-    }
+def _command_of(arguments):
+    """The command's name and the arguments after it."""
+    if arguments and not arguments[0].startswith("-"):
+        if arguments[0] not in COMMANDS:
+            raise unknown("command", arguments[0], COMMANDS)
+        return arguments[0], arguments[1:]
+    given = {argument.partition("=")[0] for argument in arguments}
+    if "--checkpoint" in given and "--verify" in given:
+        return "verify", [argument for argument in arguments if argument != "--verify"]
+    for command in COMMANDS:
+        if getattr(_module(command), "OLD_FORM", None) in given:
+            return command, arguments
+    return "run", arguments
 
 
-def _serve(mode, checkpoint, requests, config_dict, exact, force, also, waive, wait_seconds):
-    """Run one command on the store of a checkpoint; exit codes as in ``EXIT_CODES``."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)  # only errors go to standard error
-    if mode == "prepare":
-        logging.info(f"Store: {service.prepare(checkpoint, config_dict, force).folder}")
-    elif mode == "dry_run":
-        sys.exit(_code_of(service.dry_run(checkpoint, requests, config_dict).values(), waiting=0))
-    elif mode == "verify":
-        found = service.verify(checkpoint, also, waive)
-        logging.info("\n".join(lines_of(found)))
-        sys.exit(0 if found.is_clean() else 1)
-    else:
-        result = service.unlearn(checkpoint, requests, config_dict, exact, wait_seconds, force)
-        sys.exit(
-            _code_of([result["receipts"][request_id]["counts"] for request_id in result["status"]], result["waiting"])
-        )
+def _module(command: str) -> ModuleType:
+    return importlib.import_module(f"recbole_unlearn.commands.{command}")  # on demand: some need further libraries
 
 
-def _code_of(counts, waiting):
-    """The exit code of a finished call.
-
-    Args:
-        counts: of the receipts of its requests, dicts.
-        waiting: number of earlier requests that failed.
-    """
-    counts = list(counts)
-    if counts and not any(each["found"] for each in counts):
-        return NOT_FOUND
-    return WAITING if waiting else 0
+def _takes_settings(module):
+    return getattr(module, "TAKES_SETTINGS", False)
 
 
-def _closest_switch(argument):
-    """A hint at the option without a value that looks like the argument."""
-    switches = ("--prepare", "--dry_run", "--exact", "--verify", "--resume")
-    close = difflib.get_close_matches(argument, switches, n=1, cutoff=0.75)
-    return f" Did you mean '{close[0]}'?" if close else ""
+def _parser(command):
+    module = _module(command)
+    after = "Any setting of RecBole or of properties/*.yaml: --key=value. " if _takes_settings(module) else ""
+    parser = OnceParser(
+        prog=f"run-unlearn {command}",
+        description=inspect.getdoc(module),
+        epilog=f"{after}{EXIT_CODES}\n\nexamples:{module.EXAMPLES}",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    return parser
 
 
-RUNS: dict[str, Callable] = {
-    "checkpoint": _serve,
-    "params_file": run_sweep,
-    "seeds": run_seeds,
-}  # by the argument that asks for it
+def _switches():
+    """The options of all commands that have no value, and the one that asks for verify where no command is named."""
+    actions = [action for command in COMMANDS for action in _parser(command)._actions]
+    options = {option[2:] for action in actions if action.nargs == 0 for option in action.option_strings}
+    return sorted(options | {"verify"})
+
+
+def _refuse_of_others(command, settings):
+    """Refuse an option of another command that is no setting of RecBole's or ours."""
+    for name in settings:
+        theirs = [other for other in COMMANDS if other != command and name in names_of(_parser(other))]
+        if theirs and name not in known_settings():
+            raise UsageError(f"--{name} is an option of `run-unlearn {theirs[0]}`, not of `{command}`.")
+
+
+def overview() -> str:
+    """The help without a command."""
+    width = 2 + max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}{(inspect.getdoc(_module(name)) or '').splitlines()[0]}" for name in COMMANDS]
+    return "\n".join(
+        [
+            "usage: run-unlearn COMMAND [--key=value ...]",
+            "",
+            "Make a trained RecBole recommender forget interactions, users or items, and see how well it did.",
+            "",
+            *lines,
+            "",
+            f"{WITHOUT_A_COMMAND} `run-unlearn COMMAND --help` says more; --version names versions.",
+            EXIT_CODES,
+        ]
+    )
+
+
+def versions() -> str:
+    """The versions that a report of a fault needs."""
+    import recbole
+    import torch
+
+    import recbole_unlearn
+
+    return f"recbole-unlearn {recbole_unlearn.__version__} (RecBole {recbole.__version__}, torch {torch.__version__})"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -195,16 +139,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if waits_for_torchrun():
         serve_torchrun()
         return
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = None
     try:
-        parsed = parse(sys.argv[1:] if arguments is None else arguments)
-        run: Callable = next((run for key, run in RUNS.items() if key in parsed), run_unlearn)
-        run(**parsed)
+        if given[:1] in (["--help"], ["-h"]):
+            print(overview())
+        elif given[:1] == ["--version"]:
+            print(versions())
+        else:
+            command, parsed = parse(given)
+            code = _module(command).run(parsed)
+            if code:
+                sys.exit(code)
     except UsageError as error:
         print(f"run_unlearn: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        again = "the same command with --resume" if "params_file" in parsed else "the same command"
-        print(f"run_unlearn: interrupted; {again} continues from the files under checkpoint_dir.", file=sys.stderr)
+        what = getattr(_module(command), "AFTER_INTERRUPTION", None) if command else None
+        print(f"run_unlearn: interrupted; {what or 'run the same command again'}.", file=sys.stderr)
         sys.exit(INTERRUPTED)
     finally:
         end_torchrun()

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import importlib
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from recbole_unlearn import command_line
 from recbole_unlearn.config import Config
 from recbole_unlearn.testing import prepared_run, tiny_dataset, tiny_settings
 from recbole_unlearn.testing.runs import tiny_rows  # noqa: F401  (tests import it from here)
@@ -187,3 +189,9 @@ def _kill(head):
     with suppress(ProcessLookupError):
         os.killpg(head.pid, signal.SIGKILL)  # asked politely, it takes half a minute
     head.wait(timeout=60)
+
+
+def keywords(arguments):
+    """What the function of a run or of a sweep is called with for a command."""
+    command, parsed = command_line.parse(list(arguments))
+    return importlib.import_module(f"recbole_unlearn.commands.{command}").keywords(parsed)

@@ -34,7 +34,9 @@ FLOORS = (  # from the ground up; a module imports from lower floors and from it
     "quick_start",
     "testing",
     "arguments",
+    "commands",
     "command_line write_properties",
+    "__main__",
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 GROUND = 2  # the lowest floors, of small modules that may import each other
@@ -98,6 +100,16 @@ def test_an_import_takes_only_what_it_needs():
     first = "import recbole_unlearn.compat; "  # RecBole's own import needs it
     run = subprocess.run([sys.executable, "-c", first + code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_a_wheel_has_every_package():
+    """Else an installed copy fails, while every test, which runs in the checkout, passes."""
+    tomllib = pytest.importorskip("tomllib")  # of Python 3.11
+    listed = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    properties = PACKAGE.parent / "properties"
+    folders |= {PACKAGE / path.parent.relative_to(PACKAGE.parent) for path in properties.rglob("*.yaml")}
+    assert sorted(listed) == sorted(".".join(path.relative_to(PACKAGE.parent).parts) for path in folders)
 
 
 def test_public_names_are_there():

@@ -1,13 +1,15 @@
 """The command line, end to end on ml-100k as a user types it, and its error messages."""
 
+import importlib
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from urllib.error import URLError
 
 import pytest
-from conftest import write_atomic
+from conftest import keywords, write_atomic
 from served import as_typed
 
 from recbole_unlearn import command_line
@@ -183,7 +185,9 @@ PARSED = {  # arguments: what differs from nothing
         "dataset": "ml-100k",
         "config_dict": {"epochs": "3", "eval_args": "{'a':'b=c'}"},
     },
-    "--epochs=3 --epochs=3 --model=A -m A": {"model": "A", "config_dict": {"epochs": "3"}},
+    "--epochs=3 --epochs 3 --model=A -m A": {"model": "A", "config_dict": {"epochs": "3"}},
+    "run --learning_rate 1e-3 --offset -1": {"config_dict": {"learning_rate": "1e-3", "offset": "-1"}},
+    "sweep --num_samples 8": {"params_file": "hyper.test", "num_samples": 8},
     "--seeds=3,1": {"seeds": [3, 1]},
     "--audit=16 --ray_address=auto": {"config_dict": {"unlearn_audit_models": "16", "ray_address": "auto"}},
     "--params_file=hyper.test --num_samples=8 --held_back=0 --resume --resources_per_trial=cpu:2,gpu:0.5": {
@@ -198,8 +202,8 @@ PARSED = {  # arguments: what differs from nothing
 
 @pytest.mark.parametrize("typed", PARSED)
 def test_arguments(typed):
-    assert command_line.parse(typed.split()) == {**NOTHING, **PARSED[typed]}
-    assert command_line.parse(["--config_files=a.yaml b.yaml"])["config_file_list"] == ["a.yaml", "b.yaml"]
+    assert keywords(typed.split()) == {**NOTHING, **PARSED[typed]}
+    assert keywords(["--config_files=a.yaml b.yaml"])["config_file_list"] == ["a.yaml", "b.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -229,9 +233,11 @@ def test_distributed_settings(settings_given, message, settings, capsys):
             (twice.split(), "is given twice, with different values")
             for twice in ("--model=A -m B", "--seeds=1,2 --seeds=3", "--checkpoint=A --checkpoint=B")
         ),
-        (["--seeds=1,2", "--params_file=hyper.test"], "--seeds and --params_file cannot be combined"),
-        (["--num_samples=8"], "--num_samples needs --params_file"),
-        (["--resume"], "--resume needs --params_file"),
+        (["--seeds=1,2", "--params_file=hyper.test"], "--seeds is an option of `run-unlearn run`, not of `sweep`"),
+        (["--num_samples=8"], "--num_samples is an option of `run-unlearn sweep`, not of `run`"),
+        (["--resume=1"], "--resume is an option of `run-unlearn sweep`"),
+        (["sweeps", "--model=BPR"], "Unknown command 'sweeps'. Did you mean 'sweep'?"),
+        (["delete", "--forget_file=r.csv"], "arguments are required: --checkpoint"),
         (["--params_file=a", "--num_samples=0"], "'0' is not a whole number >= 1"),
         (["--params_file=a", "--search=bayes"], "invalid choice: 'bayes'"),
         (["--params_file=a", "--search=grid", "--num_samples=3"], "--search=grid tries every combination"),
@@ -251,19 +257,20 @@ def test_distributed_settings(settings_given, message, settings, capsys):
         (["--checkpoint=", "--forget_file=q.csv"], "--checkpoint is empty"),
         (["--params_file="], "--params_file is empty"),
         (["--seeds=1,2", "--seed=3"], "--seeds takes the place of --seed"),
-        (["--also=saved"], "need --checkpoint"),
-        (["--wait_seconds=0"], "need --checkpoint"),
-        (["--checkpoint=a.pth", "--also=saved"], "--also needs --verify"),
-        (["--checkpoint=a.pth", "--waive=saved"], "--waive needs --verify"),
+        (["--also=saved"], "option of `run-unlearn verify`"),
+        (["--wait_seconds=0"], "option of `run-unlearn delete`"),
+        (["--checkpoint=a.pth", "--also=saved"], "option of `run-unlearn verify`, not of `delete`"),
+        (["--checkpoint=a.pth", "--seeds=1,2"], "option of `run-unlearn run`, not of `delete`"),
+        (["--checkpoint=a.pth", "--prepare", "--exact"], "not allowed with argument --prepare"),
         (["--checkpoint=a.pth", "--verify", "--also="], "--also is empty"),
         (["--checkpoint=a.pth", "--verify", "--also='a"], "has a quote that is not closed"),
-        (["--checkpoint=a.pth", "--verify", "--dataset=tiny"], "--verify takes no settings: leave out --dataset"),
-        (["--checkpoint=a.pth", "--verify", "--epochs=3"], "--verify takes no settings: leave out --epochs"),
+        (["--checkpoint=a.pth", "--verify", "--epochs=3"], "verify takes no settings: leave out --epochs"),
+        (["list", "models", "--epochs=3"], "list takes no settings: leave out --epochs"),
     ],
 )
 def test_nothing_given_vanishes(wrong, message):
     with pytest.raises(UsageError) as error:
-        command_line.parse(wrong)
+        keywords(wrong)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
@@ -274,9 +281,7 @@ def test_a_users_token_is_what_was_typed(settings, tmp_path):
     ]
     write_atomic(tmp_path / "7_1" / "7_1.inter", rows)
     settings = {**settings, "data_path": ".", "forget_type": "user", "forget_users": "12_3,1.10"}
-    parsed = command_line.parse(
-        ["--model=BPR", "--dataset=7_1", *(f"--{key}={value}" for key, value in settings.items())]
-    )
+    parsed = keywords(["--model=BPR", "--dataset=7_1", *(f"--{key}={value}" for key, value in settings.items())])
     data = prepare_data(Config(**parsed))
     gone = {str(data.train.field2id_token["user_id"][user]) for user in data.request.users}
     assert gone == {"12_3", "1.10"}
@@ -287,6 +292,54 @@ def test_interruption_says_that_it_can_go_on(monkeypatch, capsys, more, hint):
     def interrupted(**_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command_line, "run_unlearn", interrupted)
-    monkeypatch.setattr(command_line, "RUNS", {"params_file": interrupted})
+    monkeypatch.setattr("recbole_unlearn.commands.run.run_unlearn", interrupted)
+    monkeypatch.setattr("recbole_unlearn.commands.sweep.run_sweep", interrupted)
     assert f"the same command{hint} continues" in fail(capsys, "--model=BPR", *more, code=130)
+
+
+def test_the_help_names_every_command_and_each_has_its_own(capsys):
+    command_line.main(["--help"])
+    overview = capsys.readouterr().out
+    for name in command_line.COMMANDS:
+        assert f"\n  {name} " in overview
+        with pytest.raises(SystemExit) as stop:
+            command_line.main([name, "--help"])
+        text = capsys.readouterr().out
+        assert stop.value.code == 0 and "examples:" in text and f"run-unlearn {name} " in text
+
+
+def test_every_example_of_the_help_is_understood():
+    for name in command_line.COMMANDS:
+        examples = importlib.import_module(f"recbole_unlearn.commands.{name}").EXAMPLES
+        for line in filter(None, map(str.strip, examples.splitlines())):
+            program, *arguments = shlex.split(line)
+            assert program == "run-unlearn" and command_line.parse(arguments)[0] == name
+
+
+LISTED = {
+    "models": ("SimGCL", "SIGIR 2022"),
+    "methods": ("DropEdges", "the result that any method must beat"),
+    "metrics": ("MI-BF", "NDCG"),
+    "datasets": ("ml-100k  comes with RecBole",),
+    "settings": ("ie_passes", "a whole number >= 1; default 3"),
+}
+
+
+@pytest.mark.parametrize("what", LISTED)
+def test_lists(what, capsys):
+    command_line.main(["list", what])
+    listed = " ".join(capsys.readouterr().out.split())
+    assert all(" ".join(words.split()) in listed for words in LISTED[what])
+
+
+def test_a_list_of_names_that_begin_so(capsys):
+    command_line.main(["list", "models", "s"])
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if line[0] != " "] == ["SGL", "SimGCL"]
+    assert fail(capsys, "list", "models", "zz") == "run_unlearn: None of the models begins with 'zz'."
+
+
+def test_version_and_module():
+    found = subprocess.run(
+        [sys.executable, "-m", "recbole_unlearn", "--version"], capture_output=True, text=True, timeout=100
+    )
+    assert found.stdout.startswith("recbole-unlearn ") and "RecBole 1.2" in found.stdout

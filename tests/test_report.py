@@ -127,9 +127,12 @@ def test_report_file_is_where_the_report_goes(filled, tmp_path):
     report.finish()
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
         "mine-gaps.png",
+        "mine-gaps.svg",
+        "mine.html",
         "mine.json",
         "mine.npz",
         "mine.png",
+        "mine.svg",
     ]
 
 

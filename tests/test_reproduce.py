@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 import reproduce
 import yaml
-from conftest import write_atomic
+from conftest import keywords, write_atomic
 from reproduced import keep, report_of, tables_of, usual_cells
 from reproduction import experiments
 from reproduction.cells import ROOT, Cell, load
@@ -67,7 +67,7 @@ def here(command, cwd):
 
 def pretended(command, cwd):
     """``subprocess.run`` that leaves a report of no training."""
-    given = command_line.parse(command[2:])
+    given = keywords(command[2:])
     config = Config(
         given["model"], given["dataset"], [cwd / file for file in given["config_file_list"]], given["config_dict"]
     )

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from conftest import keywords
 from reproduced import base_of, cell_of, keep, left_by, usual_cells
 from reproduction import cells, experiments
 from reproduction.cells import OF_THE_CELL, ROOT, SEEDS, Cell, cells_there, distil, histogram, load, save, values_of
 from reproduction.document import bases
 from reproduction.experiments import EXPERIMENTS, PAPERS_ENCODER, all_cells
 
-from recbole_unlearn import command_line
 from recbole_unlearn.config import Config, properties_folder
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.method import METHODS
@@ -71,7 +71,7 @@ def test_several_seeds_are_of_the_papers_request():
 
 @cache
 def accept(*arguments):
-    parsed = command_line.parse(arguments)
+    parsed = keywords(arguments)
     return Config(
         parsed["model"], parsed["dataset"], parsed["config_file_list"], {**parsed["config_dict"], "gpu_id": ""}
     )

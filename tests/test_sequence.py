@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import keywords
 
-from recbole_unlearn import command_line, run_unlearn
+from recbole_unlearn import run_unlearn
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import dataset_graph
@@ -184,4 +185,4 @@ def test_a_run_with_a_sequence(run_of_two, monkeypatch):
 
 
 def test_the_command_line_takes_the_number_of_requests():
-    assert command_line.parse(["--model=BPR", "--sequence=100"])["config_dict"] == {"unlearn_sequence": "100"}
+    assert keywords(["--model=BPR", "--sequence=100"])["config_dict"] == {"unlearn_sequence": "100"}

@@ -10,10 +10,9 @@ from types import SimpleNamespace
 import joblib
 import pytest
 import yaml
-from conftest import running_cluster
+from conftest import keywords, running_cluster
 from test_audit import AUDITED, RATES
 
-from recbole_unlearn.command_line import parse
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.quick_start import run_sweep, run_unlearn
 from recbole_unlearn.sweep.space import read_space
@@ -121,7 +120,7 @@ def test_killed_and_resumed(here, space_file, caplog, capsys):
     assert 1 <= len(before) < 4, "killed in the middle"
 
     caplog.set_level("INFO")
-    trials = run_sweep(**parse([*command, "--resume"]))["trials"]
+    trials = run_sweep(**keywords([*command, "--resume"]))["trials"]
     after = files_of(folder)
     assert {name: after[name] for name in before} == before, "nothing that was done is done again"
     assert len(after) == len(trials) == 4

@@ -7,6 +7,8 @@ from os import PathLike
 import numpy as np
 from matplotlib.figure import Figure
 
+from recbole_unlearn.report.picture import save_drawing
+
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")  # colour-blind safe
 STYLES = ("-", "--", ":")  # of the first seven rows, the next seven, and so on
 PANELS = {
@@ -23,7 +25,7 @@ def draw_audit(
 
     Args:
         curves: name of a row to ``roc_forgotten`` and ``roc_retained``, false and true positive rates, ``(2, n)``.
-        path: PNG to write.
+        path: PNG or SVG to write.
         title: above both panels.
         legends: name of a row to its line in the legend.
     """
@@ -57,4 +59,4 @@ def draw_audit(
         handles, names, loc="outside right upper", fontsize=8.5, frameon=False, title="forgotten: AUC, TPR at 1 % FPR"
     )
     drawing.suptitle(title, fontsize=11, x=0.01, ha="left")
-    drawing.savefig(path, dpi=130, format="png")
+    save_drawing(drawing, path)

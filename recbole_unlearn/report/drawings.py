@@ -19,7 +19,7 @@ def draw_scores(result: Mapping[str, Any], arrays: Arrays, path: str | PathLike)
     Args:
         result: the report.
         arrays: of each row, by its label.
-        path: PNG to write.
+        path: PNG or SVG to write.
     """
     rows = [row for row in in_order(result["results"]) if label(row) in arrays]
     retrain = next((row for row in rows if label(row) == "Retrain"), {})
@@ -42,7 +42,7 @@ def draw_summary(summary: Mapping[str, Any], path: str | PathLike) -> None:
 
     Args:
         summary: of :func:`~recbole_unlearn.evaluator.comparison.summarise`.
-        path: PNG to write.
+        path: PNG or SVG to write.
     """
     results = in_order(summary["results"])
     key = ranking_key(results[0])

@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from recbole_unlearn.report.picture import save_drawing
+
 SETS = {  # name of a set of pairs: (legend, colour); colour-blind people can distinguish the colours
     "forget": ("forgotten", "#d55e00"),
     "negative": ("never interacted", "#999999"),
@@ -35,7 +37,7 @@ def score_distributions(
 
     Args:
         scores: panel title to a dict from set name (a key of ``SETS``) to scores.
-        path: PNG to write.
+        path: PNG or SVG to write.
         columns: panels side by side at most; default three, or four from the tenth panel on.
         title: above all panels.
         numbers: panel title to a line of metrics below it.
@@ -68,7 +70,7 @@ def score_distributions(
         handles, legends, loc="outside lower center", ncols=6 if columns > 2 else 2, fontsize=9, frameon=False
     )
     drawing.suptitle(title, fontsize=11, x=0.01, ha="left")
-    drawing.savefig(path, dpi=130, format="png")
+    save_drawing(drawing, path)
 
 
 _ABOVE: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
@@ -181,7 +183,7 @@ def pareto_front(
         retrain: Retrain's ranking.
         limit: the share of Retrain's ranking that the objective asks for.
         utility: name of the ranking metric.
-        path: PNG to write.
+        path: PNG or SVG to write.
     """
     drawing = Figure(figsize=(6.4, 4.4), layout="constrained")
     panel = drawing.subplots()
@@ -195,4 +197,4 @@ def pareto_front(
     panel.set_xlabel("forgetting gap to Retrain (0: forgets like Retrain)")
     panel.set_ylabel(f"{utility} on validation data")
     panel.legend(fontsize=8, frameon=False)
-    drawing.savefig(path, dpi=130, format="png")
+    save_drawing(drawing, path)

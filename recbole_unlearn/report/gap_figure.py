@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from recbole_unlearn.report.picture import save_drawing
 from recbole_unlearn.report.tables import label
 
 GAPS = {  # key of a gap: legend, colour and marker; colour-blind people can distinguish the colours
@@ -106,7 +107,7 @@ def draw_gaps(
 
     Args:
         rows: at least one.
-        path: PNG to write.
+        path: PNG or SVG to write.
         title: above both panels.
         metric: heading of the ranking ratio.
         in_floors: whether gaps are multiples of the floor; else they are distances, and there is no band.
@@ -131,7 +132,7 @@ def draw_gaps(
     handles, legends = distances.get_legend_handles_labels()
     drawing.legend(handles, legends, loc="outside lower center", ncols=6, fontsize=9, frameon=False)
     drawing.suptitle(title, fontsize=11, x=0.01, ha="left")
-    drawing.savefig(path, dpi=130, format="png")
+    save_drawing(drawing, path)
 
 
 def _draw_distances(panel, rows, in_floors):

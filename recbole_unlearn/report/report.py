@@ -1,4 +1,4 @@
-"""A run's report: the tables, the JSON and the figures."""
+"""A run's report: the tables, the JSON, the figures and the page."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,18 @@ from recbole_unlearn.evaluator.groups import user_groups
 from recbole_unlearn.files.checkpoint import write_aside
 from recbole_unlearn.report.drawings import draw_attack, draw_run, draw_scores
 from recbole_unlearn.report.files import beside, report_path, save_json
+from recbole_unlearn.report.page import page
 from recbole_unlearn.report.remarks import remarked, without_remarks
 from recbole_unlearn.report.result import Result
 from recbole_unlearn.report.software import software_versions
 from recbole_unlearn.report.tables import label, read_row
 from recbole_unlearn.task import UnlearningData
+
+SCORES = (
+    "Scores of forgotten pairs, pairs never interacted with and held-out positives; Retrain's outline in every panel"
+)
+GAPS = "Gaps to Retrain, in multiples of the floor where there is one"
+ATTACK = "ROC of the membership audit"
 
 
 class Report:
@@ -105,7 +112,7 @@ class Report:
         self.arrays |= arrays
 
     def finish(self) -> Result:
-        """Compare the rows with Retrain's; log the tables, write the report and draw its figures.
+        """Compare the rows with Retrain's; log the tables, write the report, its figures and its page.
 
         Returns:
             ``model``, ``dataset``, ``seed``, ``config`` (all settings), ``data`` (a digest of the interactions),
@@ -143,17 +150,23 @@ class Report:
         return sorted(self.rows, key=lambda row: order.index(row["method"]))
 
     def _draw(self, result):
-        """Draw the scores, the gaps to Retrain and the ROC of an audit beside the JSON, as far as there are any."""
+        """Draw what there is of scores, gaps to Retrain and an audit's ROC beside the JSON, and write the page."""
         if not self.saved:
             return
-        pictures = {beside(self.path, ".png"): lambda path: draw_scores(result, self.arrays, path)}
+        pictures = {"": (SCORES, lambda path: draw_scores(result, self.arrays, path))}
         if result["gaps"]:
-            pictures[beside(self.path, "-gaps.png")] = lambda path: draw_run(result, path)
+            pictures["-gaps"] = GAPS, lambda path: draw_run(result, path)
         if any("roc_forgotten" in named for named in self.arrays.values()):
-            pictures[beside(self.path, "-audit.png")] = lambda path: draw_attack(result, self.arrays, path)
-        for path, draw in pictures.items():
-            write_aside(path, draw)
-        getLogger().info(f"Report: {self.path}   Figures: {', '.join(pictures)}")
+            pictures["-audit"] = ATTACK, lambda path: draw_attack(result, self.arrays, path)
+        for ending, (_, draw) in pictures.items():
+            for kind in (".png", ".svg"):
+                write_aside(beside(self.path, ending + kind), draw)
+        drawn = {caption: Path(beside(self.path, f"{ending}.svg")) for ending, (caption, _) in pictures.items()}
+        figures = {caption: path.read_text(encoding="utf-8") for caption, path in drawn.items()}
+        text, file = page(result, figures), beside(self.path, ".html")
+        write_aside(file, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
+        names = ", ".join(beside(self.path, f"{ending}.png") for ending in pictures)
+        getLogger().info(f"Report: {self.path}   Page: {file}   Figures: {names}")
 
     def _earlier(self):
         """Rows and arrays of the chosen methods from the report that this one replaces, if both are of the same run."""
