@@ -37,7 +37,7 @@ from recbole_unlearn.deletion.version.state import State  # noqa: E402
 
 KILLS, PER_LIFE, FIRST_SECONDS = 100, 40, 4.0
 RATE, SECONDS, CONNECTIONS = 200, 30, 32
-NOW = "--settings=unlearn_quarantine_days=0 unlearn_quarantine_versions=0"  # older versions go soon
+NOW = ("--unlearn_quarantine_days=0", "--unlearn_quarantine_versions=0")  # older versions go soon
 SLOW = 600  # seconds for the last service to finish
 
 
@@ -68,7 +68,7 @@ def kills(checkpoint: str, number: int, folder: Path) -> None:
     within = 0  # kills while the store was working on a batch
     multiprocessing.get_context = lambda *_: multiprocessing.context.ForkContext()  # the worker, too, starts at once
     for life in range(number):
-        service = Service(folder, Path(store), NOW)
+        service = Service(folder, Path(store), *NOW)
         killer = threading.Timer(moments.uniform(0, FIRST_SECONDS), service.process.kill)
         killer.start()
         for k in range(PER_LIFE):
@@ -83,7 +83,7 @@ def kills(checkpoint: str, number: int, folder: Path) -> None:
         killer.join()
         service.kill()
         within += Store(store).counts()["running"] > 0
-    service = Service(folder, Path(store), NOW)
+    service = Service(folder, Path(store), *NOW)
     end = time.monotonic() + SLOW
     while any(re.findall(r'requests{state="(?:pending|in_progress)"} [1-9]', service.client.get("/metrics").text)):
         assert time.monotonic() < end, "it does not finish"
@@ -169,7 +169,7 @@ def load(checkpoint: str, rate: int, seconds: int, folder: Path) -> None:
     pairs = interactions(store)
     key, certificate = write_certificate(folder)
     signing = (f"--signing_key={key}", f"--certificate={certificate}", f"--domain={DOMAIN}")
-    service = Service(folder, Path(store), NOW, *signing, environment={})
+    service = Service(folder, Path(store), *NOW, *signing, environment={})
     service.post("first", ("user", "nobody"))
     service.wait("first")  # the model is loaded
     for path, body_of in (("/requests", own), ("/v2/requests", erasure)):

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
-from recbole_unlearn.arguments import OnceParser
+from recbole_unlearn.arguments import OnceParser, settings_of
 from recbole_unlearn.commands import serve
 from recbole_unlearn.server.keys import new_key
 
@@ -82,7 +82,9 @@ def parsed(*arguments):
     """A command's arguments."""
     parser = OnceParser(prog="serve", allow_abbrev=False)
     serve.add_arguments(parser)
-    return parser.parse_args(list(map(str, arguments)))
+    namespace, others = parser.parse_known_args(list(map(str, arguments)))
+    namespace.settings = settings_of(others, [])
+    return namespace
 
 
 class Fork:

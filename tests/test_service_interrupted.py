@@ -111,7 +111,7 @@ def test_stopping_leaves_what_is_pending_to_the_next_service_and_cancelled_reque
 def test_a_request_that_fails_its_checks_fails_alone_and_somebody_may_force_it(store, tmp_path):
     deletions.unlearn(checkpoint_of(store), [user("known", "u40")])
     last = next(row for row in rows_of(store)["test"] if row[0] == "u30")
-    with serving(tmp_path, store, "--settings=unlearn_least_utility=1") as service:
+    with serving(tmp_path, store, "--unlearn_least_utility=1") as service:
         service.post("many", *(("user", f"u{number}") for number in range(1, 15)))
         service.post("known", ("user", "u39"))
         service.post("new", ("interaction", *last))

@@ -1,4 +1,4 @@
-"""``serve``: take deletion requests over HTTP, and apply them to a store."""
+"""Take deletion requests over HTTP, and apply them to a model's store."""
 
 import argparse
 import logging
@@ -7,10 +7,17 @@ import signal
 import socket
 import sys
 
-from recbole_unlearn.arguments import OnceParser, count, count_or_zero, seconds, words
+from recbole_unlearn.arguments import OnceParser, count, count_or_zero, seconds, settings_of, words
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.known_settings import check_deletion_settings
 
+TAKES_SETTINGS = True  # of deletions, e.g. --unlearn_quarantine_days=3
+EXAMPLES = """
+  run-unlearn serve --new_key=shop --keys=keys.txt
+  run-unlearn serve --store=saved/MODEL.store --keys=keys.txt --port=8080
+  run-unlearn serve --store=saved/MODEL.store --keys=keys.txt --domain=forget.example.com --signing_key=signing.pem
+                    --certificate=certificate.pem --callback_hosts="shop.example.com"
+"""
 LOOPBACK_HINT = "serve this machine alone with --host=127.0.0.1, or make keys with --new_key=NAME --keys=FILE"
 HEADER_BYTES = 16 * 1024
 KEEP_ALIVE_SECONDS = 5
@@ -44,7 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tls_key", help="key to speak TLS with, PEM; leave it to a proxy otherwise")
     parser.add_argument("--tls_certificate", help="its certificate, PEM")
-    parser.add_argument("--settings", type=words, default=[], help="of deletions, e.g. 'unlearn_quarantine_days=3'")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -126,8 +132,7 @@ def _options(arguments, server):
     if arguments.callback_hosts and not all(given):
         raise UsageError("--callback_hosts are OpenDSR's: give --signing_key, --certificate and --domain too.")
     check_hosts(arguments.callback_hosts)
-    settings = dict(_pair(each) for each in arguments.settings)
-    check_deletion_settings(settings)
+    check_deletion_settings(arguments.settings)
     return server.Options(
         arguments.store,
         None if arguments.open else keys,
@@ -138,15 +143,8 @@ def _options(arguments, server):
         arguments.most_bytes,
         arguments.batch,
         arguments.stop_seconds,
-        settings,
+        arguments.settings,
     )
-
-
-def _pair(text):
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"--settings: '{text}' is not of the form NAME=VALUE.")
-    return name, value
 
 
 def _listening(host, port):
@@ -165,7 +163,9 @@ if __name__ == "__main__":
     parser = OnceParser(prog="serve", allow_abbrev=False)
     add_arguments(parser)
     try:
-        sys.exit(run(parser.parse_args()))
+        arguments, others = parser.parse_known_args()
+        arguments.settings = settings_of(others, ["open"])
+        sys.exit(run(arguments))
     except UsageError as error:
         print(f"serve: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
