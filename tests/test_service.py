@@ -334,7 +334,7 @@ def test_no_controller_sees_anothers_requests(running):
 def curls():
     """The page's curl commands, each with the status that the comment before it says."""
     blocks = "\n".join(re.findall(r"^```bash\n(.*?)^```", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL))
-    found = re.findall(r"^(curl (?:.*\\\n)*.*?)# (\d{3})", blocks, flags=re.MULTILINE)
+    found = re.findall(r"^(curl .*?)^# (\d{3})$", blocks, flags=re.MULTILINE | re.DOTALL)
     return [(shlex.split(command.replace("\\\n", " ")), int(status)) for command, status in found]
 
 
@@ -403,7 +403,7 @@ def test_no_key_no_service(command, tmp_path, running):
     keys.chmod(0o600)
     keys.write_text(f"shop:{key}\n")
     assert "line 1, is not NAME:HASH" in command(store, f"--keys={keys}")
-    for host in ("0.0.0.0", "192.0.2.1", "example.com"):
+    for host in ("0.0.0.0", "192.0.2.1", "example.com", "::1"):
         assert "--open needs no key, but --host is open to others" in command(store, "--open", f"--host={host}")
 
 

@@ -8,7 +8,7 @@ import socket
 import sys
 
 from recbole_unlearn.arguments import OnceParser, count, count_or_zero, seconds, settings_of, words
-from recbole_unlearn.errors import UsageError, unknown
+from recbole_unlearn.errors import UsageError, reason, unknown
 from recbole_unlearn.known_settings import check_deletion_settings
 
 TAKES_SETTINGS = True  # of deletions, e.g. --unlearn_quarantine_days=3
@@ -92,12 +92,17 @@ def run(arguments: argparse.Namespace) -> int:
         ssl_keyfile=arguments.tls_key,
         ssl_certfile=arguments.tls_certificate,
     )
-    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn stops gracefully, then raises them again
-        signal.signal(number, lambda *_: None)
+    try:
+        config.load()
+    except OSError as error:  # of TLS
+        raise UsageError(f"--tls_key and --tls_certificate cannot be used: {reason(error)}.") from None
+    running = uvicorn.Server(config)
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn takes them over, and raises them again when it has stopped
+        signal.signal(number, running.handle_exit)
     scheme, (host, port, *_) = "https" if arguments.tls_key else "http", listening.getsockname()
     logging.info(f"Serving {service.store.folder} on {scheme}://{f'[{host}]' if ':' in host else host}:{port}")
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        running.run(sockets=[listening])
     finally:
         service.abandon()  # after a second signal
     return 0
@@ -106,14 +111,14 @@ def run(arguments: argparse.Namespace) -> int:
 def _options(arguments, server):
     """The service's options, checked."""
     from recbole_unlearn.server.callbacks import check_hosts, is_loopback
-    from recbole_unlearn.server.keys import read_keys
+    from recbole_unlearn.server.keys import private_text, read_keys
     from recbole_unlearn.server.opendsr import IDENTITY_TYPES
     from recbole_unlearn.server.signing import read_signer
 
     if not arguments.store:
         raise UsageError("--store=FOLDER is missing. Make one with --checkpoint=CHECKPOINT --prepare.")
     local, keys = is_loopback(arguments.host), read_keys(arguments.keys, os.environ)
-    if arguments.open and (not local or len(keys)):
+    if arguments.open and (arguments.host not in server.LOOPBACK or len(keys)):
         problem = "there are keys: leave out --open" if len(keys) else f"--host is open to others: {LOOPBACK_HINT}"
         raise UsageError(f"--open needs no key, but {problem}.")
     if not len(keys) and not arguments.open:
@@ -124,6 +129,8 @@ def _options(arguments, server):
         logging.warning("Keys and requests come unencrypted: put a proxy with TLS in front, or give --tls_key")
     if bool(arguments.tls_key) != bool(arguments.tls_certificate):
         raise UsageError("--tls_key and --tls_certificate belong together: give both, or neither.")
+    if arguments.tls_key:
+        private_text(arguments.tls_key)
     given = [getattr(arguments, name) for name in SIGNING]
     if any(given) and not all(given):
         raise UsageError(f"OpenDSR needs all of --{', --'.join(SIGNING)}.")

@@ -31,7 +31,7 @@ from recbole_unlearn.server.worker import Worker
 
 HEALTH, METRICS = "/health", "/metrics"
 HEALTH_SECONDS = 1.0  # an answer about the health is good for that long: everybody may ask
-LOOPBACK = ["localhost", "127.0.0.1", "::1"]
+LOOPBACK = ["localhost", "127.0.0.1"]  # Starlette compares no address in brackets
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ async def _deliver(call, client, inbox, signer, metrics):
     except (httpx.HTTPError, httpx.InvalidURL, OSError):
         arrived = False
     if arrived:
-        await asyncio.wrap_future(inbox.commits(lambda db: outbox.delivered(db, call), erases=True))
+        await asyncio.wrap_future(inbox.commits(lambda db: outbox.delivered(db, call)))
         metrics.called("delivered")
     elif await asyncio.wrap_future(inbox.commits(lambda db: outbox.missed(db, call))):
         metrics.called("missed")

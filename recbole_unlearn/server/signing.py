@@ -3,9 +3,14 @@
 import base64
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from recbole_unlearn.errors import UsageError, reason
 from recbole_unlearn.server.keys import private_text
@@ -20,26 +25,19 @@ class Signer:
     """Signs bodies: RSASSA-PKCS1-v1_5 over their SHA-256, in base64.
 
     Args:
-        key: an RSA private key of ``cryptography``.
+        key: a private key.
         certificate: its X.509 certificate, PEM.
         domain: what the certificate was issued for.
     """
 
-    key: Any
+    key: RSAPrivateKey
     certificate: str
     domain: str
 
     def headers(self, body: bytes) -> dict[str, str]:
         """The headers that go with a body."""
-        signature = self.key.sign(body, *self._scheme)
+        signature = self.key.sign(body, padding.PKCS1v15(), hashes.SHA256())
         return {DOMAIN_HEADER: self.domain, SIGNATURE_HEADER: base64.b64encode(signature).decode()}
-
-    @cached_property
-    def _scheme(self):
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import padding
-
-        return padding.PKCS1v15(), hashes.SHA256()
 
 
 def read_signer(key_file: str, certificate_file: str, domain: str) -> Signer:
@@ -54,11 +52,6 @@ def read_signer(key_file: str, certificate_file: str, domain: str) -> Signer:
         UsageError: a file cannot be read, the key is no RSA key of at least 2048 bits, or the certificate is not of
             this key and domain, or not valid now.
     """
-    from cryptography import x509
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
     text = private_text(key_file)
     try:
         key = load_pem_private_key(text.encode(), password=None)
@@ -82,8 +75,6 @@ def read_signer(key_file: str, certificate_file: str, domain: str) -> Signer:
 
 def _names(certificate):
     """The names of the domain that a certificate is for."""
-    from cryptography import x509
-
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

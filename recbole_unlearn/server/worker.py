@@ -66,10 +66,7 @@ class Worker:
         requests: list[DeletionRequest] = []  # at first none, which loads the model
         while not self._stopping.is_set():
             try:
-                if requests:
-                    self._apply(requests)
-                else:
-                    self._note(self._applier.apply([]), [])
+                self._apply(requests)
                 requests = self._next()
             except Exception as error:  # the inbox's disk, or a bug
                 getLogger().error(f"The worker's round failed: {type(error).__name__}")
@@ -86,7 +83,7 @@ class Worker:
         return []
 
     def _apply(self, requests: list[DeletionRequest]) -> None:
-        self._applying = True
+        self._applying = bool(requests)
         failed = self._inbox.failed().result()
         outcome = self._applier.apply(requests, failed)
         if self._stopping.is_set() and not self._applier.alive:
@@ -103,7 +100,7 @@ class Worker:
             self._size, self._failures = self._most, 0
         else:
             self._size = max(1, len(requests) // 2)
-        if not (done or unfit or "failed" in states.values()):  # a smaller batch would not help
+        if requests and not (done or unfit or "failed" in states.values()):  # a smaller batch would not help
             self._pause()
 
     def _unfit_alone(self, request_id: str, outcome: Outcome) -> dict[str, str]:
