@@ -3,8 +3,8 @@
     python benchmarks/service.py --checkpoint=saved/original-LightGCN-ml-100k-random-2020.safetensors --what=kills
     python benchmarks/service.py --checkpoint=saved/original-LightGCN-ml-100k-random-2020.safetensors --what=load
 
-``kills`` starts a service 100 times on one store, loads it, and kills it at a random moment of its first seconds. Server
-and worker fork from a process that has imported everything, so that a moment may be one of a revision. ``load`` sends
+``kills`` starts a service 100 times on one store, loads it, and kills it at a random moment of three seconds, which begin
+with the service or, every other time, when its worker has loaded the model. Server and worker fork from a process that has imported everything, so that a moment may be one of a revision. ``load`` sends
 requests at a fixed rate, in a bounded loop, to a service started as a user starts it: a latency counts from the moment
 when the request should have left, so that a slow answer does not slow the clock down.
 """
@@ -35,7 +35,7 @@ from recbole_unlearn.deletion.store import Store  # noqa: E402
 from recbole_unlearn.deletion.store.layout import store_folder  # noqa: E402
 from recbole_unlearn.deletion.version.state import State  # noqa: E402
 
-KILLS, PER_LIFE, FIRST_SECONDS = 100, 40, 4.0
+KILLS, PER_LIFE, FIRST_SECONDS = 100, 40, 3.0
 RATE, SECONDS, CONNECTIONS = 200, 30, 32
 NOW = ("--unlearn_quarantine_days=0", "--unlearn_quarantine_versions=0")  # older versions go soon
 SLOW = 600  # seconds for the last service to finish
@@ -69,6 +69,8 @@ def kills(checkpoint: str, number: int, folder: Path) -> None:
     multiprocessing.get_context = lambda *_: multiprocessing.context.ForkContext()  # the worker, too, starts at once
     for life in range(number):
         service = Service(folder, Path(store), *NOW)
+        if life % 2:  # half of the kills come once the worker has loaded the model
+            until(lambda service=service: "store_version 0.0" not in service.client.get("/metrics").text, "a model")
         killer = threading.Timer(moments.uniform(0, FIRST_SECONDS), service.process.kill)
         killer.start()
         for k in range(PER_LIFE):
