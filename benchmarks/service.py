@@ -4,9 +4,10 @@
     python benchmarks/service.py --checkpoint=saved/original-LightGCN-ml-100k-random-2020.safetensors --what=load
 
 ``kills`` starts a service 100 times on one store, loads it, and kills it at a random moment of three seconds, which begin
-with the service or, every other time, when its worker has loaded the model. Server and worker fork from a process that has imported everything, so that a moment may be one of a revision. ``load`` sends
-requests at a fixed rate, in a bounded loop, to a service started as a user starts it: a latency counts from the moment
-when the request should have left, so that a slow answer does not slow the clock down.
+with the service or, every other time, when its worker has loaded the model. Server and worker fork from a process that has
+imported everything, so that they start at once. ``load`` sends requests at a fixed rate, in a bounded loop, to a service
+started as a user starts it: a latency counts from the moment when the request should have left, so that a slow answer does
+not slow the clock down.
 """
 
 import argparse
@@ -26,6 +27,7 @@ import uuid
 from pathlib import Path
 
 import httpx
+import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # how to start a service, and its certificate
 from running_service import DOMAIN, Service, until, write_certificate  # noqa: E402
@@ -176,20 +178,27 @@ def load(checkpoint: str, rate: int, seconds: int, folder: Path) -> None:
     service.wait("first")  # the model is loaded
     for path, body_of in (("/requests", own), ("/v2/requests", erasure)):
         bodies = [body_of(number, pairs[number]) for number in range(rate * seconds)]
-        done = _completed(service)
+        done, spent = _completed(service), _seconds_of(service)
         answers = asyncio.run(sent(service.url, service.key, path, bodies, rate))
-        during = _completed(service) - done
+        spent, during = _seconds_of(service) - spent, _completed(service) - done
         times = sorted(latency for latency, _ in answers)
         p50, p95, p99 = (1000 * times[int(len(times) * share)] for share in (0.5, 0.95, 0.99))
         codes = {code: sum(each == code for _, each in answers) for code in sorted({code for _, code in answers})}
         until(lambda done=done: _completed(service) - done == len(bodies), "all done")
         print(
             f"POST {path}: {len(bodies)} at {rate}/s, answers {codes}; p50 {p50:.1f} ms, p95 {p95:.1f}, p99 {p99:.1f}, "
-            f"longest {1000 * times[-1]:.0f}; {during} of them applied meanwhile"
+            f"longest {1000 * times[-1]:.0f}; {1000 * spent / len(bodies):.2f} ms of a processor each in the server; "
+            f"{during} of them applied meanwhile"
         )
     batches = [float(found) for found in re.findall(r"requests done in ([\d.]+) s", service.log())]
     print(f"{len(batches)} batches, {sum(batches) / len(batches):.2f} s each, the longest {max(batches):.1f} s")
     assert service.stop() == 0
+
+
+def _seconds_of(service: Service) -> float:
+    """Seconds of a processor that the server has had, without its worker."""
+    times = psutil.Process(service.process.pid).cpu_times()
+    return times.user + times.system
 
 
 def _completed(service: Service) -> int:
