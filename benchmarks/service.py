@@ -29,7 +29,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # how to start a service, and its certificate
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # how to start a service, and its certificate
 from running_service import DOMAIN, Service, until, write_certificate  # noqa: E402
 
 from recbole_unlearn.deletion import service as deletions  # noqa: E402
