@@ -13,7 +13,16 @@ from recbole_unlearn.known_settings import check_names, known_settings
 from recbole_unlearn.own_modules import import_files
 from recbole_unlearn.torchrun import end_torchrun, serve_torchrun, waits_for_torchrun
 
-COMMANDS = ("run", "sweep", "delete", "verify", "receipt", "filter", "list")  # modules of commands/, as in the help
+COMMANDS = (
+    "run",
+    "sweep",
+    "delete",
+    "serve",
+    "verify",
+    "receipt",
+    "filter",
+    "list",
+)  # modules of commands/, as in the help
 INTERRUPTED = 130  # the exit code; it is the shell's after Ctrl-C
 EXIT_CODES = (
     "Exit codes: 0 done; 1 verify is not clean, a receipt is not genuine, a sink failed, or a new version fails its "

@@ -30,6 +30,7 @@ FLOORS = (  # from the ground up; a module imports from lower floors and from it
     "model_file",
     "deletion",
     "saved_model",
+    "server",
     "sweep",
     "quick_start",
     "testing",

@@ -14,7 +14,7 @@ from typing import Any
 
 from recbole_unlearn.deletion.store.database import RESTORE, explained, plain
 from recbole_unlearn.deletion.store.files import digest_of
-from recbole_unlearn.deletion.store.ledger import KeyedHash, fingerprint
+from recbole_unlearn.deletion.store.keyed_hash import KeyedHash, fingerprint
 from recbole_unlearn.deletion.store.store import Store
 from recbole_unlearn.deletion.verify.sought import WORDS_ARE_HASHED, hashes_of
 from recbole_unlearn.errors import UsageError

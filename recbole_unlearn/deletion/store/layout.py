@@ -9,6 +9,7 @@ from recbole_unlearn.deletion.store.files import digest_of
 from recbole_unlearn.errors import UsageError
 
 ENDINGS = (".safetensors", ".pth")  # of checkpoints: this release's; RecBole's and earlier releases'
+STORE = ".store"  # ending of a store's folder
 FAILED = ".failed"  # ending of the folder of a version that fails its checks
 WORK = "work"  # folder of a store for a retraining in progress
 OF_SINKS = "sinks"  # folder of a store for what its sinks write, unless a setting names another
@@ -63,11 +64,24 @@ def store_folder(checkpoint: str | os.PathLike) -> str:
         UsageError: the checkpoint is itself a file of a store.
     """
     for parent in Path(checkpoint).absolute().parents:
-        if parent.suffix == ".store":
-            names = [parent.with_suffix(ending) for ending in ENDINGS]
-            made_of = next(filter(Path.is_file, names), names[0])
-            raise UsageError(f"'{checkpoint}' is a version in a store. Name the checkpoint of the store: {made_of}")
-    return f"{os.path.splitext(checkpoint)[0]}.store"
+        if parent.suffix == STORE:
+            raise UsageError(
+                f"'{checkpoint}' is a version in a store. Name the checkpoint of the store: {checkpoint_of(parent)}"
+            )
+    return f"{os.path.splitext(checkpoint)[0]}{STORE}"
+
+
+def checkpoint_of(store_folder: str | os.PathLike) -> str:
+    """The checkpoint beside a store, which may be deleted by now.
+
+    Raises:
+        UsageError: the folder's name is not that of a store.
+    """
+    folder = Path(store_folder).absolute()
+    if folder.suffix != STORE:
+        raise UsageError(f"'{store_folder}' is no store: its name does not end in {STORE}. Name a store's folder.")
+    names = [folder.with_suffix(ending) for ending in ENDINGS]
+    return str(next(filter(Path.is_file, names), names[0]))
 
 
 def version_folder(store_folder: str, number: int) -> str:

@@ -1,13 +1,11 @@
 """The requests of a store: their rows, status and receipts, and hashes of what is forgotten for good."""
 
 import functools
-import hashlib
 import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,9 @@ from recbole_unlearn.deletion.requests import DeletionRequest
 from recbole_unlearn.deletion.store import database
 from recbole_unlearn.deletion.store.database import RESTORE, explained, iso, now, plain
 from recbole_unlearn.deletion.store.files import Lock
+from recbole_unlearn.deletion.store.keyed_hash import KEY_BYTES, KeyedHash, fingerprint
 from recbole_unlearn.errors import UsageError
 
-KEY_BYTES = 32
 AT_A_TIME = 500  # parameters of one query
 
 
@@ -57,8 +55,7 @@ class Ledger:
         outcome: dict[str, str] = {}
         with self._transaction() as db:
             for request in requests:  # a request may be given twice: its first outcome counts
-                content = self.keyed_hash(*sorted({json.dumps(row) for row in request.rows}))
-                outcome.setdefault(request.request_id, _submit(db, request, content))
+                outcome.setdefault(request.request_id, _submit(db, request, self._content(request)))
         return outcome
 
     def mark(self, ids: Iterable[str], status: str, reason: str | None = None) -> None:
@@ -125,6 +122,17 @@ class Ledger:
         """The ``received_at``, ``submitted_at`` and ``receipt`` (the request's own part, JSON) of done requests."""
         return self._query("SELECT received_at, submitted_at, receipt FROM requests WHERE status = 'done'")
 
+    def states(self, requests: Iterable[DeletionRequest]) -> dict[str, str]:
+        """Request id to the status of each request that is known, ``"other"`` if it is known with other rows."""
+        asked = {request.request_id: self._content(request) for request in requests}
+        ids, states = list(asked), {}
+        for start in range(0, len(ids), AT_A_TIME):
+            some = ids[start : start + AT_A_TIME]
+            sql = f"SELECT request_id, content, status FROM requests WHERE request_id IN ({', '.join('?' * len(some))})"
+            for name, content, status in self._query(sql, *some):
+                states[name] = status if content == asked[name] else "other"
+        return states
+
     def counts(self) -> dict[str, int]:
         """The number of requests of each status."""
         rows = self._query("SELECT status, COUNT(*) AS number FROM requests GROUP BY status")
@@ -181,6 +189,10 @@ class Ledger:
         """
         return self._hash(*parts)
 
+    def _content(self, request):
+        """The keyed hash of what a request asks for."""
+        return self.keyed_hash(*sorted({json.dumps(row) for row in request.rows}))
+
     @functools.cached_property
     def _hash(self):
         return KeyedHash(self.key)
@@ -210,24 +222,6 @@ class Ledger:
     def _query(self, sql, *parameters):
         with explained(self.folder), database.connected(self.folder) as db:
             return db.execute(sql, parameters).fetchall()
-
-
-class KeyedHash:
-    """Hashes texts with a key; see :meth:`Ledger.keyed_hash`."""
-
-    def __init__(self, key: bytes):
-        self._empty = hashlib.blake2b(key=key, digest_size=16)
-
-    def __call__(self, *parts: str | None) -> str:
-        texts = ("null" if part is None else encode_basestring_ascii(part) for part in parts)
-        digest = self._empty.copy()
-        digest.update(f"[{', '.join(texts)}]".encode())  # JSON, so that ("ab", "c") and ("a", "bc") differ
-        return digest.hexdigest()
-
-
-def fingerprint(key: bytes) -> str:
-    """A hash that distinguishes keys without revealing them."""
-    return hashlib.blake2b(key=key, person=b"fingerprint", digest_size=16).hexdigest()
 
 
 def finish(

@@ -19,8 +19,9 @@ from recbole_unlearn.deletion.store import database, files
 from recbole_unlearn.deletion.store.batches import Batches
 from recbole_unlearn.deletion.store.database import explained, iso, now, plain
 from recbole_unlearn.deletion.store.files import BUILDING, write_folder
+from recbole_unlearn.deletion.store.keyed_hash import KEY_BYTES, fingerprint
 from recbole_unlearn.deletion.store.layout import FAILED, Version, version_folder
-from recbole_unlearn.deletion.store.ledger import KEY_BYTES, fingerprint, finish
+from recbole_unlearn.deletion.store.ledger import finish
 from recbole_unlearn.errors import FailedChecks, UsageError
 from recbole_unlearn.files.checkpoint import remove
 

@@ -11,7 +11,7 @@ from recbole_unlearn.data.request_file import read_rows
 from recbole_unlearn.data.request_source import RequestSource
 from recbole_unlearn.deletion.requests.request import SCOPES
 from recbole_unlearn.deletion.store.carried import Forgotten
-from recbole_unlearn.deletion.store.ledger import KeyedHash
+from recbole_unlearn.deletion.store.keyed_hash import KeyedHash
 from recbole_unlearn.deletion.suppression.times import seconds, seconds_of
 from recbole_unlearn.errors import UsageError
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.store.carried import Forgotten, forgotten_by
-from recbole_unlearn.deletion.store.ledger import KeyedHash
+from recbole_unlearn.deletion.store.keyed_hash import KeyedHash
 from recbole_unlearn.deletion.suppression.readmission import Readmission
 from recbole_unlearn.deletion.suppression.times import seconds, seconds_of
 from recbole_unlearn.deletion.suppression.tokens import Tokens, tokens_of

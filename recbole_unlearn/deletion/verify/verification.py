@@ -12,8 +12,8 @@ from recbole_unlearn.deletion.store import Store, carried
 from recbole_unlearn.deletion.store.database import NAME as DATABASE
 from recbole_unlearn.deletion.store.database import iso, now
 from recbole_unlearn.deletion.store.files import BUILDING
+from recbole_unlearn.deletion.store.keyed_hash import KEY_BYTES
 from recbole_unlearn.deletion.store.layout import OF_SINKS, Version, store_folder
-from recbole_unlearn.deletion.store.ledger import KEY_BYTES
 from recbole_unlearn.deletion.verify.findings import Finding, Scan, joined, waived
 from recbole_unlearn.deletion.verify.matcher import answer
 from recbole_unlearn.deletion.verify.parts import Hit, Text
