@@ -51,7 +51,10 @@ class Sought:
         """The tokens that are, or may be, a user or an item of something that should be gone."""
         if not self._words_are_hashed:
             return self.users(tokens) | self.items(tokens) | {token for token in tokens if token in self._known}
-        return {token for token in tokens if self._is_gone("word", token)}
+        known = self._answers.get  # asked here, because most words come again, and a call takes longer than the answer
+        return {
+            token for token in tokens if (self._is_gone("word", token) if (answer := known(token)) is None else answer)
+        }
 
     def ends(self, tokens: Iterable[str]) -> set[str]:
         """The tokens of a table's column that may be a user or an item of something that should be gone."""
