@@ -230,6 +230,8 @@ def test_a_key_of_ones_own_signs(path, store, tmp_path):
     code, lines = verified(f"--store={store}", f"--key={public(store)}")
     assert code == 1 and lines[-1].endswith("genuine: number 5 of the chain, after number 4, which is not given")
     assert verified(f"--store={store}", f"--key={public(store)} {first}")[0] == 0
+    (kept,) = store.glob("signing_key.pub.pem.*")
+    assert kept.read_bytes() == first.read_bytes()
 
 
 def test_receipts_of_an_earlier_release_are_not_signed(path, store):

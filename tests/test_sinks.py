@@ -293,3 +293,6 @@ def test_a_model_version_in_mlflow_replaces_the_one_before(path, tmp_path):
     assert there == {others.version, type(others.version)(new["version"])}
     assert not artifacts[0].exists() and client.get_run(old.run_id).info.lifecycle_stage == "deleted"
     assert service.verify(path).is_clean()
+    (tmp_path / "mlflow.db").rename(tmp_path / "moved.db")
+    ((_, reason),) = service.verify(path).not_searched
+    assert "mlflow.db' does not exist" in reason and not (tmp_path / "mlflow.db").exists()

@@ -14,6 +14,7 @@ from recbole_unlearn.deletion.sinks.content import Content
 from recbole_unlearn.deletion.store.files import digest_of
 from recbole_unlearn.errors import UsageError
 
+SQLITE = "sqlite:///"
 NAMED, TAG, EXPERIMENT = "model_version.json", "recbole_unlearn.store", "recbole-unlearn"
 
 
@@ -71,6 +72,9 @@ class MLflow(Sink):
                 self._delete_run(client, other)
 
     def verify(self, content: Content, folder: str) -> list[dict[str, Any]]:
+        uri = self.config["unlearn_mlflow_uri"] or ""
+        if uri.startswith(SQLITE) and not os.path.exists(uri.removeprefix(SQLITE)):  # else MLflow would make it
+            raise UsageError(f"'{uri}' does not exist.")
         client, store = self._client(), content.keyed_hash("store")
         named = json.loads(Path(folder, NAMED).read_text(encoding="utf-8"))
         versions = self._versions(client, store)
