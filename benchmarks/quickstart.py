@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = "saved/original-LightGCN-ml-100k-random-2020.safetensors"
+LOGGED = re.compile(r"^\d\d \w{3} \d\d:\d\d +INFO +")  # when RecBole's logger wrote a line
 QUIET = {"TERM": "dumb", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_QUIET": "1"}
 
 
@@ -79,7 +80,7 @@ def taken(step: Step, folder: Path, environment: dict[str, str]) -> tuple[float,
         raise RuntimeError(f"{step.command}\n{process.stdout}")
     if step.after is None:
         return seconds, ""
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", process.stdout).rstrip().splitlines()
+    lines = [LOGGED.sub("", line) for line in re.sub(r"\x1b\[[0-9;]*m", "", process.stdout).rstrip().splitlines()]
     if step.after:
         lines = lines[max(number for number, line in enumerate(lines) if step.after in line) :]
     return seconds, "\n".join(line.rstrip() for line in lines).replace(str(folder), ".")
