@@ -42,7 +42,7 @@ OF_ROWS = "no: its input is a user's row of interactions, which a table of users
 NETWORK = "no: a network scores each pair, not a dot product"
 NOTHING = "no: it learns no embeddings"
 NOT_SERVED = {
-    **dict.fromkeys(("ADMMSLIM", "EASE", "ItemKNN", "NCEPLRec", "SLIMElastic"), CLOSED_FORM),
+    **dict.fromkeys(("ADMMSLIM", "NCEPLRec"), CLOSED_FORM),
     **dict.fromkeys(("DiffRec", "LDiffRec", "MacridVAE", "MultiDAE", "MultiVAE", "RaCT", "RecVAE"), OF_ROWS),
     **dict.fromkeys(("CDAE", "DMF"), OF_ROWS),
     **dict.fromkeys(("ConvNCF", "NNCF", "NeuMF"), NETWORK),
@@ -53,8 +53,6 @@ NOT_SERVED = {
     "GCMC": "no: a decoder scores each pair, not a dot product",
     "LINE": "not shipped: a second table of contexts is trained besides and scores nothing",
     "SpectralCF": "not shipped: a `forward` on the graph with filters as weights besides",
-    "NCL": "not shipped: a table, with clusters of it in the loss",
-    "DGCF": "not shipped: a table, with a routing of its parts in `forward`",
 }
 
 
