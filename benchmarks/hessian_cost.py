@@ -33,7 +33,7 @@ def seconds(function):
 
 def full_batch_gradient(model, method):
     """The gradient of the backbone's training loss with all edges in one batch."""
-    triples, ego = method.triples, method.ego.requires_grad_()
+    triples, ego = method.triples, method.point.requires_grad_()
     fields = model.USER_ID, model.ITEM_ID, model.NEG_ITEM_ID
     batch = Interaction(dict(zip(fields, (triples.users, triples.items, triples.negatives))))
     loss = model.model_loss(batch, ego, model.forward(ego, method.loss.adjacency), method.views)
@@ -55,8 +55,8 @@ def main():
         model = MODELS[name](config, data.train).eval()
         method = METHODS["GIF"](config, data, model)
         method.prepare()
-        gradient = seconds(lambda: method.loss.gradient(method.ego))
-        product = seconds(lambda: method.hessian(torch.ones_like(method.ego)))
+        gradient = seconds(lambda: method.loss.gradient(method.point))
+        product = seconds(lambda: method.hessian(torch.ones_like(method.point)))
         autograd = seconds(lambda: full_batch_gradient(model, method))
         print(
             f"  {name}: product {product:.3f} s; gradient of the frozen loss {gradient:.3f} s, ratio {product / gradient:.2f}; "

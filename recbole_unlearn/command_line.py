@@ -13,11 +13,21 @@ from recbole_unlearn.known_settings import check_names, known_settings
 from recbole_unlearn.own_modules import import_files
 from recbole_unlearn.torchrun import end_torchrun, serve_torchrun, waits_for_torchrun
 
-COMMANDS = ("run", "sweep", "delete", "verify", "list")  # modules of commands/, in the order of the help
+COMMANDS = (
+    "run",
+    "sweep",
+    "delete",
+    "serve",
+    "verify",
+    "receipt",
+    "filter",
+    "list",
+)  # modules of commands/, as in the help
 INTERRUPTED = 130  # the exit code; it is the shell's after Ctrl-C
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 verify is not clean, or a new version fails its checks and is kept aside; 2 wrong usage, "
-    "or nothing was changed; 3 nothing that the requests name is found; 4 earlier requests failed and wait; "
+    "Exit codes: 0 done; 1 verify is not clean, a receipt is not genuine, a sink failed, or a new version fails its "
+    "checks and is kept aside; 2 wrong usage, or nothing was changed; 3 nothing that the requests name is found; "
+    "4 earlier requests failed and wait; "
     "130 interrupted."
 )
 WITHOUT_A_COMMAND = "Without a command: delete if there is a --checkpoint, sweep if a --params_file, else run."
@@ -38,7 +48,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, argparse.Namespace]:
     """
     command, rest = _command_of(list(arguments))
     module, parser = _module(command), _parser(command)
-    parsed, others = parser.parse_known_args(rest)
+    parsed, others = parser.parse_known_intermixed_args(rest)  # files may follow options
     for name, value in vars(parsed).items():
         typed = any(each.split("=")[0] in (f"--{name}", f"-{name[0]}") for each in rest)
         if value in ("", []) and typed:  # e.g. a shell's variable without a value: the option would vanish

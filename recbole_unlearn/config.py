@@ -15,6 +15,7 @@ from recbole.utils import EvaluatorType, general_arguments, training_arguments
 from recbole_unlearn.declarations import Overall
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.evaluator import register_metrics
+from recbole_unlearn.evaluator.recbole_metrics import own_metrics, register_metric
 from recbole_unlearn.files.yaml_file import Loader, read_yaml
 from recbole_unlearn.known_settings import (
     ARGUMENTS,
@@ -36,7 +37,7 @@ from recbole_unlearn.torchrun import torchrun_size
 from recbole_unlearn.validation import check_values
 
 # Only deletion requests against a saved model read them.
-STORE_PREFIXES = ("unlearn_quarantine_", "unlearn_retrain_", "unlearn_grace_")
+STORE_PREFIXES = ("unlearn_quarantine_", "unlearn_retrain_", "unlearn_grace_", "unlearn_exact_")
 DERIVED = {  # RecBole adds these to the settings
     "MODEL_TYPE",
     "MODEL_INPUT_TYPE",
@@ -122,6 +123,15 @@ class Config(RecBoleConfig):
             raise
         except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError) as error:
             raise UsageError(f"RecBole refuses these settings: {' '.join(str(error).split())}") from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "own_metrics": [*own_metrics(self["metrics"]).values()]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """In another process, which does not know a user's own metrics: register them."""
+        for metric in state.pop("own_metrics"):
+            register_metric(metric)
+        self.__dict__.update(state)
 
     def replace(self, **changes: Any) -> "Config":
         """A copy with some settings changed, e.g. the encoder's learning rate in the place of the backbone's."""

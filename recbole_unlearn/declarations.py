@@ -101,6 +101,9 @@ class DeletionSettings(Settings):
         Field(ge=0, le=MOST_DAYS * SECONDS_OF_A_DAY),
         Words(f"a number of seconds from 0 to {MOST_DAYS * SECONDS_OF_A_DAY}"),
     ] = setting(600, "Seconds that a version always stays after the next one is published: somebody may be reading it.")
+    unlearn_exact_columns: CountOrZero = setting(
+        32, "Items whose weights a receipt of a fitted model compares with a refit's; 0 takes all."
+    )
     unlearn_retrain_requests: Count = setting(1000, "Requests since the last training from which retraining is due.")
     train_file: str | None = setting(
         None,
@@ -114,8 +117,42 @@ class DeletionSettings(Settings):
     )
 
 
+class SinkSettings(Settings):
+    """Where a store hands its versions on to, and who signs its receipts"""
+
+    unlearn_sinks: list[str] | None = setting(
+        None, "Sinks of each new version, of embeddings, index, lists and mlflow; empty has none."
+    )
+    unlearn_sink_folder: str | None = setting(
+        None, "Folder of what sinks write, a folder for each sink and version; empty takes `sinks` in the store."
+    )
+    unlearn_sink_top: Count = setting(
+        20, "Length of the lists of the sink `lists`, and of the searches that check `index`."
+    )
+    unlearn_index: Literal["faiss", "usearch"] = setting("faiss", "Library of the sink `index`.")
+    unlearn_sink_recall: Share = setting(
+        0.95, "Least share of exact top-K lists that searches in an index must find; a worse index is not handed on."
+    )
+    unlearn_mlflow_uri: str | None = setting(
+        None, "Tracking and registry URI of the sink `mlflow`, without a password; empty takes MLflow's own."
+    )
+    unlearn_mlflow_model: str | None = setting(
+        None, "Registered model of the sink `mlflow`; empty names it by model and dataset."
+    )
+    unlearn_signing_key: str | None = setting(
+        None, "Private Ed25519 key (PEM) that signs receipts; empty takes the store's own, made at the first call."
+    )
+
+
 class Overall(
-    TrainingSettings, EvaluationSettings, RequestSettings, AttackSettings, SpamSettings, RunSettings, DeletionSettings
+    TrainingSettings,
+    EvaluationSettings,
+    RequestSettings,
+    AttackSettings,
+    SpamSettings,
+    RunSettings,
+    DeletionSettings,
+    SinkSettings,
 ):
     """The plugin's settings of every run."""
 

@@ -172,7 +172,7 @@ def info_nce(
     """
     if weights is None:
         weights = anchors.new_ones(len(anchors))
-    anchors, candidates = _unit_rows(all_columns_of_own_part(anchors)), _unit_rows(all_columns(candidates))
+    anchors, candidates = unit_rows(all_columns_of_own_part(anchors)), unit_rows(all_columns(candidates))
     loss = _InfoNCE.apply(anchors, candidates, own_part(positives), own_part(weights), temperature, chosen)
     return sum_columns(loss)
 
@@ -182,7 +182,7 @@ def some_of(n: int, most: int | None, device: torch.device) -> torch.Tensor | No
     return torch.randperm(n, device=device)[:most] if most and most < n else None
 
 
-def _unit_rows(table):
+def unit_rows(table):
     """Rows of length 1. A row of zeros stays, with finite derivatives, unlike with ``F.normalize``."""
     squares = table.square().sum(dim=1, keepdim=True)
     return table / torch.where(squares > 0, squares, 1).sqrt()

@@ -61,6 +61,9 @@ NAMED = {  # only these values of forget_type read it
     "forget_item_feature": ("item",),
     "forget_item_value": ("item",),
     "forget_file": ("file",),
+    "forget_format": ("file",),
+    "forget_url": ("file",),
+    "forget_query": ("file",),
     "forget_spam_targets": ("spam",),
     "forget_pick": ("random", "user", "item"),
 }

@@ -10,15 +10,16 @@ from recbole.data.dataset import Dataset
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.stored import StoredDataset
 from recbole_unlearn.errors import Diverged, UsageError, reason
+from recbole_unlearn.evaluator.recbole_metrics import own_metrics
 from recbole_unlearn.files import tensor_file, torch_file
-from recbole_unlearn.model import MODELS, UnlearnableRecommender
+from recbole_unlearn.model import MODELS, ExactRecommender, Recommender
 
 KIND = "model"
 KEYS = {"config", "state_dict", "edges", "user_tokens", "item_tokens"}
 MOST_LAYERS = 100  # of propagation: a file's settings may name any number
 
 
-def save_model(path: str, model: UnlearnableRecommender, config: Config, dataset: Dataset) -> None:
+def save_model(path: str, model: Recommender, config: Config, dataset: Dataset) -> None:
     """Write a model with its graph, its configuration as plain data, and the tokens of its ids.
 
     Users and items whose last edge was forgotten lose their token too: the file does not reveal that they existed.
@@ -39,7 +40,7 @@ def save_model(path: str, model: UnlearnableRecommender, config: Config, dataset
     write_model(path, model, config, tokens)
 
 
-def write_model(path: str, model: UnlearnableRecommender, config: Config, tokens: dict[str, Any]) -> None:
+def write_model(path: str, model: Recommender, config: Config, tokens: dict[str, Any]) -> None:
     """Write a model with the given tokens of its ids; see :func:`save_model`.
 
     Args:
@@ -48,7 +49,7 @@ def write_model(path: str, model: UnlearnableRecommender, config: Config, tokens
     Raises:
         Diverged: the model has values that are not finite; nothing is written.
     """
-    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise Diverged(f"The model for '{path}' has values that are not finite, so it was not saved.")
     write_content(
         path,
@@ -94,9 +95,7 @@ def read_content(path: str) -> dict[str, Any]:
     return content
 
 
-def load_model(
-    path: str, config_dict: Mapping[str, Any] | None = None
-) -> tuple[Config, UnlearnableRecommender, dict[str, list]]:
+def load_model(path: str, config_dict: Mapping[str, Any] | None = None) -> tuple[Config, Recommender, dict[str, list]]:
     """Rebuild a saved model without its dataset.
 
     Args:
@@ -134,14 +133,21 @@ def load_model(
 def check_sizes(config: Config, weights: dict[str, torch.Tensor], n_nodes: int) -> None:
     """Refuse settings whose model would be larger than the given weights, before it is built.
 
+    A fitted model is built without weights, and compares them with its settings itself.
+
     Raises:
         ValueError: the settings do not fit the weights.
     """
+    if issubclass(MODELS[config["model"]], ExactRecommender):
+        return
     there = sum(weight.numel() for weight in weights.values())
     size, layers = config["embedding_size"], config["n_layers"]
+    hidden = config["hidden_size_list"] or []
     own = MODELS.own([config["model"]])  # its table may be of another width
     if not own and (not isinstance(size, int) or not 0 < size * n_nodes <= there):
         raise ValueError(f"`embedding_size` {size} of {n_nodes} users and items is more than its {there} weights")
+    if not own and not all(isinstance(width, int) and 0 < width <= there for width in hidden):
+        raise ValueError(f"`hidden_size_list` {hidden} is not of widths that {there} weights have room for")
     if layers is not None and not (isinstance(layers, int) and 0 <= layers <= MOST_LAYERS):
         raise ValueError(f"`n_layers` {layers} is not a whole number from 0 to {MOST_LAYERS}")
 
@@ -219,10 +225,10 @@ def _settings(model, config):
     forgotten, are left out."""
     anywhere = config.replace(nproc=1, ray_address=None)  # a machine that serves it may have neither
     settings = {key: value for key, value in anywhere.as_dict().items() if not key.startswith("forget_")}
-    name = type(model).__name__
-    if not MODELS.own([name]):  # nobody knows how wide a user's own table is
-        settings["embedding_size"] = model.ego_embeddings().shape[1]
-    return {**settings, "model": name}
+    own = own_metrics(settings["metrics"])
+    if own:  # a machine that serves it may lack them
+        settings["metrics"] = [metric for metric in settings["metrics"] if metric not in own]
+    return {**settings, **model.stored_settings(), "model": type(model).__name__}
 
 
 def _present(dataset):

@@ -18,11 +18,12 @@ from recbole_unlearn.data.split import restore_data
 from recbole_unlearn.errors import NoResult, UsageError
 from recbole_unlearn.evaluator.comparison import summarise
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
+from recbole_unlearn.evaluator.recbole_metrics import own_metrics, register_metric
 from recbole_unlearn.evaluator.stages import costed_stages, measured_elsewhere
 from recbole_unlearn.files.checkpoint import write_aside
 from recbole_unlearn.files.recbole_checkpoint import is_recboles
 from recbole_unlearn.method import METHODS
-from recbole_unlearn.model import MODELS, UnlearnableRecommender
+from recbole_unlearn.model import MODELS, Recommender
 from recbole_unlearn.model_file import load_model, save_model
 from recbole_unlearn.parallel import share_threads, side_by_side, threads_kept
 from recbole_unlearn.report.drawings import draw_summary
@@ -96,12 +97,12 @@ def run_unlearn(
     for name in pending:
         logger.info(set_color(f"Unlearning with {name}", "pink") + f" ({progress.begin(name)})")
         fresh = data.cold()  # so that no method profits from what an earlier one computed
-        method = METHODS[name](config, fresh, original.served(fresh.graph))
         try:
+            method = METHODS[name](config, fresh, original.served(fresh.graph))
             with measured(config["device"]) as offline:
                 seconds_before = method.prepare()
             for stage, online in costed_stages(method, config["device"]):
-                if saved and isinstance(stage.model, UnlearnableRecommender):
+                if saved and isinstance(stage.model, Recommender):
                     save_model(model_file(config, name, stage.name), stage.model, config, data.train)
                 metrics, arrays = evaluator.evaluate(stage.model)
                 offline_seconds = offline.seconds + seconds_before
@@ -144,7 +145,8 @@ def run_seeds(
     if not seeds or len(set(seeds)) < len(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise UsageError(f"`seeds` must be different whole numbers >= 0, e.g. [1, 2, 3], not {seeds!r}.")
     config = Config(model, dataset, config_file_list, config_dict)
-    own = MODELS.own([config["model"]]), METHODS.own(config["unlearn_methods"])
+    metrics = [*own_metrics(config["metrics"]).values()]
+    own = MODELS.own([config["model"]]), METHODS.own(config["unlearn_methods"]), metrics
     jobs = []
     for seed in seeds:
         seeded = {**(config_dict or {}), "seed": seed, "ray_address": None}
@@ -161,10 +163,12 @@ def run_seeds(
     return summary
 
 
-def _run_seed(models, methods, *arguments):
+def _run_seed(models, methods, metrics, *arguments):
     """:func:`run_unlearn`, perhaps in another process, which does not know a user's own classes."""
     MODELS.register_all(models)
     METHODS.register_all(methods)
+    for metric in metrics:
+        register_metric(metric)
     return run_unlearn(*arguments)
 
 
@@ -252,7 +256,7 @@ def run_sweep(
 
 def load_data_and_model(
     model_file: str | PathLike, config_dict: Mapping[str, Any] | None = None
-) -> tuple[Config, UnlearnableRecommender, Dataset, AbstractDataLoader, AbstractDataLoader, AbstractDataLoader]:
+) -> tuple[Config, Recommender, Dataset, AbstractDataLoader, AbstractDataLoader, AbstractDataLoader]:
     """Load a model that :func:`run_unlearn` saved, with the data of its configuration.
 
     Args:

@@ -8,7 +8,7 @@ from recbole_unlearn.config import Config
 from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.version.state import MODEL, file_of, read_data
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.model import UnlearnableRecommender
+from recbole_unlearn.model import Recommender
 from recbole_unlearn.model_file import load_model, save_model
 
 __all__ = ["Current", "load_current", "load_model", "save_model"]
@@ -26,7 +26,7 @@ class Current(NamedTuple):
     """
 
     config: Config
-    model: UnlearnableRecommender
+    model: Recommender
     tokens: dict[str, list]
     version: int
     data: dict[str, pd.DataFrame] | None

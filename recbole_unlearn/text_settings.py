@@ -17,10 +17,12 @@ IDENTIFIERS = ("forget_users", "forget_items", "forget_item_value", COUNTED)
 SEPARATORS = ("field_separator", "seq_separator")
 TEXT = {
     *("model", "dataset", "data_path", "checkpoint_dir", "dataset_save_path", "dataloaders_save_path"),
-    *("report_file", "forget_file", "forget_item_feature", "train_file", "wandb_project", "encoding", *SEPARATORS),
+    *("forget_file", "forget_format", "forget_url", "forget_query"),
+    *("report_file", "forget_item_feature", "train_file", "wandb_project", "encoding", *SEPARATORS),
     *("USER_ID_FIELD", "ITEM_ID_FIELD", "RATING_FIELD", "TIME_FIELD", "LABEL_FIELD", "NEG_PREFIX", "LIST_SUFFIX"),
     *("HEAD_ENTITY_ID_FIELD", "TAIL_ENTITY_ID_FIELD", "RELATION_ID_FIELD", "ENTITY_ID_FIELD"),
     *("ITEM_LIST_LENGTH_FIELD", "POSITION_FIELD"),
+    *("unlearn_sink_folder", "unlearn_mlflow_uri", "unlearn_mlflow_model", "unlearn_signing_key"),
 }
 LISTS = {  # of names of fields and files
     *("additional_feat_suffix", "benchmark_filename", "normalize_field", "numerical_features"),
@@ -47,7 +49,7 @@ def read_value(key: str, value: Any) -> Any:
     if key in TEXT:
         return _text(key, value)
     if isinstance(value, str):
-        return _names(value) if key in {*LISTS, "metrics"} else literal(value)
+        return _names(value) if key in {*LISTS, "metrics", "unlearn_sinks"} else literal(value)
     return _plain(value)
 
 

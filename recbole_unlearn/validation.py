@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from recbole.evaluator import metrics_dict
+
 from recbole_unlearn.data.request import check_request_settings
 from recbole_unlearn.data.settings import check_data_settings
 from recbole_unlearn.declarations import declarations
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.evaluator.recbole_metrics import MembershipMetric
 from recbole_unlearn.method import METHODS
-from recbole_unlearn.model import MODELS
+from recbole_unlearn.model import MODELS, ExactRecommender
 from recbole_unlearn.settings import check
 
 
@@ -37,6 +40,7 @@ def check_values(settings: Mapping[str, Any], classes: Iterable[type[Any]] = ())
     Raises:
         UsageError: names the setting, its value and what it may be.
     """
+    classes = list(classes)
     theirs = [cls.settings for cls in classes]
     others = settings.keys() - {name for declaration in theirs for name in declaration.model_fields}
     for declaration in declarations():
@@ -53,12 +57,16 @@ def check_values(settings: Mapping[str, Any], classes: Iterable[type[Any]] = ())
             f"Setting 'world_size' must be 1, not {settings['world_size']!r}: use --nproc for processes of this "
             "machine, and torchrun for those of several."
         )
+    alone = [cls.__name__ for cls in classes if issubclass(cls, ExactRecommender)]
+    if settings["nproc"] > 1 and alone:
+        raise UsageError(f"Setting 'nproc' is for trainings, and {alone[0]} is fitted by one process: leave it out.")
     if settings["nproc"] > 1 and (settings["unlearn_workers"] or 1) > 1:
         raise UsageError("Settings 'nproc' and 'unlearn_workers' cannot both be above 1: leave one out.")
     topk = settings["topk"] if isinstance(settings["topk"], list) else [settings["topk"]]
     metrics = settings["metrics"] if isinstance(settings["metrics"], (list, tuple)) else [settings["metrics"]]
     name, _, k = str(settings["valid_metric"]).partition("@")
-    computed = {str(metric).lower() for metric in metrics} - {"mi-bf", "mi-ng"}  # no request is known in training
+    computed = {str(metric).lower() for metric in metrics}
+    computed = {metric for metric in computed if not issubclass(metrics_dict.get(metric, object), MembershipMetric)}
     has_no_k = name.lower() == "gauc" and not k
     if name.lower() not in computed or not (has_no_k or k in map(str, topk)):
         raise UsageError(

@@ -28,7 +28,7 @@ from recbole_unlearn.commands import serve
 from recbole_unlearn.server.keys import new_key
 
 DOMAIN = "forget.example.com"
-COMMAND = [sys.executable, "-m", "recbole_unlearn.commands.serve"]
+COMMAND = [sys.executable, "-m", "recbole_unlearn", "serve"]
 NICE = {"NO_PROXY": "*", "OMP_NUM_THREADS": "1"}
 forking = multiprocessing.get_context("fork")
 SECONDS = 300  # the longest wait for anything, on a machine that does other things

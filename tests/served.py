@@ -24,8 +24,8 @@ from recbole_unlearn.trainer import train_backbone
 PARTS = ("train", "valid", "test")
 
 
-def train(folder, data_path, **changes):
-    """Train a LightGCN on the tiny dataset; the path of its checkpoint, alone in a folder."""
+def train(folder, data_path, model="LightGCN", **changes):
+    """Train a model on the tiny dataset; the path of its checkpoint, alone in a folder."""
     settings = {
         "data_path": data_path,
         "checkpoint_dir": str(folder / "training"),
@@ -43,13 +43,13 @@ def train(folder, data_path, **changes):
         "forget_type": "random",
         "unlearn_least_utility": 0.1,  # a few dozen validation pairs measure no better
     }
-    config = Config("LightGCN", "tiny", config_dict={**settings, **changes})
+    config = Config(model, "tiny", config_dict={**settings, **changes})
     data = prepare_data(config)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)  # where RecBole logs
-        model = train_backbone(config, data.train, "original", data.valid_data).model
+        trained = train_backbone(config, data.train, "original", data.valid_data).model
     path = folder / "saved" / "X.safetensors"
-    save_model(str(path), model, config, data.train)
+    save_model(str(path), trained, config, data.train)
     return path
 
 

@@ -15,6 +15,7 @@ from recbole_unlearn.config import Config
 from recbole_unlearn.data.copies import with_edges_of
 from recbole_unlearn.data.request import Request, edges_where
 from recbole_unlearn.encoder import calibrated as calibrated_encoder
+from recbole_unlearn.encoder import response as response_of_rows
 from recbole_unlearn.encoder.calibrated import (
     SPREAD,
     CalibratedEncoder,
@@ -22,9 +23,9 @@ from recbole_unlearn.encoder.calibrated import (
     LeastChange,
     Revision,
     closing_settings,
-    readout_response,
     second_moment,
 )
+from recbole_unlearn.encoder.response import readout_response
 from recbole_unlearn.encoder.rows import never_seen_rows
 from recbole_unlearn.encoder.spectrum import Spectrum, pair_features
 from recbole_unlearn.files import checkpoint
@@ -166,7 +167,7 @@ def powers(model):
 def test_response_is_that_of_the_readout(prepared, monkeypatch, backbone):
     """Random signs err by ``sum_j!=i R_ij^2`` in the variance of a diagonal, and twice the square of it in the cost's."""
     n_probes = 2**14
-    monkeypatch.setattr(calibrated_encoder, "N_PROBES", n_probes)
+    monkeypatch.setattr(response_of_rows, "N_PROBES", n_probes)
     model = prepared(backbone, epochs=1, eval_step=1).original
     of_layers = powers(model)
     readout = np.mean(of_layers if backbone == "LightGCN" else of_layers[1:], axis=0)
@@ -213,7 +214,7 @@ def test_response_of_a_readout_that_is_not_linear_is_its_derivative_at_the_table
     monkeypatch.setattr(model, "forward", lambda ego, adjacency: F.normalize(ego, dim=1))
     length, width = model.ego_embeddings().norm(dim=1), model.ego_embeddings().shape[1]
     row_response, spread_cost = readout_response(model, seeded())
-    error = 2**0.5 / (width * length) / (calibrated_encoder.N_PROBES / width) ** 0.5
+    error = 2**0.5 / (width * length) / (response_of_rows.N_PROBES / width) ** 0.5
     known = length > 0
     assert ((row_response - (1 - 1 / width) / length).abs() <= 5 * error)[known].all()
     assert ((spread_cost - (1 - 1 / width) / length**2).abs() <= 5 * error / length)[known].all()

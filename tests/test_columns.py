@@ -44,6 +44,11 @@ def trained(configure, model, data, folder, **changes):
         ("SimGCL", {}),
         ("SimGCL", {"ssl_candidates": 5, "simgcl_sum": True}),
         ("SGL", {"type": "ND", "train_batch_size": 1, "epochs": 1}),  # fewer rows than processes
+        ("XSimGCL", {"epochs": 1}),
+        ("LightGCL", {"epochs": 1, "ssl_candidates": 5}),
+        ("NCL", {"epochs": 2, "warm_up_step": 1, "ssl_reg": 0.01, "proto_reg": 0.01}),
+        ("DirectAU", {"epochs": 1}),
+        ("UltraGCN", {"epochs": 1, "ultragcn_negatives": 5}),
     ],
 )
 def test_two_processes_train_what_one_trains(configure, data, model, changes):
@@ -121,6 +126,7 @@ class MixesColumns(LightGCN):
         ("LightGCN", {"embedding_size": 9}, "--nproc=2 divides the table's 9 columns among processes"),
         ("LightGCN", {"clip_grad_norm": {"max_norm": 1.0}}, "Setting 'clip_grad_norm' needs all columns"),
         ("MixesColumns", {}, "MixesColumns cannot be trained by columns"),
+        ("DGCF", {}, "DGCF cannot be trained by columns: its routing compares intents. Leave out --nproc."),
     ],
 )
 def test_what_columns_cannot_train_is_refused(configure, data, monkeypatch, model, changes, message):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from recbole.data.interaction import Interaction
 
-from recbole_unlearn.errors import Diverged, UsageError
+from recbole_unlearn.errors import Diverged, NoResult
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.method.influence.ceu import perturbed
 from recbole_unlearn.method.influence.frozen_loss import Triples, bpr_sum
@@ -171,7 +172,7 @@ def test_the_full_difference_is_the_local_one(prepared):
     assert 0 < reach.sum() < len(reach)
     before = method.frozen(graph, triples, [], triples.select(reach))
     after = method.frozen(run.data.remaining_graph, triples.select(kept), [], triples.select(reach & kept))
-    torch.testing.assert_close(before.gradient(method.ego) - after.gradient(method.ego), full, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(before.gradient(method.point) - after.gradient(method.point), full, rtol=1e-4, atol=1e-6)
 
 
 @pytest.fixture
@@ -233,20 +234,80 @@ def test_ceu_trains_with_the_noise_shared_among_the_batches(prepared, backbone):
     model = perturbed(MODELS[backbone])(run.config, run.data.train)
     noise = torch.randn(model.ego_embeddings().shape)
     model.perturb(0.5, noise, n_edges=300)
-    ego = model.ego_embeddings().detach()
-    occurrences = random_triples(60, model.n_users, model.n_items).occurrences().float()
-    plain = super(type(model), model).regulariser(ego, occurrences)
+    ego, adjacency = model.ego_embeddings().detach(), model.adjacency
+    batch = random_triples(60, model.n_users, model.n_items)
+    batch = Interaction({"user_id": batch.users, "item_id": batch.items, "neg_item_id": batch.negatives})
+    given = batch, ego, model.forward(ego, adjacency), [run.data.graph] * 2
+    plain, whole = super(type(model), model).model_loss, model.model_loss
+    torch.manual_seed(0)
+    before = plain(*given)
+    torch.manual_seed(0)
     extra = 0.25 * ego.square().sum() + (noise * ego).sum()
-    torch.testing.assert_close(
-        60 * (model.regulariser(ego, occurrences) - plain), extra * 60 / 300, rtol=1e-3, atol=1e-4
-    )
+    torch.testing.assert_close(60 * (whole(*given) - before), extra * 60 / 300, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["CEU", "GIF", "IFRU", "SCIF"])
-def test_a_loss_of_its_own_is_refused(prepared, monkeypatch, name):
+@pytest.mark.parametrize("backbone", ["XSimGCL", "LightGCL", "NCL", "DGCF", "DirectAU", "UltraGCN"])
+def test_gradient_and_hessian_product_are_those_of_finite_differences(prepared, backbone):
+    """Of the losses that tests/test_backbones.py compares with references."""
+    weights = {
+        "reg_weight": 0.1,
+        "xsimgcl_eps": 0.0,
+        "ssl_reg": 0.1,
+        "proto_reg": 0.1,
+    }  # noise has an edge at each sign
+    run = prepared(backbone, unlearn_methods="GIF", epochs=1, **weights)
+    method = METHODS["GIF"](run.config, run.data, run.original)
+    method.prepare()
+    loss = replace(method.loss, adjacency=method.loss.adjacency.double())
+    ego = run.original.ego_embeddings().detach().double() * 3
+    x = random_table(len(ego), seed=3, dimension=8)
+    product, step = loss.hessian(ego)(x), 1e-5
+    along = (loss(ego + step * x) - loss(ego - step * x)) / (2 * step)
+    assert float((loss.gradient(ego) * x).sum()) == pytest.approx(float(along), rel=1e-5)
+    along = (loss.gradient(ego + step * x) - loss.gradient(ego - step * x)) / (2 * step)
+    torch.testing.assert_close(product, along, rtol=1e-4, atol=1e-5 * float(along.abs().max()))
+
+
+def test_a_loss_of_its_own_is_that_of_all_edges_as_one_batch(prepared, monkeypatch):
+    run = prepared(unlearn_methods="GIF")
+
+    def model_loss(self, interaction, ego, final, views):
+        users, items = interaction["user_id"], interaction["item_id"] + self.n_users
+        return (1 - (final[users] * final[items]).sum(dim=1)).square().mean()
+
+    monkeypatch.setattr(type(run.original), "model_loss", model_loss)
+    method = METHODS["GIF"](run.config, run.data, run.original)
+    method.prepare()
+    adjacency = torch.tensor(dense.graph_adjacency(run.data.graph))
+    ego, x = run.original.ego_embeddings().detach().double(), random_table(run.data.graph.n_nodes, seed=3, dimension=8)
+
+    def loss(ego):
+        final = torch.stack([ego, adjacency @ ego, adjacency @ adjacency @ ego]).mean(dim=0)
+        scores = (final[run.data.graph.users] * final[run.data.graph.items + run.original.n_users]).sum(dim=1)
+        return (1 - scores).square().sum()
+
+    expected = torch.autograd.functional.vhp(loss, ego, x)[1]
+    torch.testing.assert_close(method.hessian(x.float()).double(), expected, rtol=1e-3, atol=1e-3)
+
+
+def without_interaction(self, interaction, ego, final, views):
+    return final.square().mean()
+
+
+OWN_LOSSES = {
+    "takes the BPR of single edges, but LightGCN has its own": ("IFRU", without_interaction),
+    "takes the BPR of single edges": ("SCIF", without_interaction),
+    "`model_loss` of LightGCN draws at random": ("GIF", lambda self, _, ego, *others: (ego * torch.rand(1)).sum()),
+    "cannot be differentiated twice": ("GIF", lambda self, _, ego, *others: ego.sum()),
+}
+
+
+@pytest.mark.parametrize("message", OWN_LOSSES)
+def test_a_loss_of_its_own_that_gives_no_estimate_is_no_result(prepared, monkeypatch, message):
+    name, model_loss = OWN_LOSSES[message]
     run = prepared(unlearn_methods=name)
-    monkeypatch.setattr(type(run.original), "model_loss", lambda self, *arguments: None)
-    with pytest.raises(UsageError, match=f"{name} needs a loss of BPR.*LightGCN has its own"):
+    monkeypatch.setattr(type(run.original), "model_loss", model_loss)
+    with pytest.raises(NoResult, match=message):
         METHODS[name](run.config, run.data, run.original).prepare()
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from recbole_unlearn.data.request_file import SEPARATORS
+from recbole_unlearn.data.request_text import SEPARATORS
 from recbole_unlearn.deletion.requests import DeletionRequest, read_requests
 from recbole_unlearn.errors import UsageError
 
@@ -153,7 +153,7 @@ def test_paths_that_are_no_request_file(tmp_path):
     problems = {
         "gone.csv": "not exist",
         "folder.csv": "cannot be read",
-        "r.xlsx": "should end in .inter, .csv or .jsonl",
+        "r.xlsx": "should end in .inter, .csv, .jsonl, .parquet, which says its format, or have a --forget_format",
     }
     for name, message in problems.items():
         with pytest.raises(UsageError, match=message):

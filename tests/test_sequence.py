@@ -85,7 +85,7 @@ def test_ceu_goes_on_from_its_result_and_trains_no_second_original(prepared, mon
     run = prepared(unlearn_methods="CEU")
     monkeypatch.setattr("recbole_unlearn.method.influence.ceu.train", _only_once(METHODS["CEU"]))
     _, model, going_on = first("CEU", run)
-    assert torch.equal(going_on.ego, model.ego_embeddings())
+    assert torch.equal(going_on.point, model.ego_embeddings())
 
 
 def _only_once(method):

@@ -105,10 +105,15 @@ def test_defaults_have_the_declared_values():
         check(declaration, defaults(declaration))
 
 
+RECBOLES = {"alpha"}  # NCL's weight of a contrast and SLIMElastic's regularisation
+
+
 def test_a_setting_is_of_one_kind_wherever_it_has_a_default():
     kind_of, meaning_of = {}, {}
     for declaration in declarations():
         for name, kind in kinds(declaration).items():
+            if name in RECBOLES:
+                continue
             assert kind_of.setdefault(name, kind) == kind, name
             meaning = declaration.model_fields[name].description
             assert meaning_of.setdefault(name, meaning) == meaning, name

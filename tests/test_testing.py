@@ -41,9 +41,9 @@ class NoGraph(BPR):
         return ego
 
 
-class Wider(BPR):
+class Shorter(BPR):
     def forward(self, ego, adjacency):
-        return torch.cat([ego, propagate(adjacency, ego)], dim=1)
+        return ego[1:]
 
 
 class OwnTable(BPR):
@@ -128,11 +128,15 @@ def registered(monkeypatch):
         (Buffered, "revised_is_a_fresh_model_on_the_remaining_data", "revised keeps 'popularity' as it was computed"),
         (OwnGraph, "forward_is_pure", "OwnGraph.forward reads the model's own graph"),
         (OwnTable, "forward_is_pure", "OwnTable.forward reads the model's own table"),
-        (Wider, "forward_keeps_the_shape", r"Wider.forward makes a table of \(72, 16\) from one of \(72, 8\)"),
+        (
+            Shorter,
+            "forward_gives_a_row_for_each_node",
+            r"Shorter.forward makes a table of \(71, 8\) from one of \(72, 8\)",
+        ),
         (Detached, "loss_has_a_gradient_and_falls", "has no gradient for its table|does not fall"),
         (
             Deep,
-            "only_the_table_is_trained",
+            "weights_besides_the_table_are_named",
             "Deep cannot be unlearned: it trains transform.weight, transform.bias besides",
         ),
         (ById, "permuted_users_have_permuted_scores", "ById scores a user by the id"),

@@ -86,6 +86,31 @@ def test_interrupted_training_goes_on_as_if_it_had_not_been(configure, epochs_ru
     assert not any(path.suffix == ".resume" for path in files(config))
 
 
+@pytest.mark.parametrize(
+    "model, changes, again",
+    [
+        (
+            "NCL",
+            {"m_step": 2, "warm_up_step": 1, "proto_reg": 0.1},
+            [2, 3, 4, 5],
+        ),  # the fourth epoch has the clusters of the third
+        ("LightGCL", {}, [3, 4, 5]),
+    ],
+)
+def test_a_training_whose_views_last_goes_on_where_it_draws_them(configure, epochs_run, model, changes, again):
+    config = configure(model, epochs=6, **changes)
+    data = prepare_data(config)
+    straight = train_backbone(elsewhere(config), data.train, "broken").model
+    epochs_run.interrupt_at = 3
+    with pytest.raises(KeyboardInterrupt):
+        train_backbone(config, data.train, "broken")
+    epochs_run.clear()
+    continued = train_backbone(config, data.train, "broken").model
+    assert epochs_run == again
+    assert_same_weights(continued.state_dict(), straight.state_dict())
+    assert continued.epoch is None  # outside of a training, as when it is loaded
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_interrupted_pretraining_goes_on_as_if_it_had_not_been(prepared, tmp_path, epochs_run, model):
     weights = {f"ie_{loss}_weight": 1.0 for loss in ENCODER_LOSSES}

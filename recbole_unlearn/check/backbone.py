@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from recbole.data.dataset import Dataset
 
+from recbole_unlearn.check import exact
 from recbole_unlearn.check.bench import Bench, fresh, numbers
+from recbole_unlearn.check.hold import hold
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.copies import with_edges_of, with_nodes
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
-from recbole_unlearn.model import MODELS, UnlearnableRecommender
+from recbole_unlearn.model import MODELS, ExactRecommender, UnlearnableRecommender
 from recbole_unlearn.registry import LIBRARIES
 
 MOST_USERS, MOST_ITEMS = 60, 120  # of the data that a run checks its model on
@@ -31,14 +33,17 @@ def check_backbone(config: Config, train: Dataset, graph: Graph) -> None:
         UsageError: what the model does not hold to, and what to do.
     """
     model_class = MODELS[config["model"]]
-    forward_takes_a_table_and_a_graph(model_class)
+    fitted = issubclass(model_class, ExactRecommender)
+    if not fitted:
+        forward_takes_a_table_and_a_graph(model_class)
     small = _small(train, graph)
     if not len(small.inter_feat):
         return
     try:
-        bench = Bench.of(config, small)
-        for check in CHECKS:
-            check(bench)
+        if fitted:
+            _all_hold(exact.CHECKS, exact.Fit.of(config, small))
+        else:
+            _all_hold(CHECKS, Bench.of(config, small))
     except UsageError:
         raise
     except Exception as error:  # whatever a user's code raises
@@ -47,6 +52,11 @@ def check_backbone(config: Config, train: Dataset, graph: Graph) -> None:
             f"{config['model']} fails a check on {len(small.inter_feat)} interactions: {type(error).__name__}: "
             f"{' '.join(str(error).split())}{where}."
         ) from error
+
+
+def _all_hold(checks, bench):
+    for check in checks:
+        check(bench)
 
 
 def _place_of(error):
@@ -68,7 +78,7 @@ def _small(train, graph):
 def forward_takes_a_table_and_a_graph(model_class: type[UnlearnableRecommender]) -> None:
     """Its forward takes a table and a graph."""
     name = model_class.__name__
-    _hold(
+    hold(
         model_class.forward is not UnlearnableRecommender.forward,
         f"{name} lacks forward(self, ego, adjacency), the final embeddings from a table and a graph.",
     )
@@ -80,34 +90,29 @@ def forward_takes_a_table_and_a_graph(model_class: type[UnlearnableRecommender])
         ) from None
 
 
-def only_the_table_is_trained(bench: Bench) -> None:
-    """No other weights, which no method would revise."""
-    others = bench.model.parameters_beyond_table()
-    _hold(
-        not others,
-        f"{bench.name} cannot be unlearned: it trains {', '.join(others)} besides its embedding table, and no method "
-        "revises that.",
-    )
+def weights_besides_the_table_are_named(bench: Bench) -> None:
+    """The model trains a table of users and items, and names what it trains besides."""
+    bench.model.check_weights()
     model = bench.model
     shape, n_nodes = tuple(model.ego_embeddings().shape), model.n_users + model.n_items
-    _hold(
+    hold(
         len(shape) == 2 and shape[0] == n_nodes,
         f"{bench.name}.ego_embeddings has shape {shape}, not ({n_nodes}, d) for {model.n_users} users and then "
         f"{model.n_items} items.",
     )
 
 
-def forward_keeps_the_shape(bench: Bench) -> None:
-    """Final embeddings are as wide as the table."""
+def forward_gives_a_row_for_each_node(bench: Bench) -> None:
+    """Final embeddings have a row for each node of the table."""
     ego = bench.other_table()
     final = bench.model.eval().forward(ego, bench.graph.adjacency.to(ego.device))
-    _hold(
+    hold(
         isinstance(final, torch.Tensor),
         f"{bench.name}.forward must return one table of shape (N, d), users first, not {type(final).__name__}.",
     )
-    _hold(
-        final.shape == ego.shape,
-        f"{bench.name}.forward makes a table of {tuple(final.shape)} from one of {tuple(ego.shape)}.",
+    hold(
+        final.ndim == 2 and len(final) == len(ego),
+        f"{bench.name}.forward makes a table of {tuple(final.shape)} from one of {tuple(ego.shape)}, not a row a node.",
     )
 
 
@@ -117,19 +122,19 @@ def forward_is_pure(bench: Bench) -> None:
     adjacency = bench.remaining_graph.to(ego.device).adjacency
     values, own = adjacency.values().clone(), model.ego_embeddings().detach().clone()
     first = model.forward(ego, adjacency).detach().clone()
-    _hold(torch.equal(ego, bench.other_table()), f"{name}.forward changes the table that it is given.")
-    _hold(torch.equal(adjacency.values(), values), f"{name}.forward changes the graph that it is given.")
+    hold(torch.equal(ego, bench.other_table()), f"{name}.forward changes the table that it is given.")
+    hold(torch.equal(adjacency.values(), values), f"{name}.forward changes the graph that it is given.")
     model.set_ego_embeddings(torch.zeros_like(ego))
     again = model.forward(ego, adjacency)
     model.set_ego_embeddings(own)
-    _hold(
+    hold(
         torch.equal(again, first),
         f"{name}.forward reads the model's own table, or draws at random: it must compute from its arguments.",
     )
     model.set_graph(bench.graph.without(bench.graph.users[1::2], bench.graph.items[1::2]))
     again = model.forward(ego, adjacency)
     model.set_graph(bench.graph)
-    _hold(
+    hold(
         torch.equal(again, first),
         f"{name}.forward reads the model's own graph: it must use the adjacency that it is given.",
     )
@@ -139,7 +144,7 @@ def revised_is_a_fresh_model_on_the_remaining_data(bench: Bench) -> None:
     """Nothing of the forgotten edges stays: neither in the scores nor in a buffer."""
     ego, name = bench.other_table(), bench.name
     revised = bench.model.revised(ego, bench.remaining_graph)
-    _hold(
+    hold(
         not revised.graph.contains(*(side.to(revised.device) for side in bench.forgotten)).any(),
         f"{name}.revised keeps forgotten edges in its graph.",
     )
@@ -148,12 +153,12 @@ def revised_is_a_fresh_model_on_the_remaining_data(bench: Bench) -> None:
     expected.eval()
     kept, new = numbers(revised), numbers(expected)
     for key in kept.keys() & new.keys():
-        _hold(
+        hold(
             kept[key].shape == new[key].shape and np.allclose(kept[key], new[key], atol=1e-6, equal_nan=True),
             f"{name}.revised keeps '{key}' as it was computed from all data, forgotten ones included: compute it in "
             "set_graph, or from forward's arguments.",
         )
-    _hold(
+    hold(
         torch.allclose(revised.final_embeddings(), expected.final_embeddings(), atol=1e-5),
         f"{name}.revised scores unlike a new {name} on the remaining data with the same table.",
     )
@@ -165,44 +170,42 @@ def scores_are_dot_products(bench: Bench) -> None:
     final = model.forward(model.ego_embeddings(), model.adjacency).detach().double()
     rows = batch[model.USER_ID], batch[model.ITEM_ID] + model.n_users
     expected = (final[rows[0]] * final[rows[1]]).sum(dim=1)
-    _hold(
+    hold(
         torch.allclose(model.predict(batch).double(), expected, rtol=1e-5, atol=1e-5),
         f"{name}.predict is not the dot product of the final embeddings, which every method and measure goes by.",
     )
     of_all = model.full_sort_predict(batch).view(len(batch), model.n_items)
     picked = of_all[torch.arange(len(batch)), batch[model.ITEM_ID]].double()
-    _hold(
+    hold(
         torch.allclose(picked, expected, rtol=1e-5, atol=1e-5),
         f"{name}.full_sort_predict scores unlike its predict.",
     )
 
 
 def loss_has_a_gradient(bench: Bench) -> None:
-    """A batch of the model's own loader trains the table."""
+    """A batch of the model's own loader trains the table, and the weights besides."""
     model = bench.model.train()
     loss = model.calculate_loss(bench.batch)
-    _hold(
+    hold(
         isinstance(loss, torch.Tensor) and loss.ndim == 0 and bool(torch.isfinite(loss)),
         f"{bench.name}.calculate_loss gives {loss}, not one finite number.",
     )
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    gradients = torch.autograd.grad(loss, parameters, allow_unused=True) if loss.requires_grad else [None]
-    _hold(
-        all(gradient is not None and bool(gradient.any()) for gradient in gradients),
-        f"The loss of {bench.name} has no gradient for its table: something detaches it.",
-    )
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    hold(loss.requires_grad, f"The loss of {bench.name} has no gradient for its table: something detaches it.")
+    gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+    for name, gradient in zip(trained, gradients):
+        part = name if name in model.named_weights() else "table"
+        hold(
+            gradient is not None and bool(gradient.any()),
+            f"The loss of {bench.name} has no gradient for its {part}: something detaches it, or nothing reads it.",
+        )
 
 
 CHECKS: tuple[Callable[[Bench], None], ...] = (
-    only_the_table_is_trained,
-    forward_keeps_the_shape,
+    weights_besides_the_table_are_named,
+    forward_gives_a_row_for_each_node,
     forward_is_pure,
     revised_is_a_fresh_model_on_the_remaining_data,
     scores_are_dot_products,
     loss_has_a_gradient,
 )
-
-
-def _hold(condition, message):
-    if not condition:
-        raise UsageError(message)

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 
-from recbole_unlearn.arguments import OnceParser, count, count_or_zero, seconds, settings_of, words
+from recbole_unlearn.arguments import count, count_or_zero, seconds, words
 from recbole_unlearn.errors import UsageError, reason, unknown
 from recbole_unlearn.known_settings import check_deletion_settings
 
@@ -15,8 +15,7 @@ TAKES_SETTINGS = True  # of deletions, e.g. --unlearn_quarantine_days=3
 EXAMPLES = """
   run-unlearn serve --new_key=shop --keys=keys.txt
   run-unlearn serve --store=saved/MODEL.store --keys=keys.txt --port=8080
-  run-unlearn serve --store=saved/MODEL.store --keys=keys.txt --domain=forget.example.com --signing_key=signing.pem
-                    --certificate=certificate.pem --callback_hosts="shop.example.com"
+  run-unlearn serve --store=saved/MODEL.store --open
 """
 LOOPBACK_HINT = "serve this machine alone with --host=127.0.0.1, or make keys with --new_key=NAME --keys=FILE"
 HEADER_BYTES = 16 * 1024
@@ -164,15 +163,3 @@ def _listening(host, port):
     except (OSError, OverflowError) as error:
         raise UsageError(f"Nothing can listen at {host}, port {port}: {error}. Choose another --port.") from None
     return listening
-
-
-if __name__ == "__main__":
-    parser = OnceParser(prog="serve", allow_abbrev=False)
-    add_arguments(parser)
-    try:
-        arguments, others = parser.parse_known_args()
-        arguments.settings = settings_of(others, ["open"])
-        sys.exit(run(arguments))
-    except UsageError as error:
-        print(f"serve: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)

@@ -95,12 +95,12 @@ def read_columns(
     except (OSError, UnicodeError) as error:
         raise _unreadable(path, error, encoding) from None
     except (pd.errors.ParserError, ValueError) as error:
-        _check_cells(path, separator, encoding, len(header))
+        check_cells(path, separator, encoding, len(header))
         raise UsageError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from None
     # pandas fills a row with too few cells, so that it ends with an empty one.
     last = table.iloc[:, -1]
     if table.shape[1] != len(header) or last.isna().any() or (last.dtype.kind not in "iuf" and (last == "").any()):
-        _check_cells(path, separator, encoding, len(header))
+        check_cells(path, separator, encoding, len(header))
     table.columns = list(header)
     for field in fields:
         if header[field] == FeatureType.FLOAT and table[field].dtype.kind not in "if":
@@ -119,8 +119,12 @@ def _as_float64(column: pd.Series, path: str) -> pd.Series:
     return numbers.astype("float64")
 
 
-def _check_cells(path, separator, encoding, n_columns):
-    """Refuse the first row whose number of cells differs from the first line's."""
+def check_cells(path: str, separator: str, encoding: str | None, n_columns: int) -> None:
+    """Refuse the first row whose number of cells is not ``n_columns``, as the first line has.
+
+    Raises:
+        UsageError: names the line.
+    """
     with open(path, encoding=with_mark(encoding), newline="") as file:
         if len(separator) == 1:
             reader = csv.reader(file, delimiter=separator)

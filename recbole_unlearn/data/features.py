@@ -6,7 +6,7 @@ import pandas as pd
 from recbole.utils import FeatureType
 
 from recbole_unlearn.data.atomic import read_columns, read_header
-from recbole_unlearn.data.request_file import EXAMPLES
+from recbole_unlearn.data.refusal import EXAMPLES
 from recbole_unlearn.errors import UsageError, unknown
 
 

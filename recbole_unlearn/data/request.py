@@ -15,7 +15,9 @@ from recbole.data.dataset import Dataset
 from recbole_unlearn.data.atomic import with_mark
 from recbole_unlearn.data.features import items_with
 from recbole_unlearn.data.pick import Pick, picked_edges, picked_nodes
-from recbole_unlearn.data.request_file import EXAMPLES, read_rows
+from recbole_unlearn.data.refusal import EXAMPLES
+from recbole_unlearn.data.request_file import read_rows
+from recbole_unlearn.data.request_source import SETTINGS, ForgetFormat, RequestSource
 from recbole_unlearn.data.tokens import ids_of
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
@@ -50,7 +52,19 @@ class RequestSettings(Settings):
         None, "Values of forget_item_feature, e.g. Horror: the request is all interactions with items that have one."
     )
     forget_file: str | None = setting(
-        None, "Atomic .inter file for forget_type file; with --checkpoint a file of deletion requests."
+        None,
+        "File for forget_type file (.inter, .csv, .jsonl, .parquet); with --checkpoint a file of deletion requests.",
+    )
+    forget_format: ForgetFormat | None = setting(
+        None, "Format of forget_file, e.g. segment or personalize; empty takes what its ending says."
+    )
+    forget_url: str | None = setting(
+        None,
+        "Database for forget_query, as SQLAlchemy's URL without a password, or env:NAME for the URL in an environment "
+        "variable; instead of forget_file.",
+    )
+    forget_query: str | None = setting(
+        None, "SQL query whose rows are those of a forget_file, e.g. SELECT user_id FROM erasures."
     )
     forget_strict: bool = setting(
         True, "Whether to refuse a request that names unknown interactions, or to skip those."
@@ -115,6 +129,7 @@ def check_request_settings(settings: Mapping[str, Any]) -> None:
     Raises:
         UsageError: names both.
     """
+    RequestSource.of(settings)
     feature, value = "forget_item_feature", "forget_item_value"
     for name, needed in ((feature, value), (value, feature)):
         if settings.get(name) and not settings.get(needed):
@@ -159,14 +174,14 @@ def item_request(config: Config, dataset: Dataset, graph: Graph) -> Request:
 
 
 def file_request(config: Config, dataset: Dataset, graph: Graph) -> Request:
-    """The request for the rows of ``forget_file``: pairs, whole users (no item) and whole items (no user)."""
-    path = config["forget_file"]
-    if not path:
-        raise UsageError("forget_type 'file' needs --forget_file=FILE (an atomic .inter file with external tokens).")
+    """The request for the rows of a file or query: pairs, whole users (no item) and whole items (no user)."""
+    source = RequestSource.of({name: config[name] for name in SETTINGS})
+    if source is None:
+        raise UsageError("forget_type 'file' needs --forget_file=FILE (external tokens), or a query.")
     fields, encoding = (dataset.uid_field, dataset.iid_field), with_mark(config["encoding"])
     others = [field for field in dataset.inter_feat.columns if field not in fields]
-    rows = read_rows(path, *fields, others, config["field_separator"], encoding)
-    mask, skipped = _edges_of_rows(rows, path, config, dataset, graph)
+    rows = read_rows(source, *fields, others, config["field_separator"], encoding)
+    mask, skipped = _edges_of_rows(rows, source.path or "forget_query", config, dataset, graph)
     return edges_where(graph, mask, skipped)
 
 

@@ -39,6 +39,12 @@ def report_done(result: dict[str, Any], current: Version) -> None:
         again = "was done before and changes nothing" if is_old else of_request["outcome"]
         logger.info(f"{request_id}: {again}; {_in_words(of_request['counts'])}")
     _report_sums([of_request["counts"] for of_request in receipts.values()])
+    for entry in result["sinks"]:
+        place = f"Sink {entry['sink']}, version {entry['version']}"
+        if entry["reason"] is None:
+            logger.info(f"{place}: written to {entry['folder']}")
+        else:
+            logger.error(f"{place}: failed, and the next call tries it again ({entry['reason']})")
     if result["waiting"]:
         logger.warning(
             f"{result['waiting']} requests have failed and wait: submit them again, or use --force or --exact"

@@ -5,18 +5,19 @@ from collections.abc import Sequence
 from logging import getLogger
 from typing import Any
 
+from recbole_unlearn.data.request_source import RequestSource
+from recbole_unlearn.deletion.handover import check_ready, hand_over
 from recbole_unlearn.deletion.importing.checkpoint import Imported, import_checkpoint
 from recbole_unlearn.deletion.logged import report_done, report_found, report_unread, report_wait
+from recbole_unlearn.deletion.preparation import opened, prepare
 from recbole_unlearn.deletion.receipt import contents
-from recbole_unlearn.deletion.receipt.files import FOLDER, write_missing
+from recbole_unlearn.deletion.receipt.chain import write_sealed
 from recbole_unlearn.deletion.requests import DeletionRequest, read_requests
 from recbole_unlearn.deletion.requests.resolve import resolve
-from recbole_unlearn.deletion.revision.checks import check_first, failed
-from recbole_unlearn.deletion.revision.retrain import check_retrainable
-from recbole_unlearn.deletion.revision.revise import apply, timed, trained
-from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.deletion.revision.checks import failed
+from recbole_unlearn.deletion.revision.retrain import check_retrainable, check_revisable
+from recbole_unlearn.deletion.revision.revise import apply, timed
 from recbole_unlearn.deletion.store.database import explained
-from recbole_unlearn.deletion.store.files import digest_of
 from recbole_unlearn.deletion.store.layout import WORK, store_folder
 from recbole_unlearn.deletion.verify.verification import verify  # noqa: F401  (for callers of this module)
 from recbole_unlearn.deletion.version.state import MODEL, State, file_of
@@ -25,49 +26,11 @@ from recbole_unlearn.files.checkpoint import remove
 from recbole_unlearn.known_settings import MAKE_THE_MODEL, check_deletion_settings, is_read_of_a_store
 from recbole_unlearn.model_file import read_content
 
-
-def prepare(
-    checkpoint: str, config_dict: dict[str, Any] | None = None, force: bool = False, exact: bool = False
-) -> Store:
-    """Make the store of a trained checkpoint, with the encoder that serves its requests. A store is made once.
-
-    Args:
-        checkpoint: written by this package, or by RecBole's own Trainer.
-        config_dict: settings to change, e.g. ``data_path``.
-        force: whether to accept a model whose table looks damaged.
-        exact: whether the call that follows trains anew, and so reads the settings of a training.
-
-    Returns:
-        The store: the existing one, if there is one.
-
-    Raises:
-        UsageError: the checkpoint does not exist or does not fit its data.
-    """
-    folder = store_folder(checkpoint)
-    check_deletion_settings(config_dict)
-    if "negative" == (config_dict or {}).get("ie_target"):
-        raise UsageError(
-            "A store revises with `ie_target: unseen`; the paper's encoder is for run_unlearn's comparisons."
-        )
-    if os.path.isdir(folder):
-        report_unread(folder, config_dict, exact)
-        return _opened(folder, checkpoint)
-    getLogger().info(f"Preparing {folder}, once: {checkpoint} with its data, and the encoder")
-    imported = import_checkpoint(checkpoint, config_dict)
-    state = imported.state()
-    if not force:
-        check_first(checkpoint, state)
-    try:
-        details = {**trained(state), "checkpoint": digest_of(checkpoint)}
-        return Store.create(folder, lambda place: state.write(place, imported.write_rows), details=details)
-    except UsageError:
-        if os.path.isdir(folder):  # another process was faster
-            return _opened(folder, checkpoint)
-        raise
+Requests = str | os.PathLike | RequestSource | Sequence[DeletionRequest]
 
 
 def dry_run(
-    checkpoint: str, requests: str | os.PathLike | Sequence[DeletionRequest], config_dict: dict[str, Any] | None = None
+    checkpoint: str, requests: Requests, config_dict: dict[str, Any] | None = None
 ) -> dict[str, dict[str, Any]]:
     """Look requests up without changing anything.
 
@@ -79,7 +42,7 @@ def dry_run(
     """
     folder = store_folder(checkpoint)
     check_deletion_settings(config_dict)
-    store = _opened(folder, checkpoint) if os.path.isdir(folder) else None
+    store = opened(folder, checkpoint) if os.path.isdir(folder) else None
     if store:
         report_unread(folder, config_dict, exact=False)
         state = _load(store, config_dict, exact=False)
@@ -100,7 +63,7 @@ def dry_run(
 
 def unlearn(
     checkpoint: str,
-    requests: str | os.PathLike | Sequence[DeletionRequest] = (),
+    requests: Requests = (),
     config_dict: dict[str, Any] | None = None,
     exact: bool = False,
     wait_seconds: float = 600,
@@ -132,7 +95,7 @@ class Deletion:
 
     def unlearn(
         self,
-        requests: str | os.PathLike | Sequence[DeletionRequest] = (),
+        requests: Requests = (),
         exact: bool = False,
         wait_seconds: float = 600,
         force: bool = False,
@@ -145,7 +108,7 @@ class Deletion:
         whose quarantine is over.
 
         Args:
-            requests: a file for :func:`~recbole_unlearn.deletion.requests.read_requests`, or what it returns.
+            requests: a file or source for :func:`~recbole_unlearn.deletion.requests.read_requests`, or what it returns.
             exact: whether to train anew on what remains, instead of using the encoder; also tries failed requests
                 again.
             wait_seconds: the longest wait for another process that holds the store.
@@ -154,8 +117,9 @@ class Deletion:
         Returns:
             ``store``, ``version``, ``model`` (path of the current model), ``status`` (request id to what
             :meth:`~recbole_unlearn.deletion.store.Store.submit` returned), ``receipts`` (request id to receipt, of done
-            requests), ``failed_checks`` (names of the failed checks in receipts of published versions) and ``waiting``
-            (number of failed requests that wait for ``force``, ``exact`` or a new submission).
+            requests), ``sinks`` (what :func:`~recbole_unlearn.deletion.handover.hand_over` returned), ``failed_checks``
+            (names of the failed checks in receipts of published versions) and ``waiting`` (number of failed requests
+            that wait for ``force``, ``exact`` or a new submission).
 
         Raises:
             FailedChecks: a new version fails its checks; its files are kept aside, and its requests have failed.
@@ -163,6 +127,7 @@ class Deletion:
                 the store, or a change failed; then nothing has changed.
         """
         store, errors = prepare(self.checkpoint, self.config_dict, force, exact), []
+        sinks: list[dict[str, Any]] = []
         seconds: dict[str, float] = {}
         with explained(store.folder), store.locked(wait_seconds, report_wait):
             _write_receipts(store)
@@ -170,9 +135,12 @@ class Deletion:
                 if self._kept:  # what is read is verified anyway
                     store.current().check_files()
                 config = self._current(store, exact).config
+            check_ready(config)
             if exact:
                 check_retrainable(config)
             asked = _requests(requests, config)
+            if not exact and (asked or store.pending()):
+                check_revisable(self._current(store, exact).model)
             status = store.submit(asked)
             if exact or force:
                 store.retry()
@@ -191,6 +159,10 @@ class Deletion:
                     self._kept = self._key(store, exact), state
                 except UsageError as error:
                     errors.append(error)
+            try:
+                sinks = hand_over(store, self._current(store, exact))
+            except UsageError as error:
+                errors.append(error)
             _clean_up(store, config, errors)
         current = store.current()
         done, names = store.done(), [*status, *(request.request_id for batch in pending for request in batch)]
@@ -201,6 +173,7 @@ class Deletion:
             "model": file_of(os.path.join(store.folder, "current"), MODEL),
             "status": status,
             "receipts": receipts,
+            "sinks": sinks,
             "failed_checks": _failed_checks(receipts, pending),
             "waiting": store.counts()["failed"],
         }
@@ -223,16 +196,6 @@ class Deletion:
     def _key(store, exact):
         """What a state is of: its version's files, by their hashes, and whether its settings are a training's too."""
         return store.current().files, exact
-
-
-def _opened(folder, checkpoint):
-    """The store of a checkpoint; works without the checkpoint, which still knows the forgotten and may be deleted."""
-    store = Store(folder)
-    if os.path.isfile(checkpoint) and digest_of(checkpoint) != store.current().details["checkpoint"]:
-        raise UsageError(
-            f"'{checkpoint}' is not what '{folder}' was made from: it was trained again. Move the store away."
-        )
-    return store
 
 
 def _load(store, config_dict, exact):
@@ -267,14 +230,15 @@ def _clean_up(store, config, errors):
 def _write_receipts(store):
     """Write the receipts that have no files yet: the database holds each from the moment its request is done."""
     with explained(store.folder):
-        write_missing(os.path.join(store.folder, FOLDER), store.batches(), store.receipts)
+        write_sealed(store)
 
 
 def _requests(requests, config):
-    if isinstance(requests, (str, os.PathLike)):
-        return read_requests(os.fspath(requests), config["USER_ID_FIELD"], config["ITEM_ID_FIELD"])
+    if isinstance(requests, (str, os.PathLike, RequestSource)):
+        source = requests if isinstance(requests, RequestSource) else os.fspath(requests)
+        return read_requests(source, config["USER_ID_FIELD"], config["ITEM_ID_FIELD"])
     if not isinstance(requests, (list, tuple)) or not all(isinstance(each, DeletionRequest) for each in requests):
-        raise UsageError("`requests` must be the path of a request file or a list of DeletionRequest.")
+        raise UsageError("`requests` must be the path of a request file, a RequestSource or a list of DeletionRequest.")
     return list(requests)
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from recbole_unlearn.data.request import Request
+from recbole_unlearn.encoder.response import own_map, readout_response
 from recbole_unlearn.encoder.spectrum import Spectrum, graph_features, with_table_features
 from recbole_unlearn.encoder.target import UnseenScores
 from recbole_unlearn.graph import Graph
@@ -18,7 +19,6 @@ from recbole_unlearn.solver import accelerated, conjugate_gradient
 
 SPREAD = 0.1  # share of the mean second moment, added to all directions: no change can hide in nearly empty ones
 TOLERANCE, ITERATIONS = 0.1, 50  # of the conjugate gradient
-N_PROBES = 256  # random signs for each side
 
 
 class CalibratedSettings(Settings):
@@ -64,7 +64,8 @@ class CalibratedEncoder:
     others. :math:`C_v` is the second moment of the embeddings that the node is scored with. With P the inverse of that
     term's matrix, :math:`\delta = -P J^\top \lambda` and :math:`(J P J^\top + \nu) \lambda = g`: the embeddings,
     propagated over the request's graph with the coefficients :math:`\lambda`. A step of the conjugate gradient costs
-    ``O(F d)``.
+    ``O(F d)``. With weights besides the table, z stands for :math:`M^\top z` here, as a row sees it
+    (:func:`~recbole_unlearn.encoder.response.own_map`).
 
     Args:
         scores: the expected scores of unseen pairs.
@@ -73,6 +74,7 @@ class CalibratedEncoder:
         weight: :math:`\nu`.
         passes: how often the encoder asks for the targets, measures the gaps and closes them, at least once. A further
             pass mends the first order's error, closes what ``weight`` left open, and asks rows that have moved.
+        own: M, shape ``(D, d)``; ``None`` for the identity.
     """
 
     scores: UnseenScores
@@ -80,6 +82,7 @@ class CalibratedEncoder:
     spread_cost: torch.Tensor
     weight: float
     passes: int
+    own: torch.Tensor | None = None
 
     @classmethod
     def fit(
@@ -93,7 +96,8 @@ class CalibratedEncoder:
             generator: makes all draws.
             **closing: ``weight`` and ``passes``, e.g. from :func:`closing_settings`.
         """
-        return cls(scores, *readout_response(model, generator), **closing)
+        own = own_map(model, generator)
+        return cls(scores, *readout_response(model, generator, own), **closing, own=own)
 
     def without(self, lost: torch.Tensor) -> "CalibratedEncoder":
         """The encoder without what it knows of the nodes where ``lost`` (boolean, shape ``(N,)``) holds."""
@@ -105,12 +109,14 @@ class CalibratedEncoder:
 
     def to_plain(self) -> dict[str, Any]:
         """What the fit produced, as tensors, text and numbers for a file."""
-        return {"gain": self.row_response, "cost": self.spread_cost, "scores": self.scores.to_plain()}
+        plain = {"gain": self.row_response, "cost": self.spread_cost, "scores": self.scores.to_plain()}
+        return plain if self.own is None else {**plain, "own": self.own}
 
     @classmethod
     def from_plain(cls, state: dict[str, Any], **closing: Any) -> "CalibratedEncoder":
         """The inverse of :meth:`to_plain`; settings as in :meth:`fit`."""
-        return cls(UnseenScores.from_plain(state["scores"]), state["gain"], state["cost"], **closing)
+        scores = UnseenScores.from_plain(state["scores"])
+        return cls(scores, state["gain"], state["cost"], **closing, own=state.get("own"))
 
     @torch.no_grad()
     def __call__(self, model: UnlearnableRecommender, remaining: Graph, request: Request) -> Revision:
@@ -135,7 +141,8 @@ class CalibratedEncoder:
             final = model.forward(ego, adjacency)
             scores = pair_scores(final, n_users, users, items)
             limit = scores if limit is None else limit  # forgetting a pair raises no score
-            metric = LeastChange(final, degrees, n_users, self.row_response, self.spread_cost)
+            seen_from_rows = final if self.own is None else final @ self.own
+            metric = LeastChange(seen_from_rows, degrees, n_users, self.row_response, self.spread_cost)
             gaps = scores - torch.minimum(targets, limit)
             touched, change = metric.least_change(users[matters], items[matters], gaps[matters], self.weight)
             rows = ego.index_select(0, touched)
@@ -185,7 +192,7 @@ class LeastChange:
     """The cheapest move of rows that closes given gaps; its cost is the change of the nodes' other scores.
 
     Args:
-        final: final embeddings, shape ``(N, d)``.
+        final: final embeddings as a row sees them, shape ``(N, d)``.
         degrees: remaining pairs of each node, shape ``(N,)``.
         n_users: nodes that are users.
         row_response, spread_cost: see :class:`CalibratedEncoder`.
@@ -252,37 +259,3 @@ def second_moment(embeddings: torch.Tensor, counts: torch.Tensor) -> torch.Tenso
     moment = (embeddings * weights[:, None]).t() @ embeddings
     spread = SPREAD * moment.trace() / len(moment) + torch.finfo(moment.dtype).eps
     return moment + spread * torch.eye(len(moment), dtype=moment.dtype, device=moment.device)
-
-
-@torch.no_grad()
-def readout_response(model: UnlearnableRecommender, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """The diagonals of R and of ``R^T R`` for a symmetric readout ``Z = R E``: how final embeddings respond to a row.
-
-    The estimate changes the table by random signs (Hutchinson, 1990) and looks at what the model's ``forward`` makes of
-    it; R of one that is not linear is its derivative at the table. It does so for users and items apart: the part of R
-    that links the two sides, most of SimGCL's readout, would only add noise.
-
-    Args:
-        model: on its training graph.
-        generator: draws the signs.
-
-    Returns:
-        ``row_response`` and ``spread_cost``, shape ``(N,)`` each.
-    """
-    ego = model.ego_embeddings()
-
-    def readout(table):
-        return model.forward(table, model.adjacency)
-
-    linear = model.is_linear()
-    row_response, spread_cost = (torch.zeros(len(ego), device=ego.device) for _ in range(2))
-    rounds = -(-N_PROBES // ego.shape[1])
-    for _ in range(rounds):
-        signs = torch.randint(0, 2, ego.shape, generator=generator).to(ego) * 2 - 1
-        of_users, of_items = signs.clone(), signs.clone()
-        of_users[model.n_users :] = of_items[: model.n_users] = 0
-        for some in (of_users, of_items):
-            answer = readout(some) if linear else torch.autograd.functional.jvp(readout, ego, some)[1]
-            row_response += (some * answer).mean(dim=1) / rounds
-            spread_cost += answer.square().mean(dim=1) / rounds
-    return row_response.clamp(min=0), spread_cost  # the true diagonal is positive; a noisy estimate of it may not be

@@ -16,6 +16,7 @@ from recbole_unlearn.streams import numpy_stream
 
 RETRAIN = "Retrain"
 LABELS = ["method", "stage"]
+ROUNDING = 1e-9  # gaps below it are none: where two fits of a model are equal, sums still round otherwise
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Comparison:
 
         Returns:
             Rows with these keys. ``MI-BF_gap`` and ``MI-NG_gap`` (``|ln m - ln m_R|``), ``AUC_FN_gap`` and
-            ``AUC_FT_gap`` (absolute difference), and each one's ``_floors``: the gap over the floor, which is the mean
-            gap of the other Retrains. ``over_forgotten`` and ``under_forgotten``:
+            ``AUC_FT_gap`` (absolute difference), and each one's ``_floors``: :func:`in_floors` of the mean gap of the
+            other Retrains. ``over_forgotten`` and ``under_forgotten``:
             :func:`~recbole_unlearn.evaluator.metrics.shares_beyond`. ``<metric>_ratio`` for each ranking metric, with
             ``_low`` and ``_high``, its interval over users. ``jaccard@K``, ``rbo@K`` and ``recall_of_list@K`` of the
             lists with Retrain's, and ``D``: :func:`~recbole_unlearn.evaluator.lists.list_distance`. ``speed_up``
@@ -60,7 +61,7 @@ class Comparison:
             {
                 **{name: row[name] for name in LABELS},
                 **gap,
-                **{f"{key}_floors": gap[key] / floor if floor else math.nan for key, floor in floors.items()},
+                **{f"{key}_floors": in_floors(gap[key], floor) for key, floor in floors.items()},
                 **self._shares(row),
                 **self._ratios(row, retrain),
                 **self._lists(row),
@@ -148,6 +149,17 @@ def membership_gaps(metrics: Mapping[str, Any], retrain: Mapping[str, Any]) -> d
     return gaps
 
 
+def in_floors(gap: float, floor: float) -> float:
+    """A gap as a multiple of the floor. Without a floor, as two fits of a model are equal, it is 0 or not a number.
+
+    >>> in_floors(0.5, 0.25), in_floors(1e-12, 0.0), in_floors(0.3, 0.0)
+    (2.0, 0.0, nan)
+    """
+    if floor > ROUNDING:
+        return gap / floor
+    return 0.0 if gap <= ROUNDING else math.nan
+
+
 def _cost(row, retrain):
     saved = retrain["online_seconds"] - row["online_seconds"]
     return {
@@ -176,7 +188,8 @@ def summarise(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ``model``, ``dataset``, ``forget``, ``seeds`` and ``results``: rows with ``n`` (seeds that gave a result) and,
         for each number of a row and of its gaps, a dict: ``mean``, ``sd`` (sample standard deviation), ``low`` and
         ``high`` (:func:`t_interval`), each ``None`` if unknown, and for up to three seeds ``values``, one a seed,
-        ``None`` without a result. ``break_even`` has none of them if any seed never breaks even.
+        ``None`` without a result. ``break_even`` has none of them if any seed never breaks even. ``not unlearned``: the
+        names of rows, and the weights that stay as they were in one seed at least.
     """
     frames = []
     for result in results:
@@ -201,6 +214,7 @@ def summarise(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "forget": first["forget"]["type"],
         "seeds": seeds,
         "results": rows,
+        "not unlearned": dict(sorted(set(_weights_left(results)))),
     }
 
 
@@ -224,12 +238,19 @@ def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     return float(values.mean()) - half, float(values.mean()) + half
 
 
+def _weights_left(results):
+    """Name of a row and weights that it says are not unlearned, in any seed."""
+    for row in (row for result in results for row in result["results"]):
+        if "not unlearned" in row.get("details", {}):
+            yield f"{row['method']} {row['stage']}".strip(), row["details"]["not unlearned"]
+
+
 def _with_common_floors(together):
     """Each gap's multiple of the mean floor of all seeds in the place of that of its own seed."""
     again = together[(together["method"] == RETRAIN) & (together["stage"] != "")]
     for key in (key for key in together if key.endswith("_gap") and f"{key}_floors" in together):
         floor = again[key].mean()
-        together[f"{key}_floors"] = together[key] / floor if floor > 0 else math.nan
+        together[f"{key}_floors"] = [in_floors(gap, floor) for gap in together[key]]
     return together
 
 

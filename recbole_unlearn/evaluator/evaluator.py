@@ -8,9 +8,9 @@ from pydantic import Field
 from recbole.trainer import Trainer
 
 from recbole_unlearn.data.sampler import draw_negatives
-from recbole_unlearn.evaluator.metrics import matched_aucs, matched_weights, mi_bf, mi_ng
+from recbole_unlearn.evaluator.metrics import logistic_curve, matched_aucs, matched_weights, mi_bf, mi_ng
 from recbole_unlearn.evaluator.recbole_metrics import MembershipCollector, UserEvaluator, scores_of
-from recbole_unlearn.model.base import UnlearnableRecommender
+from recbole_unlearn.model.recommender import Recommender
 from recbole_unlearn.settings import Count, Settings, Words, setting
 from recbole_unlearn.streams import torch_stream
 
@@ -30,6 +30,9 @@ class EvaluationSettings(Settings):
 class UnlearningEvaluator:
     """Applies RecBole's ranking metrics and the forgetting metrics to any model.
 
+    Scores of a model that gives no logits become logits by one curve for all rows, a
+    :func:`~recbole_unlearn.evaluator.metrics.logistic_curve` of the original's scores of test and negative pairs.
+
     For every row, metrics of item popularity (AveragePopularity, TailPercentage) count the remaining interactions.
 
     Args:
@@ -39,7 +42,7 @@ class UnlearningEvaluator:
         audit (Audit): a membership audit, if there is one.
     """
 
-    def __init__(self, config: Any, data: Any, original: UnlearnableRecommender, audit: Any = None) -> None:
+    def __init__(self, config: Any, data: Any, original: Recommender, audit: Any = None) -> None:
         self.audit = audit
         self.test_data, self.show_progress = data.test_data, config["show_progress"]
         negatives = draw_negatives(
@@ -51,13 +54,17 @@ class UnlearningEvaluator:
             "negative": negatives,
             "test": (test.users, test.items),
         }
+        self.curve = (1.0, 0.0)
         self.before = self.scores(original)
+        if not original.gives_logits:
+            self.curve = logistic_curve(self.before["test"], self.before["negative"])
+            self.before = self.scores(original)
         popularity = data.remaining_graph.degrees()[data.graph.n_users :].numpy()
         items = {name: items.numpy() for name, (_, items) in self.pairs.items()}
         self.matched = matched_weights(items, popularity)
-        self.trainer = Trainer(config, original)  # only for its evaluation loop
+        self.trainer = _EvaluationLoop(config, original)
         self.trainer.eval_collector = MembershipCollector(
-            config, {name: self.pairs[name] for name in ("forget", "negative")}, self.before
+            config, {name: self.pairs[name] for name in ("forget", "negative")}, self.before, self.curve
         )
         self.trainer.eval_collector.data_collect(SimpleNamespace(dataset=data.remaining))
         self.trainer.evaluator = UserEvaluator(config)
@@ -90,5 +97,13 @@ class UnlearningEvaluator:
         return metrics, arrays
 
     def scores(self, model: Any) -> dict[str, np.ndarray]:
-        """Scores of the forgotten, negative and test pairs."""
-        return {name: scores_of(model, *pair) for name, pair in self.pairs.items()}
+        """Logits of the forgotten, negative and test pairs."""
+        slope, offset = self.curve
+        return {name: slope * scores_of(model, *pair) + offset for name, pair in self.pairs.items()}
+
+
+class _EvaluationLoop(Trainer):
+    """RecBole's, for models that nothing optimizes too."""
+
+    def _build_optimizer(self, **kwargs):
+        return None

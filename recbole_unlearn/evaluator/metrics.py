@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import bootstrap
 
+ROUNDING = 1e-6  # of scores, relative to their mean size
 BLOCK = 2**23  # users resampled at a time: 64 MiB of their values
 
 
@@ -40,6 +42,37 @@ def mi_ng(negative: np.ndarray, after: np.ndarray) -> float:
 def mean_probability(scores: np.ndarray) -> float:
     """The mean probability of pairs, from their scores; NaN if there are none."""
     return float(expit(scores.astype(np.float64)).mean()) if len(scores) else float("nan")
+
+
+def logistic_curve(positives: np.ndarray, negatives: np.ndarray) -> tuple[float, float]:
+    """The slope and the offset with which ``sigmoid(slope * score + offset)`` is the probability of a pair.
+
+    Logistic regression on the score, both sets with the same weight in all. Its targets are not quite 1 and 0, so that
+    sets that do not overlap have a finite slope. Reference: Platt, "Probabilistic Outputs for Support Vector Machines
+    and Comparisons to Regularized Likelihood Methods", 1999, with equal priors.
+
+    Args:
+        positives, negatives: scores, shapes ``(A,)`` and ``(B,)``.
+
+    Returns:
+        Slope > 0 and offset; 1 and 0 if a set is empty or the positives score no higher on average.
+    """
+    if not len(positives) or not len(negatives) or positives.mean() <= negatives.mean():
+        return 1.0, 0.0
+    sizes = np.array([len(positives), len(negatives)])
+    scores = np.concatenate([positives, negatives]).astype(np.float64)
+    centre, scale = scores.mean(), scores.std()
+    values = (scores - centre) / scale
+    targets = np.repeat([(sizes[0] + 1) / (sizes[0] + 2), 1 / (sizes[1] + 2)], sizes)
+    weights = np.repeat(1 / (2 * sizes), sizes)
+
+    def loss(parameters):
+        logits = parameters[0] * values + parameters[1]
+        errors = weights * (expit(logits) - targets)
+        return weights @ (np.logaddexp(0, logits) - targets * logits), np.array([errors @ values, errors.sum()])
+
+    slope, offset = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS", options={"gtol": 1e-10}).x
+    return float(slope / scale), float(offset - slope * centre / scale)
 
 
 def _ratio(numerator, denominator):
@@ -130,7 +163,7 @@ def shares_beyond(after: np.ndarray, retrains: np.ndarray) -> tuple[float, float
 
     A pair is beyond if it is more than two standard deviations of a further Retrain's score from the mean of the
     Retrains given. One standard deviation serves all pairs: it is pooled, as a pair has few Retrains. A further Retrain
-    has 2.3 % of its pairs on either side if scores are normal.
+    has 2.3 % of its pairs on either side if scores are normal. If Retrains do not differ, rounding is not beyond.
 
     Args:
         after: scores of the forgotten pairs after unlearning, shape ``(F,)``.
@@ -142,8 +175,8 @@ def shares_beyond(after: np.ndarray, retrains: np.ndarray) -> tuple[float, float
     if len(after) == 0 or len(retrains) < 2:
         return float("nan"), float("nan")
     mean, variance = retrains.mean(axis=0), retrains.var(axis=0, ddof=1).mean()
-    deviation = np.sqrt(variance * (1 + 1 / len(retrains)))
-    return float((after < mean - 2 * deviation).mean()), float((after > mean + 2 * deviation).mean())
+    far = max(2 * np.sqrt(variance * (1 + 1 / len(retrains))), ROUNDING * np.abs(retrains).mean())
+    return float((after < mean - far).mean()), float((after > mean + far).mean())
 
 
 def ratio_interval(

@@ -13,6 +13,7 @@ from recbole.evaluator.collector import DataStruct
 from recbole.utils import EvaluatorType
 
 from recbole_unlearn.evaluator.metrics import mi_bf, mi_ng
+from recbole_unlearn.registry import LIBRARIES
 from recbole_unlearn.trainer.collector import TopCollector
 
 
@@ -22,14 +23,19 @@ class MembershipCollector(TopCollector):
     Args:
         config: settings.
         pairs: users and items of the sets ``forget`` and ``negative``.
-        before: scores of the original model on the same sets.
+        before: logits of the original model on the same sets.
+        curve: slope and offset that make logits of scores.
     """
 
     def __init__(
-        self, config: Config, pairs: dict[str, tuple[torch.Tensor, torch.Tensor]], before: dict[str, np.ndarray]
+        self,
+        config: Config,
+        pairs: dict[str, tuple[torch.Tensor, torch.Tensor]],
+        before: dict[str, np.ndarray],
+        curve: tuple[float, float] = (1.0, 0.0),
     ) -> None:
         super().__init__(config)
-        self.pairs = pairs
+        self.pairs, self.curve = pairs, curve
         self.lists = np.empty((0, 0), dtype=np.int32)  # of the last evaluation: item ids, shape (users, K), best first
         self.data_struct.set("membership.before", before)
         setattr(self.register, "rec.items", True)
@@ -43,7 +49,8 @@ class MembershipCollector(TopCollector):
     def model_collect(self, model: Any) -> None:
         """Take the model's scores if a metric needs them."""
         if self.register.need("membership.after"):
-            after = {name: scores_of(model, *pair) for name, pair in self.pairs.items()}
+            slope, offset = self.curve
+            after = {name: slope * scores_of(model, *pair) + offset for name, pair in self.pairs.items()}
             self.data_struct.set("membership.after", after)
 
 
@@ -73,9 +80,36 @@ def scores_of(model: Any, users: torch.Tensor, items: torch.Tensor) -> np.ndarra
     return model.predict(pairs).cpu().numpy()
 
 
-class _MembershipMetric(AbstractMetric):
-    """A metric without a value while no request is known, as in the training of the original model."""
+def register_metric(metric: type[AbstractMetric]) -> type[AbstractMetric]:
+    """Class decorator: make a metric known to RecBole, so that ``metrics`` may name it; register it before a Config.
 
+    Args:
+        metric: a subclass of RecBole's, known by its ``name``, or else by that of the class.
+    """
+    key = getattr(metric, "name", metric.__name__).lower()
+    metrics_dict[key] = metric
+    metric_types[key] = metric.metric_type
+    metric_information[key] = metric.metric_need
+    return metric
+
+
+def own_metrics(names: list[str] | str) -> dict[str, type[AbstractMetric]]:
+    """The metrics among some that a user wrote, by their names: other processes do not know them.
+
+    Args:
+        names: of the setting ``metrics``.
+    """
+    classes = {name: metrics_dict.get(str(name).lower()) for name in ([names] if isinstance(names, str) else names)}
+    return {name: cls for name, cls in classes.items() if cls and cls.__module__.partition(".")[0] not in LIBRARIES}
+
+
+class MembershipMetric(AbstractMetric):
+    """A metric of the scores of forgotten and other pairs; implement :meth:`value` and give it a ``name``.
+
+    It has no value while no request is known, as in the training of the original model.
+    """
+
+    name: str
     metric_type = EvaluatorType.RANKING
     metric_need = ["membership.after"]
 
@@ -85,8 +119,16 @@ class _MembershipMetric(AbstractMetric):
         before, after = dataobject.get("membership.before"), dataobject.get("membership.after")
         return {self.name: round(self.value(before, after), self.decimal_place)}
 
+    def value(self, before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> float:
+        """The metric of one row of a report.
 
-class MIBF(_MembershipMetric):
+        Args:
+            before, after: scores of the sets ``forget`` and ``negative``, by the original and by the row's model.
+        """
+        raise NotImplementedError
+
+
+class MIBF(MembershipMetric):
     """Mean probability of forgotten pairs before over after."""
 
     name = "MI-BF"
@@ -95,7 +137,7 @@ class MIBF(_MembershipMetric):
         return mi_bf(before["forget"], after["forget"])
 
 
-class MING(_MembershipMetric):
+class MING(MembershipMetric):
     """Mean probability of negative over forgotten pairs."""
 
     name = "MI-NG"
@@ -107,7 +149,4 @@ class MING(_MembershipMetric):
 def register_metrics() -> None:
     """Add the metrics to RecBole's registries, which a Config reads; call it before making one."""
     for metric in (MIBF, MING):
-        key = metric.name.lower()
-        metrics_dict[key] = metric
-        metric_types[key] = metric.metric_type
-        metric_information[key] = metric.metric_need
+        register_metric(metric)

@@ -1,12 +1,14 @@
 """The cost of a method's stages."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
 from recbole_unlearn.cost import Cost, measured
 from recbole_unlearn.method.base import Stage, Unlearner
 from recbole_unlearn.model.base import UnlearnableRecommender
+from recbole_unlearn.model.recommender import Recommender
 
 
 def costed_stages(method: Unlearner, device: torch.device) -> Iterator[tuple[Stage, Cost]]:
@@ -19,18 +21,46 @@ def costed_stages(method: Unlearner, device: torch.device) -> Iterator[tuple[Sta
         device: where it works.
 
     Yields:
-        Each stage and its cost; a stage's seconds include those of the stages that it continues.
+        Each stage and its cost; a stage's seconds include those of the stages that it continues. Its details say which
+        weights are not unlearned (:func:`not_unlearned`).
     """
     stages, seconds = method.unlearn(), 0.0
     while True:
         with measured(device) as cost:
             stage = next(stages, None)
-            if stage and isinstance(stage.model, UnlearnableRecommender):
-                stage.model.final_embeddings()  # from here on it can be served
+            if stage and isinstance(stage.model, Recommender):
+                stage.model.make_ready()  # from here on it can be served
         if stage is None:
             return
         seconds = cost.seconds + stage.seconds_before + (seconds if stage.continues else 0.0)
+        kept = not_unlearned(stage.model, method.before())
+        if kept:
+            stage = replace(stage, details={**stage.details, "not unlearned": ", ".join(kept)})
         yield stage, Cost(seconds, stage.peak_memory_mb or cost.peak_memory_mb)
+
+
+def not_unlearned(model: torch.nn.Module, before: torch.nn.Module) -> list[str]:
+    """The weights besides the table that a model still has as they were before the request.
+
+    They were trained on what is forgotten. No method needs to say so: equal numbers do.
+
+    Args:
+        model: a method's result.
+        before: the method's model before the request.
+
+    Returns:
+        The parts that ``weights_beyond_table`` names, or single weights of a part that was revised otherwise.
+    """
+    if not isinstance(model, UnlearnableRecommender) or not isinstance(before, UnlearnableRecommender):
+        return []
+    weights, old = model.named_weights(), before.named_weights()
+    kept = [name for name, weight in weights.items() if name in old and torch.equal(weight, old[name])]
+    names = []
+    for part in model.weights_beyond_table:
+        of_part = [name for name in weights if f"{name}.".startswith(f"{part}.")]
+        same = [name for name in of_part if name in kept]
+        names += [part] if same == of_part else same
+    return names
 
 
 def measured_elsewhere(**seconds: float) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The contract of an unlearning method."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,9 @@ import torch
 from typing_extensions import Self
 
 from recbole_unlearn.encoder.rows import lost_nodes, never_seen_rows, without_rows
+from recbole_unlearn.errors import NoResult
 from recbole_unlearn.model.base import UnlearnableRecommender
+from recbole_unlearn.model.recommender import Recommender
 from recbole_unlearn.registry import Registry
 from recbole_unlearn.settings import Settings
 
@@ -23,7 +25,7 @@ class Stage:
     Args:
         name: e.g. ``zero-shot``; empty if the method has only one stage.
         model: a RecBole recommender (``predict``, ``full_sort_predict``, the id fields and ``device``). An
-            :class:`~recbole_unlearn.model.UnlearnableRecommender` is also saved.
+            :class:`~recbole_unlearn.model.Recommender` is also saved.
         seconds_before: time that an earlier, interrupted run or another process spent on the same work.
         details: further entries of the report, e.g. ``{"shards retrained": 3}``.
         continues: whether it continues the stage before, whose seconds it then includes.
@@ -49,13 +51,28 @@ class Unlearner:
         data (UnlearningData): the training data. ``prepare`` may read only ``train`` and validation data, ``unlearn``
             also ``request`` and ``remaining``; neither may read test data.
         original: the trained model; never changed.
+
+    Raises:
+        NoResult: the model is none of those that the method ``serves``.
     """
 
     settings: type[Settings] = Settings
+    serves: tuple[type[Recommender], ...] = (UnlearnableRecommender,)
     memoryless = False  # a result depends on what remains alone: a sequence of requests need not pass through each
 
-    def __init__(self, config: Any, data: Any, original: UnlearnableRecommender) -> None:
+    def __init__(self, config: Any, data: Any, original: Any) -> None:
+        self.check_serves(type(original))
         self.config, self.data, self.original = config.stream(type(self).__name__), data, original
+
+    @classmethod
+    def check_serves(cls, model: type[Recommender]) -> None:
+        """Refuse a model that is none of those that the method ``serves``.
+
+        Raises:
+            NoResult: says what the model lacks.
+        """
+        if not issubclass(model, cls.serves):
+            raise NoResult(f"{model.__name__} has no {' or '.join(kind.trait for kind in cls.serves)}")
 
     def prepare(self) -> float:
         """Do the offline work; returns the seconds that earlier runs spent on it, if it continues theirs."""
@@ -92,11 +109,20 @@ class Unlearner:
         """
         following = copy.copy(self)
         following.config = self.config.stream("next request")
-        following.data, following.original = data, model  # type: ignore[assignment]
+        following.data, following.original = data, model
         return following
 
-    def revised(self, model: UnlearnableRecommender, ego: torch.Tensor) -> UnlearnableRecommender:
-        """A model with another table on the remaining graph; nodes that lose their last edge get new rows."""
+    def revised(
+        self, model: UnlearnableRecommender, ego: torch.Tensor, weights: Mapping[str, torch.Tensor] | None = None
+    ) -> UnlearnableRecommender:
+        """A model with another table on the remaining graph; nodes that lose their last edge get new rows.
+
+        Args:
+            model: to revise.
+            ego: shape ``(N, d)``.
+            weights: new values of the model's weights besides the table; see ``UnlearnableRecommender.revised``. A
+                row of the report says which weights stay as they are.
+        """
         graph, remaining = self.data.graph, self.data.remaining_graph
         lost = [side.to(ego.device) for side in lost_nodes(graph, remaining)]
-        return model.revised(without_rows(ego, lost, never_seen_rows(ego, graph)), remaining)
+        return model.revised(without_rows(ego, lost, never_seen_rows(ego, graph)), remaining, weights)

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from recbole_unlearn.method.base import METHODS, Stage, Unlearner
+from recbole_unlearn.model.recommender import Recommender
 
 
 @METHODS.register
 class DropEdges(Unlearner):
-    """The remaining graph with the old table: the result that any method must beat to have unlearned anything.
+    """The remaining graph with the old weights: the result that any method must beat to have unlearned anything.
 
     A forgotten edge shaped both the graph and the loss; this method only takes it out of the graph.
 
@@ -15,5 +16,7 @@ class DropEdges(Unlearner):
     this method; as a no-op, section 2.3 of Chen et al., "Pre-training for Recommendation Unlearning", SIGIR 2025.
     """
 
+    serves = (Recommender,)
+
     def unlearn(self) -> Iterator[Stage]:
-        yield Stage("", self.original.revised(self.original.ego_embeddings(), self.data.remaining_graph))
+        yield Stage("", self.original.on_graph(self.data.remaining_graph))

@@ -53,6 +53,8 @@ class GNNDelete(Unlearner):
         if not self.original.is_linear():
             name = type(self.original).__name__
             raise NoResult(f"GNNDelete needs a linear `forward`, unlike {name}'s; leave it out of --unlearn_methods.")
+        if self.original.ego_embeddings().shape != self.original.final_embeddings().shape:
+            raise NoResult("GNNDelete needs final embeddings of the table's width; leave it out of --unlearn_methods.")
         return 0.0
 
     def unlearn(self) -> Iterator[Stage]:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from recbole_unlearn.method.base import METHODS, Stage, Unlearner
-from recbole_unlearn.model.base import MODELS
+from recbole_unlearn.model.recommender import MODELS, Recommender
 from recbole_unlearn.parallel import device_of, meanwhile, with_threads
 from recbole_unlearn.settings import CountOrZero, Settings, setting
 from recbole_unlearn.trainer import Trained, train_backbone
@@ -22,7 +22,7 @@ class RetrainSettings(Settings):
 
 @METHODS.register
 class Retrain(Unlearner):
-    """A fresh model with the original's settings and early stopping on the remaining interactions.
+    """A fresh model with the original's settings and early stopping on the remaining interactions, or a fit to them.
 
     It trains several times (stages ``again``), each with random streams of its own. What two of these models differ by
     is the floor: no method can be told from Retrain below it. ``unlearn_workers`` of them train at a time.
@@ -31,6 +31,7 @@ class Retrain(Unlearner):
     """
 
     settings = RetrainSettings
+    serves = (Recommender,)
     memoryless = True
 
     def unlearn(self) -> Iterator[Stage]:

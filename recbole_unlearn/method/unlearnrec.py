@@ -15,6 +15,7 @@ from recbole_unlearn.data.sampler import EdgeSampler, train_loader
 from recbole_unlearn.digest import digest
 from recbole_unlearn.encoder.calibrated import CalibratedEncoder, CalibratedSettings, CalibratedTable
 from recbole_unlearn.encoder.paper import InfluenceEncoder, PaperEncoderSettings
+from recbole_unlearn.errors import NoResult
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS, Stage, Unlearner
 from recbole_unlearn.model.base import UnlearnableRecommender
@@ -86,7 +87,8 @@ class UnlearnRec(Unlearner):
     """An influence encoder, prepared offline. Online one pass (stage ``zero-shot``), then fine-tuning (``fine-tuned``).
 
     ``ie_target: unseen`` selects the :class:`~recbole_unlearn.encoder.calibrated.CalibratedEncoder`, ``negative`` the
-    paper's, which pre-trains on simulated requests.
+    paper's, which pre-trains on simulated requests. Both revise the table alone. Fine-tuning also trains the weights
+    that a backbone may have besides.
 
     Reference: Chen et al., "Pre-training for Recommendation Unlearning", SIGIR 2025.
     """
@@ -116,9 +118,13 @@ class UnlearnRec(Unlearner):
 
         if epochs == 0 or len(task.remaining_graph) == 0 or len(data.request) == 0:
             return
-        trainer = InfluenceEncoderTrainer(finetuning, table, self.original, "finetuning", lambda epoch: task)
+        with torch.no_grad():
+            backbone = self.original.revised(self.original.ego_embeddings(), task.remaining_graph)
+        weights = backbone.named_weights()
+        table.weights = torch.nn.ParameterList(weights.values())  # shared: what trains here is what the backbone uses
+        trainer = InfluenceEncoderTrainer(finetuning, table, backbone, "finetuning", lambda epoch: task)
         trainer.fit(task.loader, saved=False, verbose=False)
-        yield Stage("fine-tuned", self._model(table, task))
+        yield Stage("fine-tuned", self._model(table, task, weights))
 
     def continued(self, data: Any, model: torch.nn.Module) -> Self:
         following = super().continued(data, model)
@@ -126,8 +132,8 @@ class UnlearnRec(Unlearner):
         return following
 
     @torch.no_grad()
-    def _model(self, table, task):
-        return self.revised(self.original, table(task))
+    def _model(self, table, task, weights=None):
+        return self.revised(self.original, table(task), weights)
 
 
 class Calibrated:
@@ -174,8 +180,13 @@ class Pretrained:
     def __init__(self, config: Any, data: Any, original: UnlearnableRecommender) -> None:
         self.config, self.data, self.original = config, data, original
         with torch.no_grad():
-            ego = original.ego_embeddings()
-        self.encoder = InfluenceEncoder(ego, original.final_embeddings(), config["ie_n_layers"], config["ie_rho"])
+            ego, final = original.ego_embeddings(), original.final_embeddings()
+        if ego.shape != final.shape:
+            raise NoResult(
+                f"the paper's encoder adds final embeddings to rows of the table, but {type(original).__name__}'s are "
+                f"{final.shape[1]} and {ego.shape[1]} wide; use `ie_target: unseen`."
+            )
+        self.encoder = InfluenceEncoder(ego, final, config["ie_n_layers"], config["ie_rho"])
 
     def pretrain(self, after_epoch: Callable[[int], None]) -> float:
         """Train ``influence`` and ``weight``; returns the seconds that earlier runs spent on it."""

@@ -2,38 +2,41 @@
 
 import copy
 import inspect
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import torch
 from recbole.data.interaction import Interaction
-from recbole.model.abstract_recommender import (
-    ContextRecommender,
-    GeneralRecommender,
-    KnowledgeRecommender,
-    SequentialRecommender,
-)
+from recbole.model.abstract_recommender import ContextRecommender, KnowledgeRecommender, SequentialRecommender
 
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import bpr_loss
-from recbole_unlearn.registry import Registry
-from recbole_unlearn.settings import Settings
+from recbole_unlearn.model.recommender import MODELS, Recommender
 
 OTHER_KINDS = {
     SequentialRecommender: "a sequential recommender, whose input is a user's past",
     ContextRecommender: "a context-aware recommender, which scores features",
     KnowledgeRecommender: "a knowledge-based recommender, whose input is a knowledge graph too",
 }
-MODELS: "Registry[UnlearnableRecommender]" = Registry("model")
+HOOKS = ("regulariser", "self_supervised_loss", "draw_views", "views_of", "training_forward", "model_loss")
 
 
-class UnlearnableRecommender(GeneralRecommender):
-    """A RecBole general recommender whose trained state is a table and whose input is a graph.
+class View(Protocol):
+    """What a loss looks at besides the table: a :class:`~recbole_unlearn.graph.Graph`, or anything else of a graph."""
+
+    def without(self, users: torch.Tensor, items: torch.Tensor) -> "View":
+        """The same view after forgetting these edges; ignores pairs that are not edges."""
+
+
+class UnlearnableRecommender(Recommender):
+    """A RecBole general recommender that trains a table, and perhaps weights besides, and whose input is a graph.
 
     Put it before RecBole's class among the bases and implement :meth:`forward`, pure in both arguments: one call gives
     the same model on another graph or with another table. The loss is BPR (Rendle et al., UAI 2009) plus, if you
-    implement them, :meth:`regulariser` and :meth:`self_supervised_loss` with its :meth:`draw_views`. A model with
-    another loss overrides :meth:`model_loss`; the influence methods, which need second derivatives, refuse it. A loss
+    implement them, :meth:`regulariser` and :meth:`self_supervised_loss` with its :meth:`draw_views`. A model that
+    trains on other embeddings than it scores by overrides :meth:`training_forward`. A model with another loss overrides
+    :meth:`model_loss`; influence methods that take BPR apart refuse it, and the others differentiate it twice. A loss
     that treats columns of the table alike (by ``bpr_loss``, ``info_nce`` and :mod:`recbole_unlearn.columns`) can be
     trained by several processes.
 
@@ -42,11 +45,17 @@ class UnlearnableRecommender(GeneralRecommender):
     ``self.set_graph(dataset_graph(dataset))`` last. Everything that RecBole needs of a model (``calculate_loss``,
     ``predict``, ``full_sort_predict``) follows from these. Declare the model's own settings, and RecBole's with another
     default, as ``settings``.
+
+    A model that trains weights besides the table names them, modules or parameters, in ``weights_beyond_table``. A
+    forward that drops out does so in training mode only.
     """
 
-    settings: type[Settings] = Settings
+    trait = "table of users and items that gradients train"
+    weights_beyond_table: tuple[str, ...] = ()  # e.g. ("layers", "scale")
     n_candidates: int | None = None  # of a contrastive loss: so many stand for all; None takes all
-    _views: list[Graph] | None  # drawn by train()
+    epochs_of_views: int | None = 1  # that share the views; None: all, as the graph alone decides what they are
+    epoch: int | None = None  # of the training, from 0; its trainer sets it, and None is outside of one
+    _views: list[Any] | None  # drawn by train()
     _final: torch.Tensor | None
     _item_columns: torch.Tensor | None = None  # of the final embeddings, shape (d, n_items)
 
@@ -63,7 +72,7 @@ class UnlearnableRecommender(GeneralRecommender):
                     f"{cls.__name__} is {kind}; the methods revise a table of users and items, so they serve general "
                     "recommenders."
                 )
-        for name in ("regulariser", "self_supervised_loss", "draw_views", "model_loss"):
+        for name in HOOKS:
             names = inspect.signature(getattr(UnlearnableRecommender, name)).parameters
             try:
                 inspect.signature(getattr(cls, name)).bind(*names)
@@ -78,7 +87,7 @@ class UnlearnableRecommender(GeneralRecommender):
             adjacency: normalised sparse CSR adjacency, shape ``(N, N)``.
 
         Returns:
-            ``Z``, shape ``(N, d)``; the score of a pair is the dot product of its rows.
+            ``Z``, shape ``(N, D)``, mostly ``D = d``; the score of a pair is the dot product of its rows.
         """
         raise NotImplementedError
 
@@ -93,34 +102,56 @@ class UnlearnableRecommender(GeneralRecommender):
         return 0.0
 
     def self_supervised_loss(
-        self, ego: torch.Tensor, final: torch.Tensor, occurrences: torch.Tensor, views: list[Graph]
+        self, ego: torch.Tensor, final: torch.Tensor, occurrences: torch.Tensor, views: list[Any]
     ) -> torch.Tensor | float:
-        """The term of the loss on random views of the graph, a scalar; 0 by default.
+        """The term of the loss that contrasts or couples embeddings, a scalar; 0 by default.
 
         Args:
             ego, occurrences: see :meth:`regulariser`.
-            final: ``forward(ego, adjacency)`` on the graph that the views were drawn from, shape ``(N, d)``.
-            views: what :meth:`draw_views` returned.
+            final, views: what :meth:`training_forward` returned.
         """
         return 0.0
 
-    def draw_views(self, graph: Graph) -> list[Graph]:
-        """The subgraphs that the self-supervised loss uses, drawn anew each epoch from torch's global generator.
+    def draw_views(self, graph: Graph) -> list[Any]:
+        """What the model's own loss takes of the graph besides, each a :class:`View`; none by default.
 
-        None by default.
+        E.g. random subgraphs, or a factorisation. A training draws them at the start of every ``epochs_of_views``
+        epochs, from torch's global generator, which views of all epochs must leave alone.
+
+        Args:
+            graph: of the training, on the model's device.
         """
         return []
 
+    def views_of(self, graph: Graph, ego: torch.Tensor) -> list[Any]:
+        """The same of the graph and the table, e.g. clusters of its rows; by default :meth:`draw_views`.
+
+        Args:
+            graph: see :meth:`draw_views`.
+            ego: 0-layer table, shape ``(N, d)``; with several processes, this one's columns of it.
+        """
+        return self.draw_views(graph)
+
+    def training_forward(
+        self, ego: torch.Tensor, adjacency: torch.Tensor, views: list[Any]
+    ) -> tuple[torch.Tensor, list[Any]]:
+        """The final embeddings and the views that a batch's loss is of, by default :meth:`forward` and these views.
+
+        Args:
+            ego, adjacency: see :meth:`forward`.
+            views: what :meth:`views_of` returned for the same graph.
+        """
+        return self.forward(ego, adjacency), views
+
     def model_loss(
-        self, interaction: Interaction, ego: torch.Tensor, final: torch.Tensor, views: list[Graph]
+        self, interaction: Interaction, ego: torch.Tensor, final: torch.Tensor, views: list[Any]
     ) -> torch.Tensor:
         """The model's own training loss, as a mean over the batch.
 
         Args:
             interaction: users, items and negative items of ``B`` pairs.
             ego: 0-layer table, shape ``(N, d)``.
-            final: ``forward(ego, adjacency)``, shape ``(N, d)``.
-            views: what :meth:`draw_views` returned for the same graph.
+            final, views: what :meth:`training_forward` returned, ``final`` of shape ``(N, d)``.
 
         Returns:
             Scalar.
@@ -137,8 +168,31 @@ class UnlearnableRecommender(GeneralRecommender):
         """The 0-layer table ``E0``, shape ``(N, d)``, users first, differentiable."""
         return torch.cat([self.user_embedding.weight, self.item_embedding.weight])
 
+    def named_weights(self) -> dict[str, torch.nn.Parameter]:
+        """The trained parameters besides the table, by name: those that ``weights_beyond_table`` names."""
+        parts = tuple(f"{part}." for part in self.weights_beyond_table)
+        return {name: weight for name, weight in self.named_parameters() if f"{name}.".startswith(parts)}
+
+    def check_weights(self) -> None:
+        """Refuse weights that ``weights_beyond_table`` should name, or that it names and that are not there.
+
+        Raises:
+            UsageError: as above.
+        """
+        name, named, others = type(self).__name__, self.named_weights(), self.parameters_beyond_table()
+        unnamed = [each for each in others if each not in named]
+        if unnamed:
+            parts = tuple(dict.fromkeys([*self.weights_beyond_table, *(each.partition(".")[0] for each in unnamed)]))
+            raise UsageError(
+                f"{name} cannot be unlearned: it trains {', '.join(unnamed)} besides its embedding table. Name them in "
+                f"the class, `weights_beyond_table = {parts!r}`: methods then revise them, or say that they do not."
+            )
+        for part in self.weights_beyond_table:
+            if not any(f"{each}.".startswith(f"{part}.") for each in others):
+                raise UsageError(f"{name}.weights_beyond_table names '{part}', but nothing besides its table is so.")
+
     def parameters_beyond_table(self) -> list[str]:
-        """Names of trained parameters outside the table, which no method would revise."""
+        """Names of trained parameters outside the table."""
         trained = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
         of_table = torch.autograd.grad(self.ego_embeddings().sum(), list(trained.values()), allow_unused=True)
         return [name for name, gradient in zip(trained, of_table) if gradient is None]
@@ -159,30 +213,42 @@ class UnlearnableRecommender(GeneralRecommender):
         self._forget_final()
 
     @torch.no_grad()
-    def revised(self, ego: torch.Tensor, graph: Graph) -> "UnlearnableRecommender":
+    def revised(
+        self, ego: torch.Tensor, graph: Graph, weights: Mapping[str, torch.Tensor] | None = None
+    ) -> "UnlearnableRecommender":
         """A copy of this model with another table, on another graph; this one stays as it is.
 
         Args:
             ego: shape ``(N, d)``.
             graph: e.g. what remains after a request.
+            weights: new values of :meth:`named_weights`; those that are missing stay.
         """
         shared = (self.graph, self.adjacency, self._views, self._final, self._item_columns)
         model = copy.deepcopy(self, {id(x): None for x in shared if x is not None})
         model.set_graph(graph)
         model.set_ego_embeddings(ego)
+        for name, weight in (weights or {}).items():
+            model.get_parameter(name).copy_(weight)
         return model.eval()
 
-    def served(self, graph: Graph) -> "UnlearnableRecommender":
-        """A copy of this model as a service holds it: on this graph object, final embeddings at hand."""
-        model = self.revised(self.ego_embeddings(), graph)
-        model.final_embeddings()
-        return model
+    def on_graph(self, graph: Graph) -> "UnlearnableRecommender":
+        return self.revised(self.ego_embeddings(), graph)
+
+    def make_ready(self) -> None:
+        self.final_embeddings()
+
+    def stored_settings(self) -> dict[str, Any]:
+        """The width of the table, unless the class is a user's own: nobody knows how wide its table is."""
+        return {} if MODELS.own([type(self).__name__]) else {"embedding_size": self.ego_embeddings().shape[1]}
 
     @torch.no_grad()
     def final_embeddings(self) -> torch.Tensor:
-        """``Z`` of the model's own table and graph, shape ``(N, d)``, kept until the next training step."""
+        """``Z`` of the model's own table and graph, shape ``(N, D)``, kept until the next training step."""
         if self._final is None:
+            training = self.training
+            super().train(False)  # scores drop nothing out, even between two steps of a training
             self._final = self.forward(self.ego_embeddings(), self.adjacency)
+            super().train(training)
         return self._final
 
     @torch.no_grad()
@@ -193,10 +259,12 @@ class UnlearnableRecommender(GeneralRecommender):
         return torch.allclose(of_both, own + of_ones, rtol=1e-3, atol=1e-4)
 
     def train(self, mode: bool = True) -> "UnlearnableRecommender":
-        """Draw fresh views: RecBole calls this at the start of each epoch."""
+        """Draw fresh views, if this epoch has some of its own: RecBole calls this at the start of each epoch."""
         if mode:
             self._forget_final()
-            self._views = self.draw_views(self.graph)
+            every = self.epochs_of_views
+            if self._views is None or (every is not None and (self.epoch or 0) % every == 0):
+                self._views = self.views_of(self.graph, self.ego_embeddings().detach())
         return super().train(mode)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
@@ -209,19 +277,19 @@ class UnlearnableRecommender(GeneralRecommender):
         self._forget_final()
         assert self._views is not None, "call train() first: it draws the views"
         ego = self.ego_embeddings()
-        return self.model_loss(interaction, ego, self.forward(ego, self.adjacency), self._views)
+        return self.model_loss(interaction, ego, *self.training_forward(ego, self.adjacency, self._views))
 
     def predict(self, interaction: Interaction) -> torch.Tensor:
         """Scores of the interaction's pairs, shape ``(B,)``."""
         users, items = self.final_embeddings().split([self.n_users, self.n_items])
         return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(dim=1)
 
-    def full_sort_predict(self, interaction: Interaction) -> torch.Tensor:
-        """Scores of all items for the interaction's users, shape ``(B * n_items,)``."""
+    @torch.no_grad()
+    def scores(self, users: torch.Tensor) -> torch.Tensor:
         final = self.final_embeddings()
         if self._item_columns is None:
             self._item_columns = final[self.n_users :].t().contiguous()  # as rows, products take half as long again
-        return (final[interaction[self.USER_ID]] @ self._item_columns).view(-1)
+        return final[users] @ self._item_columns
 
     def _forget_final(self):
         self._final = self._item_columns = None

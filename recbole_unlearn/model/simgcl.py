@@ -111,8 +111,7 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
         total, layer = torch.zeros_like(hop), hop
         for step in range(self.n_layers):
             layer = propagate(adjacency, layer) if step else layer
-            noise = own_columns(F.normalize(rand_like_all(layer), dim=1)).mul_(self.noise_length)
-            layer = torch.addcmul(layer, layer.sign(), noise)
+            layer = torch.addcmul(layer, layer.sign(), noise_like(layer, self.noise_length))
             total += layer
         return total.div_(self.n_layers)
 
@@ -121,3 +120,8 @@ class SimGCL(UnlearnableRecommender, GeneralRecommender):
         chosen = some_of(len(second), self.n_candidates, second.device)
         loss = info_nce(first, second, positives, self.temperature, chosen=chosen)
         return loss if self.sums else loss / len(first)
+
+
+def noise_like(layer: torch.Tensor, length: float) -> torch.Tensor:
+    """Rows of random positive direction and of this length, in the layer's shape ``(N, d)``."""
+    return own_columns(F.normalize(rand_like_all(layer), dim=1)).mul_(length)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from recbole_unlearn.evaluator.comparison import ROUNDING
+
 FLAT = 0.1  # mean magnitude of scores below which every probability is about one half
 UNSOLVED = 0.5  # residual, as a share of the right-hand side
 
@@ -17,8 +19,9 @@ def remarked(
 ) -> list[dict[str, Any]]:
     """The rows, those that need it with ``remarks``, a list of texts.
 
-    A remark says that the scores of a row's forgotten pairs are flat, that its equations are not solved, or that it
-    ends farther from Retrain than doing nothing.
+    A remark says that weights of the model are not unlearned, that the scores of a row's forgotten pairs are flat, that
+    its equations are not solved, that it ends farther from Retrain than doing nothing, or that another Retrain is the
+    same model.
 
     Args:
         rows, gaps: of a report.
@@ -29,9 +32,12 @@ def remarked(
     result = []
     for row in rows:
         name = (row["method"], row["stage"])
-        remarks = [*_flat(arrays.get(name, {}).get("forget")), *_unsolved(row.get("details", {}))]
+        details = row.get("details", {})
+        remarks = [*_not_unlearned(details), *_flat(arrays.get(name, {}).get("forget")), *_unsolved(details)]
         if nothing and name in by_name and row["method"] != "Retrain" and farther(by_name[name], nothing, gaps):
             remarks.append("ends farther from Retrain than doing nothing (DropEdges)")
+        if row["method"] == "Retrain" and name in by_name and _is_none(by_name[name]):
+            remarks.append("equals Retrain, so that there is no floor: any gap of another row is a difference")
         result.append({**row, "remarks": remarks} if remarks else dict(row))
     return result
 
@@ -53,6 +59,16 @@ def farther(gap: Mapping[str, float], nothing: Mapping[str, float], gaps: Sequen
     again = [other for other in gaps if other["method"] == "Retrain"]
     floors = {key: float(np.mean([other[key] for other in again])) if again else 0.0 for key in known}
     return sum(gap[key] > max(nothing[key], floors[key]) for key in known) > len(known) / 2
+
+
+def _not_unlearned(details):
+    weights = details.get("not unlearned")
+    return [f"not unlearned: {weights} (trained on the forgotten, and unchanged)"] if weights else []
+
+
+def _is_none(gap):
+    gaps = [gap[key] for key in gap if key.endswith("_gap")]
+    return bool(gaps) and max(gaps) <= ROUNDING
 
 
 def _flat(forgotten):

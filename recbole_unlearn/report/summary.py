@@ -35,7 +35,9 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     title = (
         f"{summary['model']} on {summary['dataset']}, {summary['forget']} request, seeds {', '.join(map(str, seeds))}"
     )
-    return "\n".join([f"{title}: {PLUS_MINUS}", *(f"{name}:\n{_table(keys, of, seeds)}" for name, keys, of in parts)])
+    tables = [f"{name}:\n{_table(keys, of, seeds)}" for name, keys, of in parts]
+    notes = [f"{row}: not unlearned: {weights}" for row, weights in summary.get("not unlearned", {}).items()]
+    return "\n".join([f"{title}: {PLUS_MINUS}", *tables, *notes])
 
 
 def _table(keys, rows, seeds):

@@ -165,7 +165,8 @@ def notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line for each row that has details or remarks."""
     lines = []
     for row in rows:
-        details = ", ".join(f"{key} {value}" for key, value in row.get("details", {}).items())
+        told = {key: value for key, value in row.get("details", {}).items() if key != "not unlearned"}  # a remark is
+        details = ", ".join(f"{key} {value}" for key, value in told.items())
         said = [details] * bool(details) + row.get("remarks", [])
         lines += [f"{label(row)}: {'; '.join(said)}"] if said else []
     return lines

@@ -12,6 +12,7 @@ from recbole_unlearn.report.tables import COLUMNS, NAMES, label, text_table
 Row = dict[str, Any]
 Arrays = dict[str, np.ndarray]
 SECONDS = ("seconds_p50", "seconds_p95", "seconds_max")
+SAID = ("no result", "not unlearned")  # of a row, in words
 COSTS = {*SECONDS, "timed", "seconds_between", "offline_seconds", "peak_memory_mb"}
 
 
@@ -46,7 +47,7 @@ def compared(rows: Sequence[Row], arrays: Mapping[str, Arrays], users: np.ndarra
         The rows in their order; see :meth:`~recbole_unlearn.evaluator.comparison.Comparison.gaps`. Their ``speed_up``
         and ``break_even`` are those of the median request.
     """
-    measured = COSTS.union({"no result"}, *(row for row in rows if row["method"] == "original"))
+    measured = COSTS.union(SAID, *(row for row in rows if row["method"] == "original"))
     rows = [{key: value for key, value in row.items() if key in measured} for row in rows]
     gaps: dict[tuple[Any, ...], Row] = {}
     for after in {row["after"] for row in rows}:
@@ -75,4 +76,5 @@ def sequence_table(rows: Sequence[Row]) -> str:
         line |= {key.replace("seconds_", "s "): f"{row[key]:.3g}" for key in SECONDS if key in row}
         lines.append(line)
     notes = [f"{label(row)}: {row['no result']}" for row in rows if "no result" in row]
-    return "\n".join([text_table(lines, lambda name: (name, "{}")), *notes])
+    notes += [f"{label(row)}: not unlearned: {row['not unlearned']}" for row in rows if "not unlearned" in row]
+    return "\n".join([text_table(lines, lambda name: (name, "{}")), *dict.fromkeys(notes)])

@@ -18,7 +18,7 @@ from recbole_unlearn.report.report import Report
 from recbole_unlearn.report.tables import label
 from recbole_unlearn.sequence.figure import draw_drift
 from recbole_unlearn.sequence.requests import drawn_users, measured_points, union_of
-from recbole_unlearn.sequence.rows import Arrays, Row, compared, kept_arrays, key_of, seconds_of, sequence_table
+from recbole_unlearn.sequence.rows import SAID, Arrays, Row, compared, kept_arrays, key_of, seconds_of, sequence_table
 from recbole_unlearn.sequence.work import answers
 from recbole_unlearn.task import UnlearningData
 
@@ -90,6 +90,7 @@ class RequestSequence:
                 if done not in self.points:
                     continue
                 row = {"method": name, "stage": stage, "after": done}
+                row |= {key: value for key, value in answer.stage.details.items() if key in SAID}
                 costs = {
                     "offline_seconds": answer.offline.seconds,
                     "peak_memory_mb": peak,

@@ -15,6 +15,7 @@ from recbole.data.dataset import Dataset
 from recbole_unlearn.config import Config
 from recbole_unlearn.cost import measured
 from recbole_unlearn.data.request import ForgetType, request_seed
+from recbole_unlearn.data.request_source import SETTINGS as SOURCE
 from recbole_unlearn.errors import Diverged, UsageError, unknown
 from recbole_unlearn.evaluator.comparison import membership_gaps
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
@@ -58,9 +59,7 @@ def simulated_requests(config: Config, kinds: Sequence[str] | None = None, round
         {
             "forget_type": kind,
             "forget_seed": first + kinds[:place].count(kind) * REPETITION_SHIFT,
-            **dict.fromkeys(
-                ("forget_users", "forget_items", "forget_item_feature", "forget_item_value", "forget_file")
-            ),
+            **dict.fromkeys(("forget_users", "forget_items", "forget_item_feature", "forget_item_value", *SOURCE)),
             "forget_spam_targets": n_targets,
             "unlearn_measure_on": "valid",
             "report_file": None,

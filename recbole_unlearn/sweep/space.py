@@ -12,6 +12,7 @@ from typing import Any
 from recbole_unlearn.config import Config, method_defaults
 from recbole_unlearn.errors import UsageError, unknown
 from recbole_unlearn.method import METHODS
+from recbole_unlearn.model import MODELS
 from recbole_unlearn.settings import kinds, type_names
 from recbole_unlearn.streams import numpy_stream
 from recbole_unlearn.validation import check_value
@@ -94,13 +95,16 @@ def swept_method(config: Config) -> str:
     """The method whose settings a sweep tries: the one of ``unlearn_methods``, or UnlearnRec if it is among several.
 
     Raises:
-        UsageError: there are several methods without UnlearnRec, or less of ``valid_metric`` is better.
+        UsageError: there are several methods without UnlearnRec, the method does not serve the model, or less of
+            ``valid_metric`` is better.
     """
     chosen, metric = config["unlearn_methods"], config["valid_metric"]
     if not config["valid_metric_bigger"]:
         raise UsageError(f"A sweep keeps `valid_metric` high, and less of {metric} is better: take another.")
     if len(chosen) == 1 or "UnlearnRec" in chosen:
-        return chosen[0] if len(chosen) == 1 else "UnlearnRec"
+        method = chosen[0] if len(chosen) == 1 else "UnlearnRec"
+        METHODS[method].check_serves(MODELS[config["model"]])
+        return method
     raise UsageError(f"A sweep tries the settings of one method, not of {', '.join(chosen)}: --unlearn_methods=NAME.")
 
 

@@ -51,11 +51,11 @@ class BackboneContract:
         assert MODELS[name] is self.model, f"{name} is not registered: put @MODELS.register above the class"
         checks.forward_takes_a_table_and_a_graph(self.model)
 
-    def test_only_the_table_is_trained(self, bench: Bench) -> None:
-        checks.only_the_table_is_trained(bench)
+    def test_weights_besides_the_table_are_named(self, bench: Bench) -> None:
+        checks.weights_besides_the_table_are_named(bench)
 
-    def test_forward_keeps_the_shape(self, bench: Bench) -> None:
-        checks.forward_keeps_the_shape(bench)
+    def test_forward_gives_a_row_for_each_node(self, bench: Bench) -> None:
+        checks.forward_gives_a_row_for_each_node(bench)
 
     def test_forward_is_pure(self, bench: Bench) -> None:
         checks.forward_is_pure(bench)

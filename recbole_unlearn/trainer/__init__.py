@@ -1,9 +1,10 @@
-"""RecBole's Trainer, resumable, for backbones and for the influence encoder."""
+"""RecBole's Trainer, resumable, for backbones and for the influence encoder; and fits."""
 
-from recbole_unlearn.trainer.backbone import Trained, train, train_backbone
+from recbole_unlearn.trainer.backbone import train, train_backbone
 from recbole_unlearn.trainer.column_parallel import ColumnParallelTrainer
 from recbole_unlearn.trainer.influence_encoder import InfluenceEncoderTrainer, UnlearningTask
 from recbole_unlearn.trainer.resumable import ResumableTrainer
+from recbole_unlearn.trainer.trained import Trained
 
 __all__ = [
     "ColumnParallelTrainer",

@@ -1,7 +1,6 @@
 """Training a backbone with RecBole's epochs and early stopping."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from recbole.data.dataset import Dataset
@@ -10,48 +9,32 @@ from recbole.utils import set_color
 from recbole_unlearn.cost import give_back_memory
 from recbole_unlearn.data.sampler import train_loader
 from recbole_unlearn.digest import digest
-from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import dataset_graph
-from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
+from recbole_unlearn.model.base import UnlearnableRecommender
+from recbole_unlearn.model.exact import ExactRecommender
+from recbole_unlearn.model.recommender import MODELS
 from recbole_unlearn.streams import begin_stream
 from recbole_unlearn.trainer.column_parallel import ColumnParallelTrainer
+from recbole_unlearn.trainer.fitted import fit
 from recbole_unlearn.trainer.resumable import ResumableTrainer
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained backbone.
-
-    Args:
-        model: in evaluation mode.
-        seconds: duration of the training, over all runs that worked on it.
-        seconds_before: the part that earlier runs spent before this one resumed, or that another process spent.
-        peak_memory_mb: of the process that trained.
-        file: the finished training's file; ``None`` if there was nothing to train on.
-    """
-
-    model: UnlearnableRecommender
-    seconds: float
-    seconds_before: float
-    peak_memory_mb: float = 0.0
-    file: str | None = None
+from recbole_unlearn.trainer.trained import Trained
 
 
 def train_backbone(config: Any, dataset: Dataset, name: str, valid_data: Any = None, verbose: bool = True) -> Trained:
-    """Train a fresh ``config["model"]`` on a dataset; see :func:`train`. Its ``name`` also names its random stream.
+    """Train a fresh ``config["model"]`` on a dataset, see :func:`train`, or fit it.
+
+    Its ``name`` also names its random stream.
 
     Raises:
-        UsageError: the model trains more than a table; the rest would still know the forgotten data.
+        UsageError: the model trains weights besides its table that it does not name.
     """
     config = config.stream(name)
     give_back_memory()
     begin_stream(config, "weights")
     model = MODELS[config["model"]](config, dataset)
-    others = model.parameters_beyond_table()
-    if others:
-        raise UsageError(
-            f"{config['model']} cannot be unlearned: it trains {', '.join(others)} besides its embedding table."
-        )
+    if isinstance(model, ExactRecommender):
+        return fit(config, model, dataset, name, verbose)
+    model.check_weights()
     trainer_class = ColumnParallelTrainer if config["nproc"] > 1 else ResumableTrainer
     return train(config, model, dataset, name, valid_data, trainer_class=trainer_class, verbose=verbose)
 

@@ -11,7 +11,8 @@ from recbole_unlearn.digest import digest
 from recbole_unlearn.registry import module_sources
 
 PACKAGE = Path(__file__).parents[1]
-TRAINS = ("model", "trainer", "graph.py", "loss.py", "info_nce.py", "columns.py", "top.py", "data/sampler.py")
+MODULES = ("graph", "gram", "loss", "nonnegative", "info_nce", "columns", "top")
+TRAINS = ("model", "trainer", "data/sampler.py", *(f"{name}.py" for name in MODULES))
 
 
 def machine(device: torch.device) -> str:

@@ -85,7 +85,12 @@ class ColumnParallelTrainer(ResumableTrainer):
 
     def _check_columns(self, size):
         """Refuse what several processes cannot train by columns."""
-        width = self.model.ego_embeddings().shape[1]
+        width, weights = self.model.ego_embeddings().shape[1], self.model.weights_beyond_table
+        if weights:
+            raise UsageError(
+                f"--nproc={size} divides the table's columns among processes, but {', '.join(weights)} of "
+                f"{type(self.model).__name__} mix them: leave out --nproc."
+            )
         if width % size:
             raise UsageError(
                 f"--nproc={size} divides the table's {width} columns among processes: choose a divisor of {width}."

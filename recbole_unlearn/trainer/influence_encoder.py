@@ -148,7 +148,8 @@ class InfluenceEncoderTrainer(ResumableTrainer):
     def _take_up(self, task):
         """Make :meth:`losses` use this request, with fresh views of the remaining graph."""
         self.task = task
-        self.views = self.backbone.draw_views(task.remaining_graph.to(self.device))
+        with torch.no_grad():
+            self.views = self.backbone.views_of(task.remaining_graph.to(self.device), self.model(task))
 
     def losses(self, interaction: Interaction) -> tuple[torch.Tensor, ...]:
         """The weighted losses on one batch of remaining interactions, those of weight 0 left out.
@@ -178,7 +179,7 @@ class InfluenceEncoderTrainer(ResumableTrainer):
             return contrast_loss(influence, partial, nodes, self.config["ie_contrast_temperature"])
 
         compute = {
-            "model": lambda: self.backbone.model_loss(interaction, ego, final, self.views),
+            "model": lambda: self.backbone.model_loss(interaction, ego, *self._trained_on(ego, final)),
             "unlearning": unlearning,
             "preserving": lambda: preserving_loss(
                 final, encoder.final, n_users, users[:sample], items[:sample], self.config["ie_preserving_temperature"]
@@ -187,6 +188,12 @@ class InfluenceEncoderTrainer(ResumableTrainer):
             "score": lambda: score_loss(final, encoder.final, n_users, users, items, negatives),
         }
         return tuple(weights[loss] * compute[loss]() for loss in ENCODER_LOSSES if weights[loss])
+
+    def _trained_on(self, ego, final):
+        """What the backbone's training forward gives, without another propagation if that is its forward."""
+        if type(self.backbone).training_forward is UnlearnableRecommender.training_forward:
+            return final, self.views
+        return self.backbone.training_forward(ego, self.task.remaining_adjacency, self.views)
 
     @torch.no_grad()
     def _valid_epoch(self, valid_data, show_progress=False):

@@ -39,8 +39,9 @@ class ResumableTrainer(Trainer):
 
     ``NAME-CODE.pth`` holds the best weights, ``NAME-CODE.pth.resume`` the last state. ``CODE`` changes with the code
     that trains, the libraries and the machine (:func:`~recbole_unlearn.trainer.code.training_code`). The seed and the
-    epoch determine each epoch's random streams, so a resumed training gives the same result as an uninterrupted one.
-    :meth:`fit` loads a training that finished before.
+    epoch determine each epoch's random streams, and a state is saved only before an epoch that draws views of its own,
+    so a resumed training gives the same result as an uninterrupted one. :meth:`fit` loads a training that finished
+    before.
 
     Args:
         config (Config): settings.
@@ -104,6 +105,7 @@ class ResumableTrainer(Trainer):
         self._resumed_at = self._last_save = perf_counter()
         with measured(self.device, within=True) as cost:
             result = super().fit(*others, self._untimed(callback) if callback else None)
+        self.model.epoch = None
         self.peak_memory_mb = max(self.peak_memory_mb, cost.peak_memory_mb)
         self._count_seconds()
         self.tensorboard.close()
@@ -142,6 +144,7 @@ class ResumableTrainer(Trainer):
         if (
             self._resumable
             and epoch_idx > self.start_epoch
+            and epoch_idx % (getattr(self.model, "epochs_of_views", None) or 1) == 0
             and perf_counter() - self._last_save > SECONDS_BETWEEN_SAVES
         ):
             self._count_seconds()
@@ -154,6 +157,7 @@ class ResumableTrainer(Trainer):
     ) -> float | tuple[float, ...]:
         """Train on all batches once, with the epoch's random streams; returns the sum of their losses."""
         begin_stream(self.config, "epoch", epoch_idx)
+        self.model.epoch = epoch_idx
         train_data = self._start_epoch(train_data, epoch_idx)
         self.order_rows(train_data, epoch_idx)
         return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)

@@ -9,7 +9,7 @@ from recbole_unlearn.errors import UsageError
 from recbole_unlearn.evaluator.metrics import auc
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import pair_scores
-from recbole_unlearn.model import UnlearnableRecommender
+from recbole_unlearn.model import ExactRecommender, UnlearnableRecommender
 from recbole_unlearn.streams import torch_stream
 
 LEAST_AUC = 0.55  # of training pairs against others of the same degrees; 0.5 if ids mean somebody else, else above 0.64
@@ -21,6 +21,29 @@ EXPECTED = 0.3
 STRUCTURE = 1.5  # the largest singular value's share, relative to a random table's: a table below it is hardly trained
 TOLERANCE = 1e-4  # relative to the root mean square of final embeddings; float32 rounds to about 1e-6 of it
 NAME_ROWS = "name its training rows with --train_file=FILE"
+
+
+def sampled_items(model: ExactRecommender, most: int) -> torch.Tensor:
+    """Items with training data to compare with a refit, at most so many, or all if ``most`` is 0; ascending."""
+    busy = (model.graph.degrees()[model.n_users :] > 0).nonzero().squeeze(1)
+    if not 0 < most < len(busy):
+        return torch.arange(1, model.n_items, device=busy.device)
+    order = torch.randperm(len(busy), generator=torch_stream(0, "columns"))[:most].to(busy.device)
+    return busy[order].sort().values
+
+
+def check_fit(path: str, model: ExactRecommender) -> None:
+    """Refuse a fitted model that is not the fit to its own training graph: the equations are the proof.
+
+    Raises:
+        UsageError: as above.
+    """
+    deviation = model.deviation(sampled_items(model, 32))
+    if not deviation <= model.limit:
+        raise UsageError(
+            f"'{path}' is no fit to its training rows: its {model.deviation_of} is {deviation:.2g}, above "
+            f"{model.limit:g}. It is damaged, or was made by DropEdges: take another, or fit it again."
+        )
 
 
 def check_knowledge(path: str, dataset: str, model: UnlearnableRecommender) -> float:

@@ -13,7 +13,7 @@ from recbole_unlearn.data.settings import CACHES
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.files import torch_file
 from recbole_unlearn.files.torch_file import Stub, name_of
-from recbole_unlearn.model import MODELS
+from recbole_unlearn.model import MODELS, ExactRecommender
 
 MOST_PARTS = 300_000  # of JSON in all settings; RecBole has about a thousand, but a file may repeat one list
 RENAMED = {  # settings of RecBole-GNN, to their names here
@@ -85,6 +85,11 @@ def read_stock(path: str) -> StockCheckpoint:
     if names[0] not in MODELS:
         raise UsageError(
             f"'{path}' holds a {names[0]}, which has no unlearnable counterpart. Models that do: {', '.join(MODELS)}."
+        )
+    if issubclass(MODELS[names[0]], ExactRecommender):
+        raise UsageError(
+            f"'{path}' holds RecBole's {names[0]}, which keeps its weights but not what forgetting needs: fit it again "
+            f"with run_unlearn.py --model={names[0]}."
         )
     if not isinstance(weights, dict) or not all(isinstance(weight, torch.Tensor) for weight in weights.values()):
         raise _no_checkpoint(path, "its state_dict is no dictionary of tensors")

@@ -12,6 +12,7 @@ from recbole_unlearn.deletion.requests import DeletionRequest
 
 # None if nothing was in the data.
 MEASURED = ("method", "parent", "child", "measures", "scores", "artefacts", "checks", "drift", "seconds")
+SEALED = ("sinks", "chain", "signature")  # None until the sinks of the version have been tried
 
 
 def size_class(number: int) -> str:

@@ -77,8 +77,14 @@ def write_receipts(receipts: list[dict[str, Any]], path: str) -> tuple[str, str]
     """
     html, text = page(receipts), content(receipts)
     write_aside(f"{path}.html", lambda temporary: Path(temporary).write_text(html, encoding="utf-8"))
-    write_aside(f"{path}.json", lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
+    write_aside(f"{path}.json", lambda temporary: Path(temporary).write_text(text, encoding="utf-8", newline="\n"))
     return f"{path}.json", f"{path}.html"
+
+
+def write_json(receipts: list[dict[str, Any]], path: str) -> None:
+    """Write ``PATH.json`` alone; see :func:`write_receipts`."""
+    text = content(receipts)
+    write_aside(f"{path}.json", lambda temporary: Path(temporary).write_text(text, encoding="utf-8", newline="\n"))
 
 
 def is_written(path: str, receipts: list[dict[str, Any]]) -> bool:
@@ -89,7 +95,7 @@ def is_written(path: str, receipts: list[dict[str, Any]]) -> bool:
         return False
     if path.endswith(".json"):
         return text == content(receipts)
-    return path.endswith(".html") and IMAGE.sub("", text) == IMAGE.sub("", page(receipts))
+    return path.endswith(".html") and "rows" in receipts[0] and IMAGE.sub("", text) == IMAGE.sub("", page(receipts))
 
 
 def content(receipts: list[dict[str, Any]]) -> str:

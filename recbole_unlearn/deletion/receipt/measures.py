@@ -9,10 +9,11 @@ from recbole_unlearn.config import Config
 from recbole_unlearn.data.sampler import draw_negatives
 from recbole_unlearn.deletion.requests.resolve import Resolution
 from recbole_unlearn.deletion.version.state import State
-from recbole_unlearn.evaluator.metrics import matched_aucs, matched_weights, mean_probability
-from recbole_unlearn.evaluator.ranking import ranking_metrics
+from recbole_unlearn.evaluator.metrics import logistic_curve, matched_aucs, matched_weights, mean_probability
+from recbole_unlearn.evaluator.ranking import metrics_of_scores
+from recbole_unlearn.evaluator.recbole_metrics import scores_of
 from recbole_unlearn.graph import Graph
-from recbole_unlearn.loss import pair_scores
+from recbole_unlearn.model import Recommender
 from recbole_unlearn.streams import torch_stream
 
 N_NEGATIVES = 20_000
@@ -23,7 +24,8 @@ class Measures:
     """Measures every model of a request in the same way.
 
     The encoder is fitted on ``valid``. So forgotten pairs are compared with the positives of ``test`` alone, which
-    neither the model nor the encoder has seen.
+    neither the model nor the encoder has seen. Scores that are no logits become some by one curve, as in
+    :class:`~recbole_unlearn.evaluator.evaluator.UnlearningEvaluator`.
 
     Args:
         seen: training edges before the request, excluded from rankings. All graphs are on the models' device.
@@ -42,7 +44,7 @@ class Measures:
         forgotten: tuple[torch.Tensor, torch.Tensor],
         generator: torch.Generator,
     ):
-        self.seen, self.valid = seen, valid
+        self.seen, self.valid, self.curve = seen, valid, (1.0, 0.0)
         observed = Graph.union(seen, valid, test).to("cpu")
         size = min(N_NEGATIVES, (seen.n_users - 1) * (seen.n_items - 1) - len(observed))
         negatives = [ids.to(seen.users.device) for ids in draw_negatives(observed, size, generator)]
@@ -64,14 +66,22 @@ class Measures:
         forgotten = graph.subgraph(~kept["train"])
         generator = torch_stream(before.config["seed"], "negatives")
         pairs = forgotten.users, forgotten.items
-        return cls(graph, graph.subgraph(kept["train"]), valid, test, pairs, generator)
+        measures = cls(graph, graph.subgraph(kept["train"]), valid, test, pairs, generator)
+        if not before.model.gives_logits:
+            scores = measures.scores(before.model)
+            measures.curve = logistic_curve(scores["test"], scores["negative"])
+        return measures
 
-    def __call__(self, final: torch.Tensor) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """All measures of final embeddings of shape ``(N, d)``, and the scores that they are computed from."""
-        n_users = self.seen.n_users
-        scores = {name: pair_scores(final, n_users, *pair).cpu().numpy() for name, pair in self.pairs.items()}
+    def scores(self, model: Recommender) -> dict[str, np.ndarray]:
+        """Logits of the forgotten, negative and test pairs."""
+        slope, offset = self.curve
+        return {name: slope * scores_of(model, *pair) + offset for name, pair in self.pairs.items()}
+
+    def __call__(self, model: Recommender) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """All measures of a model, and the scores that they are computed from."""
+        scores = self.scores(model)
         measures = {
-            **ranking_metrics(final, self.seen, self.valid, K),
+            **metrics_of_scores(model.scores, self.seen, self.valid, K),
             "mean probability": mean_probability(scores["forget"]),
             **matched_aucs(scores, self.matched),
         }

@@ -48,7 +48,9 @@ def page(receipts: list[dict[str, Any]]) -> str:
         figure=drawn_as_png(json.dumps(receipt["scores"])) if receipt["scores"] else None,
         artefacts=[(file["file"], file["scanned"], file["leftovers"]) for file in receipt["artefacts"] or []],
         quarantined=[(entry["version"], entry["until"]) for entry in receipt["quarantined"] or []],
+        sinks=[_sink(entry) for entry in receipt.get("sinks") or []],  # earlier releases have none, and no signature
         drift=_entries(receipt["drift"]),
+        signature=_entries(_signed(receipt)),
         seconds=_entries(receipt["seconds"]),
         versions=_entries(receipt["versions"]),
         rows=rows[:LISTED],
@@ -66,6 +68,21 @@ def _template():
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"said": _said, "model_file": _model_file}
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+
+
+def _sink(entry):
+    checks = entry["checks"]
+    passed = f"{sum(check['passed'] is True for check in checks)} of {len(checks)} passed"
+    return entry["sink"], entry["version"], entry["result"], passed if checks else None, entry["reason"] or "-"
+
+
+def _signed(receipt):
+    """Who signed a receipt, and its place in the chain."""
+    signature, chain = receipt.get("signature"), receipt.get("chain")
+    if not signature:
+        return {"signature": "not signed"}
+    place = {"number in the chain": chain["number"], "SHA-256 of the receipt before": chain["previous"] or "the first"}
+    return {**place, "algorithm": signature["algorithm"], "public key": signature["public_key"]}
 
 
 def _line(receipt):

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from recbole_unlearn.data.request_file import read_rows, refuse, short, unnamed
+from recbole_unlearn.data.refusal import refuse, short, unnamed
+from recbole_unlearn.data.request_file import read_rows
+from recbole_unlearn.data.request_source import RequestSource
 from recbole_unlearn.digest import kept_digest
 from recbole_unlearn.errors import UsageError
 
@@ -59,29 +61,31 @@ class DeletionRequest:
             raise UsageError(f"Request '{self.request_id}' names nothing to forget.")
 
 
-def read_requests(path: str, user_field: str, item_field: str) -> list[DeletionRequest]:
-    """Read the requests of a file, in the order in which they first appear.
+def read_requests(source: str | RequestSource, user_field: str, item_field: str) -> list[DeletionRequest]:
+    """Read the requests of a file or a query, in the order in which they first appear.
 
     Columns are ``user_field`` (a row asks to forget a user), ``item_field`` (an item) or both (an interaction), and
     optionally ``request_id`` (rows with the same one are one request), ``received_at`` (ISO 8601, in UTC unless it
     names a zone, or seconds since 1970; the earliest of a request counts) and ``scope`` (a check: it must fit the ids).
-    Without ``request_id`` the file is one request, named after its content: the same file twice is the same request.
+    Without ``request_id`` all rows are one request, named after its content: the same file twice is the same request.
 
     Args:
-        path: an atomic file (``.inter``, tabs), a ``.csv``, or a ``.jsonl`` with an object a line.
+        source: the path of an atomic file (``.inter``, tabs), a ``.csv``, a ``.jsonl`` with an object a line, or a
+            ``.parquet``; or a source of another format, or a query.
         user_field, item_field: names of the id columns.
 
     Raises:
-        UsageError: the file cannot be read, or anything in it is malformed or ambiguous.
+        UsageError: the source cannot be read, or anything in it is malformed or ambiguous.
     """
-    table = read_rows(path, user_field, item_field, OPTIONAL)
-    rows = list(zip(_scopes(path, table), table["user"], table["item"]))
-    times = _times(path, table)
+    source = source if isinstance(source, RequestSource) else RequestSource(source)
+    table = read_rows(source, user_field, item_field, OPTIONAL)
+    rows = list(zip(_scopes(source, table), table["user"], table["item"]))
+    times = _times(source, table)
     if "request_id" in table:
         names = table["request_id"]
         allowed = {name for name in names.unique() if REQUEST_ID.fullmatch(name)}
         problem = "have a request_id that is not 1 to 128 letters, digits and '._:@-', or is '.' or '..'"
-        refuse(path, unnamed(table), ~names.isin(allowed), problem)
+        refuse(source, unnamed(table), ~names.isin(allowed), problem)
     else:
         names = [f"file-{kept_digest(json.dumps(_distinct(rows)))}"] * len(rows)
     requests: dict[str, tuple[list, set]] = {}
@@ -95,16 +99,16 @@ def read_requests(path: str, user_field: str, item_field: str) -> list[DeletionR
     ]
 
 
-def _scopes(path, table):
+def _scopes(source, table):
     """Each row's scope, which follows from its ids; a given one must agree."""
     scopes = [SCOPES[named] for named in zip(table["user"].notna(), table["item"].notna())]
     given, known = table.get("scope", unnamed(table)), SCOPES.values()
-    refuse(path, unnamed(table), ~given.isin(["", *known]), f"have a scope that is none of {', '.join(known)}")
-    refuse(path, unnamed(table), (given != "") & (given != scopes), "have a scope that their ids contradict")
+    refuse(source, unnamed(table), ~given.isin(["", *known]), f"have a scope that is none of {', '.join(known)}")
+    refuse(source, unnamed(table), (given != "") & (given != scopes), "have a scope that their ids contradict")
     return scopes
 
 
-def _times(path, table):
+def _times(source, table):
     """Each row's time as ISO 8601 in UTC, which sorts in the order of time; None where there is none."""
     texts = table.get("received_at", unnamed(table))
     times: dict[str, str] = {}
@@ -115,7 +119,7 @@ def _times(path, table):
         except ValueError as error:
             problems.setdefault(str(error), []).append(text)
     for problem, of_these in problems.items():
-        refuse(path, unnamed(table), texts.isin(of_these), f"have {problem}")
+        refuse(source, unnamed(table), texts.isin(of_these), f"have {problem}")
     return [times.get(text) for text in texts]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from recbole_unlearn.deletion.importing.proof import check_fit, sampled_items
 from recbole_unlearn.deletion.receipt.measures import K
 from recbole_unlearn.deletion.requests.resolve import Resolution
 from recbole_unlearn.deletion.version import encoder_file
@@ -17,6 +18,7 @@ from recbole_unlearn.deletion.version.inter_file import read_ids
 from recbole_unlearn.deletion.version.row_counts import of_rows
 from recbole_unlearn.deletion.version.state import ENCODER, MODEL, State, data_file, erased_of
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.model import ExactRecommender
 from recbole_unlearn.model_file import read_content
 
 
@@ -29,8 +31,12 @@ def check_first(path: str, state: State) -> None:
     """Refuse a trained model whose table is not fit to serve.
 
     Raises:
-        UsageError: its rows are not finite, or some users or items with training data share a row.
+        UsageError: its rows are not finite, or some users or items with training data share a row; or it is no fit to
+            its data.
     """
+    if isinstance(state.model, ExactRecommender):
+        check_fit(path, state.model)
+        return
     ego, busy = state.model.ego_embeddings().detach(), state.model.graph.degrees() > 0
     if not ego.isfinite().all():
         raise UsageError(f"'{path}' has rows that are not finite.")
@@ -57,20 +63,36 @@ def checks_of(
     )
     ratio = ranking[1] / ranking[0] if ranking[0] else float("nan")
     least = before.config["unlearn_least_utility"]
-    tables = [state.model.ego_embeddings().detach() for state in (before, after)]
-    infinite = int((~tables[1].isfinite()).any(dim=1).sum())
-    busy = after.model.graph.degrees() > 0
-    lost = n_distinct(tables[0][busy]) - n_distinct(tables[1][busy])
     leftovers, differences = (sum(artefact[what] for artefact in artefacts) for what in ("leftovers", "differences"))
     rises = means[1] - means[0]
     return [
         _check(f"NDCG@{K} after over before, on validation data", ratio >= least, ratio, f"at least {least}"),
-        _check("rows of the table that are not finite", infinite == 0, infinite, "0"),
-        _check("different rows of users and items with training data that are lost", lost <= 0, lost, "at most 0"),
+        *(_of_fit(after) if isinstance(after.model, ExactRecommender) else _of_tables(before, after)),
         _check("nothing forgotten in the new version's files", leftovers == 0, leftovers, "0"),
         _check("everything else in the new version's files", differences == 0, differences, "0 differences"),
         _check("mean probability of forgotten pairs does not rise", rises <= 1e-6, rises, "at most 0", required=False),
     ]
+
+
+def _of_tables(before, after):
+    """Checks of a trained model's table."""
+    tables = [state.model.ego_embeddings().detach() for state in (before, after)]
+    infinite = int((~tables[1].isfinite()).any(dim=1).sum())
+    busy = after.model.graph.degrees() > 0
+    lost = n_distinct(tables[0][busy]) - n_distinct(tables[1][busy])
+    return [
+        _check("rows of the table that are not finite", infinite == 0, infinite, "0"),
+        _check("different rows of users and items with training data that are lost", lost <= 0, lost, "at most 0"),
+    ]
+
+
+def _of_fit(after):
+    """The check of a fitted model's state: how far it is from a refit's."""
+    model, wanted = after.model, after.config["unlearn_exact_columns"]
+    items = sampled_items(model, wanted)
+    value = model.deviation(items)
+    named = f"{model.deviation_of}, {len(items):,} of {model.n_items - 1:,} items"
+    return [_check(named, value <= model.limit, value, f"at most {model.limit:g}")]
 
 
 def _check(name, passed, value, limit, required=True):
@@ -121,6 +143,8 @@ def artefacts_of(folder: str, before: State, after: State, resolution: Resolutio
         there = read_ids(path, before.config, before.tokens)
         compared = _compare(there, expected, forgotten[part], erased)
         found.append(_artefact(os.path.relpath(path, folder), "rows", *compared))
+    if after.encoder is None:
+        return found
     encoder = encoder_file.read_plain(os.path.join(folder, ENCODER))
     left = sum(int((encoder[name][torch.cat([*erased.values()])] != 0).sum()) for name in ("gain", "cost"))
     return [*found, _artefact(ENCODER, "numbers of erased users and items", left, 0)]

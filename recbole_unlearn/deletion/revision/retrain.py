@@ -11,6 +11,7 @@ from recbole_unlearn.data.tokens import known_ids
 from recbole_unlearn.deletion.version.inter_file import READ_WITH
 from recbole_unlearn.deletion.version.state import State
 from recbole_unlearn.errors import UsageError
+from recbole_unlearn.model import UnlearnableRecommender
 from recbole_unlearn.trainer import train_backbone
 
 
@@ -23,6 +24,19 @@ def check_retrainable(config: Config) -> None:
     if config["unlearn_exact_obstacle"]:
         raise UsageError(
             f"--exact cannot train this model again: {config['unlearn_exact_obstacle']}. Train it where it comes from."
+        )
+
+
+def check_revisable(model: UnlearnableRecommender) -> None:
+    """Refuse to revise the table of a model that trains weights besides: they would remember what is forgotten.
+
+    Raises:
+        UsageError: it has such weights; only a training forgets in them.
+    """
+    if model.weights_beyond_table:
+        raise UsageError(
+            f"{type(model).__name__} also learns in {', '.join(model.weights_beyond_table)}, which no revision of its "
+            "table unlearns: --exact trains it anew on what remains."
         )
 
 
@@ -46,7 +60,8 @@ def retrained(state: State, data_folder: str, work_folder: str) -> State:
     )
     dataset, train, valid, test = split(config)
     valid_data, _ = evaluation_loaders(config, dataset, train, valid, test)
-    table = train_backbone(config, train, "exact", valid_data).model.ego_embeddings().detach()
+    trained = train_backbone(config, train, "exact", valid_data).model
+    table = trained.ego_embeddings().detach()
     ego = torch.zeros_like(state.model.ego_embeddings())
     absent = {side: np.ones(len(names), dtype=bool) for side, names in state.tokens.items()}
     offsets = {"user": (0, 0), "item": (state.model.n_users, train.user_num)}
@@ -55,5 +70,5 @@ def retrained(state: State, data_folder: str, work_folder: str) -> State:
         ids = known_ids(state.tokens[side], tokens)
         absent[side][ids] = absent[side][0] = False
         ego[torch.from_numpy(ids) + here] = table[there + 1 : there + 1 + len(tokens)]
-    model = state.model.revised(ego, state.model.graph)
+    model = state.model.revised(ego, state.model.graph, trained.named_weights())
     return State.prepare(state.config, model, state.tokens, state.held_out, state.counts, absent)

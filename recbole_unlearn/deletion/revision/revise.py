@@ -1,5 +1,6 @@
 """Make the next version of a store from pending requests: look them up, revise or train anew, check, publish."""
 
+import dataclasses
 import functools
 import os
 import shutil
@@ -25,9 +26,10 @@ from recbole_unlearn.deletion.version.inter_file import copy_rows
 from recbole_unlearn.deletion.version.row_counts import of_rows
 from recbole_unlearn.deletion.version.state import MODEL, State, data_file, name_in, write_data
 from recbole_unlearn.errors import FailedChecks, UsageError
+from recbole_unlearn.model import ExactRecommender
 from recbole_unlearn.report.software import software_versions
 
-REVISED, RETRAINED = "UnlearnRec zero-shot", "Retrain"
+REVISED, RETRAINED, EXACT = "UnlearnRec zero-shot", "Retrain", "Exact"
 HARMLESS = (Refused, MemoryError)  # errors that have nothing to do with the requests
 
 
@@ -96,7 +98,7 @@ def _publish(store, before, requests, resolution, exact, force, seconds):
     kept = store.retention(
         config["unlearn_quarantine_days"], config["unlearn_quarantine_versions"], config["unlearn_grace_seconds"]
     )
-    method, hashes = RETRAINED if exact else REVISED, hashes_of(store, requests)
+    method, hashes = _method(before.model, exact), hashes_of(store, requests)
     artefacts: list[dict[str, Any]] = []
 
     def write(folder):
@@ -108,8 +110,9 @@ def _publish(store, before, requests, resolution, exact, force, seconds):
     def details():
         n_rows = sum(int((~of_part).sum()) for of_part in keep.values())
         measures, _ = measured()
-        made = trained(after) if exact else {"drift": drift_of(parent.details, len(requests), n_rows, measures, config)}
-        return {**parent.details, **made}
+        if exact or method == EXACT:
+            return {**parent.details, **trained(after)}
+        return {**parent.details, "drift": drift_of(parent.details, len(requests), n_rows, measures, config)}
 
     def receipts(version: Version) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
         measures, scores = measured()
@@ -131,14 +134,14 @@ def _publish(store, before, requests, resolution, exact, force, seconds):
 
     def measures_of(stage, model):
         with timed(seconds, f"measures {stage}"):
-            return measure.result()(model.final_embeddings())
+            return measure.result()(model)
 
     @functools.cache
     def measured():
         (of_before, scores_before), (of_after, scores_after) = first.result(), second.result()
         return {"before": of_before, "after": of_after}, score_histograms(scores_before, scores_after)
 
-    before.model.final_embeddings()  # here, because a revision copies the model while it is measured
+    before.model.make_ready()  # here, because a revision copies the model while it is measured
     with ThreadPoolExecutor(max_workers=1) as beside:  # measuring takes as long as all the rest
         try:
             measure = beside.submit(Measures.of, before, resolution)
@@ -158,6 +161,13 @@ def _publish(store, before, requests, resolution, exact, force, seconds):
     return after
 
 
+def _method(model, retrained):
+    """What a receipt says was done."""
+    if retrained or not isinstance(model, ExactRecommender):
+        return RETRAINED if retrained else REVISED
+    return EXACT if model.exact else f"Alternation to a {model.deviation_of} of {model.limit:g}"
+
+
 @contextmanager
 def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     """Keep under ``name`` how many seconds the block takes."""
@@ -167,7 +177,9 @@ def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 
 def _retrain(store, after, write_rows):
-    """Train on what remains, in a folder of the store where an interrupted training of the same data resumes."""
+    """Fit to what remains, or train on it in a folder of the store where an interrupted training of it resumes."""
+    if isinstance(after.model, ExactRecommender):
+        return dataclasses.replace(after, model=after.model.fitted(after.model.graph))
     work = os.path.join(store.folder, WORK)
     data = os.path.join(work, "data")
     shutil.rmtree(data, ignore_errors=True)
@@ -213,7 +225,7 @@ def _shared_part(requests, state, quarantined, **measured):
         "finished_at": iso(now()),
         "model": state.config["model"],
         "dataset": state.config["dataset"],
-        **dict.fromkeys(contents.MEASURED),
+        **dict.fromkeys((*contents.MEASURED, *contents.SEALED)),
         "batch": len(requests),
         "quarantined": [{"version": number, "until": until} for number, until in quarantined.items()],
         "versions": software_versions(state.config),

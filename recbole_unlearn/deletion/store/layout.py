@@ -12,6 +12,7 @@ ENDINGS = (".safetensors", ".pth")  # of checkpoints: this release's; RecBole's 
 STORE = ".store"  # ending of a store's folder
 FAILED = ".failed"  # ending of the folder of a version that fails its checks
 WORK = "work"  # folder of a store for a retraining in progress
+OF_SINKS = "sinks"  # folder of a store for what its sinks write, unless a setting names another
 
 
 @dataclass(frozen=True)

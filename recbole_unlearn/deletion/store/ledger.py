@@ -1,13 +1,11 @@
 """The requests of a store: their rows, status and receipts, and hashes of what is forgotten for good."""
 
 import functools
-import hashlib
 import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,9 @@ from recbole_unlearn.deletion.requests import DeletionRequest
 from recbole_unlearn.deletion.store import database
 from recbole_unlearn.deletion.store.database import RESTORE, explained, iso, now, plain
 from recbole_unlearn.deletion.store.files import Lock
+from recbole_unlearn.deletion.store.keyed_hash import KEY_BYTES, KeyedHash, fingerprint
 from recbole_unlearn.errors import UsageError
 
-KEY_BYTES = 32
 AT_A_TIME = 500  # parameters of one query
 
 
@@ -39,7 +37,7 @@ class Ledger:
                 f"'{folder}' is no store: it has no {database.NAME}. Name a store's folder, or create one."
             )
         with explained(self.folder):
-            database.check(self.folder, fingerprint(self._key))
+            database.check(self.folder, fingerprint(self.key))
 
     def submit(self, requests: Iterable[DeletionRequest]) -> dict[str, str]:
         """Add requests: all of them or, on an error, none.
@@ -102,6 +100,15 @@ class Ledger:
                 if tried in (None, row["reason"] is not None)
             ]
 
+    def unfinished(self) -> list[DeletionRequest]:
+        """The requests that are not done, whatever their status; one without a time has that of its submission."""
+        rows = self._query(
+            "SELECT request_id, rows, COALESCE(received_at, submitted_at) AS time FROM requests "
+            "JOIN payloads USING (position) WHERE status != 'done' ORDER BY position"
+        )
+        with explained(self.folder):
+            return [DeletionRequest(row["request_id"], plain(row["rows"]), row["time"]) for row in rows]
+
     def requests(self) -> list[dict[str, Any]]:
         """All requests in the order of their submission, as dicts with their status but without their rows."""
         columns = "request_id, received_at, submitted_at, status, version, finished_at, reason"
@@ -110,6 +117,10 @@ class Ledger:
     def done(self) -> set[str]:
         """The ids of done requests."""
         return {row["request_id"] for row in self._query("SELECT request_id FROM requests WHERE status = 'done'")}
+
+    def done_rows(self) -> list[sqlite3.Row]:
+        """The ``received_at``, ``submitted_at`` and ``receipt`` (the request's own part, JSON) of done requests."""
+        return self._query("SELECT received_at, submitted_at, receipt FROM requests WHERE status = 'done'")
 
     def states(self, requests: Iterable[DeletionRequest]) -> dict[str, str]:
         """Request id to the status of each request that is known, ``"other"`` if it is known with other rows."""
@@ -176,21 +187,19 @@ class Ledger:
         Returns:
             32 hexadecimal digits.
         """
-        texts = ("null" if part is None else encode_basestring_ascii(part) for part in parts)
-        digest = self._empty_hash.copy()
-        digest.update(f"[{', '.join(texts)}]".encode())  # JSON, so that ("ab", "c") and ("a", "bc") differ
-        return digest.hexdigest()
+        return self._hash(*parts)
 
     def _content(self, request):
         """The keyed hash of what a request asks for."""
         return self.keyed_hash(*sorted({json.dumps(row) for row in request.rows}))
 
     @functools.cached_property
-    def _empty_hash(self):
-        return hashlib.blake2b(key=self._key, digest_size=16)
+    def _hash(self):
+        return KeyedHash(self.key)
 
     @functools.cached_property
-    def _key(self):
+    def key(self) -> bytes:
+        """The key of the hashes, which nobody else may have."""
         path = os.path.join(self.folder, "key")
         if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe would wait
             raise UsageError(f"Store '{self.folder}' is damaged: '{path}' is no file. {RESTORE}")
@@ -213,11 +222,6 @@ class Ledger:
     def _query(self, sql, *parameters):
         with explained(self.folder), database.connected(self.folder) as db:
             return db.execute(sql, parameters).fetchall()
-
-
-def fingerprint(key: bytes) -> str:
-    """A hash that distinguishes keys without revealing them."""
-    return hashlib.blake2b(key=key, person=b"fingerprint", digest_size=16).hexdigest()
 
 
 def finish(

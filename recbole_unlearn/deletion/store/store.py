@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from recbole_unlearn.deletion.store import database, files
+from recbole_unlearn.deletion.store.batches import Batches
 from recbole_unlearn.deletion.store.database import explained, iso, now, plain
 from recbole_unlearn.deletion.store.files import BUILDING, write_folder
+from recbole_unlearn.deletion.store.keyed_hash import KEY_BYTES, fingerprint
 from recbole_unlearn.deletion.store.layout import FAILED, Version, version_folder
-from recbole_unlearn.deletion.store.ledger import KEY_BYTES, Ledger, fingerprint, finish
+from recbole_unlearn.deletion.store.ledger import finish
 from recbole_unlearn.errors import FailedChecks, UsageError
 from recbole_unlearn.files.checkpoint import remove
 
@@ -28,7 +30,7 @@ OF_A_STORE = re.compile(rf"{re.escape(BUILDING)}|\d{{4,}}({re.escape(FAILED)})?"
 INTERRUPTED = "interrupted"
 
 
-class Store(Ledger):
+class Store(Batches):
     """A store. Opening it writes nothing.
 
     Its folder holds ``store.db``; ``key``, for keyed hashes; ``lock``; ``versions/0001`` and so on, which never change;
@@ -50,7 +52,12 @@ class Store(Ledger):
 
     @classmethod
     def create(
-        cls, folder: str, write: Callable[[str], object], method: str = "import", details: dict[str, Any] | None = None
+        cls,
+        folder: str,
+        write: Callable[[str], object],
+        method: str = "import",
+        details: dict[str, Any] | None = None,
+        write_beside: Callable[[str], object] | None = None,
     ) -> "Store":
         """Make a store with one version, or nothing if that fails.
 
@@ -59,6 +66,7 @@ class Store(Ledger):
             write: takes an empty folder and writes the version's files there.
             method: how the version was made.
             details: plain data about the version.
+            write_beside: takes the store's own folder and writes there what all versions share.
 
         Returns:
             The store, opened.
@@ -72,6 +80,8 @@ class Store(Ledger):
             for name in ("versions", "receipts"):
                 os.mkdir(os.path.join(building, name))
             Path(building, "key").write_bytes(key)
+            if write_beside:
+                write_beside(building)
             first = version_folder(building, 1)
             version = Version(1, None, method, iso(now()), write_folder(first, write), details or {}, first)
             database.create(building, fingerprint(key))
@@ -96,7 +106,7 @@ class Store(Ledger):
                 self._lock.acquire(wait_seconds, on_wait)
             try:
                 with self._transaction() as db:
-                    if database.upgrade(db, fingerprint(self._key)):
+                    if database.upgrade(db, fingerprint(self.key)):
                         for page in Path(self.folder, "receipts").glob("*.html"):  # the service writes them anew
                             remove(page)
                     db.execute(

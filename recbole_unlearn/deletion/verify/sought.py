@@ -33,18 +33,32 @@ class Sought:
         keyed_hash: the function that made them.
         known: the only tokens that count as ends of interactions in text, if an earlier release has hashed no words.
             Tables with known columns are free from this restriction.
+        remembered: answers in memory at a time; each takes 100 bytes and its token.
     """
 
-    def __init__(self, hashes: Container[str], keyed_hash: Callable[..., str], known: Container[str] = ()):
-        self._hashes, self._hash, self._known = hashes, keyed_hash, known
+    def __init__(
+        self,
+        hashes: Container[str],
+        keyed_hash: Callable[..., str],
+        known: Container[str] = (),
+        remembered: int = REMEMBERED,
+    ):
+        self._hashes, self._hash, self._known, self._remembered = hashes, keyed_hash, known, remembered
         self._words_are_hashed = keyed_hash(*WORDS_ARE_HASHED) in hashes
-        self._answers: dict[tuple, bool] = {}
+        self._answers: dict[tuple | str, bool] = {}  # a word by itself, which takes less memory
 
     def words(self, tokens: Iterable[str]) -> set[str]:
         """The tokens that are, or may be, a user or an item of something that should be gone."""
         if not self._words_are_hashed:
             return self.users(tokens) | self.items(tokens) | {token for token in tokens if token in self._known}
-        return {token for token in tokens if self._is_gone("word", token)}
+        known = self._answers.get  # asked here, because most words come again, and a call takes longer than the answer
+        return {
+            token for token in tokens if (self._is_gone("word", token) if (answer := known(token)) is None else answer)
+        }
+
+    def ends(self, tokens: Iterable[str]) -> set[str]:
+        """The tokens of a table's column that may be a user or an item of something that should be gone."""
+        return self.words(tokens) if self._words_are_hashed else set(tokens)
 
     def users(self, tokens: Iterable[str]) -> set[str]:
         """The tokens of users that should be gone as a whole."""
@@ -58,6 +72,10 @@ class Sought:
         """Whether an interaction should be gone."""
         return self._is_gone("interaction", user, item)
 
+    def pairs(self, pairs: Iterable[tuple[str, str]]) -> list[bool]:
+        """Whether each interaction should be gone. Unlike :meth:`is_pair`, this remembers no answers."""
+        return [self._hash("interaction", *pair) in self._hashes for pair in pairs]
+
     def rows(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Whether each row of a table should be gone, shape ``(n,)``: its user, its item, or the pair.
 
@@ -66,18 +84,19 @@ class Sought:
         """
         (of_user, users), (of_item, items) = (pd.factorize(side, use_na_sentinel=True) for side in (users, items))
         users, items = users.tolist(), items.tolist()
-        there = [self.words(side) if self._words_are_hashed else set(side) for side in (users, items)]
+        there = [self.ends(side) for side in (users, items)]
         gone = _mask(users, self.users(there[0]))[of_user] | _mask(items, self.items(there[1]))[of_item]
         asked = np.flatnonzero(_mask(users, there[0])[of_user] & _mask(items, there[1])[of_item] & ~gone)
         gone[asked] = [self.is_pair(users[of_user[row]], items[of_item[row]]) for row in asked]
         return gone
 
     def _is_gone(self, *row):
-        answer = self._answers.get(row)
+        name = row[1] if row[0] == "word" else row
+        answer = self._answers.get(name)
         if answer is None:
-            if len(self._answers) >= REMEMBERED:
+            if len(self._answers) >= self._remembered:
                 self._answers.clear()
-            answer = self._answers[row] = self._hash(*row) in self._hashes
+            answer = self._answers[name] = self._hash(*row) in self._hashes
         return answer
 
 

@@ -23,7 +23,7 @@ ENCODER_KEYS = {"gain", "cost", "scores"}  # of files of torch of an earlier rel
 OURS = {  # names of tensors in each kind of file of this package
     model_file.KIND: re.compile(r"state_dict\..*|edges|(?:user|item)_tokens\.(?:bytes|ends|erased)"),
     row_counts.KIND: re.compile("train"),  # numbers of rows of the model's own edges
-    encoder_file.KIND: re.compile(r"gain|cost|booster(\.\d+)?"),
+    encoder_file.KIND: re.compile(r"gain|cost|own|booster(\.\d+)?"),
 }
 
 

@@ -3,15 +3,17 @@
 import os
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from recbole_unlearn.deletion.receipt import files as receipt
-from recbole_unlearn.deletion.store import Store
+from recbole_unlearn.deletion.sinks.search import folders_of, search
+from recbole_unlearn.deletion.store import Store, carried
 from recbole_unlearn.deletion.store.database import NAME as DATABASE
 from recbole_unlearn.deletion.store.database import iso, now
 from recbole_unlearn.deletion.store.files import BUILDING
-from recbole_unlearn.deletion.store.layout import Version, store_folder
-from recbole_unlearn.deletion.store.ledger import KEY_BYTES
+from recbole_unlearn.deletion.store.keyed_hash import KEY_BYTES
+from recbole_unlearn.deletion.store.layout import OF_SINKS, Version, store_folder
 from recbole_unlearn.deletion.verify.findings import Finding, Scan, joined, waived
 from recbole_unlearn.deletion.verify.matcher import answer
 from recbole_unlearn.deletion.verify.parts import Hit, Text
@@ -24,7 +26,13 @@ from recbole_unlearn.model_file import read_content
 HOLDER = re.compile(rb"\0?\d{0,20}")  # content of a lock file: the process that holds the lock
 RETRY = "submit them again, or use --force or --exact"
 ALTERED = "not what was written: delete it, and the next call writes it anew"
-FOLDERS = ("versions", receipt.FOLDER, os.path.join(receipt.FOLDER, receipt.BATCHES))  # searched entry by entry
+FOLDERS = (
+    "versions",
+    carried.FOLDER,
+    receipt.FOLDER,
+    os.path.join(receipt.FOLDER, receipt.BATCHES),
+    OF_SINKS,
+)  # searched entry by entry
 NAMES = ("user_id", "item_id")  # of the columns, if the model's settings cannot be read
 
 
@@ -59,8 +67,12 @@ def verify(checkpoint: str | os.PathLike, also: Iterable[str] = (), waive: Itera
         names, known = NAMES, set()
     sought = Sought(store.forgotten(), store.keyed_hash, known)
     scans = [_requests(store, sought), _files_of(current)]
+    carried_files = [Finding(path, "missing or changed since the store was made", 1) for path in carried.damaged(store)]
+    scans.append(Scan(findings=carried_files))
     scans += [each if isinstance(each, Scan) else scan(each, sought, names) for each in _places(store, current)]
-    scans += [scan(place, sought, names, searched=[store.folder]) for place in also]
+    of_sinks = folders_of(store)
+    scans += [search(store, current, entry) for entry in of_sinks.values()]
+    scans += [scan(place, sought, names, searched=[store.folder, *of_sinks]) for place in also]
     return waived(joined(scans), waive)
 
 
@@ -89,22 +101,30 @@ def _files_of(version: Version) -> Scan:
 def _places(store: Store, current: Version) -> Iterator[str | Scan]:
     """The places to search in a store's folder and beside it, and scans of places that need no search."""
     quarantined = {each.folder: each.quarantined_until for each in store.versions() if each.quarantined_until}
-    receipts = receipt.places(store.batches())
+    receipts = {place: partial(_receipts, store, ids) for place, ids in receipt.places(store.batches()).items()}
+    receipts |= {receipt.place_of([], number): partial(_part, store, number) for number in store.without_request()}
+    of_sinks = folders_of(store)
     for name in _below(store.folder):
         place = os.path.join(store.folder, name)
-        ids = receipts.get(os.path.relpath(os.path.splitext(name)[0], receipt.FOLDER))
+        written = receipts.get(os.path.relpath(os.path.splitext(name)[0], receipt.FOLDER))
         if quarantined.get(place, "") > iso(now()):
             yield Scan(left_out=[(place, f"in quarantine until {quarantined[place]}")])
         elif name == DATABASE or (name == "current" and os.path.realpath(place) == os.path.realpath(current.folder)):
             continue
         elif name == "key" and os.path.isfile(place) and os.path.getsize(place) == KEY_BYTES:
             yield Scan(files=[(place, "nothing, as it is the store's key")])
+        elif carried.is_whole(store, name):
+            yield Scan(files=[(place, "nothing, as it has the hashes of an earlier store, or their key")])
         elif name == "lock" and _is_lock(place):
             yield Scan(files=[(place, "nothing, as it names a process at most")])
-        elif ids is not None and receipt.is_written(place, [*store.receipts(ids).values()]):
+        elif place in of_sinks:
+            continue  # searched with what the sink knows
+        elif _is_link_to(place, of_sinks):
+            continue
+        elif written is not None and receipt.is_written(place, written()):
             yield Scan(files=[(place, "anything but what the database has")])
         elif os.path.lexists(place):  # another process may have removed it
-            if ids is not None:  # changed, or written by another release
+            if written is not None:  # changed, or written by another release
                 yield Scan(findings=[Finding(place, ALTERED, 1, sure=False)])
             yield place
     parent, name = os.path.split(store.folder)
@@ -118,10 +138,22 @@ def _below(folder: str, within: str = "") -> Iterator[str]:
     for entry in sorted(os.listdir(os.path.join(folder, within))):
         name = os.path.join(within, entry)
         path = os.path.join(folder, name)
-        if name in FOLDERS and os.path.isdir(path) and not os.path.islink(path):
+        if (name in FOLDERS or os.path.dirname(name) == OF_SINKS) and os.path.isdir(path) and not os.path.islink(path):
             yield from _below(folder, name)
         else:
             yield name
+
+
+def _receipts(store, ids):
+    return [*store.receipts(ids).values()]
+
+
+def _part(store, number):
+    return [store.part(number)]
+
+
+def _is_link_to(path, folders):
+    return os.path.islink(path) and os.path.realpath(path) in map(os.path.realpath, folders)
 
 
 def _is_lock(path):

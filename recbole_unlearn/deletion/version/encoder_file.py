@@ -11,6 +11,7 @@ from recbole_unlearn.errors import UsageError, reason
 from recbole_unlearn.files import tensor_file, torch_file
 
 KIND = "encoder"
+ARRAYS = ("gain", "cost", "own")  # the last one only of a model whose readout mixes columns
 SIZES = re.compile(r"^(?:num_leaves|num_cat|max_feature_idx|num_class|num_tree_per_iteration)=(\d+)", re.MULTILINE)
 
 
@@ -18,7 +19,8 @@ def write(path: str, encoder: CalibratedEncoder) -> None:
     """Write an encoder; the file is whole or absent."""
     plain = encoder.to_plain()
     booster = tensor_file.text_tensor(plain["scores"]["booster"])
-    tensor_file.write(path, KIND, {"gain": plain["gain"], "cost": plain["cost"], "booster": booster}, {})
+    arrays = {name: plain[name] for name in ARRAYS if name in plain}
+    tensor_file.write(path, KIND, {**arrays, "booster": booster}, {})
 
 
 def read(path: str, n_nodes: int, config: Config) -> CalibratedEncoder | None:
@@ -40,7 +42,7 @@ def read(path: str, n_nodes: int, config: Config) -> CalibratedEncoder | None:
     if "booster" not in plain["scores"]:
         return None
     try:
-        tensors = {name: plain[name].to(config["device"]) for name in ("gain", "cost")}
+        tensors = {name: plain[name].to(config["device"]) for name in ARRAYS if name in plain}
         return CalibratedEncoder.from_plain({**plain, **tensors}, **closing_settings(config))
     except Exception as error:  # LightGBM raises many types
         raise UsageError(f"'{path}' is no encoder of a store: {reason(error)}") from None
@@ -73,7 +75,7 @@ def _unpacked(tensors, settings):
     names = sorted(name for name in tensors if name.startswith("booster"))
     texts = [tensor_file.text_of(tensors[name]) for name in names]
     scores = {"booster": texts[0]} if names == ["booster"] else {"boosters": texts, "spread": settings["spread"]}
-    return {"gain": tensors["gain"], "cost": tensors["cost"], "scores": scores}
+    return {**{name: tensors[name] for name in ARRAYS if name in tensors}, "scores": scores}
 
 
 def _check(plain):
@@ -81,6 +83,9 @@ def _check(plain):
     gain, cost, texts = plain["gain"], plain["cost"], texts_of(plain)
     if not all(isinstance(each, torch.Tensor) and each.ndim == 1 and each.isfinite().all() for each in (gain, cost)):
         raise ValueError("its gain or cost are no finite numbers")
+    own = plain.get("own", torch.zeros(1, 1))
+    if own.ndim != 2 or not own.isfinite().all():
+        raise ValueError("its map of rows is no table of finite numbers")
     earlier = "boosters" in plain["scores"]
     if len(gain) != len(cost) or (earlier and (len(texts) != 2 or not isinstance(plain["scores"]["spread"], float))):
         raise ValueError("its parts do not fit each other")

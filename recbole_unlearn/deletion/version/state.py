@@ -19,7 +19,7 @@ from recbole_unlearn.encoder.calibrated import CalibratedEncoder
 from recbole_unlearn.encoder.rows import lost_nodes, never_seen_rows, without_rows
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
-from recbole_unlearn.model import UnlearnableRecommender
+from recbole_unlearn.model import ExactRecommender, Recommender
 from recbole_unlearn.model_file import load_model, write_model
 
 MODEL, ENCODER, DATA = "model.safetensors", "encoder.safetensors", "data"  # files and a folder of a version
@@ -38,16 +38,16 @@ class State:
         tokens: external tokens of ``user`` and ``item``, object arrays in the order of internal ids; None where
             erased.
         held_out: the graphs of ``valid`` and ``test``.
-        encoder: of the model.
+        encoder: of the model; None of a model that forgets without one.
         counts: part of the data to the number of rows of each edge, shape ``(E,)``; only parts in which some edge has
             several rows.
     """
 
     config: Config
-    model: UnlearnableRecommender
+    model: Recommender
     tokens: dict[str, np.ndarray]
     held_out: dict[str, Graph]
-    encoder: CalibratedEncoder
+    encoder: CalibratedEncoder | None
     counts: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -70,12 +70,14 @@ class State:
             users, items = inter_file.read_ids(data_file(folder, config["dataset"], part), config, tokens)
             held_out[part] = Graph.from_edges(users, items, model.n_users, model.n_items)
             counts[part] = row_counts.counts_of(held_out[part], users, items)
+        several = {part: of for part, of in counts.items() if of is not None}
+        if isinstance(model, ExactRecommender):
+            return cls(config, model, tokens, held_out, None, several)
         path = file_of(folder, ENCODER)
-        encoder = encoder_file.read(path, len(model.ego_embeddings()), config)
+        encoder = encoder_file.read(path, model.n_users + model.n_items, config)
         if encoder is None:
             getLogger().info(f"'{path}' is of an earlier release: this one fits the encoder anew, without a twin")
             encoder = _fitted(config, model, tokens, held_out)
-        several = {part: of for part, of in counts.items() if of is not None}
         return cls(config, model, tokens, held_out, encoder, several)
 
     def graphs(self) -> dict[str, Graph]:
@@ -90,7 +92,7 @@ class State:
     def prepare(
         cls,
         config: Config,
-        model: UnlearnableRecommender,
+        model: Any,
         tokens: dict[str, np.ndarray],
         held_out: dict[str, Graph],
         counts: dict[str, torch.Tensor],
@@ -98,10 +100,14 @@ class State:
     ) -> "State":
         """Fit the encoder of a trained model, and set the model's padding rows to those of a node never seen.
 
+        A fitted model needs neither.
+
         Args:
             config, model, tokens, held_out, counts: of the State.
             absent: ``user`` and ``item`` to a boolean array: nodes whose rows no training made. Default: the erased.
         """
+        if isinstance(model, ExactRecommender):
+            return cls(config, model, tokens, held_out, None, counts)
         if config["ie_teacher"] == "twin":
             getLogger().info("The store's encoder is made without a twin: a store trains none but what it serves")
             config = config.replace(ie_teacher="none")  # so that the model's file says how its encoder was made
@@ -114,7 +120,7 @@ class State:
         return cls(config, model, tokens, held_out, encoder, counts)
 
     def without(self, resolution: Resolution) -> "State":
-        """The state after requests; one pass of the encoder forgets all that they name.
+        """The state after requests; one pass of the encoder, or the fitted model itself, forgets all that they name.
 
         Args:
             resolution: of requests on this state.
@@ -122,28 +128,34 @@ class State:
         Returns:
             A state in which nodes that are erased, or lose their last training edge, have the padding's row.
         """
-        model, graphs = self.model, self.graphs()
-        gone = ~resolution.keep["train"]
-        request = Request(graphs["train"].users[gone], graphs["train"].items[gone])
-        remaining = graphs["train"].subgraph(~gone)
-        ego = self.encoder(model, remaining.to(model.device), request).ego
-        without_edges = lost_nodes(graphs["train"], remaining)
-        lost = [
-            (torch.from_numpy(erased) | alone).to(ego.device)
-            for erased, alone in zip(resolution.erased.values(), without_edges)
-        ]
-        revised = model.revised(without_rows(ego, lost, (ego[0], ego[model.n_users])), remaining)
+        train = self.graphs()["train"]
+        remaining = train.subgraph(resolution.keep["train"])
         tokens = {side: names.copy() for side, names in self.tokens.items()}
         for side, erased in resolution.erased.items():
             tokens[side][erased] = None
+        encoder = self.encoder and self.encoder.without(without_trace(tokens, remaining).to(self.model.device))
         return State(
             self.config,
-            revised,
+            self._revised(resolution, train, remaining),
             tokens,
             {part: graph.subgraph(resolution.keep[part]) for part, graph in self.held_out.items()},
-            self.encoder.without(without_trace(tokens, remaining).to(model.device)),
+            encoder,
             {part: counts[resolution.keep[part]] for part, counts in self.counts.items()},
         )
+
+    def _revised(self, resolution, train, remaining):
+        """The model after requests."""
+        model: Any = self.model
+        if self.encoder is None:
+            return model.forgotten(remaining)
+        gone = ~resolution.keep["train"]
+        request = Request(train.users[gone], train.items[gone])
+        ego = self.encoder(model, remaining.to(model.device), request).ego
+        lost = [
+            (torch.from_numpy(erased) | alone).to(ego.device)
+            for erased, alone in zip(resolution.erased.values(), lost_nodes(train, remaining))
+        ]
+        return model.revised(without_rows(ego, lost, (ego[0], ego[model.n_users])), remaining)
 
     def write(self, folder: str, write_rows: Callable[[str, str], None]) -> None:
         """Write the files of a version.
@@ -153,7 +165,8 @@ class State:
             write_rows: takes the name of a part of the data and the path of the ``.inter`` file to write.
         """
         write_model(os.path.join(folder, MODEL), self.model, self.config, self.tokens)
-        encoder_file.write(os.path.join(folder, ENCODER), self.encoder)
+        if self.encoder:
+            encoder_file.write(os.path.join(folder, ENCODER), self.encoder)
         if "train" in self.counts:
             row_counts.write(os.path.join(folder, COUNTS), self.counts["train"])
         write_data(folder, self.config["dataset"], write_rows)

@@ -6,6 +6,7 @@ import torch
 
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.influence.base import InfluenceUnlearner
+from recbole_unlearn.method.influence.point import packed
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.settings import Count, Positive, Settings, Weight, setting
 from recbole_unlearn.streams import begin_stream, torch_stream
@@ -53,11 +54,14 @@ class CEU(InfluenceUnlearner):
         begin_stream(config, "weights")
         model = perturbed(type(self.original))(config, data.train)
         generator = torch_stream(config["seed"], "noise")
-        shape = model.ego_embeddings().shape
+        shape = packed(model.ego_embeddings(), model.named_weights().values()).shape
         model.perturb(strength, noise * torch.randn(shape, generator=generator).to(config["device"]), len(data.graph))
         trained = train(config, model, data.train, "CEU-original", data.valid_data, content=[strength, noise])
         with torch.no_grad():
-            return self.original.revised(trained.model.ego_embeddings(), data.graph), trained.seconds_before
+            return (
+                self.original.revised(trained.model.ego_embeddings(), data.graph, trained.model.named_weights()),
+                trained.seconds_before,
+            )
 
     def solve(self, v: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
         damping = self.config["unlearn_ceu_lambda"] + self.config["unlearn_ceu_damping"]
@@ -69,11 +73,12 @@ def perturbed(model_class: type) -> type:
 
     class Perturbed(model_class):
         def perturb(self, strength, noise, n_edges):
-            """Set lambda, b (shape ``(N, d)``) and the number of edges that share the term."""
+            """Set lambda, b (the shape of a point) and the number of edges that share the term."""
             self.strength, self.noise, self.n_edges = strength, noise, n_edges
 
-        def regulariser(self, ego, occurrences):
-            extra = self.strength / 2 * ego.square().sum() + (self.noise * ego).sum()
-            return super().regulariser(ego, occurrences) + extra / self.n_edges
+        def model_loss(self, interaction, ego, final, views):
+            point = packed(ego, self.named_weights().values())
+            extra = self.strength / 2 * point.square().sum() + (self.noise * point).sum()
+            return super().model_loss(interaction, ego, final, views) + extra / self.n_edges
 
     return Perturbed

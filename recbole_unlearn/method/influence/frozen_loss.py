@@ -1,17 +1,19 @@
 """A backbone's training loss at frozen randomness, with its gradient and Hessian-vector product, for influence methods.
 
 Everything random in a training loss is frozen: one negative item for each edge, the views, the noise. The loss is then
-a function of the table alone, and the losses before and after a request differ only by the request.
+a function of what the backbone trains, and the losses before and after a request differ only by the request.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from recbole.data.interaction import Interaction
 
-from recbole_unlearn.graph import Graph
+from recbole_unlearn.method.influence.point import called_at
 from recbole_unlearn.model.base import UnlearnableRecommender
 
 
@@ -127,12 +129,12 @@ def bpr_sum(final: torch.Tensor, triples: Triples) -> torch.Tensor:
 class FrozenLoss:
     """A backbone's training loss summed over a graph's edges as one batch, with all randomness frozen.
 
-    For BPR, the regulariser of squared norms and SGL's InfoNCE, this equals the sum over batches of any size. SimGCL
-    contrasts the nodes of a batch with each other; here these are all nodes, as in its largest batch. Both take all
-    candidates, none drawn at random.
+    For BPR, the regulariser of squared norms and InfoNCE against all nodes, as in SGL, LightGCL and NCL, this equals
+    the sum over batches of any size. SimGCL and XSimGCL contrast the nodes of a batch with each other; here these are
+    all nodes, as in their largest batch. All take all candidates, none drawn at random.
 
     Args:
-        model: the backbone; its table and graph are not used.
+        model: the backbone; its table, weights and graph are not used.
         adjacency: the table's propagation, sparse CSR, shape ``(N, N)``.
         triples: the edges and their negatives that BPR sums over.
         occurrences: of all triples of the loss, shape ``(3, N)``, for the regulariser and the self-supervised loss.
@@ -144,30 +146,70 @@ class FrozenLoss:
     adjacency: torch.Tensor
     triples: Triples
     occurrences: torch.Tensor
-    views: list[Graph]
+    views: list[Any]
     seed: int
 
-    def __call__(self, ego: torch.Tensor) -> torch.Tensor:
-        """The loss of a table of shape ``(N, d)``, a scalar, twice differentiable."""
+    def __call__(self, point: torch.Tensor) -> torch.Tensor:
+        """The loss of a point of shape ``(M, d)``, a scalar, twice differentiable.
+
+        Args:
+            point: the table, shape ``(N, d)``, and the weights besides; see
+                :func:`~recbole_unlearn.method.influence.point.packed`.
+        """
+        return called_at(point, self.model, self._of_table)
+
+    def final(self, point: torch.Tensor) -> torch.Tensor:
+        """The final embeddings of a point, differentiable."""
+        return called_at(point, self.model, lambda ego: self.model.forward(ego, self.adjacency))
+
+    def _of_table(self, ego):
         counts = self.occurrences.to(ego.dtype)
         if not counts.any():  # nothing remains to learn from
             return 0 * ego.sum()
-        final = self.model.forward(ego, self.adjacency)
         with torch.random.fork_rng([ego.device] if ego.is_cuda else []):
             torch.manual_seed(self.seed)
-            contrast = self.model.self_supervised_loss(ego, final, counts, self.views)
+            final, views = self.model.training_forward(ego, self.adjacency, self.views)
+            contrast = self.model.self_supervised_loss(ego, final, counts, views)
         extra = self.model.regulariser(ego, counts) + contrast
         return bpr_sum(final, self.triples) + counts[0].sum() * extra
 
-    def gradient(self, ego: torch.Tensor) -> torch.Tensor:
-        """The gradient at a table, shape ``(N, d)``."""
-        return self._differentiated(ego)[1]
+    def gradient(self, point: torch.Tensor) -> torch.Tensor:
+        """The gradient at a point, shape ``(M, d)``."""
+        return self._differentiated(point)[1]
 
-    def hessian(self, ego: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The function ``x -> H x`` at a table; ``x`` and the result have shape ``(N, d)``."""
-        leaf, gradient = self._differentiated(ego, create_graph=True)
+    def hessian(self, point: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The function ``x -> H x`` at a point; ``x`` and the result have shape ``(M, d)``."""
+        leaf, gradient = self._differentiated(point, create_graph=True)
+        if not gradient.requires_grad:
+            raise RuntimeError("its gradient is a constant")
         return lambda x: torch.autograd.grad(gradient, leaf, x, retain_graph=True)[0]
 
-    def _differentiated(self, ego, create_graph=False):
-        leaf = ego.detach().requires_grad_()
+    def _differentiated(self, point, create_graph=False):
+        leaf = point.detach().requires_grad_()
         return leaf, torch.autograd.grad(self(leaf), leaf, create_graph=create_graph)[0]
+
+
+@dataclass(frozen=True)
+class FrozenOwnLoss(FrozenLoss):
+    """The same for a backbone with a ``model_loss`` of its own: that of all edges as one batch, times their number.
+
+    Plain autograd differentiates it twice. It keeps what the loss keeps of a batch of all E edges: with losses of
+    pairs, about ten tensors of shape ``(E, d)``, .2 GB for 80,000 edges and 2.6 GB for a million of width 64, and with
+    one that compares all users (items) with each other, some of shape ``(n_users, n_users)``.
+    """
+
+    def _of_table(self, ego):
+        model, triples = self.model, self.triples
+        fields, sides = (model.USER_ID, model.ITEM_ID, model.NEG_ITEM_ID), (triples.users, triples.items)
+        if not len(triples.users):  # nothing remains to learn from
+            return 0 * ego.sum()
+        batch = Interaction(dict(zip(fields, (*sides, triples.negatives))))
+        with torch.random.fork_rng([ego.device] if ego.is_cuda else []):
+            torch.manual_seed(self.seed)
+            final, views = model.training_forward(ego, self.adjacency, self.views)
+            return len(triples.users) * model.model_loss(batch, ego, final, views)
+
+    def is_random(self, point: torch.Tensor) -> bool:
+        """Whether the loss draws at random: then the losses before and after a request differ by more than it."""
+        with torch.no_grad():
+            return not torch.equal(self(point), replace(self, seed=self.seed + 1)(point))

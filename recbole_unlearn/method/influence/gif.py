@@ -39,7 +39,7 @@ class GIF(InfluenceUnlearner):
     def linearise(self) -> None:
         super().linearise()
         scale = self.config["unlearn_gif_scale"]
-        self.scale = MARGIN * spectral_radius(self.hessian, self.ego) if scale == "auto" else float(scale)
+        self.scale = MARGIN * spectral_radius(self.hessian, self.point) if scale == "auto" else float(scale)
 
     def solve(self, v: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
         damping, iterations = self.config["unlearn_gif_damping"], self.config["unlearn_gif_iterations"]

@@ -39,6 +39,7 @@ class IFRU(InfluenceUnlearner):
     """
 
     settings = IFRUSettings
+    sums_bpr = True
 
     def change_of_gradient(self) -> torch.Tensor:
         triples, kept, data = self.triples, self.kept(), self.data
@@ -47,14 +48,14 @@ class IFRU(InfluenceUnlearner):
         before = self.frozen(data.graph, triples, self.views, triples.select(spilled | ~kept))
         views = self.remaining_views()
         after = self.frozen(data.remaining_graph, triples.select(kept), views, triples.select(spilled))
-        return before.gradient(self.ego) - after.gradient(self.ego)
+        return before.gradient(self.point) - after.gradient(self.point)
 
     def solve(self, v: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
         return self.damped_step(v, self.config["unlearn_ifru_damping"], "unlearn_ifru", self._important_rows())
 
     def _deleted_share(self):
         """Share of each node's edges that the request removes, shape ``(N,)``."""
-        before, after = (graph.degrees().to(self.ego) for graph in (self.data.graph, self.data.remaining_graph))
+        before, after = (graph.degrees().to(self.point) for graph in (self.data.graph, self.data.remaining_graph))
         return (before - after) / before.clamp(min=1)
 
     def _important_rows(self):

@@ -26,8 +26,9 @@ class SCIFSettings(Settings):
 class SCIF(InfluenceUnlearner):
     r"""The influence function of relabelling the request, on the request's rows alone.
 
-    Selective: only the rows of the request's users and items move. Collaborative: a forgotten pair is not taken out of
-    the loss but gets the label that the others' data suggest, so that deletion does not tear users and items apart.
+    Selective: only the rows of the request's users and items move, and weights besides the table, if there are any.
+    Collaborative: a forgotten pair is not taken out of the loss but gets the label that the others' data suggest, so
+    that deletion does not tear users and items apart.
 
     The paper averages ratings. Implicit feedback has none: BPR labels each triple (u, i, j) with 1, "u prefers i". Here
     the collaborative label of a triple e is the share of the remaining interactions with either item that are with i,
@@ -47,11 +48,12 @@ class SCIF(InfluenceUnlearner):
     """
 
     settings = SCIFSettings
+    sums_bpr = True
 
     def change_of_gradient(self) -> torch.Tensor:
         forgotten = self.triples.select(~self.kept())
-        leaf = self.ego.clone().requires_grad_()
-        final = self.model.forward(leaf, self.loss.adjacency)
+        leaf = self.point.clone().requires_grad_()
+        final = self.loss.final(leaf)
         of_final = forgotten.matrix(self.collaborative_labels(forgotten) - 1) @ final.detach()
         return torch.autograd.grad(final, leaf, of_final)[0]
 
@@ -60,11 +62,11 @@ class SCIF(InfluenceUnlearner):
 
     def collaborative_labels(self, triples: Triples) -> torch.Tensor:
         """``y`` of each triple, shape ``(E,)``."""
-        degrees = self.data.remaining_graph.degrees().to(self.ego) + 1
+        degrees = self.data.remaining_graph.degrees().to(self.point) + 1
         positive, negative = (degrees[side + triples.n_users] for side in (triples.items, triples.negatives))
         return positive / (positive + negative)
 
     def rows_of_request(self) -> torch.Tensor:
         """The users and items of the request, boolean of shape ``(N,)``."""
         graph, remaining = self.data.graph, self.data.remaining_graph
-        return (graph.degrees() > remaining.degrees()).to(self.ego.device)
+        return (graph.degrees() > remaining.degrees()).to(self.point.device)

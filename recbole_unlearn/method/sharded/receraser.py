@@ -9,7 +9,7 @@ from recbole.utils import InputType
 
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS
-from recbole_unlearn.method.sharded.aggregation import AttentionAggregator
+from recbole_unlearn.method.sharded.aggregation import AttentionAggregator, table_model
 from recbole_unlearn.method.sharded.base import ShardedUnlearner, ShardSettings
 from recbole_unlearn.method.sharded.partition import edge_shards, node_shards
 from recbole_unlearn.model.base import UnlearnableRecommender
@@ -44,7 +44,9 @@ class RecEraserSettings(ShardSettings):
 class RecEraser(ShardedUnlearner):
     """Shards of similar interactions (or users, or items), aggregated by attention.
 
-    A pre-trained matrix factorisation gives the similarity. The attention is fitted anew after every request.
+    A pre-trained matrix factorisation gives the similarity. The attention is fitted anew after every request. If the
+    backbone trains weights besides its table, each shard has its own: the attention then takes the shards' final
+    embeddings, and the result is a table that scores by itself.
 
     Reference: Chen et al., "Recommendation Unlearning", WWW 2022.
     """
@@ -69,7 +71,7 @@ class RecEraser(ShardedUnlearner):
 
     @staticmethod
     def shard_table(model: UnlearnableRecommender) -> torch.Tensor:
-        return model.ego_embeddings()
+        return model.final_embeddings() if model.weights_beyond_table else model.ego_embeddings()
 
     def aggregate(
         self, shards: list[tuple[torch.Tensor, Graph]], dataset: Dataset, graph: Graph
@@ -84,8 +86,11 @@ class RecEraser(ShardedUnlearner):
             fitting = fitting.replace(MODEL_INPUT_TYPE=InputType.PAIRWISE, train_neg_sample_args=NEGATIVES)
         tables = torch.stack([table for table, _ in shards])
         present = torch.stack([part.degrees() > 0 for _, part in shards])
+        backbone = self.original
+        if backbone.weights_beyond_table:  # the original's weights would remember the request
+            backbone = table_model(self.config, dataset, tables[0], graph)
         begin_stream(fitting, "weights")
-        aggregator = AttentionAggregator(fitting, dataset, self.original, tables, present, graph)
+        aggregator = AttentionAggregator(fitting, dataset, backbone, tables, present, graph)
         fitted = train(fitting, aggregator, dataset, "RecEraser-aggregator", self.data.valid_data, content=[tables])
         with torch.no_grad():
-            return self.original.revised(aggregator.ego_embeddings(), graph), fitted.seconds_before
+            return backbone.revised(aggregator.ego_embeddings(), graph), fitted.seconds_before

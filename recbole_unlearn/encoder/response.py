@@ -1,0 +1,77 @@
+"""How a model's final embeddings respond to its table: what the calibrated encoder knows of a readout."""
+
+import torch
+
+from recbole_unlearn.model.base import UnlearnableRecommender
+
+N_PROBES = 256  # random signs for each side
+
+
+@torch.no_grad()
+def own_map(model: UnlearnableRecommender, generator: torch.Generator) -> torch.Tensor | None:
+    r"""How a node's own row shows in its final embedding: the mean M over nodes of :math:`\partial Z_v / \partial E_v`.
+
+    A change :math:`\delta` of a row then changes the score with an embedding z by about :math:`\delta^\top M^\top z`.
+    ``None`` stands for the identity, up to a factor for each node: a readout that treats columns alike.
+
+    Args:
+        model: on its training graph.
+        generator: draws signs S of the table's shape; the mean of :math:`(dZ)_v S_v^\top` over nodes and draws is M.
+
+    Returns:
+        Shape ``(D, d)`` for a table of width d and final embeddings of width D.
+    """
+    ego, final = model.ego_embeddings(), model.final_embeddings()
+    if ego.shape == final.shape and not model.weights_beyond_table:
+        return None
+    total = ego.new_zeros(final.shape[1], ego.shape[1])
+    for signs, answer in _answers(model, generator):
+        total += answer.t() @ signs
+    return total / (_rounds(ego) * len(ego))
+
+
+@torch.no_grad()
+def readout_response(
+    model: UnlearnableRecommender, generator: torch.Generator, own: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The diagonals of R and of ``R^T R`` for a symmetric readout ``Z = R E``: how final embeddings respond to a row.
+
+    The estimate changes the table by random signs (Hutchinson, 1990) and looks at what the model's ``forward`` makes of
+    it; R of one that is not linear is its derivative at the table. It does so for users and items apart: the part of R
+    that links the two sides, most of SimGCL's readout, would only add noise.
+
+    Args:
+        model: on its training graph.
+        generator: draws the signs.
+        own: see :func:`own_map`; ``Z = R E M^T`` then, and R is what lies in the directions of M.
+
+    Returns:
+        ``row_response`` and ``spread_cost``, shape ``(N,)`` each.
+    """
+    ego = model.ego_embeddings()
+    row_response, spread_cost = (torch.zeros(len(ego), device=ego.device) for _ in range(2))
+    for signs, answer in _answers(model, generator):
+        if own is not None:
+            answer = answer @ own * (ego.shape[1] / own.square().sum())
+        row_response += (signs * answer).mean(dim=1) / _rounds(ego)
+        spread_cost += answer.square().mean(dim=1) / _rounds(ego)
+    return row_response.clamp(min=0), spread_cost  # the true diagonal is positive; a noisy estimate of it may not be
+
+
+def _answers(model, generator):
+    """Signs in one side's rows, zeros in the other's, and how the final embeddings change; two for each draw."""
+    ego, linear = model.ego_embeddings(), model.is_linear()
+
+    def readout(table):
+        return model.forward(table, model.adjacency)
+
+    for _ in range(_rounds(ego)):
+        signs = torch.randint(0, 2, ego.shape, generator=generator).to(ego) * 2 - 1
+        of_users, of_items = signs.clone(), signs.clone()
+        of_users[model.n_users :] = of_items[: model.n_users] = 0
+        for some in (of_users, of_items):
+            yield some, readout(some) if linear else torch.autograd.functional.jvp(readout, ego, some)[1]
+
+
+def _rounds(ego):
+    return -(-N_PROBES // ego.shape[1])

@@ -1,0 +1,81 @@
+"""DirectAU (Wang et al., "Towards Representation Alignment and Uniformity in Collaborative Filtering", KDD 2022)."""
+
+from typing import Any, Literal
+
+import torch
+from recbole.config import Config
+from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
+
+from recbole_unlearn.columns import sum_columns
+from recbole_unlearn.model.base import MODELS
+from recbole_unlearn.model.lightgcn import LightGCN
+from recbole_unlearn.settings import (
+    EmbeddingSize,
+    Epochs,
+    Layers,
+    LearningRate,
+    RegularizationWeight,
+    Settings,
+    SquaredNorm,
+    Weight,
+    setting,
+)
+
+
+class DirectAUSettings(Settings):
+    """The backbone and its training"""
+
+    embedding_size: EmbeddingSize = 64
+    directau_encoder: Literal["MF", "LightGCN"] = setting("MF", "MF, or LightGCN with `n_layers`.", "Its code's.")
+    n_layers: Layers = 2
+    directau_gamma: Weight = setting(1.0, "The weight of the uniformity.", "Its released code.")
+    reg_weight: RegularizationWeight = 1e-4
+    require_pow: SquaredNorm = True
+    learning_rate: LearningRate = 0.005
+    epochs: Epochs = 60
+
+
+@MODELS.register
+class DirectAU(LightGCN):
+    r"""An encoder that trains on alignment and uniformity of unit rows; no negative item enters its loss.
+
+    .. math::
+        \frac{1}{B} \sum_{(u,i)} |z_u - z_i|^2 + \frac{\gamma}{2} \Big(
+        \log \operatorname{mean}_{u \neq u'} e^{-2 |z_u - z_{u'}|^2} +
+        \log \operatorname{mean}_{i \neq i'} e^{-2 |z_i - z_{i'}|^2} \Big)
+
+    The means run over the pairs of a batch's rows, repeated nodes included. Scores are the dot products of the rows as
+    they are, as in the released code, whose weight decay is ``reg_weight`` here.
+    """
+
+    settings = DirectAUSettings
+
+    def __init__(self, config: Config, dataset: Dataset) -> None:
+        super().__init__(config, dataset)
+        self.gamma = config["directau_gamma"]
+        if config["directau_encoder"] == "MF":
+            self.n_layers = 0
+
+    def model_loss(
+        self, interaction: Interaction, ego: torch.Tensor, final: torch.Tensor, views: list[Any]
+    ) -> torch.Tensor:
+        users, items = interaction[self.USER_ID], interaction[self.ITEM_ID] + self.n_users
+        squares = sum_columns(final.square().sum(dim=1))
+        lengths = torch.where(squares > 0, squares, 1).sqrt()  # a row of zeros stays one
+        products = sum_columns((final[users] * final[items]).sum(dim=1))
+        alignment = 2 - 2 * (products / (lengths[users] * lengths[items])).mean()
+        uniformity = sum(self._uniformity(final, lengths, nodes) for nodes in (users, items)) / 2
+        counts = torch.stack([torch.bincount(nodes, minlength=len(ego)) for nodes in (users, items)]).to(ego.dtype)
+        return alignment + self.gamma * uniformity + self.regulariser(ego, counts)
+
+    def _uniformity(self, final, lengths, nodes):
+        """Of different nodes with their numbers of rows: the same sum over pairs of rows with less work."""
+        size = len(nodes)
+        if size < 2:
+            return 0.0
+        nodes, counts = torch.unique(nodes, return_counts=True)
+        rows, own, counts = final[nodes], lengths[nodes], counts.to(final.dtype)
+        cosines = sum_columns(rows @ rows.t()) / torch.outer(own, own)
+        both_orders = counts @ (4 * cosines - 4).exp() @ counts - size  # without each row's pair with itself
+        return (both_orders / (size * (size - 1))).log()
