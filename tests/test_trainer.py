@@ -89,7 +89,11 @@ def test_interrupted_training_goes_on_as_if_it_had_not_been(configure, epochs_ru
 @pytest.mark.parametrize(
     "model, changes, again",
     [
-        ("NCL", {"m_step": 2, "warm_up_step": 1, "proto_reg": 0.1}, [2, 3, 4, 5]),  # the fourth epoch has the clusters of the third
+        (
+            "NCL",
+            {"m_step": 2, "warm_up_step": 1, "proto_reg": 0.1},
+            [2, 3, 4, 5],
+        ),  # the fourth epoch has the clusters of the third
         ("LightGCL", {}, [3, 4, 5]),
     ],
 )

@@ -20,7 +20,7 @@ class BPRSettings(Settings):
 class BPR(UnlearnableRecommender, RecBoleBPR):
     """RecBole's matrix factorisation, the shortest example of the contract; it uses no graph."""
 
-    settings = BPRSettings
+    settings: type[Settings] = BPRSettings
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
         super().__init__(config, dataset)

@@ -34,7 +34,7 @@ class LightGCNSettings(Settings):
 class LightGCN(UnlearnableRecommender, RecBoleLightGCN):
     """RecBole's LightGCN with the graph as an argument and a CSR adjacency."""
 
-    settings = LightGCNSettings
+    settings: type[Settings] = LightGCNSettings
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
         super().__init__(config, dataset)

@@ -90,7 +90,8 @@ class XSimGCL(LightGCN):
 
         With more than ``ssl_candidates`` of them, so many drawn at random stand for all.
         """
-        (layer,), loss = views, 0.0
+        (layer,) = views
+        loss: torch.Tensor | float = 0.0
         for counts in occurrences[:2]:
             nodes = torch.nonzero(counts).flatten()
             positives = torch.arange(len(nodes), device=nodes.device)
