@@ -33,7 +33,7 @@ class Exact(Unlearner):
     def unlearn(self) -> Iterator[Stage]:
         model, self._copy = self._copy or self.original.copied(), None
         model.follow(self.data.remaining_graph)
-        details = {} if model.exact else {"residual at most": f"{model.limit:g} of {model.deviation_of}"}
+        details = {} if model.exact else {"not exact": f"{model.deviation_of} at most {model.limit:g}"}
         yield Stage("", model, details=details)
 
     def continued(self, data: Any, model: Any) -> Self:
