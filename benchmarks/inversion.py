@@ -1,7 +1,7 @@
 """What somebody who holds two versions can infer: rank pairs by how they changed, and see where the forgotten ones are.
 
     python benchmarks/inversion.py --checkpoint=saved/original-LightGCN-ml-100k-random-2020.safetensors
-    python benchmarks/inversion.py --checkpoint=saved/original-LightGCN-ml-100k-random-2020.safetensors --exact=2
+    python benchmarks/inversion.py --checkpoint=saved/original-LightGCN-ml-100k-random-2020.safetensors --exact=1 --requests "100 interactions"
 
 The attacker has the embeddings of both versions with their tokens, but no model files: those have the edges, and their
 difference is the request. Nothing is learned; every attack is a formula:
@@ -13,7 +13,7 @@ difference is the request. Nothing is learned; every attack is a formula:
 
 Each attack ranks all pairs of users and items. AUC is the probability that a forgotten pair comes before one that is
 not forgotten: any other pair, or another pair of the training data (an attacker who knows everybody's history but for
-the request). `first` is the share of forgotten pairs among as many first pairs as were forgotten.
+the request). Of an erased user, who is known by the missing token, only this user's own pairs are ranked. `first` is the share of forgotten pairs among as many first pairs as were forgotten.
 """
 
 import argparse
@@ -83,6 +83,8 @@ def measured(suspicion, forgotten, training):
 def auc(values, positive):
     """Over at most ``MOST`` pairs that are not forgotten, evenly spaced."""
     others = values[~positive]
+    if not len(others):
+        return np.nan
     others = np.sort(others[:: -(-len(others) // MOST)])
     below, up_to = (np.searchsorted(others, values[positive], side=side) for side in ("left", "right"))
     return (below + up_to).mean() / 2 / len(others)
@@ -108,15 +110,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--draws", type=int, default=10)
-    parser.add_argument(
-        "--exact", type=int, default=0, help="draws with --exact, of 100 interactions and of a user, instead"
-    )
+    parser.add_argument("--requests", nargs="+", default=REQUESTS, help="kinds of requests, e.g. '1 user'")
+    parser.add_argument("--exact", type=int, default=0, help="draws that are trained anew instead of revised")
     arguments = parser.parse_args()
     state = State.load(service.prepare(arguments.checkpoint).current().folder)
     graph = state.graphs()["train"]
     training, make = mask(graph), trained_anew if arguments.exact else revised
     print("| request | attack | AUC, all pairs | AUC, training pairs | first |\n| --- | --- | --- | --- | --- |")
-    for kind in REQUESTS[2:] if arguments.exact else REQUESTS:
+    for kind in arguments.requests:
         found = {}
         for draw in range(arguments.exact or arguments.draws):
             asked = request(state, kind, draw)
@@ -125,11 +126,12 @@ def main():
             with tempfile.TemporaryDirectory(dir=os.path.dirname(arguments.checkpoint) or ".") as folder:
                 after = make(state, asked, resolution, arguments.checkpoint, folder)
             for name, suspicion in attacks(state.model, after).items():
-                found.setdefault(name, []).append(measured(suspicion, forgotten, training))
+                gone = torch.from_numpy(resolution.erased["user"])[1:]  # known by the missing token
+                some = gone if gone.any() else torch.ones_like(gone)
+                found.setdefault(name, []).append(measured(*(each[some] for each in (suspicion, forgotten, training))))
         for name, values in found.items():
-            cells = " | ".join(
-                f"{mean:.3f} ± {sd:.3f}" for mean, sd in zip(np.mean(values, 0), np.std(values, 0, ddof=1))
-            )
+            columns = zip(np.mean(values, 0), np.std(values, 0, ddof=int(len(values) > 1)))
+            cells = " | ".join("-" if np.isnan(mean) else f"{mean:.3f} ± {sd:.3f}" for mean, sd in columns)
             print(f"| {kind} | {name} | {cells} |", flush=True)
 
 
