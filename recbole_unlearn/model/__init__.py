@@ -1,4 +1,4 @@
-"""RecBole recommenders that can forget: of a trained table and a graph, fitted, or networks; each file registers its own."""
+"""RecBole recommenders that can forget: trained tables, fits and networks; each file registers its own."""
 
 import importlib
 import pkgutil

@@ -65,7 +65,7 @@ class MultiVAE(NetworkRecommender, RecBoleMultiVAE):
 
     def get_rating_matrix(self, user: torch.Tensor) -> torch.Tensor:
         """The users' interactions in ``self.graph`` as ones, shape ``(B, n_items)``."""
-        matrix = torch.zeros(len(user), self.n_items, device=self.device)
+        matrix = self.encoder[0].weight.new_zeros(len(user), self.n_items)
         matrix[self.graph.items_of(user)] = 1.0
         return matrix
 

@@ -18,7 +18,7 @@ from recbole_unlearn.data.request import Request
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.evaluator.stages import costed_stages
 from recbole_unlearn.method import Stage, Unlearner
-from recbole_unlearn.model import UnlearnableRecommender
+from recbole_unlearn.model import Recommender
 from recbole_unlearn.model_file import load_model, save_model
 from recbole_unlearn.sequence.requests import following
 from recbole_unlearn.task import UnlearningData
@@ -153,7 +153,7 @@ class MethodContract:
         """It forgets at least what DropEdges forgets."""
         request = done.run.data.request
         for stage, _ in done.stages:
-            if isinstance(stage.model, UnlearnableRecommender):
+            if isinstance(stage.model, Recommender):
                 held = stage.model.graph.contains(request.users, request.items)
                 assert not held.any(), f"{self.method.__name__} {stage.name}: the result's graph has forgotten edges"
 
@@ -176,7 +176,7 @@ class MethodContract:
 
     def test_saved_models_score_as_before(self, done: Done, tmp_path: Path) -> None:
         for stage, _ in done.stages:
-            if isinstance(stage.model, UnlearnableRecommender):
+            if isinstance(stage.model, Recommender):
                 path = str(tmp_path / "model.safetensors")
                 save_model(path, stage.model, done.run.config, done.run.data.train)
                 same = torch.equal(scores(load_model(path)[1]), scores(stage.model))
@@ -191,7 +191,7 @@ class MethodContract:
             return  # which the report of a sequence says
         for stage in method.unlearn():
             assert scores(stage.model).isfinite().all(), f"{name} {stage.name}: a second request gives no finite scores"
-            if isinstance(stage.model, UnlearnableRecommender):
+            if isinstance(stage.model, Recommender):
                 for request in (data.request, again.request):
                     held = stage.model.graph.contains(request.users, request.items)
                     assert not held.any(), f"{name} {stage.name}: after a second request the graph has forgotten edges"

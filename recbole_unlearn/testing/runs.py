@@ -13,7 +13,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
 
 from recbole_unlearn.config import Config
-from recbole_unlearn.model import MODELS, UnlearnableRecommender
+from recbole_unlearn.model import MODELS, Recommender, UnlearnableRecommender
 from recbole_unlearn.task import UnlearningData, prepare_data
 from recbole_unlearn.trainer import train_backbone
 
@@ -96,7 +96,7 @@ class Run:
 
     config: Config
     data: UnlearningData
-    original: UnlearnableRecommender
+    original: Recommender
 
     def content_of_data(self) -> list[torch.Tensor]:
         """All numbers of the data."""
@@ -110,7 +110,9 @@ class Run:
     def content(self) -> list[torch.Tensor]:
         """All numbers that a method is given and must not change: of the data and of the original model."""
         model = self.original
-        graph = [model.graph.users, model.graph.items, model.adjacency.values()]
+        graph = [model.graph.users, model.graph.items]
+        if isinstance(model, UnlearnableRecommender):
+            graph.append(model.adjacency.values())
         return [*self.content_of_data(), *graph, *model.state_dict().values()]
 
 

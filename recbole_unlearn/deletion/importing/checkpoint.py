@@ -94,7 +94,7 @@ def _of_this_package(path, config_dict):
     if isinstance(model, NetworkRecommender):
         raise UsageError(
             f"'{path}' holds a {config['model']}, a network: a store revises tables and fits, and no receipt could say "
-            "what of a network has forgotten. Train it again without the request: run_unlearn.py --unlearn_methods=Retrain."
+            "what of a network has forgotten. Train it anew without the request: run_unlearn.py, method Retrain."
         )
     _, _, train, valid, test = split_of(config, model.graph.to("cpu"), names)
     tokens = {side: np.array(of_side, dtype=object) for side, of_side in names.items()}

@@ -93,8 +93,8 @@ def read_stock(path: str) -> StockCheckpoint:
         )
     if issubclass(MODELS[names[0]], NetworkRecommender):
         raise UsageError(
-            f"'{path}' holds RecBole's {names[0]}, a network: a store revises tables and fits. Train it again without the "
-            f"request: run_unlearn.py --model={names[0]} --unlearn_methods=Retrain."
+            f"'{path}' holds RecBole's {names[0]}, a network: a store revises tables and fits. Train it anew "
+            f"without the request: run_unlearn.py --model={names[0]}, method Retrain."
         )
     if not isinstance(weights, dict) or not all(isinstance(weight, torch.Tensor) for weight in weights.values()):
         raise _no_checkpoint(path, "its state_dict is no dictionary of tensors")
