@@ -45,14 +45,16 @@ def cooccurrences(graph: Graph) -> np.ndarray:
 
 
 def forgotten_edges(graph: Graph, remaining: Graph) -> Graph:
-    """The edges of a graph that a subgraph lacks; costs little more than the degrees of the users who lose some."""
-    users = (graph.degrees() != remaining.degrees())[: graph.n_users].nonzero().squeeze(1)
+    """The edges of a graph that a subgraph lacks; costs as much as the degrees of the users who lose some."""
+    everybody = torch.arange(graph.n_users + 1, device=graph.users.device)
+    before, after = (torch.searchsorted(each.users, everybody).diff() for each in (graph, remaining))
+    users = (before != after).nonzero().squeeze(1)
     rows, items = graph.items_of(users)
     edges = Graph(users[rows], items, graph.n_users, graph.n_items)
     return edges.subgraph(~remaining.contains(edges.users, edges.items))
 
 
-def lost_cooccurrences(gone: Graph, remaining: Graph) -> tuple[np.ndarray, np.ndarray]:
+def lost_cooccurrences(gone: Graph, remaining: Graph) -> tuple[np.ndarray, sp.csr_matrix]:
     """The rows of ``X' X`` that change when edges go, and what each of their entries loses.
 
     With ``X = X_r + D``, the loss is ``X' X - X_r' X_r = D' X + X_r' D``. It is symmetric, so that its entries outside
@@ -63,9 +65,22 @@ def lost_cooccurrences(gone: Graph, remaining: Graph) -> tuple[np.ndarray, np.nd
         remaining: the others, ``X_r``.
 
     Returns:
-        Items, ascending, shape ``(s,)``, and int32 losses, shape ``(s, n_items)``.
+        Items, ascending, shape ``(s,)``, and losses, int32, shape ``(s, n_items)``.
     """
     users, items = torch.unique(gone.users), torch.unique(gone.items).cpu().numpy()
     lost, kept = interactions(gone, users), interactions(remaining, users)
     losses = lost[:, items].T @ (lost + kept) + kept[:, items].T @ lost
-    return items, losses.toarray().astype(np.int32)
+    return items, losses.astype(np.int32).tocsr()
+
+
+def take_away(counts: torch.Tensor, items: np.ndarray, losses: sp.csr_matrix) -> None:
+    """Subtract, in place, what :func:`lost_cooccurrences` found from ``X' X``, int32, shape ``(n_items, n_items)``."""
+    entries = losses.tocoo()
+    changed = np.zeros(len(counts), dtype=bool)
+    changed[items] = True
+    outside = ~changed[entries.col]
+    rows, columns = items[entries.row], entries.col
+    rows, columns = np.concatenate([rows, columns[outside]]), np.concatenate([columns, rows[outside]])
+    values = np.concatenate([entries.data, entries.data[outside]])
+    place = [torch.from_numpy(side.astype(np.int64)).to(counts.device) for side in (rows, columns)]
+    counts[place[0], place[1]] -= torch.from_numpy(values).to(counts.device)

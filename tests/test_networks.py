@@ -66,12 +66,6 @@ def test_multivae_is_recboles(built, steps):
         torch.testing.assert_close(scores(mine), torch.log_softmax(raw, dim=1))
 
 
-def test_multivae_holds_to_the_contract(built):
-    config, data, model = built()
-    for check in checks.CHECKS:
-        check(checks.Net(config, data.train, model.eval()))
-
-
 def test_a_network_that_keeps_its_input_is_refused(configure, monkeypatch):
     class Keeps(MODELS["MultiVAE"]):
         def set_graph(self, graph):

@@ -153,7 +153,7 @@ class _Rows:
         """Some rows, those of like length together, their ids padded to the longest, and which of these are theirs."""
         lengths = self.starts.diff()[rows]
         order = torch.argsort(lengths)
-        rows, lengths = rows[order], lengths[order].clamp(min=1)
+        rows, lengths = rows[order], lengths[order]
         start = 0
         while start < len(rows):
             counts = torch.arange(1, len(rows) - start + 1, device=rows.device)

@@ -46,7 +46,7 @@ class EASE(LinearRecommender):
     def fit(self, graph: Graph) -> State:
         gram = torch.from_numpy(cooccurrences(graph)).to(self.device, torch.float64)
         gram.diagonal().add_(self.reg_weight)
-        return {"inverse": torch.cholesky_inverse(torch.linalg.cholesky(gram))}
+        return {"inverse": torch.cholesky_inverse(torch.linalg.cholesky(gram)).t().contiguous()}  # it comes by columns
 
     def forget(self, gone: Graph, remaining: Graph) -> State:
         by_users, by_items = _ranks(gone, remaining)
@@ -111,12 +111,11 @@ def _change_of_items(gone, remaining):
     Its entries in both a row and a column of these items are halved, as both parts of the product add them.
     """
     items, losses = lost_cooccurrences(gone, remaining)
-    losses = losses.astype(np.float64)
-    losses[:, items] /= 2
+    halves = np.ones(losses.shape[1])
+    halves[items] = 0.5
+    losses = losses.astype(np.float64).multiply(halves).tocsr()
     unit = sp.csr_matrix((np.ones(len(items)), items, np.arange(len(items) + 1)), shape=losses.shape)
-    return sp.vstack([unit, sp.csr_matrix(losses)], format="csr"), -np.kron(
-        [[0.0, 1.0], [1.0, 0.0]], np.eye(len(items))
-    )
+    return sp.vstack([unit, losses], format="csr"), -np.kron([[0.0, 1.0], [1.0, 0.0]], np.eye(len(items)))
 
 
 def _sparse(matrix):

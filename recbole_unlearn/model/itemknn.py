@@ -5,7 +5,7 @@ import torch
 from recbole.config import Config
 from recbole.data.dataset import Dataset
 
-from recbole_unlearn.gram import cooccurrences, lost_cooccurrences, sparse_rows
+from recbole_unlearn.gram import cooccurrences, lost_cooccurrences, sparse_rows, take_away
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model.exact import ExactSettings, LinearRecommender, State
 from recbole_unlearn.model.recommender import MODELS
@@ -58,10 +58,9 @@ class ItemKNN(LinearRecommender):
         return self._state(counts, *self._ranked(counts, np.arange(self.n_items)))
 
     def forget(self, gone: Graph, remaining: Graph) -> State:
-        counts, neighbours, similarities = (self.state[name].cpu().numpy() for name in self.layout())
         changed, losses = lost_cooccurrences(gone, remaining)
-        counts[changed] -= losses
-        counts[:, changed] = counts[changed].T
+        take_away(self.state["counts"], changed, losses)
+        counts, neighbours, similarities = (self.state[name].cpu().numpy() for name in self.layout())
         outdated = self._update(counts, neighbours, similarities, changed)
         neighbours[outdated], similarities[outdated] = self._ranked(counts, outdated)
         return self._state(counts, neighbours, similarities)
@@ -72,20 +71,20 @@ class ItemKNN(LinearRecommender):
         place[changed] = np.arange(len(changed))
         places = place[neighbours]
         rows, columns = np.nonzero(places >= 0)
-        of_changed = self._similarities(counts, changed, np.arange(self.n_items))
+        of_changed = self._similarities(counts, changed)
         last_before = _last(neighbours, similarities)
         similarities[rows, columns] = of_changed[places[rows, columns], rows]
         last = _last(neighbours, similarities)
         not_behind = (~_is_behind(of_changed, changed[:, None], *last)).sum(axis=0)
-        ahead = not_behind != np.bincount(rows, minlength=self.n_items)
-        outdated = ahead | _is_behind(*last, *last_before)
+        outdated = not_behind != np.bincount(rows, minlength=self.n_items)  # more: one that is no neighbour is ahead
+        outdated |= _is_behind(*last, *last_before)
         outdated[changed] = True
         return np.flatnonzero(outdated)
 
-    def _similarities(self, counts, items, to):
-        """Similarities of some items to others, shape ``(items, others)``."""
+    def _similarities(self, counts, items):
+        """Similarities of some items to all, shape ``(n, n_items)``."""
         roots = np.sqrt(counts.diagonal().astype(np.float64))
-        return counts[items][:, to] / (roots[items, None] * roots[to] + self.shrink + 1e-6)
+        return counts[items] / (roots[items, None] * roots + (self.shrink + 1e-6))
 
     def _ranked(self, counts, items):
         """The neighbours of some items, ascending, and their similarities, shape ``(n, k)`` each."""
@@ -93,7 +92,7 @@ class ItemKNN(LinearRecommender):
         return tuple(np.concatenate(part) for part in zip(*(self._ranked_part(counts, part) for part in parts)))
 
     def _ranked_part(self, counts, items):
-        similar = self._similarities(counts, items, slice(None))
+        similar = self._similarities(counts, items)
         similar[np.arange(len(items)), items] = 0  # not its own neighbour
         neighbours = _largest(similar, self.k)
         return neighbours.astype(np.int32), np.take_along_axis(similar, neighbours, axis=1)
@@ -138,6 +137,7 @@ def _is_behind(similarities, items, others_similarities, others):
 
 
 def _last(neighbours, similarities):
-    """The similarity and the id of each row's last neighbour."""
-    least = similarities.min(axis=1)
-    return least, np.where(similarities == least[:, None], neighbours, -1).max(axis=1)
+    """The similarity and the id of each row's last neighbour: of the least similar ones the one with the largest id."""
+    rows, k = np.arange(len(neighbours)), neighbours.shape[1]
+    column = k - 1 - similarities[:, ::-1].argmin(axis=1)
+    return similarities[rows, column], neighbours[rows, column]

@@ -6,7 +6,7 @@ import torch
 from recbole.config import Config
 from recbole.data.dataset import Dataset
 
-from recbole_unlearn.gram import cooccurrences, lost_cooccurrences, sparse_rows
+from recbole_unlearn.gram import cooccurrences, lost_cooccurrences, sparse_rows, take_away
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model.exact import ExactSettings, LinearRecommender, State
 from recbole_unlearn.model.recommender import MODELS
@@ -68,16 +68,16 @@ class SLIMElastic(LinearRecommender):
 
     def forget(self, gone: Graph, remaining: Graph) -> State:
         counts, weights = self.state["counts"], self._by_item().to_dense()
-        changed, losses = (torch.from_numpy(part).to(self.device) for part in lost_cooccurrences(gone, remaining))
-        counts[changed] -= losses
-        counts[:, changed] = counts[changed].t()
-        again = self._outdated(counts, weights, changed, losses)
+        items, losses = lost_cooccurrences(gone, remaining)
+        take_away(counts, items, losses)
+        targets = torch.from_numpy(losses.getnnz(axis=0) > 0).to(self.device)
+        again = self._outdated(counts, weights, torch.from_numpy(items).to(self.device), targets)
         weights[again] = self._solved(counts, again, weights[again] > 0)
         return self._state(counts, weights)
 
-    def _outdated(self, counts, weights, changed, losses):
+    def _outdated(self, counts, weights, changed, targets):
         """The items whose regressions have another answer now."""
-        outdated = (weights[:, changed] > 0).any(dim=1) | (losses != 0).any(dim=0)
+        outdated = (weights[:, changed] > 0).any(dim=1) | targets
         outdated[changed] = True
         kept = (~outdated).nonzero().squeeze(1)
         matrix, right = self._problem(counts, kept)

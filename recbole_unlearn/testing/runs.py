@@ -96,7 +96,7 @@ class Run:
 
     config: Config
     data: UnlearningData
-    original: Recommender
+    original: Any
 
     def content_of_data(self) -> list[torch.Tensor]:
         """All numbers of the data."""
@@ -110,9 +110,8 @@ class Run:
     def content(self) -> list[torch.Tensor]:
         """All numbers that a method is given and must not change: of the data and of the original model."""
         model = self.original
-        graph = [model.graph.users, model.graph.items]
-        if isinstance(model, UnlearnableRecommender):
-            graph.append(model.adjacency.values())
+        adjacency = [model.adjacency.values()] if isinstance(model, UnlearnableRecommender) else []
+        graph = [model.graph.users, model.graph.items, *adjacency]
         return [*self.content_of_data(), *graph, *model.state_dict().values()]
 
 
