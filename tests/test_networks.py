@@ -54,7 +54,7 @@ def test_multivae_is_recboles(built, steps):
     for mine, dataset in ((model, data.train), (model.on_graph(data.remaining_graph), remaining)):
         theirs = stock.MultiVAE(config, dataset)
         theirs.load_state_dict({name: weight for name, weight in mine.state_dict().items() if name != "updates"})
-        batch = Interaction({"user_id": torch.unique(dataset_graph(dataset).users)[::2]})
+        batch = Interaction({"user_id": torch.unique(dataset_graph(dataset).users)[::2].contiguous()})
         for training in (True, False):
             losses = []
             for network in (mine, theirs):

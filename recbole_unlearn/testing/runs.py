@@ -13,7 +13,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
 
 from recbole_unlearn.config import Config
-from recbole_unlearn.model import MODELS, Recommender, UnlearnableRecommender
+from recbole_unlearn.model import MODELS, UnlearnableRecommender
 from recbole_unlearn.task import UnlearningData, prepare_data
 from recbole_unlearn.trainer import train_backbone
 
