@@ -6,11 +6,12 @@ import torch
 from recbole.config import Config
 from recbole.data.dataset import Dataset
 
+from recbole_unlearn.errors import UsageError
 from recbole_unlearn.gram import cooccurrences, interactions, lost_cooccurrences, sparse_rows
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model.exact import ExactSettings, LinearRecommender, State
 from recbole_unlearn.model.recommender import MODELS
-from recbole_unlearn.settings import Positive, setting
+from recbole_unlearn.settings import RegularizationWeight
 
 LARGEST_RANK = 0.5  # of a change, as a share of the items: beyond it a refit costs less (benchmarks/exact.md)
 
@@ -18,7 +19,7 @@ LARGEST_RANK = 0.5  # of a change, as a share of the items: beyond it a refit co
 class EASESettings(ExactSettings):
     """The model"""
 
-    reg_weight: Positive = setting(250.0, "The L2 regularization weight, lambda.", "RecBole's.")
+    reg_weight: RegularizationWeight = 250.0  # RecBole's
 
 
 @MODELS.register
@@ -39,6 +40,8 @@ class EASE(LinearRecommender):
     def __init__(self, config: Config, dataset: Dataset) -> None:
         super().__init__(config, dataset)
         self.reg_weight = float(config["reg_weight"])
+        if not self.reg_weight:
+            raise UsageError("Setting 'reg_weight' must be above 0 for EASE: items that nobody has have no inverse.")
 
     def layout(self) -> dict:
         return {"inverse": (torch.float64, (self.n_items, self.n_items))}
