@@ -7,6 +7,7 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 from recbole.model import general_recommender as stock
+from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_unlearn import run_unlearn
 from recbole_unlearn.check import network as checks
@@ -82,6 +83,11 @@ def test_a_network_that_keeps_its_input_is_refused(configure, monkeypatch):
     with pytest.raises(UsageError, match=r"Keeps.on_graph (scores|learns)"):
         for check in checks.CHECKS:
             check(checks.Net.of(config, prepare_data(config).train))
+
+
+def test_a_network_whose_input_no_graph_holds_is_refused_as_it_is_written():
+    with pytest.raises(UsageError, match=r"^Ordered is a sequential recommender[^\n]*no order and no features\.$"):
+        type("Ordered", (NetworkRecommender, SequentialRecommender), {})
 
 
 def test_curvature_by_finite_differences_in_double_precision(built):

@@ -2,13 +2,16 @@
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import InputType
 from typing_extensions import Self
 
+from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
+from recbole_unlearn.model.base import OTHER_KINDS
 from recbole_unlearn.model.recommender import Recommender
 from recbole_unlearn.settings import Settings, setting
 
@@ -37,6 +40,19 @@ class NetworkRecommender(Recommender):
     trait = "network that reads a user's interactions"
     input_type = InputType.POINTWISE
     gives_logits = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse a class whose input a graph does not hold.
+
+        Raises:
+            UsageError: names the class and its kind.
+        """
+        super().__init_subclass__(**options)
+        for base, kind in OTHER_KINDS.items():
+            if issubclass(cls, base):
+                raise UsageError(
+                    f"{cls.__name__} is {kind}; a network reads a graph, which has no order and no features."
+                )
 
     def examples(self) -> torch.Tensor:
         """What a training on ``self.graph`` passes once an epoch, by number, shape ``(n,)``; by default its users."""
