@@ -23,7 +23,7 @@ from recbole_unlearn.sweep.report import outcome
 from recbole_unlearn.sweep.trials import DONE, Goal
 
 HERE = Path(__file__).parent
-WITHOUT_SETTINGS = ("Retrain", "DropEdges")
+WITHOUT_SETTINGS = ("Retrain", "DropEdges", "Exact")
 REQUESTS = ("adversarial", "random")
 
 

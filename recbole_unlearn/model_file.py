@@ -12,7 +12,7 @@ from recbole_unlearn.data.stored import StoredDataset
 from recbole_unlearn.errors import Diverged, UsageError, reason
 from recbole_unlearn.evaluator.recbole_metrics import own_metrics
 from recbole_unlearn.files import tensor_file, torch_file
-from recbole_unlearn.model import MODELS, ExactRecommender, Recommender
+from recbole_unlearn.model import MODELS, ExactRecommender, NetworkRecommender, Recommender
 
 KIND = "model"
 KEYS = {"config", "state_dict", "edges", "user_tokens", "item_tokens"}
@@ -123,6 +123,7 @@ def load_model(path: str, config_dict: Mapping[str, Any] | None = None) -> tuple
         check_sizes(config, content["state_dict"], n_users + n_items)
         users, items = content["edges"].long()
         dataset = StoredDataset(config, users, items, n_users, n_items)
+        check_shapes(config, content["state_dict"], dataset)
         model = MODELS[config["model"]](config, dataset).to(config["device"])
         model.load_state_dict(content["state_dict"])
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -133,12 +134,13 @@ def load_model(path: str, config_dict: Mapping[str, Any] | None = None) -> tuple
 def check_sizes(config: Config, weights: dict[str, torch.Tensor], n_nodes: int) -> None:
     """Refuse settings whose model would be larger than the given weights, before it is built.
 
-    A fitted model is built without weights, and compares them with its settings itself.
+    A fitted model is built without weights, and compares them with its settings itself; of a network, see
+    :func:`check_shapes`.
 
     Raises:
         ValueError: the settings do not fit the weights.
     """
-    if issubclass(MODELS[config["model"]], ExactRecommender):
+    if issubclass(MODELS[config["model"]], (ExactRecommender, NetworkRecommender)):
         return
     there = sum(weight.numel() for weight in weights.values())
     size, layers = config["embedding_size"], config["n_layers"]
@@ -150,6 +152,22 @@ def check_sizes(config: Config, weights: dict[str, torch.Tensor], n_nodes: int) 
         raise ValueError(f"`hidden_size_list` {hidden} is not of widths that {there} weights have room for")
     if layers is not None and not (isinstance(layers, int) and 0 <= layers <= MOST_LAYERS):
         raise ValueError(f"`n_layers` {layers} is not a whole number from 0 to {MOST_LAYERS}")
+
+
+def check_shapes(config: Config, weights: dict[str, torch.Tensor], dataset: Dataset) -> None:
+    """Refuse settings of a network whose weights would have other shapes, before any memory is taken for them.
+
+    Raises:
+        ValueError: the settings do not fit the weights.
+    """
+    if not issubclass(MODELS[config["model"]], NetworkRecommender):
+        return
+    with torch.device("meta"):
+        expected = MODELS[config["model"]](config, dataset).state_dict()
+    for name, weight in expected.items():
+        if name not in weights or weights[name].shape != weight.shape:
+            there = tuple(weights[name].shape) if name in weights else "missing"
+            raise ValueError(f"its {name} is {there}, not of shape {tuple(weight.shape)}")
 
 
 def _packed(side, tokens):

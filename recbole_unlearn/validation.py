@@ -11,7 +11,7 @@ from recbole_unlearn.declarations import declarations
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.evaluator.recbole_metrics import MembershipMetric
 from recbole_unlearn.method import METHODS
-from recbole_unlearn.model import MODELS, ExactRecommender
+from recbole_unlearn.model import MODELS, ExactRecommender, NetworkRecommender
 from recbole_unlearn.settings import check
 
 
@@ -60,6 +60,9 @@ def check_values(settings: Mapping[str, Any], classes: Iterable[type[Any]] = ())
     alone = [cls.__name__ for cls in classes if issubclass(cls, ExactRecommender)]
     if settings["nproc"] > 1 and alone:
         raise UsageError(f"Setting 'nproc' is for trainings, and {alone[0]} is fitted by one process: leave it out.")
+    networks = [cls.__name__ for cls in classes if issubclass(cls, NetworkRecommender)]
+    if settings["nproc"] > 1 and networks:
+        raise UsageError(f"Setting 'nproc' splits the columns of a table, and {networks[0]} has none: leave it out.")
     if settings["nproc"] > 1 and (settings["unlearn_workers"] or 1) > 1:
         raise UsageError("Settings 'nproc' and 'unlearn_workers' cannot both be above 1: leave one out.")
     topk = settings["topk"] if isinstance(settings["topk"], list) else [settings["topk"]]

@@ -12,10 +12,23 @@ from recbole_unlearn import run_unlearn
 from recbole_unlearn.check.bench import Bench
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph, propagate
-from recbole_unlearn.model import MODELS, ExactRecommender, UnlearnableRecommender, dataset_graph, simgcl
+from recbole_unlearn.model import (
+    MODELS,
+    ExactRecommender,
+    NetworkRecommender,
+    UnlearnableRecommender,
+    dataset_graph,
+    simgcl,
+)
 from recbole_unlearn.model_file import load_model
 from recbole_unlearn.task import prepare_data
-from recbole_unlearn.testing import BackboneContract, ExactContract
+from recbole_unlearn.testing import BackboneContract, ExactContract, NetworkContract
+
+CONTRACTS = {
+    UnlearnableRecommender: BackboneContract,
+    ExactRecommender: ExactContract,
+    NetworkRecommender: NetworkContract,
+}
 
 
 @MODELS.register
@@ -220,8 +233,8 @@ def test_simgcl_noise_has_its_length_and_the_sign_of_the_embedding(built, monkey
 
 
 for _name in MODELS:  # a new model is tested by being registered
-    _contract = ExactContract if issubclass(MODELS[_name], ExactRecommender) else BackboneContract
-    globals()[f"Test{_name}"] = type(f"Test{_name}", (_contract,), {"model": MODELS[_name]})
+    _kind = next(kind for kind in CONTRACTS if issubclass(MODELS[_name], kind))
+    globals()[f"Test{_name}"] = type(f"Test{_name}", (CONTRACTS[_kind],), {"model": MODELS[_name]})
 
 
 def test_a_users_own_model_goes_through_the_whole_pipeline(settings, tmp_path):

@@ -60,7 +60,8 @@ def test_other_runs_are_other_cells():
 
 def test_every_method_is_a_row_of_table_2():
     shipped = {name for name in METHODS if METHODS[name].__module__.startswith("recbole_unlearn.")}
-    assert {method for method, _ in experiments.METHODS.values()} == shipped
+    others = {"Exact", "FineTune", "InfluenceCG"}  # that the paper does not compare
+    assert {method for method, _ in experiments.METHODS.values()} == shipped - others
 
 
 def test_several_seeds_are_of_the_papers_request():

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from recbole.data.dataset import Dataset
 
-from recbole_unlearn.check import exact
+from recbole_unlearn.check import exact, network
 from recbole_unlearn.check.bench import Bench, fresh, numbers
 from recbole_unlearn.check.hold import hold
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.copies import with_edges_of, with_nodes
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
-from recbole_unlearn.model import MODELS, ExactRecommender, UnlearnableRecommender
+from recbole_unlearn.model import MODELS, ExactRecommender, NetworkRecommender, UnlearnableRecommender
 from recbole_unlearn.registry import LIBRARIES
 
 MOST_USERS, MOST_ITEMS = 60, 120  # of the data that a run checks its model on
@@ -33,15 +33,16 @@ def check_backbone(config: Config, train: Dataset, graph: Graph) -> None:
         UsageError: what the model does not hold to, and what to do.
     """
     model_class = MODELS[config["model"]]
-    fitted = issubclass(model_class, ExactRecommender)
-    if not fitted:
+    if issubclass(model_class, UnlearnableRecommender):
         forward_takes_a_table_and_a_graph(model_class)
     small = _small(train, graph)
     if not len(small.inter_feat):
         return
     try:
-        if fitted:
+        if issubclass(model_class, ExactRecommender):
             _all_hold(exact.CHECKS, exact.Fit.of(config, small))
+        elif issubclass(model_class, NetworkRecommender):
+            _all_hold(network.CHECKS, network.Net.of(config, small))
         else:
             _all_hold(CHECKS, Bench.of(config, small))
     except UsageError:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from recbole.config import Config
 from recbole.data.dataset import Dataset
-from recbole.data.interaction import Interaction
 from recbole.utils import InputType
 from typing_extensions import Self
 
@@ -17,7 +16,6 @@ from recbole_unlearn.model.recommender import Recommender
 from recbole_unlearn.settings import Settings, setting
 
 State = dict[str, torch.Tensor]
-BLOCK = 2**24  # scores held at a time: 128 MiB
 
 
 class ExactSettings(Settings):
@@ -147,18 +145,6 @@ class ExactRecommender(Recommender):
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Take over a state; see :meth:`set_state`. Its lengths need not be those of the state before."""
         self.set_state(state_dict)
-
-    @torch.no_grad()
-    def predict(self, interaction: Interaction) -> torch.Tensor:
-        """Scores of the interaction's pairs, shape ``(B,)``."""
-        users, place = torch.unique(interaction[self.USER_ID], return_inverse=True)
-        scores = torch.empty(len(place), dtype=torch.float64, device=users.device)
-        size = max(1, BLOCK // self.n_items)
-        for start in range(0, len(users), size):
-            here = ((place >= start) & (place < start + size)).nonzero().squeeze(1)
-            of_users = self.scores(users[start : start + size])
-            scores[here] = of_users[place[here] - start, interaction[self.ITEM_ID][here]].double()
-        return scores
 
 
 class LinearRecommender(ExactRecommender):

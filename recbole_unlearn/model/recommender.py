@@ -12,13 +12,15 @@ from recbole_unlearn.registry import Registry
 from recbole_unlearn.settings import Settings
 
 MODELS: "Registry[Recommender]" = Registry("model")
+BLOCK = 2**24  # scores held at a time: 128 MiB in double precision
 
 
 class Recommender(GeneralRecommender):
     """A RecBole general recommender with weights that are made from a graph, and with a graph that it serves on.
 
-    It has two kinds: an :class:`~recbole_unlearn.model.base.UnlearnableRecommender` trains a table by gradients, and an
-    :class:`~recbole_unlearn.model.exact.ExactRecommender` is fitted.
+    It has three kinds: an :class:`~recbole_unlearn.model.base.UnlearnableRecommender` trains a table by gradients, an
+    :class:`~recbole_unlearn.model.exact.ExactRecommender` is fitted, and a
+    :class:`~recbole_unlearn.model.network.NetworkRecommender` trains a network that reads the graph.
     """
 
     settings: type[Settings] = Settings
@@ -58,6 +60,18 @@ class Recommender(GeneralRecommender):
     def stored_settings(self) -> dict[str, Any]:
         """The settings that a file of this model needs besides those of its run."""
         return {}
+
+    @torch.no_grad()
+    def predict(self, interaction: Interaction) -> torch.Tensor:
+        """Scores of the interaction's pairs, shape ``(B,)``, in double precision; by default some of :meth:`scores`."""
+        users, place = torch.unique(interaction[self.USER_ID], return_inverse=True)
+        scores = torch.empty(len(place), dtype=torch.float64, device=users.device)
+        size = max(1, BLOCK // self.n_items)
+        for start in range(0, len(users), size):
+            here = ((place >= start) & (place < start + size)).nonzero().squeeze(1)
+            of_users = self.scores(users[start : start + size])
+            scores[here] = of_users[place[here] - start, interaction[self.ITEM_ID][here]].double()
+        return scores
 
     def full_sort_predict(self, interaction: Interaction) -> torch.Tensor:
         """Scores of all items for the interaction's users, shape ``(B * n_items,)``."""

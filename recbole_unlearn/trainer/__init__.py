@@ -1,6 +1,6 @@
 """RecBole's Trainer, resumable, for backbones and for the influence encoder; and fits."""
 
-from recbole_unlearn.trainer.backbone import train, train_backbone
+from recbole_unlearn.trainer.backbone import loader_of, train, train_backbone
 from recbole_unlearn.trainer.column_parallel import ColumnParallelTrainer
 from recbole_unlearn.trainer.influence_encoder import InfluenceEncoderTrainer, UnlearningTask
 from recbole_unlearn.trainer.resumable import ResumableTrainer
@@ -12,6 +12,7 @@ __all__ = [
     "ResumableTrainer",
     "Trained",
     "UnlearningTask",
+    "loader_of",
     "train",
     "train_backbone",
 ]

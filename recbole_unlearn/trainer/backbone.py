@@ -7,11 +7,13 @@ from recbole.data.dataset import Dataset
 from recbole.utils import set_color
 
 from recbole_unlearn.cost import give_back_memory
+from recbole_unlearn.data.examples import ExampleLoader
 from recbole_unlearn.data.sampler import train_loader
 from recbole_unlearn.digest import digest
-from recbole_unlearn.graph import dataset_graph
+from recbole_unlearn.graph import Graph, dataset_graph
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.model.exact import ExactRecommender
+from recbole_unlearn.model.network import NetworkRecommender
 from recbole_unlearn.model.recommender import MODELS
 from recbole_unlearn.streams import begin_stream
 from recbole_unlearn.trainer.column_parallel import ColumnParallelTrainer
@@ -34,6 +36,8 @@ def train_backbone(config: Any, dataset: Dataset, name: str, valid_data: Any = N
     model = MODELS[config["model"]](config, dataset)
     if isinstance(model, ExactRecommender):
         return fit(config, model, dataset, name, verbose)
+    if isinstance(model, NetworkRecommender):
+        return train(config, model, dataset, name, valid_data, verbose=verbose)
     model.check_weights()
     trainer_class = ColumnParallelTrainer if config["nproc"] > 1 else ResumableTrainer
     return train(config, model, dataset, name, valid_data, trainer_class=trainer_class, verbose=verbose)
@@ -41,7 +45,7 @@ def train_backbone(config: Any, dataset: Dataset, name: str, valid_data: Any = N
 
 def train(
     config: Any,
-    model: UnlearnableRecommender,
+    model: UnlearnableRecommender | NetworkRecommender,
     dataset: Dataset,
     name: str,
     valid_data: Any = None,
@@ -74,10 +78,26 @@ def train(
         trainer.logger.info(set_color(f"Training {name}", "pink") + f": {config['model']} on {len(graph)} interactions")
     if len(graph) == 0:
         return Trained(model.eval(), 0.0, 0.0)  # nothing to learn from: the model keeps its initial weights
-    loader, show_progress = train_loader(config, dataset, graph), config["show_progress"] and verbose
-    trainer.fit(loader, valid_data, verbose, show_progress=show_progress)
+    show_progress = config["show_progress"] and verbose
+    trainer.fit(loader_of(config, model, dataset, graph), valid_data, verbose, show_progress=show_progress)
     model.eval()
     return Trained(model, trainer.seconds, trainer.seconds_before, trainer.peak_memory_mb, trainer.saved_model_file)
+
+
+def loader_of(
+    config: Any, model: UnlearnableRecommender | NetworkRecommender, dataset: Dataset, graph: Graph | None = None
+) -> Any:
+    """The loader of a training's batches: of pairs with negative items, or of a network's examples.
+
+    Args:
+        config (Config): settings of the training.
+        model: on the graph that it learns.
+        dataset: built; the interactions to learn.
+        graph: its edges, if they are at hand.
+    """
+    if isinstance(model, NetworkRecommender):
+        return ExampleLoader(config, dataset, model.examples(), model.batch)
+    return train_loader(config, dataset, graph)
 
 
 def _edges_behind(valid_data):

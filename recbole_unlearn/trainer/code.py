@@ -12,7 +12,7 @@ from recbole_unlearn.registry import module_sources
 
 PACKAGE = Path(__file__).parents[1]
 MODULES = ("graph", "gram", "loss", "nonnegative", "info_nce", "columns", "top")
-TRAINS = ("model", "trainer", "data/sampler.py", *(f"{name}.py" for name in MODULES))
+TRAINS = ("model", "trainer", "data/sampler.py", "data/examples.py", *(f"{name}.py" for name in MODULES))
 
 
 def machine(device: torch.device) -> str:

@@ -21,7 +21,7 @@ from recbole_unlearn.errors import UsageError
 from recbole_unlearn.files import torch_file
 from recbole_unlearn.files.tensor_file import is_tensor_file
 from recbole_unlearn.graph import Graph
-from recbole_unlearn.model import MODELS, ExactRecommender, Recommender, dataset_graph
+from recbole_unlearn.model import MODELS, ExactRecommender, NetworkRecommender, Recommender, dataset_graph
 from recbole_unlearn.model_file import KEYS, check_sizes, load_model, read_content
 
 
@@ -91,6 +91,11 @@ def _of_this_package(path, config_dict):
         )
     config, model, names = load_model(path, config_dict)
     _check_names(path, config, read_content(path)["config"])
+    if isinstance(model, NetworkRecommender):
+        raise UsageError(
+            f"'{path}' holds a {config['model']}, a network: a store revises tables and fits, and no receipt could say "
+            "what of a network has forgotten. Train it anew without the request: run_unlearn.py, method Retrain."
+        )
     _, _, train, valid, test = split_of(config, model.graph.to("cpu"), names)
     tokens = {side: np.array(of_side, dtype=object) for side, of_side in names.items()}
     valid, test = (_without_erased(part, tokens) for part in (valid, test))

@@ -13,7 +13,7 @@ from recbole_unlearn.data.settings import CACHES
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.files import torch_file
 from recbole_unlearn.files.torch_file import Stub, name_of
-from recbole_unlearn.model import MODELS, ExactRecommender
+from recbole_unlearn.model import MODELS, ExactRecommender, NetworkRecommender
 
 MOST_PARTS = 300_000  # of JSON in all settings; RecBole has about a thousand, but a file may repeat one list
 RENAMED = {  # settings of RecBole-GNN, to their names here
@@ -90,6 +90,11 @@ def read_stock(path: str) -> StockCheckpoint:
         raise UsageError(
             f"'{path}' holds RecBole's {names[0]}, which keeps its weights but not what forgetting needs: fit it again "
             f"with run_unlearn.py --model={names[0]}."
+        )
+    if issubclass(MODELS[names[0]], NetworkRecommender):
+        raise UsageError(
+            f"'{path}' holds RecBole's {names[0]}, a network: a store revises tables and fits. Train it anew "
+            f"without the request: run_unlearn.py --model={names[0]}, method Retrain."
         )
     if not isinstance(weights, dict) or not all(isinstance(weight, torch.Tensor) for weight in weights.values()):
         raise _no_checkpoint(path, "its state_dict is no dictionary of tensors")

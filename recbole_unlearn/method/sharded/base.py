@@ -49,7 +49,7 @@ class ShardedUnlearner(Unlearner):
 
     def aggregate(
         self, shards: list[tuple[torch.Tensor, Graph]], dataset: Dataset, graph: Graph
-    ) -> tuple[UnlearnableRecommender, float]:
+    ) -> tuple[torch.nn.Module, float]:
         """One model from the shards' tables, and the seconds that earlier runs spent on it.
 
         Args:
@@ -64,6 +64,27 @@ class ShardedUnlearner(Unlearner):
         """The table of a shard's model for :meth:`aggregate`, shape ``(N, d)``; by default the final embeddings."""
         return model.final_embeddings()
 
+    def shard_data(self, config: Any, before: Graph, parts: list[Graph]) -> ShardData:
+        """The training data of a shard; by default it has only the shard's users and items.
+
+        Args:
+            config (Config): settings of the training.
+            before: the shard's edges before any request.
+            parts: the edges to train on in turn.
+        """
+        return ShardData.of(config, self.data.train, self.data.valid_data._dataset, before, parts)
+
+    @staticmethod
+    def in_all_data(table: torch.Tensor, before: Graph, graph: Graph) -> torch.Tensor:
+        """What :meth:`shard_table` gave, for all users and items: zeros for nodes without edges in the shard.
+
+        Args:
+            table: of the nodes of :meth:`shard_data`.
+            before, graph: the shard's edges before any request, and those that are left.
+        """
+        present = (graph.degrees() > 0)[:, None]  # a request may have taken a node's last edge
+        return torch.where(present, in_all_data(table, before), 0.0)
+
     def parts(self, graph: Graph) -> list[Graph]:
         """The graphs that a shard's model trains on in turn, each containing the previous one; by default one."""
         return [graph]
@@ -76,7 +97,7 @@ class ShardedUnlearner(Unlearner):
         self.model, aggregating = self._aggregated(self.shards, self.data.train, self.data.graph)
         return partitioning + sum(earlier.values()) + aggregating
 
-    def before(self) -> UnlearnableRecommender:
+    def before(self) -> torch.nn.Module:
         return self.model
 
     def unlearn(self) -> Iterator[Stage]:
@@ -123,7 +144,7 @@ class ShardedUnlearner(Unlearner):
             Each shard's table and graph; and for each training's file the seconds that earlier runs spent on it,
             divided by the number of workers.
         """
-        data, owner = self.data, type(self).__name__
+        owner = type(self).__name__
         config = self.config.replace(
             train_batch_size=self.config["unlearn_shard_batch_size"] or self.config["train_batch_size"], nproc=1
         )
@@ -133,7 +154,7 @@ class ShardedUnlearner(Unlearner):
                 type(self.original),
                 self.shard_table,
                 config.replace(device=device_of(config["device"], k, workers)),
-                ShardData.of(config, data.train, data.valid_data._dataset, before[k], self.parts(graph)),
+                self.shard_data(config, before[k], self.parts(graph)),
                 f"{owner}-{k}",
             )
             for k, graph in graphs.items()
@@ -148,8 +169,7 @@ class ShardedUnlearner(Unlearner):
         shards: dict[int, tuple[torch.Tensor, Graph]] = {}
         earlier: dict[str, float] = {}
         for (table, seconds_before), (k, graph) in zip(results, graphs.items()):
-            present = (graph.degrees() > 0)[:, None]  # a request may have taken a node's last edge
-            shards[k] = torch.where(present, in_all_data(table, before[k]), 0.0), graph
+            shards[k] = self.in_all_data(table, before[k], graph), graph
             earlier |= {file: seconds / workers for file, seconds in seconds_before.items()}
         return shards, earlier
 

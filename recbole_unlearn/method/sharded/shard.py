@@ -43,6 +43,16 @@ class ShardData:
         valid_data = _validation_loader(config, parts[0], with_nodes(valid, users, items)) if len(parts) == 1 else None
         return cls(users, items, parts, valid_data)
 
+    @classmethod
+    def of_users(cls, config: Any, train: Dataset, valid: Dataset, graph: Graph, parts: list[Graph]) -> "ShardData":
+        """The data of a shard of users, which keep their numbers, as all items do; arguments as for :meth:`of`."""
+        users, items = torch.arange(1, graph.n_users), torch.arange(1, graph.n_items)
+        mine = torch.zeros(graph.n_users, dtype=torch.bool).index_fill_(0, graph.users, True)
+        valid = with_edges(valid, mine[valid.inter_feat[valid.uid_field]])
+        datasets = [with_edges_of(train, part) for part in parts]
+        valid_data = _validation_loader(config, datasets[0], valid) if len(parts) == 1 else None
+        return cls(users, items, datasets, valid_data)
+
 
 def nodes_of(graph: Graph) -> list[torch.Tensor]:
     """Ascending ids of the users, and of the items, that have edges; they are 1, 2, ... in a shard's data."""

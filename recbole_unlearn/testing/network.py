@@ -1,0 +1,82 @@
+"""What every network must hold to."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_unlearn.check import network as checks
+from recbole_unlearn.config import Config
+from recbole_unlearn.model import MODELS, NetworkRecommender
+from recbole_unlearn.model_file import load_model, save_model
+from recbole_unlearn.task import UnlearningData, prepare_data
+from recbole_unlearn.testing.runs import fixture, scores, tiny_config
+from recbole_unlearn.trainer import train_backbone
+
+
+class NetworkContract:
+    """Checks of one network. Subclass it as ``class TestMine(NetworkContract): model = MyModel``.
+
+    Attributes:
+        model: a registered class.
+        settings: what differs from :func:`~recbole_unlearn.testing.runs.tiny_settings`.
+    """
+
+    model: type[NetworkRecommender]
+    settings: Mapping[str, Any] = {}
+
+    @fixture(scope="class")
+    @classmethod
+    def tiny(cls, tmp_path_factory: Any) -> Iterator[tuple[Config, UnlearningData]]:
+        """Settings and data; the checks work in a folder of their own."""
+        name = cls.model.__name__
+        assert MODELS[name] is cls.model, f"{name} is not registered: put @MODELS.register above the class"
+        with tiny_config(tmp_path_factory.mktemp(name), name, cls.settings) as config:
+            yield config, prepare_data(config)
+
+    @fixture
+    def net(self, tiny: tuple[Config, UnlearningData]) -> checks.Net:
+        """A network that the check may change."""
+        config, data = tiny
+        return checks.Net.of(config, data.train)
+
+    def test_losses_are_one_an_example(self, net: checks.Net) -> None:
+        checks.losses_are_one_an_example(net)
+
+    def test_on_graph_is_a_fresh_model_on_the_remaining_data(self, net: checks.Net) -> None:
+        checks.on_graph_is_a_fresh_model_on_the_remaining_data(net)
+
+    def test_scores_are_log_probabilities(self, net: checks.Net) -> None:
+        checks.scores_are_log_probabilities(net)
+
+    def test_two_trainings_with_the_same_seed_are_equal(self, tiny: tuple[Config, UnlearningData]) -> None:
+        config, data = tiny
+        models = []
+        for number in range(2):
+            torch.manual_seed(number)
+            folder = os.path.join(config["checkpoint_dir"], f"training{number}")
+            models.append(train_backbone(config.replace(checkpoint_dir=folder), data.train, "seeded").model)
+        assert torch.equal(*map(scores, models)), f"Two trainings of {self.model.__name__} with one seed differ"
+
+    def test_the_loss_falls(self, net: checks.Net) -> None:
+        before = net.losses(net.model).mean().item()
+        model = net.model.train()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+        for _ in range(20):
+            optimizer.zero_grad()
+            model.calculate_loss(model.batch(model.examples())).backward()
+            optimizer.step()
+        after = net.losses(model.eval()).mean().item()
+        assert after < before, f"The loss of {self.model.__name__} does not fall: {before} before, {after} after"
+
+    def test_a_saved_model_scores_as_before(
+        self, net: checks.Net, tiny: tuple[Config, UnlearningData], tmp_path: Path
+    ) -> None:
+        config, data = tiny
+        model, name = net.model.on_graph(net.remaining), self.model.__name__
+        save_model(str(tmp_path / "model.safetensors"), model, config, data.train)
+        _, loaded, _ = load_model(str(tmp_path / "model.safetensors"))
+        assert isinstance(loaded, self.model), f"A saved {name} loads as {type(loaded).__name__}"
+        assert torch.equal(scores(loaded), scores(model)), f"A saved {name} scores otherwise when it is loaded"
