@@ -58,8 +58,9 @@ def measured(path, store):
     output = path.with_name(f"out{path.suffix}")
     # The peak of the process's own memory: what `resource` gives includes that of the process it was forked from.
     code = (
-        "import os, re, sys; from pathlib import Path; from recbole_unlearn.commands import filter as command\n"
-        "command.run(command.parser().parse_args(sys.argv[1:]))\n"
+        "import os, re, sys; from pathlib import Path; from recbole_unlearn import command_line\n"
+        "from recbole_unlearn.commands import filter as command\n"
+        "command.run(command_line.parse(['filter', *sys.argv[1:]])[1])\n"
         "peak = re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]\n"
         "print('measured', sum(os.times()[:2]), peak)"
     )
