@@ -37,7 +37,7 @@ class MultiVAESettings(NetworkSettings):
         200000, "Steps until the KL divergence would have a weight of 1; 0 begins at the largest.", "Its paper."
     )
     epochs: Epochs = 300
-    train_batch_size: Count = setting(500, "Users in a training batch.", "Its paper.")
+    train_batch_size: Count = setting(500, "The training batch size.")  # of users; its paper's
     learning_rate: LearningRate = 0.001
 
 
