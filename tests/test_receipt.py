@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -309,8 +310,15 @@ def test_forgotten_pairs_are_compared_with_pairs_that_the_encoder_was_not_fitted
         Graph.from_edges(torch.tensor([1] * len(items)), torch.tensor(items), 2, 7) for items in ([1, 2], [3], [4])
     ]
     train, valid, test = graphs
-    final = torch.tensor([0.0, 1.0, 0.0, 5.0, 5.0, 9.0, -9.0, 1.0, 2.0])[:, None]
+    scores_of_items = torch.tensor([0.0, 5.0, 5.0, 9.0, -9.0, 1.0, 2.0])
+    model = SimpleNamespace(
+        USER_ID="user_id",
+        ITEM_ID="item_id",
+        device="cpu",
+        predict=lambda pairs: scores_of_items[pairs["item_id"]],
+        scores=lambda users: scores_of_items.repeat(len(users), 1),
+    )
     equally_popular = Graph.union(train, valid, test)
     measure = Measures(train, equally_popular, valid, test, (train.users, train.items), torch.Generator())
-    measures, scores = measure(final)
+    measures, scores = measure(model)
     assert scores["test"].tolist() == [-9.0] and measures["AUC_FT"] == 1
