@@ -27,9 +27,15 @@ class DirectAUSettings(Settings):
     """The backbone and its training"""
 
     embedding_size: EmbeddingSize = 64
-    directau_encoder: Literal["MF", "LightGCN"] = setting("MF", "MF, or LightGCN with `n_layers`.", "Its code's.")
+    directau_encoder: Literal["MF", "LightGCN"] = setting(
+        "LightGCN", "MF, as in its released code, or LightGCN with `n_layers`.", "By validation on ml-100k."
+    )
     n_layers: Layers = 2
-    directau_gamma: Weight = setting(1.0, "The weight of the uniformity.", "Its released code.")
+    directau_gamma: Weight = setting(
+        0.3,
+        "The weight of the uniformity.",
+        "By validation on ml-100k: the table collapses at .2, and aligns little at 1, its released code's.",
+    )
     reg_weight: RegularizationWeight = 1e-4
     require_pow: SquaredNorm = True
     learning_rate: LearningRate = 0.005
