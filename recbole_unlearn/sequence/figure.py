@@ -37,9 +37,10 @@ def draw_drift(rows: Rows, path: str | PathLike) -> None:
             colour, style = COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
             axis.plot(*zip(*points), style, marker="o", markersize=4, color=colour, label=name)
         if key.endswith("_gap"):
-            axis.set_yscale("log")
             values = [row[key] for row in rows if row.get(key, 0) > 0]
-            axis.set_ylim(0.5 * min(values, default=1), 2 * max(values, default=1))
+            if values:  # else no method differs from Retrain
+                axis.set_yscale("log")
+                axis.set_ylim(0.5 * min(values), 2 * max(values))
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("requests forgotten")
     for axis in axes.flat[len(panels) :]:
