@@ -21,10 +21,10 @@ class Committee(torch.nn.Module):
         super().__init__()
         self.USER_ID, self.ITEM_ID, self.device = model.USER_ID, model.ITEM_ID, model.device
         self.n_users, self.n_items, self.graph = model.n_users, model.n_items, model.graph
-        self.members = torch.nn.ModuleList(copy.deepcopy(model, {id(model.graph): model.graph}) for _ in weights)
+        self.members = [copy.deepcopy(model, {id(model.graph): model.graph}) for _ in weights]
         for member, vector in zip(self.members, weights):
             vector_to_parameters(vector.to(model.device), member.weights().values())
-        self.eval()
+            member.eval()
 
     def predict(self, interaction: Interaction) -> torch.Tensor:
         """Scores of the interaction's pairs, shape ``(B,)``."""

@@ -93,7 +93,7 @@ class SISAOfUsers(SISA):
         return of_user[self.data.graph.users], n_shards, seconds
 
     @staticmethod
-    def shard_table(model: NetworkRecommender) -> torch.Tensor:  # type: ignore[override]
+    def shard_table(model: NetworkRecommender) -> torch.Tensor:
         """The weights as one vector."""
         return torch.nn.utils.parameters_to_vector(model.weights().values())
 
