@@ -12,7 +12,7 @@ from recbole_unlearn.trainer import ResumableTrainer, loader_of
 class FineTuneSettings(Settings):
     """The further training"""
 
-    unlearn_tune_epochs: Count = setting(10, "Epochs on what remains.", "Ours: benchmarks/networks.md.")
+    unlearn_tune_epochs: Count = setting(10, "Epochs on what remains.", "Ours, for MultiVAE: benchmarks/networks.md.")
     unlearn_tune_learning_rate: Positive | None = setting(None, "Learning rate; empty takes the training's.")
 
 

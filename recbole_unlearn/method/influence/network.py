@@ -17,9 +17,9 @@ class InfluenceCGSettings(Settings):
     """The damped equations and their solver"""
 
     unlearn_cg_damping: Positive = setting(
-        0.01, "Added to the diagonal of the Hessian of the mean loss.", "Koh and Liang's."
+        3.0, "Added to the diagonal of the Hessian of the mean loss.", "Ours, for MultiVAE: benchmarks/networks.md."
     )
-    unlearn_cg_iterations: Count = setting(20, "Steps of conjugate gradient at most.", "Ours: benchmarks/networks.md.")
+    unlearn_cg_iterations: Count = setting(20, "Steps of conjugate gradient at most.", "Ours.")
     unlearn_cg_tolerance: Positive = setting(0.01, "Residual, relative to the right side, at which it stops.", "Ours.")
     unlearn_cg_share: Share = setting(1.0, "Share of the examples, drawn at random, that the Hessian is a mean of.")
 
