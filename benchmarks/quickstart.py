@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINT = "saved/original-LightGCN-ml-100k-random-2020.safetensors"
 LOGGED = re.compile(r"^\d\d \w{3} \d\d:\d\d +INFO +")  # when RecBole's logger wrote a line
 QUIET = {"TERM": "dumb", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_QUIET": "1"}

@@ -54,8 +54,8 @@ def parse(arguments: Sequence[str]) -> tuple[str, argparse.Namespace]:
         if value in ("", []) and typed:  # e.g. a shell's variable without a value: the option would vanish
             raise UsageError(f"--{name} is empty: give it a value, or leave it out.")
     import_files(getattr(parsed, "import", []))  # first: they have settings of their own
+    _refuse_of_others(command, [other.partition("=")[0][2:] for other in others if other.startswith("--")])
     settings = settings_of(others, _switches())
-    _refuse_of_others(command, settings)
     check_names(settings, dashes="--", options={name for each in COMMANDS for name in names_of(_parser(each))})
     if settings and not _takes_settings(module):
         raise UsageError(f"{command} takes no settings: leave out --{next(iter(settings))}.")
@@ -108,9 +108,11 @@ def _switches():
     return sorted(options | {"verify"})
 
 
-def _refuse_of_others(command, settings):
+def _refuse_of_others(command, names):
     """Refuse an option of another command that is no setting of RecBole's or ours."""
-    for name in settings:
+    for name in names:
+        if name == "verify":
+            raise UsageError("--verify needs --checkpoint, and is `run-unlearn verify` now.")
         theirs = [other for other in COMMANDS if other != command and name in names_of(_parser(other))]
         if theirs and name not in known_settings():
             raise UsageError(f"--{name} is an option of `run-unlearn {theirs[0]}`, not of `{command}`.")

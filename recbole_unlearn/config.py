@@ -244,7 +244,7 @@ class Config(RecBoleConfig):
     def _chosen_methods(self):
         chosen = self.external_config_dict.get("unlearn_methods", self.internal_config_dict.get("unlearn_methods"))
         if chosen == "all":
-            chosen = list(METHODS)
+            chosen = [name for name in METHODS if issubclass(self.model_class, METHODS[name].serves)]
         if isinstance(chosen, str):
             chosen = [name.strip() for name in chosen.split(",") if name.strip()]
         if not isinstance(chosen, (list, tuple)) or not chosen:

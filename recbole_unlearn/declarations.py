@@ -56,7 +56,7 @@ AuditModels = Annotated[CountOrZero, AfterValidator(_is_balanced), Words("0, or 
 class RunSettings(Settings):
     """How to unlearn and report"""
 
-    unlearn_methods: list[str] | str = setting(["Retrain", "UnlearnRec", "DropEdges"], "Methods to run, or `all`.")
+    unlearn_methods: list[str] | str = setting(["Retrain", "UnlearnRec", "DropEdges"], "Methods, or `all` that can.")
     unlearn_measure_on: Literal["test", "valid"] = setting(
         "test", "Held-out part for the report's metrics: test, or valid (half of it) to choose settings."
     )

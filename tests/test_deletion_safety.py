@@ -58,13 +58,13 @@ GOOD = "requests.inter"
 ARGUMENTS = [
     (["--forget_file=gone.inter"], "Request file 'gone.inter' does not exist"),
     (["--forget_file=short.inter"], "do not have the 2 cells of the header"),
-    (["--forget_file="], "--forget_file=FILE is missing"),
+    (["--forget_file="], "--forget_file is empty"),
     (["--dry_run"], "--forget_file=FILE is missing"),
-    (["--prepare", "--verify"], "--prepare cannot be combined with --verify"),
-    (["--dry_run", "--exact", f"--forget_file={GOOD}"], "--dry_run cannot be combined with --exact"),
-    (["--verify", f"--forget_file={GOOD}"], "--verify applies no requests"),
+    (["--prepare", "--verify"], "--prepare is an option of `run-unlearn delete`, not of `verify`"),
+    (["--dry_run", "--exact", f"--forget_file={GOOD}"], "--exact: not allowed with argument --dry_run"),
+    (["--verify", f"--forget_file={GOOD}"], "verify takes no settings: leave out --forget_file"),
     (["--prepare", f"--forget_file={GOOD}"], "--prepare applies no requests"),
-    (["--seeds=1,2", f"--forget_file={GOOD}"], "leave out --config_files, --seeds and --params_file"),
+    (["--seeds=1,2", f"--forget_file={GOOD}"], "--seeds is an option of `run-unlearn run`, not of `delete`"),
     (["--model=BPR", f"--forget_file={GOOD}"], "holds LightGCN on tiny, not model 'BPR'"),
     (["--dataset=other", f"--forget_file={GOOD}"], "was trained with dataset tiny"),
     (["--embedding_size=16", f"--forget_file={GOOD}"], "was trained with embedding_size 8"),
@@ -88,7 +88,7 @@ ARGUMENTS = [
 
 @pytest.mark.parametrize("requests", [None, 5, ["r.csv"], [("user", "u1", None)]])
 def test_requests_of_another_type_are_refused(path, requests):
-    with pytest.raises(UsageError, match="a request file or a list of DeletionRequest"):
+    with pytest.raises(UsageError, match="a request file, a RequestSource or a list of DeletionRequest"):
         service.unlearn(path, requests)
 
 
@@ -132,7 +132,8 @@ def test_settings_that_would_vanish_are_refused_in_python_too(path, name):
 def test_modes_need_a_checkpoint(tmp_path, monkeypatch, mode):
     monkeypatch.chdir(tmp_path)
     code, _, err = as_typed("--model=BPR", mode)
-    assert code == 2 and "need --checkpoint" in err and err.count("\n") == 1
+    said = "--verify needs --checkpoint" if mode == "--verify" else f"{mode} is an option of `run-unlearn delete`"
+    assert code == 2 and said in err and err.count("\n") == 1
 
 
 def mix(table):

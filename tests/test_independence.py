@@ -35,6 +35,7 @@ READS = {
     ("data/sampler.py", "__iter__"),
     ("data/split.py", "split"),
     ("deletion/importing/training_rows.py", "held_out_rows"),
+    ("model/exact.py", "__init__"),
     ("report/files.py", "model_file"),
     ("report/files.py", "report_path"),
     ("report/report.py", "__init__"),

@@ -241,9 +241,6 @@ def test_a_users_own_model_goes_through_the_whole_pipeline(settings, tmp_path):
     report = run_unlearn("OneHop", "tiny", config_dict={**settings, "unlearn_methods": "all"})
     assert {row["method"] for row in report["results"]} >= {"original", "Retrain", "UnlearnRec", "DropEdges"}
     for row in report["results"]:
-        if row["method"] in ("Exact", "InfluenceCG"):
-            assert row["details"]["no result"].startswith("OneHop has no ")
-        else:
-            assert np.isfinite([row["recall@5"], row["MI-BF"], row["MI-NG"]]).all()
+        assert np.isfinite([row["recall@5"], row["MI-BF"], row["MI-NG"]]).all()
     _, model, _ = load_model(tmp_path / "saved" / "Retrain-OneHop-tiny-random-7.safetensors")
     assert isinstance(model, OneHop)

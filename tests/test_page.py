@@ -47,7 +47,10 @@ def test_it_has_every_cell_of_the_tables_and_says_the_gaps_in_words(text, result
     for _, frame in tables(result):
         for cell in frame.to_numpy().ravel():
             assert f">{cell}</td>" in unescape(text)
-    assert "GIF ends 3.300 (3.3x) in ln MI-BF and 0.000 in AUC_FN from Retrain, ranks at 1.000 of its ndcg@5, " in text
+    assert (
+        "GIF ends 3.300 (3.3x) in ln MI-BF and 0.000 (0.0x) in AUC_FN from Retrain, ranks at 1.000 of its ndcg@5, "
+        in text
+    )
     assert "is 100 times faster." in text
     assert "Retrain again ends" not in text
 

@@ -333,5 +333,5 @@ def test_a_run_leaves_no_unfinished_state_behind(settings, tmp_path):
     assert [
         path.name
         for path in (tmp_path / "saved").iterdir()
-        if path.suffix not in (".pth", ".safetensors", ".json", ".npz", ".png")
+        if path.suffix not in (".pth", ".safetensors", ".json", ".npz", ".png", ".svg", ".html")
     ] == []

@@ -21,7 +21,7 @@ State = dict[str, torch.Tensor]
 class ExactSettings(Settings):
     """What serves a fitted model"""
 
-    unlearn_methods: list[str] | str = setting(["Retrain", "Exact", "DropEdges"], "Methods to run, or `all`.")
+    unlearn_methods: list[str] | str = setting(["Retrain", "Exact", "DropEdges"], "Methods, or `all` that can.")
 
 
 class ExactRecommender(Recommender):

@@ -21,7 +21,7 @@ BLOCK = 2**22  # scores held at a time: 16 MiB
 class NetworkSettings(Settings):
     """What serves a network"""
 
-    unlearn_methods: list[str] | str = setting(["Retrain", "FineTune", "DropEdges"], "Methods to run, or `all`.")
+    unlearn_methods: list[str] | str = setting(["Retrain", "FineTune", "DropEdges"], "Methods, or `all` that can.")
 
 
 class NetworkRecommender(Recommender):
