@@ -62,26 +62,30 @@ class ALS(ExactRecommender):
         return self._alternated(graph, *(factors.to(self.device) for factors in drawn))
 
     def forget(self, gone: Graph, remaining: Graph) -> State:
-        return self._alternated(remaining, *self.state.values())
+        users, items = self.state.values()
+        return self._alternated(remaining, users, items, (torch.unique(gone.users), torch.unique(gone.items)))
 
-    def _alternated(self, graph, users, items):
-        """The factors after alternation, in place."""
+    def _alternated(self, graph, users, items, touched=(None, None)):
+        """The factors after alternation, in place; it begins with the touched rows, whatever the residual."""
         of_users, of_items = _Rows.of_both(graph)
         for _ in range(self.most):
-            if self._settle(of_users, users, items):
+            solved = self._settle(of_users, users, items, touched[0]), self._settle(of_items, items, users, touched[1])
+            if all(solved):
                 return dict(zip(self.layout(), (users, items)))
-            self._settle(of_items, items, users)
+            touched = None, None
         raise Diverged(
             f"ALS did not reach `als_residual` {self.limit:g} in {self.most} alternations: raise one of them, or "
             "`als_reg_weight`."
         )
 
-    def _settle(self, rows, own, others):
+    def _settle(self, rows, own, others, touched=None):
         """Solve the rows of one side that are not solved, in place, unless the side as a whole is, which it returns."""
         gram, right, gradient = self._equations(rows, own, others)
-        if _residual(gradient, right) <= self.limit:
+        if touched is None and _residual(gradient, right) <= self.limit:
             return True
         broken = gradient.norm(dim=1) > self.limit * right.norm(dim=1)
+        if touched is not None:
+            broken[touched] = True
         for some, places, inside in rows.blocks(broken.nonzero().squeeze(1), self.size):
             theirs = others[places] * inside[:, :, None]
             systems = torch.baddbmm(gram, theirs.transpose(1, 2), theirs, alpha=self.alpha)
