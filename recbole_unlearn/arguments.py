@@ -4,7 +4,7 @@ import argparse
 import difflib
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from recbole_unlearn.errors import UsageError
@@ -63,12 +63,12 @@ def names_of(parser: argparse.ArgumentParser) -> set[str]:
     return {option[2:] for action in parser._actions for option in action.option_strings if option.startswith("--")}
 
 
-def settings_of(others: Sequence[str], switches: Iterable[str]) -> dict[str, str]:
+def settings_of(others: Sequence[str], switches: Callable[[], Iterable[str]]) -> dict[str, str]:
     """Settings from the arguments that no parser knows: ``--key=value`` or ``--key value``.
 
     Args:
         others: in the order given.
-        switches: options without a value, one of which may be meant.
+        switches: gives the options without a value, one of which may be meant; only an error asks for them.
 
     Raises:
         UsageError: an argument is neither, or a key comes twice with different values.
@@ -81,7 +81,7 @@ def settings_of(others: Sequence[str], switches: Iterable[str]) -> dict[str, str
         if key.startswith("--") and not equals and rest and not rest[0].startswith("--"):
             value = rest.pop(0)
         elif not key.startswith("--") or not equals:
-            close = difflib.get_close_matches(argument, [f"--{name}" for name in switches], n=1, cutoff=0.75)
+            close = difflib.get_close_matches(argument, [f"--{name}" for name in switches()], n=1, cutoff=0.75)
             hint = f" Did you mean '{close[0]}'?" if close else ""
             raise UsageError(f"Argument '{argument}' is not of the form --key=value.{hint}")
         if settings.setdefault(key[2:], value) != value:

@@ -23,6 +23,7 @@ COMMANDS = (
     "filter",
     "list",
 )  # modules of commands/, as in the help
+OLD_FORMS = {"--params_file": "sweep", "--checkpoint": "delete"}  # the option that asks for a command if none is named
 INTERRUPTED = 130  # the exit code; it is the shell's after Ctrl-C
 EXIT_CODES = (
     "Exit codes: 0 done; 1 verify is not clean, a receipt is not genuine, a sink failed, or a new version fails its "
@@ -55,8 +56,8 @@ def parse(arguments: Sequence[str]) -> tuple[str, argparse.Namespace]:
             raise UsageError(f"--{name} is empty: give it a value, or leave it out.")
     import_files(getattr(parsed, "import", []))  # first: they have settings of their own
     _refuse_of_others(command, [other.partition("=")[0][2:] for other in others if other.startswith("--")])
-    settings = settings_of(others, _switches())
-    check_names(settings, dashes="--", options={name for each in COMMANDS for name in names_of(_parser(each))})
+    settings = settings_of(others, _switches)
+    check_names(settings, dashes="--", options=(name for each in COMMANDS for name in names_of(_parser(each))))
     if settings and not _takes_settings(module):
         raise UsageError(f"{command} takes no settings: leave out --{next(iter(settings))}.")
     if _takes_settings(module):
@@ -73,10 +74,7 @@ def _command_of(arguments):
     given = {argument.partition("=")[0] for argument in arguments}
     if "--checkpoint" in given and "--verify" in given:
         return "verify", [argument for argument in arguments if argument != "--verify"]
-    for command in COMMANDS:
-        if getattr(_module(command), "OLD_FORM", None) in given:
-            return command, arguments
-    return "run", arguments
+    return next((command for option, command in OLD_FORMS.items() if option in given), "run"), arguments
 
 
 def _module(command: str) -> ModuleType:
@@ -110,11 +108,12 @@ def _switches():
 
 def _refuse_of_others(command, names):
     """Refuse an option of another command that is no setting of RecBole's or ours."""
-    for name in names:
+    known = known_settings()
+    for name in (each for each in names if each not in known):
         if name == "verify":
             raise UsageError("--verify needs --checkpoint, and is `run-unlearn verify` now.")
         theirs = [other for other in COMMANDS if other != command and name in names_of(_parser(other))]
-        if theirs and name not in known_settings():
+        if theirs:
             raise UsageError(f"--{name} is an option of `run-unlearn {theirs[0]}`, not of `{command}`.")
 
 

@@ -2,5 +2,5 @@
 
 A module has ``add_arguments(parser)`` and ``run(arguments)``, which returns the exit code. What else it may have:
 ``TAKES_SETTINGS``, whether ``--key=value`` of any setting is allowed and comes as ``arguments.settings``, a dict of
-strings; ``OLD_FORM``, the option that asks for the command where none is named; ``EXAMPLES``; ``AFTER_INTERRUPTION``.
+strings; ``EXAMPLES``; and ``AFTER_INTERRUPTION``.
 """

@@ -14,7 +14,6 @@ from recbole_unlearn.errors import UsageError
 from recbole_unlearn.known_settings import check_deletion_settings
 
 TAKES_SETTINGS = True
-OLD_FORM = "--checkpoint"
 EXAMPLES = """
   run-unlearn delete --checkpoint=saved/MODEL.safetensors --forget_file=requests.csv --dry_run
   run-unlearn delete --checkpoint=saved/MODEL.safetensors --forget_file=requests.csv

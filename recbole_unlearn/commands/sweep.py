@@ -9,7 +9,6 @@ from recbole_unlearn.quick_start import run_sweep
 from recbole_unlearn.sweep.space import SCHEDULERS, SEARCHES
 
 TAKES_SETTINGS = True
-OLD_FORM = "--params_file"
 EXAMPLES = """
   run-unlearn sweep --model=SimGCL --dataset=ml-100k --params_file=hyper.test --num_samples=20
   run-unlearn sweep --model=SGL --dataset=ml-100k --unlearn_methods=GIF --params_file=gif.test --resume
