@@ -1,40 +1,23 @@
 """What every network must hold to."""
 
 import os
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from recbole_unlearn.check import network as checks
 from recbole_unlearn.config import Config
-from recbole_unlearn.model import MODELS, NetworkRecommender
-from recbole_unlearn.model_file import load_model, save_model
-from recbole_unlearn.task import UnlearningData, prepare_data
-from recbole_unlearn.testing.runs import fixture, scores, tiny_config
+from recbole_unlearn.model import NetworkRecommender
+from recbole_unlearn.task import UnlearningData
+from recbole_unlearn.testing.model import ModelContract
+from recbole_unlearn.testing.runs import fixture, scores
 from recbole_unlearn.trainer import train_backbone
 
 
-class NetworkContract:
-    """Checks of one network. Subclass it as ``class TestMine(NetworkContract): model = MyModel``.
-
-    Attributes:
-        model: a registered class.
-        settings: what differs from :func:`~recbole_unlearn.testing.runs.tiny_settings`.
-    """
+class NetworkContract(ModelContract):
+    """Checks of one network. Subclass it as ``class TestMine(NetworkContract): model = MyModel``."""
 
     model: type[NetworkRecommender]
-    settings: Mapping[str, Any] = {}
-
-    @fixture(scope="class")
-    @classmethod
-    def tiny(cls, tmp_path_factory: Any) -> Iterator[tuple[Config, UnlearningData]]:
-        """Settings and data; the checks work in a folder of their own."""
-        name = cls.model.__name__
-        assert MODELS[name] is cls.model, f"{name} is not registered: put @MODELS.register above the class"
-        with tiny_config(tmp_path_factory.mktemp(name), name, cls.settings) as config:
-            yield config, prepare_data(config)
 
     @fixture
     def net(self, tiny: tuple[Config, UnlearningData]) -> checks.Net:
@@ -74,9 +57,4 @@ class NetworkContract:
     def test_a_saved_model_scores_as_before(
         self, net: checks.Net, tiny: tuple[Config, UnlearningData], tmp_path: Path
     ) -> None:
-        config, data = tiny
-        model, name = net.model.on_graph(net.remaining), self.model.__name__
-        save_model(str(tmp_path / "model.safetensors"), model, config, data.train)
-        _, loaded, _ = load_model(str(tmp_path / "model.safetensors"))
-        assert isinstance(loaded, self.model), f"A saved {name} loads as {type(loaded).__name__}"
-        assert torch.equal(scores(loaded), scores(model)), f"A saved {name} scores otherwise when it is loaded"
+        self.scores_as_before_it_was_saved(net.model.on_graph(net.remaining), tiny, tmp_path)
