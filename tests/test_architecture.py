@@ -1,6 +1,7 @@
 """The plan of the house: imports go down, files fit on a few screens, and an import takes only what it needs."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -118,3 +119,12 @@ def test_public_names_are_there():
     assert set(recbole_unlearn.__all__) <= set(dir(recbole_unlearn))
     with pytest.raises(AttributeError, match="no attribute 'forget_everything'"):
         recbole_unlearn.forget_everything
+
+
+def test_a_release_has_one_number():
+    root = PACKAGE.parent
+    assert (
+        re.search(r"^## (\S+)", (root / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1]
+        == recbole_unlearn.__version__
+    )
+    assert f"\nversion: {recbole_unlearn.__version__}\n" in (root / "CITATION.cff").read_text()

@@ -270,6 +270,15 @@ def test_same_training_twice_gives_the_same_weights(configure):
     assert_same_weights(models[0].state_dict(), models[1].state_dict())
 
 
+@pytest.mark.parametrize("detected", [True, False])
+def test_a_training_under_torchs_anomaly_detection_says_so(configure, caplog, detected):
+    config = configure("BPR")
+    data = prepare_data(config)
+    with torch.autograd.set_detect_anomaly(detected):
+        train_backbone(config, data.train, "original", data.valid_data)
+    assert ("anomaly detection is on" in caplog.text) == detected
+
+
 def test_best_epoch_is_kept(configure, monkeypatch):
     config = configure(epochs=6, eval_step=1, learning_rate=0.3)
     data = prepare_data(config)

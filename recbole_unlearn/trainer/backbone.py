@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from recbole.data.dataset import Dataset
 from recbole.utils import set_color
 
@@ -78,6 +79,11 @@ def train(
         trainer.logger.info(set_color(f"Training {name}", "pink") + f": {config['model']} on {len(graph)} interactions")
     if len(graph) == 0:
         return Trained(model.eval(), 0.0, 0.0)  # nothing to learn from: the model keeps its initial weights
+    if torch.is_anomaly_enabled() and verbose:
+        trainer.logger.warning(
+            "torch's anomaly detection is on, as after an import of RecBole's sequential models: the training is slower. "
+            "Turn it off with torch.autograd.set_detect_anomaly(False), e.g. in the file of your --import."
+        )
     show_progress = config["show_progress"] and verbose
     trainer.fit(loader_of(config, model, dataset, graph), valid_data, verbose, show_progress=show_progress)
     model.eval()
