@@ -81,7 +81,7 @@ def train(
         return Trained(model.eval(), 0.0, 0.0)  # nothing to learn from: the model keeps its initial weights
     if torch.is_anomaly_enabled() and verbose:
         trainer.logger.warning(
-            "torch's anomaly detection is on, as after an import of RecBole's sequential models: the training is slower. "
+            "torch's anomaly detection is on, as after an import of RecBole's sequential models: training is slower. "
             "Turn it off with torch.autograd.set_detect_anomaly(False), e.g. in the file of your --import."
         )
     show_progress = config["show_progress"] and verbose
