@@ -23,7 +23,7 @@ def example(name):
 
 def test_every_example_is_tested():
     assert {path.stem for path in EXAMPLES.iterdir() if path.suffix in (".py", ".ipynb")} == {
-        *("compare_methods", "forget_a_user", "my_models", "my_methods", NOTEBOOK.stem)
+        *("compare_methods", "forget_a_user", "a_request_a_day", "serve", "my_models", "my_methods", NOTEBOOK.stem)
     }
 
 
@@ -38,6 +38,20 @@ def test_forget_a_user(given, capsys):
     out = capsys.readouterr().out
     lists = {line.split(":")[0].strip(): line.split(":")[1].split() for line in out.splitlines() if line[:2] == "  "}
     assert len(lists["before"]) == len(lists["after"]) == 10 and "A user forgets 4 of " in out
+
+
+def test_a_request_a_day(given, capsys):
+    example("a_request_a_day")([*given, "--days=2", "--forget_type=random"])
+    days = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("day", "verified"))]
+    left = [int(line.split(", ")[2].split()[0]) for line in days[:2]]
+    assert left[0] > left[1] and "version 3" in days[1] and days[2] == "verified: clean"
+
+
+def test_serve(given, capsys):
+    pytest.importorskip("uvicorn")
+    example("serve")([*given, "--forget_type=random"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2].startswith("201") and lines[-1].startswith("completed")
 
 
 @pytest.mark.parametrize(
