@@ -5,9 +5,9 @@ run-unlearn run --import=examples/my_models.py --model=FadingGCN --dataset=ml-10
 
 import torch
 
-from recbole_unlearn.graph import propagate
 from recbole_unlearn.model import MODELS
 from recbole_unlearn.model.lightgcn import LightGCN, LightGCNSettings
+from recbole_unlearn.propagation import propagate
 from recbole_unlearn.settings import Settings, Share, setting
 
 

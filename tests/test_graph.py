@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_unlearn.graph import COLUMNS, Graph, mean_propagation, propagate
+from recbole_unlearn import graph as graph_module
+from recbole_unlearn.graph import Graph, dataset_graph
+from recbole_unlearn.propagation import COLUMNS, mean_propagation, propagate
+from recbole_unlearn.task import prepare_data
 
 N_USERS, N_ITEMS = 9, 7
 N_NODES = N_USERS + N_ITEMS
@@ -33,8 +36,9 @@ def table(seed=0):
 
 
 def assert_same_graph(first, second):
-    for name in ("users", "items", "item_order"):
+    for name in ("users", "items"):
         assert torch.equal(getattr(first, name), getattr(second, name)), name
+    assert torch.equal(first.item_order(), second.item_order())
     assert torch.equal(first.adjacency.to_dense(), second.adjacency.to_dense())
 
 
@@ -115,6 +119,38 @@ def test_empty_graph():
     assert not graph.degrees().any()
     assert not propagate(graph.adjacency, table()).any()
     torch.testing.assert_close(mean_propagation([graph.adjacency] * 3, table()), table() / 4)
+
+
+@pytest.mark.parametrize("few", [0, 10**9])
+def test_pairs_are_found_alike_by_bisection_and_by_a_pass(monkeypatch, few):
+    """Ids so large that a pair's number does not fit into 32 bits."""
+    rng = np.random.default_rng(0)
+    ends = rng.integers(0, [[60_000], [90_000]], size=(2, 5_000))
+    ends[0, :3_000] = 59_999  # one user with many items
+    n_users, n_items = 60_000, 90_000
+    graph = Graph.from_edges(*torch.from_numpy(ends), n_users, n_items)
+    edges = sorted({(int(user), int(item)) for user, item in ends.T})
+    assert list(zip(graph.users.tolist(), graph.items.tolist())) == edges
+    asked = np.concatenate([ends[:, ::7], rng.integers(0, [[n_users], [n_items]], size=(2, 300))], axis=1)
+    asked = np.concatenate([asked, [[0, n_users - 1, 59_999], [0, n_items - 1, 0]]], axis=1)
+    monkeypatch.setattr(graph_module, "FEW", few)
+    positions, found = graph.find(*torch.from_numpy(asked))
+    places = {edge: place for place, edge in enumerate(edges)}
+    for (user, item), position, there in zip(asked.T.tolist(), positions.tolist(), found.tolist()):
+        assert there == ((user, item) in places)
+        assert not there or position == places[user, item]
+
+
+def test_the_graph_of_unchanged_interactions_is_made_once(configure):
+    data = prepare_data(configure("BPR"))
+    assert dataset_graph(data.train) is data.graph is dataset_graph(data.train.copy(data.train.inter_feat))
+    users = data.train.inter_feat[data.train.uid_field]
+    before = users.clone()
+    users[0] = users[-1]
+    changed = dataset_graph(data.train)
+    assert changed is not data.graph and not torch.equal(changed.users, data.graph.users)
+    users.copy_(before)
+    assert_same_graph(dataset_graph(data.train), data.graph)
 
 
 def test_propagate_and_its_gradient():

@@ -11,7 +11,7 @@ from recbole.utils import InputType
 from recbole_unlearn import run_unlearn
 from recbole_unlearn.check.bench import Bench
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.graph import Graph, propagate
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.model import (
     MODELS,
     ExactRecommender,
@@ -21,6 +21,7 @@ from recbole_unlearn.model import (
     simgcl,
 )
 from recbole_unlearn.model_file import load_model
+from recbole_unlearn.propagation import propagate
 from recbole_unlearn.task import prepare_data
 from recbole_unlearn.testing import BackboneContract, ExactContract, NetworkContract
 

@@ -9,8 +9,8 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
 from recbole_unlearn import load_data_and_model, run_unlearn
-from recbole_unlearn.graph import propagate
 from recbole_unlearn.model import MODELS, UnlearnableRecommender, dataset_graph
+from recbole_unlearn.propagation import propagate
 
 
 class Odd(UnlearnableRecommender, GeneralRecommender):

@@ -25,7 +25,7 @@ import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
-from recbole_unlearn.graph import propagate
+from recbole_unlearn.propagation import propagate
 from recbole_unlearn.method import METHODS, Stage, Unlearner
 from recbole_unlearn.model import MODELS, UnlearnableRecommender, dataset_graph
 

@@ -5,9 +5,9 @@ import torch
 
 from recbole_unlearn.check.bench import Bench
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.graph import propagate
 from recbole_unlearn.method import METHODS, Stage, Unlearner
 from recbole_unlearn.model import MODELS, dataset_graph
+from recbole_unlearn.propagation import propagate
 from recbole_unlearn.task import prepare_data
 from recbole_unlearn.testing import BackboneContract, MethodContract, prepared_run
 from recbole_unlearn.testing.method import Done

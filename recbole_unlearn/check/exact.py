@@ -68,7 +68,8 @@ def scores_are_those_of_pairs(fit: Fit) -> None:
     same = torch.allclose(model.predict(pairs), scores[graph.users, graph.items].double())
     hold(same, f"{fit.name}.predict scores unlike its scores.")
     of_all = model.full_sort_predict(pairs).view(len(graph), -1)
-    hold(torch.equal(of_all, scores[graph.users]), f"{fit.name}.full_sort_predict scores unlike its scores.")
+    same = torch.allclose(of_all, scores[graph.users], atol=1e-6)  # a product's bits may depend on its number of rows
+    hold(same, f"{fit.name}.full_sort_predict scores unlike its scores.")
 
 
 def forgetting_leaves_the_original_alone(fit: Fit) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from recbole_unlearn.graph import propagate
 from recbole_unlearn.loss import unlearning_loss
+from recbole_unlearn.propagation import propagate
 from recbole_unlearn.settings import Count, Settings, Weight, setting
 
 INITIAL_SCALE = 1e-3  # of H(0) and w: near 0, but with a direction for the contrast loss to compare

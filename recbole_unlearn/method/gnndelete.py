@@ -7,9 +7,10 @@ import torch
 
 from recbole_unlearn.data.sampler import EdgeSampler
 from recbole_unlearn.errors import Diverged, NoResult
-from recbole_unlearn.graph import Graph, propagate
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS, Stage, Unlearner
 from recbole_unlearn.model.base import UnlearnableRecommender
+from recbole_unlearn.propagation import propagate
 from recbole_unlearn.settings import Count, Positive, Settings, Share, setting
 from recbole_unlearn.streams import begin_stream
 

@@ -136,7 +136,7 @@ class _Rows:
         users, items = graph.degrees().split([graph.n_users, graph.n_items])
         starts = (torch.cat([degrees.new_zeros(1), degrees.cumsum(0)]) for degrees in (users, items))
         return cls(next(starts), graph.items, graph.n_items), cls(
-            next(starts), graph.users[graph.item_order], graph.n_users
+            next(starts), graph.users[graph.item_order()], graph.n_users
         )
 
     def matrix(self, values=None):

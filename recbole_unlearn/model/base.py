@@ -11,7 +11,7 @@ from recbole.model.abstract_recommender import ContextRecommender, KnowledgeReco
 
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
-from recbole_unlearn.loss import bpr_loss
+from recbole_unlearn.loss import bpr_loss, pair_scores
 from recbole_unlearn.model.recommender import MODELS, Recommender
 
 OTHER_KINDS = {
@@ -281,8 +281,8 @@ class UnlearnableRecommender(Recommender):
 
     def predict(self, interaction: Interaction) -> torch.Tensor:
         """Scores of the interaction's pairs, shape ``(B,)``."""
-        users, items = self.final_embeddings().split([self.n_users, self.n_items])
-        return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(dim=1)
+        pairs = interaction[self.USER_ID], interaction[self.ITEM_ID]
+        return pair_scores(self.final_embeddings(), self.n_users, *pairs)
 
     @torch.no_grad()
     def scores(self, users: torch.Tensor) -> torch.Tensor:

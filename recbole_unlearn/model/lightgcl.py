@@ -9,10 +9,11 @@ from recbole.data.dataset import Dataset
 from scipy.sparse import csr_matrix
 from sklearn.utils.extmath import randomized_svd
 
-from recbole_unlearn.graph import Graph, mean_propagation
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.info_nce import info_nce, some_of
 from recbole_unlearn.model.base import MODELS
 from recbole_unlearn.model.lightgcn import LightGCN
+from recbole_unlearn.propagation import mean_propagation
 from recbole_unlearn.settings import (
     Candidates,
     Count,

@@ -5,9 +5,10 @@ from recbole.config import Config
 from recbole.data.dataset import Dataset
 from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
 
-from recbole_unlearn.graph import dataset_graph, mean_propagation
+from recbole_unlearn.graph import dataset_graph
 from recbole_unlearn.loss import embedding_regulariser
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
+from recbole_unlearn.propagation import mean_propagation
 from recbole_unlearn.settings import (
     EmbeddingSize,
     Epochs,

@@ -12,10 +12,11 @@ from recbole.data.dataset import Dataset
 from sklearn.cluster import KMeans
 
 from recbole_unlearn.columns import all_columns, own_columns
-from recbole_unlearn.graph import Graph, propagate
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.info_nce import info_nce, some_of
 from recbole_unlearn.model.base import MODELS
 from recbole_unlearn.model.lightgcn import LightGCN
+from recbole_unlearn.propagation import propagate
 from recbole_unlearn.settings import (
     Candidates,
     Count,

@@ -9,9 +9,10 @@ from recbole.config import Config
 from recbole.data.dataset import Dataset
 from recbole.model.general_recommender import NGCF as RecBoleNGCF
 
-from recbole_unlearn.graph import Graph, dataset_graph, propagate
+from recbole_unlearn.graph import Graph, dataset_graph
 from recbole_unlearn.loss import embedding_regulariser
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
+from recbole_unlearn.propagation import propagate
 from recbole_unlearn.settings import (
     Count,
     EmbeddingSize,

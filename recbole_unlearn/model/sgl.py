@@ -8,10 +8,11 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.model.general_recommender import SGL as RecBoleSGL
 
-from recbole_unlearn.graph import Graph, dataset_graph, mean_propagation
+from recbole_unlearn.graph import Graph, dataset_graph
 from recbole_unlearn.info_nce import info_nce, some_of
 from recbole_unlearn.loss import embedding_regulariser
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
+from recbole_unlearn.propagation import mean_propagation
 from recbole_unlearn.settings import (
     Candidates,
     EmbeddingSize,

@@ -9,10 +9,11 @@ from recbole.model.init import xavier_uniform_initialization
 from recbole.utils import InputType
 
 from recbole_unlearn.columns import own_columns, rand_like_all
-from recbole_unlearn.graph import Graph, dataset_graph, mean_propagation, propagate
+from recbole_unlearn.graph import Graph, dataset_graph
 from recbole_unlearn.info_nce import info_nce, some_of
 from recbole_unlearn.loss import embedding_regulariser
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
+from recbole_unlearn.propagation import mean_propagation, propagate
 from recbole_unlearn.settings import (
     Candidates,
     EmbeddingSize,

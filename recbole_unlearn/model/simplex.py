@@ -12,8 +12,9 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.model.init import xavier_normal_initialization
 from recbole.utils import InputType
 
-from recbole_unlearn.graph import Graph, dataset_graph, propagate
+from recbole_unlearn.graph import Graph, dataset_graph
 from recbole_unlearn.model.base import MODELS, UnlearnableRecommender
+from recbole_unlearn.propagation import propagate
 from recbole_unlearn.settings import (
     EmbeddingSize,
     Epochs,

@@ -7,11 +7,11 @@ from recbole.config import Config
 from recbole.data.dataset import Dataset
 
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.graph import mean_propagation, propagate
 from recbole_unlearn.info_nce import info_nce, some_of
 from recbole_unlearn.model.base import MODELS
 from recbole_unlearn.model.lightgcn import LightGCN
 from recbole_unlearn.model.simgcl import noise_like
+from recbole_unlearn.propagation import mean_propagation, propagate
 from recbole_unlearn.settings import (
     Candidates,
     Count,

@@ -102,7 +102,7 @@ class Run:
         """All numbers of the data."""
         data = self.data
         graphs = [data.graph, data.remaining_graph, data.valid, data.test]
-        edges = [side for graph in graphs for side in (graph.users, graph.items, graph.item_order)]
+        edges = [side for graph in graphs for side in (graph.users, graph.items)]
         parts = (data.train, data.remaining)
         rows = [part.inter_feat[field] for part in parts for field in (part.uid_field, part.iid_field)]
         return [*edges, *rows, data.request.users, data.request.items]

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 
-from recbole_unlearn.graph import propagate
 from recbole_unlearn.method.base import METHODS
 from recbole_unlearn.method.influence.base import InfluenceUnlearner
+from recbole_unlearn.propagation import propagate
 from recbole_unlearn.settings import Count, Positive, Settings, ShareOrZero, Weight, setting
 
 
