@@ -45,15 +45,14 @@ def fit_encoder(
         The encoder, and the seconds that earlier runs spent on the twin's training.
     """
     generator, seconds_before = torch_stream(config["seed"], "encoder"), 0.0
-    observed = Graph.union(original.graph.to("cpu"), held_out)
-    unseen = decoys(original, observed, N_DECOYS, generator), held_out_pairs(held_out, generator)
-    users, items = (torch.cat(sides) for sides in zip(*unseen))
+    drawn = decoys(original, Graph.union(original.graph.to("cpu"), held_out), N_DECOYS, generator)
+    users, items = (torch.cat(sides) for sides in zip(drawn, held_out_pairs(held_out, generator)))
     examples = [never_seen(original, (users, items))]
     if twin is not None:
-        drawn = TwinData.draw(original, held_out, torch_stream(config["seed"], "twin's data"))
-        train = with_extra_edges(with_edges_of(twin.train, drawn.shared), *drawn.added)
+        parts = TwinData.draw(original, held_out, torch_stream(config["seed"], "twin's data"))
+        train = with_extra_edges(with_edges_of(twin.train, parts.shared), *parts.added)
         trained = train_backbone(config, train, "twin", twin.valid_data)
-        examples.append(drawn.examples(original, trained.model))
+        examples.append(parts.examples(original, trained.model))
         seconds_before = trained.seconds_before
     scores = UnseenScores.fit(*examples)
     return CalibratedEncoder.fit(original, scores, generator, **closing_settings(config)), seconds_before
