@@ -15,6 +15,7 @@ from recbole_unlearn.check.backbone import check_backbone
 from recbole_unlearn.config import Config
 from recbole_unlearn.cost import Cost, measured
 from recbole_unlearn.data.split import restore_data
+from recbole_unlearn.display import Display
 from recbole_unlearn.errors import NoResult, UsageError
 from recbole_unlearn.evaluator.comparison import summarise
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
@@ -28,12 +29,11 @@ from recbole_unlearn.model_file import load_model, save_model
 from recbole_unlearn.parallel import share_threads, side_by_side, threads_kept
 from recbole_unlearn.report.drawings import draw_summary
 from recbole_unlearn.report.files import beside, model_file, report_path, save_json
-from recbole_unlearn.report.progress import Progress
 from recbole_unlearn.report.report import Report
 from recbole_unlearn.report.result import Result
 from recbole_unlearn.report.summary import summary_table
 from recbole_unlearn.report.tables import label
-from recbole_unlearn.sequence.sequence import RequestSequence
+from recbole_unlearn.sequence.sequence import RequestSequence, step_of
 from recbole_unlearn.sweep.objective import objective_function as objective_function  # where RecBole has its own
 from recbole_unlearn.sweep.report import save_sweep, show_sweep, sweep_result
 from recbole_unlearn.sweep.simulation import simulated_data, simulated_requests
@@ -68,34 +68,51 @@ def run_unlearn(
     """
     config = share_threads(Config(model, dataset, config_file_list, config_dict))
     init_logger(config)
+    methods, audited = config["unlearn_methods"], ["audit"] if config["unlearn_audit_models"] else []
+    before = ["data", "original", *audited]
+    after = [step_of(name) for name in methods if config["unlearn_sequence"]]
+    with Display([*before, *methods, *after], dict.fromkeys(before, 0.0), config["show_progress"]) as display:
+        return _compare(config, saved, display)
+
+
+def _compare(config, saved, display):
+    """A run, top to bottom."""
     logger = getLogger()
     logger.info(config)
     if config.unread():
         unread = ", ".join(config.unread())
         logger.warning(f"Not used, because {config['model']} and the methods have no such settings: {unread}")
 
+    display.begin("data")
     data = prepare_data(config)
     logger.info(data.train)
     check_backbone(config, data.train, data.graph)
     logger.info(set_color("Request", "pink") + f": {config['forget_type']} {data.request.summary()}")
     sequence = RequestSequence(config, data) if config["unlearn_sequence"] else None
 
+    display.begin("original")
     trained = train_backbone(config, data.train, "original", data.valid_data)
     original = trained.model
     if saved:
         save_model(model_file(config, "original"), original, config, data.train)
-    audit = Audit(config, data) if config["unlearn_audit_models"] else None
+    audit = None
+    if config["unlearn_audit_models"]:
+        logger.info(set_color("Training reference models", "pink") + f" ({display.begin('audit')})")
+        audit = Audit(config, data)
     evaluator = UnlearningEvaluator(config, data, original, audit)
     report = Report(config, data, saved)
-    pending = [name for name in config["unlearn_methods"] if not report.has(name)]
+    done = [name for name in config["unlearn_methods"] if report.has(name)]
+    done += [step_of(name) for name in config["unlearn_methods"] if report.has_sequence(name)]
     rounds = math.ceil((1 + (config["unlearn_floor_runs"] or 0)) / config["unlearn_workers"])
-    progress = Progress(pending, {"Retrain": rounds * trained.seconds} if "Retrain" in pending else {})
+    display.known |= {"Retrain": rounds * trained.seconds, **dict.fromkeys(done, 0.0)}
     if not report.has("original"):
         measures, before = evaluator.evaluate(original), measured_elsewhere(offline=trained.seconds_before)
         report.add("original", "", *measures, trained.seconds, Cost(0.0, trained.peak_memory_mb), before)
 
-    for name in pending:
-        logger.info(set_color(f"Unlearning with {name}", "pink") + f" ({progress.begin(name)})")
+    for name in config["unlearn_methods"]:
+        if report.has(name):
+            continue
+        logger.info(set_color(f"Unlearning with {name}", "pink") + f" ({display.begin(name)})")
         fresh = data.cold()  # so that no method profits from what an earlier one computed
         try:
             method = METHODS[name](config, fresh, original.served(fresh.graph))
@@ -115,7 +132,7 @@ def run_unlearn(
         report.save()
 
     if sequence:
-        sequence.run(original, report)
+        sequence.run(original, report, display)
     return report.finish()
 
 

@@ -12,7 +12,7 @@ import recbole_unlearn
 
 PACKAGE = Path(recbole_unlearn.__file__).parent
 FLOORS = (  # from the ground up; a module imports from lower floors and from its own package. docs/architecture.md
-    "errors registry digest settings streams own_modules",
+    "errors registry digest settings streams own_modules progress display",
     "files text_settings compat graph propagation gram nonnegative info_nce loss solver parallel process_group torchrun columns cost top cluster",
     "data",
     "model",

@@ -39,15 +39,15 @@ def names(requests):
 def test_requests_come_out_in_order_and_those_that_were_taken_before_come_first(inbox):
     for number in range(5):
         add(inbox, f"r{number}")
-    assert names(inbox.take(2).result()) == ["r0", "r1"]
-    assert names(inbox.take(3).result()) == ["r0", "r1", "r2"]
+    assert names(inbox.take(2)) == ["r0", "r1"]
+    assert names(inbox.take(3)) == ["r0", "r1", "r2"]
     inbox.settle(["r1"], {"r0": "why"}).result()
-    assert names(inbox.take(9).result()) == ["r2", "r3", "r4"] and names(inbox.failed().result()) == ["r0"]
+    assert names(inbox.take(9)) == ["r2", "r3", "r4"] and names(inbox.failed()) == ["r0"]
     states, oldest, calls = inbox.summary().result()
     assert states == {"pending": 0, "in_progress": 3, "completed": 1, "cancelled": 0, "failed": 1}
     assert oldest == inbox.entry("shop", "r2").result().received_at and calls == 0
     add(inbox, "r0")
-    assert inbox.entry("shop", "r0").result().state == "pending" and inbox.failed().result() == []
+    assert inbox.entry("shop", "r0").result().state == "pending" and inbox.failed() == []
 
 
 def test_what_is_answered_is_on_the_disk(tmp_path):
@@ -60,7 +60,7 @@ def test_what_is_answered_is_on_the_disk(tmp_path):
         (copy / file).write_bytes((tmp_path / file).read_bytes())
     inbox.close()
     again = Inbox(copy)
-    assert again.take(9).result()[0].rows == (("user", "somebody", None),)
+    assert again.take(9)[0].rows == (("user", "somebody", None),)
     again.close()
 
 
@@ -90,7 +90,7 @@ def test_a_job_that_fails_undoes_its_own_changes_alone(inbox):
     assert (first.result().state, last.result().state) == ("pending", "pending")
     with pytest.raises(ValueError, match="half done"):
         bad.result()
-    assert names(inbox.take(9).result()) == ["r0", "r1"]
+    assert names(inbox.take(9)) == ["r0", "r1"]
 
 
 def test_a_commit_that_the_disk_refuses_fails_for_all_who_share_it_and_changes_nothing(inbox):
@@ -104,14 +104,14 @@ def test_a_commit_that_the_disk_refuses_fails_for_all_who_share_it_and_changes_n
     assert all(isinstance(each.exception(), sqlite3.OperationalError) for each in entries)
     inbox.commits(lambda db: db.execute("PRAGMA max_page_count = 100000")).result()
     add(inbox, "n0", "x" * 9000)
-    assert names(inbox.take(9).result()) == ["r0", "n0"]
+    assert names(inbox.take(9)) == ["r0", "n0"]
 
 
 def test_no_byte_of_a_finished_request_stays(inbox, tmp_path):
     tokens = [f"token-{number}-" + "y" * 700 for number in range(40)]  # so that rows move between pages
     for number, token in enumerate(tokens):
         add(inbox, f"r{number}", token, urls=[f"https://example.com/{number}"])
-    assert len(inbox.take(20).result()) == 20
+    assert len(inbox.take(20)) == 20
     inbox.settle([f"r{number}" for number in range(20)], {}).result()
     inbox.cancel("shop", "r39").result()
     content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
@@ -120,6 +120,23 @@ def test_no_byte_of_a_finished_request_stays(inbox, tmp_path):
     with pytest.raises(Conflict, match="only a pending one"):
         inbox.cancel("shop", "r0").result()
     assert inbox.commits(lambda db: db.execute("PRAGMA freelist_count").fetchone()[0]).result() == 0
+
+
+def test_a_batch_takes_as_many_statements_as_one_request(inbox):
+    """Answers wait for the inbox's thread, which must not go through a batch request by request."""
+
+    def statements(number):
+        asked, seen = [f"r{number}-{each}" for each in range(number)], []
+        for each in asked:
+            add(inbox, each, urls=["https://example.com/"])
+        inbox.commits(lambda db: db.set_trace_callback(seen.append)).result()
+        assert names(inbox.take(number)) == asked
+        inbox.settle(asked, {}).result()
+        inbox.commits(lambda db: db.set_trace_callback(None)).result()
+        return len(seen)
+
+    assert statements(1) == statements(60)
+    assert inbox.summary().result()[2] == 2 * 61  # calls: each in progress, then completed
 
 
 def due(inbox):
@@ -131,7 +148,7 @@ def test_calls_follow_the_states_in_order_and_are_put_off_longer_each_time(inbox
     monkeypatch.setattr("recbole_unlearn.server.outbox.time.time", lambda: now[0])
     add(inbox, "r0", urls=("https://a.example.com", "https://b.example.com"))
     assert due(inbox) == []
-    inbox.take(1).result()
+    inbox.take(1)
     inbox.settle(["r0"], {}).result()
     assert [(call.url[8], call.state) for call in due(inbox)] == [("a", "in_progress"), ("b", "in_progress")]
     first, second = due(inbox)

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recbole_unlearn.report import progress as progress_module
-from recbole_unlearn.report.progress import Progress
+from recbole_unlearn import progress as progress_module
+from recbole_unlearn.progress import Progress
 from recbole_unlearn.report.remarks import remarked, without_remarks
 from recbole_unlearn.report.result import Result
 from recbole_unlearn.report.tables import gap_table, ranking_table
@@ -112,11 +112,11 @@ def test_progress_counts_what_is_known_and_what_it_saw(monkeypatch):
     times = iter([0.0, 100.0, 110.0, 130.0])
     monkeypatch.setattr(progress_module, "perf_counter", lambda: next(times))
     progress = Progress(["Retrain", "GIF", "SISA", "DropEdges"], {"Retrain": 120.0})
-    assert progress.begin("Retrain") == "method 1 of 4, at least 2 min left"
-    assert progress.begin("GIF") == "method 2 of 4"  # nothing is known of the others
-    assert progress.begin("SISA") == "method 3 of 4, about 20 s left"  # 10 s each
-    assert progress.begin("DropEdges") == "method 4 of 4, about 15 s left"  # the mean of 10 and 20
+    assert progress.begin("Retrain") == "step 1 of 4, at least 2 min left"
+    assert progress.begin("GIF") == "step 2 of 4"  # nothing is known of the others
+    assert progress.begin("SISA") == "step 3 of 4, about 20 s left"  # 10 s each
+    assert progress.begin("DropEdges") == "step 4 of 4, about 15 s left"  # the mean of 10 and 20
 
 
 def test_progress_of_retrain_alone_is_an_estimate():
-    assert Progress(["Retrain"], {"Retrain": 40.0}).begin("Retrain") == "method 1 of 1, about 40 s left"
+    assert Progress(["Retrain"], {"Retrain": 40.0}).begin("Retrain") == "step 1 of 1, about 40 s left"

@@ -1,6 +1,7 @@
 """The service as its clients see it: a real process that answers on loopback, applies requests and keeps its secrets."""
 
 import base64
+import gc
 import json
 import re
 import shlex
@@ -14,6 +15,8 @@ import pytest
 import uvicorn
 from running_service import (
     DOMAIN,
+    SECONDS,
+    Fork,
     check_signature,
     controller,
     copied,
@@ -445,3 +448,13 @@ def test_one_service_a_store(command, running):
 def test_an_extra_that_is_missing_is_named(command, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert command("--store=x") == "serve needs uvicorn: pip install 'recbole-unlearn[serve]'."
+
+
+def test_the_garbage_collector_passes_over_what_is_loaded_before_the_first_request(prepared, tmp_path, monkeypatch):
+    """Otherwise it walks through all libraries once in a while, and every answer waits for it."""
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: print(len(gc.get_objects()), gc.get_freeze_count()))
+    store = copied(prepared, tmp_path / "saved")
+    with open(tmp_path / "log", "w") as log:
+        assert Fork([f"--store={store}", "--open", "--port=0"], log, lambda: None).wait(SECONDS) == 0
+    walked, passed_over = map(int, (tmp_path / "log").read_text().splitlines()[-1].split())
+    assert 20 * walked < passed_over

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from recbole_unlearn.audit.units import Units
 from recbole_unlearn.data.copies import with_edges_of
+from recbole_unlearn.display import counted
 from recbole_unlearn.evaluator.recbole_metrics import scores_of
 from recbole_unlearn.model.base import MODELS
 from recbole_unlearn.parallel import device_of, n_workers, side_by_side
@@ -43,12 +43,7 @@ def reference_scores(config: Any, data: Any, units: list[Units], seen: list[np.n
         return MODELS[config["model"]], settings, with_edges_of(data.train, graph), data.valid_data, number, units
 
     jobs = map(job, range(n_models))
-    rows = tqdm(
-        side_by_side(_scores, jobs, workers, config),
-        total=n_models,
-        desc="Audit: reference models",
-        disable=not config["show_progress"],
-    )
+    rows = counted(side_by_side(_scores, jobs, workers, config), "reference model", n_models)
     return [np.stack(of_set) for of_set in zip(*rows)]
 
 

@@ -44,7 +44,7 @@ class UnlearningEvaluator:
 
     def __init__(self, config: Any, data: Any, original: Recommender, audit: Any = None) -> None:
         self.audit = audit
-        self.test_data, self.show_progress = data.test_data, config["show_progress"]
+        self.test_data = data.test_data
         negatives = draw_negatives(
             data.observed(), config["unlearn_negatives"], torch_stream(config["seed"], "negatives")
         )
@@ -82,7 +82,7 @@ class UnlearningEvaluator:
             ``(U,)``) of the users of the test loader, and these users' ``lists`` of item ids, shape ``(U, K)``.
         """
         self.trainer.model = model
-        ranking = self.trainer.evaluate(self.test_data, load_best_model=False, show_progress=self.show_progress)
+        ranking = self.trainer.evaluate(self.test_data, load_best_model=False)
         after = self.scores(model)
         metrics = {
             **{name: float(value) for name, value in ranking.items()},

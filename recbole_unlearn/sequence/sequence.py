@@ -5,15 +5,14 @@ from logging import getLogger
 from typing import Any
 
 from recbole.utils import set_color
-from tqdm import tqdm
 
+from recbole_unlearn.display import Display, show
 from recbole_unlearn.errors import NoResult
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.files.checkpoint import write_aside
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.model import UnlearnableRecommender
 from recbole_unlearn.report.files import beside
-from recbole_unlearn.report.progress import Progress
 from recbole_unlearn.report.report import Report
 from recbole_unlearn.report.tables import label
 from recbole_unlearn.sequence.figure import draw_drift
@@ -42,7 +41,7 @@ class RequestSequence:
         self.users = drawn_users(config, data.graph)
         self.points = measured_points(len(self.users))
 
-    def run(self, original: UnlearnableRecommender, report: Report) -> None:
+    def run(self, original: UnlearnableRecommender, report: Report, display: Display) -> None:
         """Let each method of the run forget the users, unless the report has its rows; add rows, table and figure."""
         config, logger = self.config, getLogger()
         self.evaluators = {
@@ -51,11 +50,11 @@ class RequestSequence:
         }
         if not report.has_sequence("original"):
             report.add_sequence(*self._of_original(original))
-        pending = [name for name in config["unlearn_methods"] if not report.has_sequence(name)]
-        progress = Progress(pending)
-        for name in pending:
+        for name in config["unlearn_methods"]:
+            if report.has_sequence(name):
+                continue
             title = set_color(f"{len(self.users)} requests through {name}", "pink")
-            logger.info(f"{title} ({progress.begin(name)})")
+            logger.info(f"{title} ({display.begin(step_of(name))})")
             report.add_sequence(*self._of_method(name, original))
             report.save()
         report.sequence = compared(report.sequence, report.arrays, report.users, config["seed"])
@@ -78,15 +77,14 @@ class RequestSequence:
         arrays: dict[str, Arrays] = {}
         seconds: defaultdict[str, list[float]] = defaultdict(list)
         between, peak, done = [], 0.0, 0
-        memoryless, show = METHODS[name].memoryless, self.config["show_progress"]
-        bar = tqdm(total=len(self.users), desc=f"{name}: requests", disable=memoryless or not show)
         try:
             for answer in answers(name, self.config, self.data, original, self.users, self.points):
                 done, stage = answer.after, answer.stage.name
                 seconds[stage].append(answer.cost.seconds)
                 between.append(answer.between)
                 peak = max(peak, answer.cost.peak_memory_mb)
-                bar.update()
+                if not METHODS[name].memoryless:  # such a one skips most of them, and shows its trainings
+                    show("request", done, len(self.users))
                 if done not in self.points:
                     continue
                 row = {"method": name, "stage": stage, "after": done}
@@ -103,7 +101,6 @@ class RequestSequence:
             text = f"no result after {done} of {len(self.users)} requests: {error}"
             rows.append({"method": name, "stage": "", "after": done, "no result": text})
             getLogger().warning(f"{name}: {text}")
-        bar.close()
         return rows, arrays
 
     def _measure(self, row, model, rows, arrays, costs=None):
@@ -112,3 +109,8 @@ class RequestSequence:
         rows.append(row)
         arrays[key_of(row)] = kept_arrays(scores)
         return row
+
+
+def step_of(name: str) -> str:
+    """The step of a run that is a method's sequence, on the display."""
+    return f"{name} through the sequence"

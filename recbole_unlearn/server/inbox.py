@@ -29,7 +29,7 @@ class Conflict(Exception):
 class Inbox:
     """The inbox of a store, a database in its folder that one process at a time has open.
 
-    Each method returns a future, which ends when what it says is on the disk.
+    Most methods return a future, which ends when what it says is on the disk.
 
     Args:
         folder: of the store.
@@ -104,8 +104,11 @@ class Inbox:
 
         return self.commits(work, erases=True)
 
-    def take(self, most: int) -> "Future[list[DeletionRequest]]":
+    def take(self, most: int) -> list[DeletionRequest]:
         """Requests to apply, the oldest first, in progress from now on; first those that were before.
+
+        Unlike the other methods this one and :meth:`failed` wait, and read what the requests ask for in the caller's
+        thread: the inbox's own has answers to write.
 
         Args:
             most: of them.
@@ -114,10 +117,10 @@ class Inbox:
         def work(db):
             before = rows.unfinished(db, "in_progress", most)
             new = rows.unfinished(db, "pending", most - len(before))
-            rows.change(db, list(new), "in_progress")
-            return [*before.values(), *new.values()]
+            rows.change(db, [waiting.position for waiting in new], "in_progress")
+            return before + new
 
-        return self.commits(work)
+        return [waiting.request() for waiting in self.commits(work).result()]
 
     def settle(self, completed: Iterable[str], failed: Mapping[str, str]) -> "Future[None]":
         """Note what became of requests, and erase what the completed ones asked for.
@@ -136,9 +139,10 @@ class Inbox:
 
         return self.commits(work, erases=True)
 
-    def failed(self) -> "Future[list[DeletionRequest]]":
+    def failed(self) -> list[DeletionRequest]:
         """The failed requests; somebody may have forced them in the store meanwhile."""
-        return self.commits(lambda db: [*rows.unfinished(db, "failed", MOST_FAILED).values()])
+        found = self.commits(lambda db: rows.unfinished(db, "failed", MOST_FAILED)).result()
+        return [waiting.request() for waiting in found]
 
     def summary(self) -> "Future[tuple[dict[str, int], str | None, int]]":
         """Number of requests of each state, the arrival of the oldest unfinished one, and the waiting callbacks."""

@@ -1,5 +1,6 @@
 """Calls that a service owes to the controllers of requests: in the inbox's file, written with the change of state."""
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
@@ -49,13 +50,14 @@ def announce(db: sqlite3.Connection, positions: Sequence[int], state: str) -> No
     """Queue the calls that say that requests have come to a state."""
     if state not in ANNOUNCED:
         return
-    for position in positions:
-        db.execute(
-            "INSERT INTO calls (position, url, state, due) SELECT position, url, ?, ? FROM urls WHERE position = ?",
-            (state, time.time(), position),
-        )
-        if state in FINAL:
-            db.execute("DELETE FROM urls WHERE position = ?", (position,))
+    these = json.dumps(positions)
+    db.execute(
+        "INSERT INTO calls (position, url, state, due) SELECT position, url, ?, ? FROM urls "
+        "WHERE position IN (SELECT value FROM json_each(?)) ORDER BY position",
+        (state, time.time(), these),
+    )
+    if state in FINAL:
+        db.execute("DELETE FROM urls WHERE position IN (SELECT value FROM json_each(?))", (these,))
 
 
 def waiting(db: sqlite3.Connection) -> int:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from recbole_unlearn.deletion.requests import DeletionRequest
 from recbole_unlearn.deletion.store.database import iso, now
@@ -76,6 +77,18 @@ class Taking:
     urls: tuple[str, ...] = ()
 
 
+class Waiting(NamedTuple):
+    """An unfinished request, as the file has it."""
+
+    position: int
+    request_id: str
+    asked: str
+
+    def request(self) -> DeletionRequest:
+        """What it asks to forget."""
+        return DeletionRequest(self.request_id, **json.loads(self.asked))
+
+
 def opened(path: Path) -> sqlite3.Connection:
     """A connection to an inbox, made if need be, in autocommit mode; nobody else can open it meanwhile.
 
@@ -138,38 +151,40 @@ def entry(db: sqlite3.Connection, request_id: str, controller: str | None = None
     return Entry(**dict(row))
 
 
-def unfinished(db: sqlite3.Connection, state: str, most: int) -> dict[int, DeletionRequest]:
-    """Requests of a state, the oldest first, by their positions."""
+def unfinished(db: sqlite3.Connection, state: str, most: int) -> list[Waiting]:
+    """Requests of a state, the oldest first."""
     found = db.execute(
         "SELECT position, request_id, asked FROM requests JOIN payloads USING (position) WHERE state = ? "
         "ORDER BY position LIMIT ?",
         (state, most),
     )
-    return {row["position"]: DeletionRequest(row["request_id"], **json.loads(row["asked"])) for row in found}
+    return [Waiting(*row) for row in found.fetchall()]
 
 
 def positions(db: sqlite3.Connection, ids: Iterable[str]) -> list[int]:
     """The positions of known requests."""
-    found = (db.execute("SELECT position FROM requests WHERE request_id = ?", (each,)).fetchone() for each in ids)
-    return [row["position"] for row in found]
+    found = db.execute(
+        "SELECT position FROM requests WHERE request_id IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),)
+    )
+    return [row["position"] for row in found.fetchall()]
 
 
 def change(db: sqlite3.Connection, positions: Sequence[int], state: str, reason: str | None = None) -> None:
     """Change the state of requests, and queue the calls that this calls for."""
-    moment = iso(now())
-    db.executemany(
-        "UPDATE requests SET state = ?, changed_at = ?, reason = ? WHERE position = ?",
-        [(state, moment, reason, position) for position in positions],
+    db.execute(
+        "UPDATE requests SET state = ?, changed_at = ?, reason = ? WHERE position IN (SELECT value FROM json_each(?))",
+        (state, iso(now()), reason, json.dumps(positions)),
     )
     outbox.announce(db, positions, state)
 
 
 def erase_finished(db: sqlite3.Connection) -> None:
     """Erase what finished requests ask for: see :func:`recbole_unlearn.deletion.store.ledger.finish`."""
-    kept = db.execute(
-        "SELECT position, asked FROM payloads JOIN requests USING (position) "
+    db.execute(
+        "CREATE TEMP TABLE kept AS SELECT position, asked FROM payloads JOIN requests USING (position) "
         "WHERE state NOT IN ('completed', 'cancelled')"
-    ).fetchall()
+    )
     db.execute("DROP TABLE payloads")
     db.execute(PAYLOADS)
-    db.executemany("INSERT INTO payloads VALUES (?, ?)", map(tuple, kept))
+    db.execute("INSERT INTO payloads SELECT position, asked FROM kept")
+    db.execute("DROP TABLE kept")

@@ -77,14 +77,14 @@ class Worker:
         deadline = time.monotonic() + IDLE_SECONDS
         while not self._stopping.is_set() and time.monotonic() < deadline:
             self._woken.clear()
-            if requests := self._inbox.take(self._size).result():
+            if requests := self._inbox.take(self._size):
                 return requests
             self._woken.wait(deadline - time.monotonic())
         return []
 
     def _apply(self, requests: list[DeletionRequest]) -> None:
         self._applying = bool(requests)
-        failed = self._inbox.failed().result()
+        failed = self._inbox.failed()
         outcome = self._applier.apply(requests, failed)
         if self._stopping.is_set() and not self._applier.alive:
             return  # the next service goes on

@@ -13,6 +13,7 @@ from recbole.utils import InputType
 from recbole_unlearn.data.copies import with_edges
 from recbole_unlearn.data.request import Request
 from recbole_unlearn.data.sampler import train_loader
+from recbole_unlearn.display import note
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.loss import contrast_loss, pair_scores, preserving_loss, score_loss
@@ -201,6 +202,8 @@ class InfluenceEncoderTrainer(ResumableTrainer):
         task, interaction = valid_data
         self._take_up(task)
         score = float(sum(self.losses(interaction.to(self.device))))
+        if show_progress:
+            note(f"loss {score:.4f}")
         return score, {"loss": score}
 
     def _generate_train_loss_output(self, epoch_idx, s_time, e_time, losses):

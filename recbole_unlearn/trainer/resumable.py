@@ -12,6 +12,7 @@ from recbole.utils import set_color
 from torch.utils.tensorboard import SummaryWriter
 
 from recbole_unlearn.cost import measured
+from recbole_unlearn.display import note, show
 from recbole_unlearn.errors import Diverged
 from recbole_unlearn.files import checkpoint
 from recbole_unlearn.model.base import MODELS
@@ -160,7 +161,15 @@ class ResumableTrainer(Trainer):
         self.model.epoch = epoch_idx
         train_data = self._start_epoch(train_data, epoch_idx)
         self.order_rows(train_data, epoch_idx)
-        return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        if show_progress:
+            show("epoch", epoch_idx + 1, self.epochs)
+        return super()._train_epoch(train_data, epoch_idx, loss_func)  # without RecBole's bar of each epoch
+
+    def _valid_epoch(self, valid_data, show_progress=False):
+        score, result = super()._valid_epoch(valid_data)
+        if show_progress:
+            note(f"{self.valid_metric} {score:.4f}")
+        return score, result
 
     def order_rows(self, train_data: Any, *purpose: str | int) -> None:
         """Let a loader begin the order of rows of one purpose, e.g. an epoch's number."""

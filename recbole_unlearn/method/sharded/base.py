@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from recbole.data.dataset import Dataset
-from tqdm import tqdm
 from typing_extensions import Self
 
 from recbole_unlearn.data.sampler import rankable
+from recbole_unlearn.display import counted
 from recbole_unlearn.files import checkpoint
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import Stage, Unlearner
@@ -159,13 +159,7 @@ class ShardedUnlearner(Unlearner):
             )
             for k, graph in graphs.items()
         )
-        hidden = not config["show_progress"]
-        results = tqdm(
-            side_by_side(_train_shard, jobs, workers, config),
-            total=len(graphs),
-            desc=f"{owner}: shards",
-            disable=hidden,
-        )
+        results = counted(side_by_side(_train_shard, jobs, workers, config), "shard", len(graphs))
         shards: dict[int, tuple[torch.Tensor, Graph]] = {}
         earlier: dict[str, float] = {}
         for (table, seconds_before), (k, graph) in zip(results, graphs.items()):

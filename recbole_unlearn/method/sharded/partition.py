@@ -5,8 +5,8 @@ Distances are tables of shape ``(n, K)``: ``n`` points, ``K`` shards. A cap is t
 
 import torch
 from sklearn.cluster import kmeans_plusplus
-from tqdm import trange
 
+from recbole_unlearn.display import counted
 from recbole_unlearn.graph import Graph
 
 
@@ -55,7 +55,6 @@ def edge_shards(
     cap: int,
     rounds: int,
     generator: torch.Generator,
-    show_progress: bool = False,
 ) -> torch.Tensor:
     """RecEraser's interaction-based partition: around edges, ``dist(e, k) = |p_u - a_k|^2 |q_i - b_k|^2``.
 
@@ -67,7 +66,6 @@ def edge_shards(
         user_table, item_table: pre-trained embeddings p and q, shape ``(n, d)`` each.
         n_shards, cap, rounds: K, size of the largest shard, and largest number of rounds.
         generator: draws the first anchors.
-        show_progress: whether to show a bar.
 
     Returns:
         Shard of each edge, shape ``(E,)``.
@@ -75,7 +73,7 @@ def edge_shards(
     first = torch.randperm(len(users), generator=generator)[:n_shards]
     anchors = [table[side[first]] for table, side in ((user_table, users), (item_table, items))]
     shard = torch.empty(0, dtype=torch.long)
-    for _ in trange(rounds, desc="Partitioning", disable=not show_progress):
+    for _ in counted(range(rounds), "round of the partition", rounds):
         to_user, to_item = (_squared_distances(t, a) for t, a in zip((user_table, item_table), anchors))
         previous, shard = shard, balanced_assignment(to_user[users] * to_item[items], cap)
         if torch.equal(previous, shard):

@@ -61,8 +61,8 @@ class RecEraser(ShardedUnlearner):
         generator = torch_stream(config["seed"], "anchors")
         graph = data.graph
         if kind == "interaction":
-            cap, show = ceil(CAP * len(graph) / n_shards), config["show_progress"]
-            shard = edge_shards(graph.users, graph.items, users, items, n_shards, cap, rounds, generator, show)
+            cap = ceil(CAP * len(graph) / n_shards)
+            shard = edge_shards(graph.users, graph.items, users, items, n_shards, cap, rounds, generator)
         else:
             table, side = (users, graph.users) if kind == "user" else (items, graph.items)
             anchors = table[torch.randperm(len(table), generator=generator)[:n_shards]]
