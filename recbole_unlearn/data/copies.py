@@ -50,7 +50,7 @@ def with_nodes(dataset: Dataset, users: torch.Tensor, items: torch.Tensor) -> Da
 
 
 def with_extra_edges(dataset: Dataset, users: torch.Tensor, items: torch.Tensor) -> Dataset:
-    """A copy of a built dataset with these interactions added, at the latest time; their fields other than ids are 0."""
+    """A copy of a built dataset with these interactions added, at its latest time; their other fields are 0."""
     extra, feat = {dataset.uid_field: users, dataset.iid_field: items}, dataset.inter_feat
 
     def longer(field, column):
