@@ -9,7 +9,7 @@ from recbole.config import Config
 from recbole.data.dataset import Dataset
 
 from recbole_unlearn.data.interactions import source_of
-from recbole_unlearn.data.settings import Columns
+from recbole_unlearn.data.settings import LoadedColumns
 from recbole_unlearn.data.stored import StoredDataset
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph, dataset_graph
@@ -20,11 +20,14 @@ from recbole_unlearn.settings import setting
 class OrderedSettings(NetworkSettings):
     """Data with times, and the evaluation of the next item"""
 
-    load_col: Columns | None = setting(
-        {"inter": ["user_id", "item_id", "timestamp"]}, "Columns to load, of which TIME_FIELD is one."
-    )
+    load_col: LoadedColumns = {"inter": ["user_id", "item_id", "timestamp"]}
     eval_args: dict = setting(
-        {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"},
+        {
+            "split": {"LS": "valid_and_test"},
+            "order": "TO",
+            "group_by": "user",
+            "mode": {"valid": "full", "test": "full"},
+        },
         "A user's latest item is for test and the one before for validation; RecBole's default for sequential models.",
     )
 

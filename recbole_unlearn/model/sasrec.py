@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from recbole_unlearn.model.ordered import OrderedNetwork, OrderedSettings
 from recbole_unlearn.model.recommender import MODELS
-from recbole_unlearn.settings import Count, Epochs, LearningRate, Positive, ShareOrZero, setting
+from recbole_unlearn.settings import Count, Epochs, Layers, LearningRate, Positive, ShareOrZero, setting
 
 ALIKE = 32  # users of about one length that pass the network together
 
@@ -23,7 +23,7 @@ class SASRecSettings(OrderedSettings):
     """The model"""
 
     MAX_ITEM_LIST_LENGTH: Count = setting(200, "A user's last items that the model reads.", "Its paper's on MovieLens.")
-    n_layers: Count = setting(2, "The number of attention blocks.", "Its paper.")
+    n_layers: Layers = 2  # blocks of attention; its paper's
     n_heads: Count = setting(1, "Attention heads, which divide hidden_size.", "Its paper.")
     hidden_size: Count = setting(50, "The width of items, positions and blocks.", "Its paper.")
     inner_size: Count = setting(50, "The width within a block's feed-forward layer.", "Its paper.")
@@ -36,7 +36,7 @@ class SASRecSettings(OrderedSettings):
     initializer_range: Positive = setting(0.02, "The standard deviation of the first weights.", "RecBole's.")
     loss_type: Literal["CE"] = setting("CE", "Cross-entropy over all items.", "RecBole's.")
     epochs: Epochs = 100
-    train_batch_size: Count = setting(32, "The training batch size.", "Ours: benchmarks/networks.md.")  # of users
+    train_batch_size: Count = setting(32, "The training batch size.")  # of users; ours: benchmarks/networks.md
     learning_rate: LearningRate = 0.003
 
     @model_validator(mode="after")
