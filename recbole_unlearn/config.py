@@ -146,6 +146,7 @@ class Config(RecBoleConfig):
     def for_model(self, model: str) -> "Config":
         """Another backbone's shipped settings on the same data, without the user's settings of training and models."""
         own = set(training_arguments).union(*(MODELS[name].settings.model_fields for name in MODELS.shipped()))
+        own -= {"load_col", "eval_args"}  # of the data, though an ordered model has defaults of its own
         shared = {key: value for key, value in self.external_config_dict.items() if key not in own}
         config = type(self)(model, self.dataset, stored=shared)
         return config.replace(**{key: self[key] for key in ("device", "checkpoint_dir", "seed")})
@@ -232,8 +233,11 @@ class Config(RecBoleConfig):
         super()._set_default_parameters()
         if given.get("data_path") and os.path.isfile(os.path.join(own, f"{self.dataset}.inter")):
             final["data_path"] = own
-        if "load_col" not in given and final["load_col"] == {"inter": ["user_id", "item_id"]}:  # RecBole's default
-            final["load_col"] = {"inter": [final["USER_ID_FIELD"], final["ITEM_ID_FIELD"]]}
+        fields = [final[name] for name in ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD")]
+        for columns in (["user_id", "item_id"], ["user_id", "item_id", "timestamp"]):  # RecBole's, an ordered model's
+            if "load_col" not in given and final["load_col"] == {"inter": columns}:
+                final["load_col"] = {"inter": fields[: len(columns)]}
+                break
 
     def _add(self, file, declaration=Settings):
         self.internal_config_dict.update(_shipped_values(declaration, file))

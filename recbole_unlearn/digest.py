@@ -31,5 +31,7 @@ def kept_digest(*parts: object) -> str:
 
 def _bytes(part):
     if isinstance(part, torch.Tensor):
+        if not part.numel():  # torch may give an empty tensor a stride of 0, which is no bytes' either
+            return b""
         return part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
     return str(part).encode()

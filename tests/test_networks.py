@@ -86,7 +86,10 @@ def test_a_network_that_keeps_its_input_is_refused(configure, monkeypatch):
 
 
 def test_a_network_whose_input_no_graph_holds_is_refused_as_it_is_written():
-    with pytest.raises(UsageError, match=r"^Ordered is a sequential recommender[^\n]*no order and no features\.$"):
+    with pytest.raises(
+        UsageError,
+        match=r"^Ordered is a sequential recommender[^\n]*no features, and an OrderedNetwork the order of its edges\.$",
+    ):
         type("Ordered", (NetworkRecommender, SequentialRecommender), {})
 
 

@@ -50,10 +50,13 @@ def with_nodes(dataset: Dataset, users: torch.Tensor, items: torch.Tensor) -> Da
 
 
 def with_extra_edges(dataset: Dataset, users: torch.Tensor, items: torch.Tensor) -> Dataset:
-    """A copy of a built dataset with these interactions added; their fields other than the ids are 0."""
+    """A copy of a built dataset with these interactions added, at its latest time; their other fields are 0."""
     extra, feat = {dataset.uid_field: users, dataset.iid_field: items}, dataset.inter_feat
 
     def longer(field, column):
+        if field == dataset.time_field and len(column):
+            known = column.nan_to_num(-torch.inf) if column.is_floating_point() else column
+            return torch.cat([column, known.max().expand(len(users))])
         return torch.cat([column, extra.get(field, column.new_zeros((len(users), *column.shape[1:])))])
 
     columns = {field: longer(field, feat[field]) for field in feat}

@@ -47,6 +47,7 @@ Columns = Annotated[
     dict[Any, Literal["*"] | list | tuple],
     Words("the columns of each kind of file, e.g. {inter: [user_id, item_id]}"),
 ]
+LoadedColumns = Annotated[Columns | None, Field(description="Columns to load of each kind of file; empty takes all.")]
 ThreeNames = Annotated[list | tuple, Field(min_length=3, max_length=3), Words("three names, e.g. [train, valid, test]")]
 
 
@@ -58,7 +59,7 @@ class DataSettings(Settings):
     field_separator: Text
     filter_inter_by_user_or_item: Flag
     item_inter_num_interval: None | Intervals
-    load_col: None | Columns
+    load_col: LoadedColumns
     normalize_all: Flag
     rm_dup_inter: Annotated[
         Literal["first", "last"] | None, Words("first, last or empty, which keeps repeated interactions")

@@ -40,6 +40,7 @@ class NetworkRecommender(Recommender):
     trait = "network that reads a user's interactions"
     input_type = InputType.POINTWISE
     gives_logits = False
+    examples_at_a_time = 1024  # whose second derivatives are held
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuse a class whose input a graph does not hold.
@@ -51,7 +52,8 @@ class NetworkRecommender(Recommender):
         for base, kind in OTHER_KINDS.items():
             if issubclass(cls, base):
                 raise UsageError(
-                    f"{cls.__name__} is {kind}; a network reads a graph, which has no order and no features."
+                    f"{cls.__name__} is {kind}; a network reads a graph, which has no features, and an OrderedNetwork "
+                    "the order of its edges."
                 )
 
     def examples(self) -> torch.Tensor:

@@ -44,10 +44,15 @@ def tiny_rows() -> Iterator[tuple[str, str]]:
 
 
 def tiny_dataset(folder: str | os.PathLike) -> str:
-    """Write the dataset ``tiny`` into a folder; returns the folder, for ``data_path``."""
+    """Write the dataset ``tiny`` into a folder; returns the folder, for ``data_path``.
+
+    Times, which most models do not load, have nothing to do with the rows' order; some are equal.
+    """
     file = Path(folder) / "tiny" / "tiny.inter"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("\n".join(map("\t".join, [("user_id:token", "item_id:token"), *tiny_rows()])) + "\n")
+    rows = [(*row, str(1_600_000_000 + n * 7919 % 389)) for n, row in enumerate(tiny_rows())]
+    header = "user_id:token", "item_id:token", "timestamp:float"
+    file.write_text("\n".join(map("\t".join, [header, *rows])) + "\n")
     return str(folder)
 
 

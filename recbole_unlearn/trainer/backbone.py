@@ -73,7 +73,8 @@ def train(
     model = model.to(config["device"])
     graph = dataset_graph(dataset)
     edges = graph.users, graph.items, *_edges_behind(valid_data)
-    digested = digest(config.training_settings(), config["device"].type, *edges, *content)
+    buffers = model.buffers() if isinstance(model, NetworkRecommender) else ()  # e.g. the order of the edges
+    digested = digest(config.training_settings(), config["device"].type, *edges, *buffers, *content)
     trainer = trainer_class(config, model, f"{name}-{config['model']}-{config['dataset']}-{digested}")
     if verbose:
         trainer.logger.info(set_color(f"Training {name}", "pink") + f": {config['model']} on {len(graph)} interactions")

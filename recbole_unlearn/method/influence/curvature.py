@@ -4,8 +4,6 @@ import torch
 
 from recbole_unlearn.model.network import NetworkRecommender
 
-BLOCK = 1024  # examples whose second derivatives are held at a time
-
 
 class Curvature:
     """The loss of examples at a network's own weights, on its own graph, without what is random in training.
@@ -23,14 +21,14 @@ class Curvature:
     def gradient(self, examples: torch.Tensor) -> torch.Tensor:
         """The gradient of the loss of some examples, shape ``(P,)``."""
         total = self._flat(torch.zeros_like(weight) for weight in self.weights)
-        for some in examples.split(BLOCK):
+        for some in examples.split(self.model.examples_at_a_time):
             total += self._flat(self._gradient(some))
         return total
 
     def product(self, examples: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """``H x`` of the loss of some examples, for ``x`` of shape ``(P,)``."""
         parts, total = self._shaped(x), torch.zeros_like(x)
-        for some in examples.split(BLOCK):
+        for some in examples.split(self.model.examples_at_a_time):
             gradient = self._gradient(some, create_graph=True)
             along = torch.autograd.grad(gradient, self.weights, parts, allow_unused=True, materialize_grads=True)
             total += self._flat(along)
