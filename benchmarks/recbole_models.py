@@ -43,7 +43,7 @@ NETWORK = "no: a network scores each pair, not a dot product"
 NOTHING = "no: it learns no embeddings"
 NOT_SERVED = {
     **dict.fromkeys(("ADMMSLIM", "NCEPLRec"), CLOSED_FORM),
-    **dict.fromkeys(("DiffRec", "LDiffRec", "MacridVAE", "MultiDAE", "MultiVAE", "RaCT", "RecVAE"), OF_ROWS),
+    **dict.fromkeys(("DiffRec", "LDiffRec", "MacridVAE", "MultiDAE", "RaCT", "RecVAE"), OF_ROWS),
     **dict.fromkeys(("CDAE", "DMF"), OF_ROWS),
     **dict.fromkeys(("ConvNCF", "NNCF", "NeuMF"), NETWORK),
     **dict.fromkeys(("Pop", "Random"), NOTHING),

@@ -51,8 +51,10 @@ class DirectAU(LightGCN):
         \log \operatorname{mean}_{u \neq u'} e^{-2 |z_u - z_{u'}|^2} +
         \log \operatorname{mean}_{i \neq i'} e^{-2 |z_i - z_{i'}|^2} \Big)
 
-    The means run over the pairs of a batch's rows, repeated nodes included. Scores are the dot products of the rows as
-    they are, as in the released code, whose weight decay is ``reg_weight`` here.
+    Each mean runs over the pairs of different nodes in the batch. The released code's runs over pairs of rows: there, a
+    node that a batch has several times is a pair with itself, and active users and popular items are spread more than
+    others. On ml-100k, whose batches have most nodes, that model ranks a fifth worse. Scores are the dot products of
+    the rows as they are, as in the released code, whose weight decay is ``reg_weight`` here.
     """
 
     settings = DirectAUSettings
@@ -76,12 +78,11 @@ class DirectAU(LightGCN):
         return alignment + self.gamma * uniformity + self.regulariser(ego, counts)
 
     def _uniformity(self, final, lengths, nodes):
-        """Of different nodes with their numbers of rows: the same sum over pairs of rows with less work."""
+        nodes = torch.unique(nodes)
         size = len(nodes)
         if size < 2:
             return 0.0
-        nodes, counts = torch.unique(nodes, return_counts=True)
-        rows, own, counts = final[nodes], lengths[nodes], counts.to(final.dtype)
+        rows, own = final[nodes], lengths[nodes]
         cosines = sum_columns(rows @ rows.t()) / torch.outer(own, own)
-        both_orders = counts @ (4 * cosines - 4).exp() @ counts - size  # without each row's pair with itself
+        both_orders = (4 * cosines - 4).exp().sum() - size  # without each node's pair with itself
         return (both_orders / (size * (size - 1))).log()
