@@ -10,7 +10,8 @@
 # Matters:  each validation, and so early stopping and every comparison of two models, scores a different random
 #           thinning. Two evaluations of one checkpoint differ; an unlearned model that equals a retrained one bit for bit
 #           seems to differ from it.
-# Output:   TODO
+# Output:   recbole 1.2.0: of a user's first 10 items, two predictions of one model in evaluation mode share 46% as shipped,
+#           100% with message_dropout=0 and node_dropout=0.5, 100% without both
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
