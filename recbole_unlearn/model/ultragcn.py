@@ -113,7 +113,7 @@ class UltraGCN(BPR):
     r"""A table without propagation, trained on the limit of infinitely many layers.
 
     Its training first learns the items' popularity and ranks by nothing else until steps times learning rate exceed
-    about 8: early stopping must not end it there.
+    some 4 to 10: early stopping must not end it there.
 
     .. math::
         \sum_{(u,i)} \Big[ (w_1 + w_2 \beta_{ui}) \sigma^+(-s_{ui})
