@@ -37,14 +37,15 @@ from recbole_unlearn.testing import tiny_dataset, tiny_settings
 from recbole_unlearn.trainer import train_backbone
 
 METRICS = ("recall@20", "ndcg@20")
-CLOSED_FORM = "no: it is solved for, not trained by steps, and has no table of users"
-OF_ROWS = "no: its input is a user's row of interactions, which a table of users does not stand for"
+CLOSED_FORM = "not shipped: it is solved for, like EASE"
+OF_ROWS = "not shipped: a network that reads a user's row of interactions, like MultiVAE"
 NETWORK = "no: a network scores each pair, not a dot product"
 NOTHING = "no: it learns no embeddings"
 NOT_SERVED = {
     **dict.fromkeys(("ADMMSLIM", "NCEPLRec"), CLOSED_FORM),
-    **dict.fromkeys(("DiffRec", "LDiffRec", "MacridVAE", "MultiDAE", "MultiVAE", "RaCT", "RecVAE"), OF_ROWS),
-    **dict.fromkeys(("CDAE", "DMF"), OF_ROWS),
+    **dict.fromkeys(("DiffRec", "LDiffRec", "MacridVAE", "MultiDAE", "RaCT", "RecVAE"), OF_ROWS),
+    "CDAE": "not shipped: a network that reads a user's row, with a table of users as weights besides",
+    "DMF": "not shipped: two networks, of a user's row and of an item's column",
     **dict.fromkeys(("ConvNCF", "NNCF", "NeuMF"), NETWORK),
     **dict.fromkeys(("Pop", "Random"), NOTHING),
     "FISM": "not shipped: a table of items, and users' rows from their histories, as SimpleX's",

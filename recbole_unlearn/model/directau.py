@@ -32,13 +32,13 @@ class DirectAUSettings(Settings):
     )
     n_layers: Layers = 2
     directau_gamma: Weight = setting(
-        0.3,
+        0.4,
         "The weight of the uniformity.",
-        "By validation on ml-100k: the table collapses at .2, and aligns little at 1, its released code's.",
+        "By validation on ml-100k, of .3, .4, .5, .7 and 1: it aligns little from .7 on; its released code has 1.",
     )
     reg_weight: RegularizationWeight = 1e-4
     require_pow: SquaredNorm = True
-    learning_rate: LearningRate = 0.005
+    learning_rate: LearningRate = 0.01
     epochs: Epochs = 60
 
 
@@ -51,8 +51,9 @@ class DirectAU(LightGCN):
         \log \operatorname{mean}_{u \neq u'} e^{-2 |z_u - z_{u'}|^2} +
         \log \operatorname{mean}_{i \neq i'} e^{-2 |z_i - z_{i'}|^2} \Big)
 
-    The means run over the pairs of a batch's rows, repeated nodes included. Scores are the dot products of the rows as
-    they are, as in the released code, whose weight decay is ``reg_weight`` here.
+    Each mean runs over the pairs of different nodes in the batch. The released code's runs over pairs of rows, which
+    spreads active users and popular items by the square of their number; on ml-100k it ranks a fifth worse. Scores are
+    the dot products of the rows as they are, as in the released code, whose weight decay is ``reg_weight`` here.
     """
 
     settings = DirectAUSettings
@@ -76,12 +77,11 @@ class DirectAU(LightGCN):
         return alignment + self.gamma * uniformity + self.regulariser(ego, counts)
 
     def _uniformity(self, final, lengths, nodes):
-        """Of different nodes with their numbers of rows: the same sum over pairs of rows with less work."""
+        nodes = torch.unique(nodes)
         size = len(nodes)
         if size < 2:
             return 0.0
-        nodes, counts = torch.unique(nodes, return_counts=True)
-        rows, own, counts = final[nodes], lengths[nodes], counts.to(final.dtype)
+        rows, own = final[nodes], lengths[nodes]
         cosines = sum_columns(rows @ rows.t()) / torch.outer(own, own)
-        both_orders = counts @ (4 * cosines - 4).exp() @ counts - size  # without each row's pair with itself
+        both_orders = (4 * cosines - 4).exp().sum() - size  # without each node's pair with itself
         return (both_orders / (size * (size - 1))).log()
