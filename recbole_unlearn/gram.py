@@ -46,8 +46,8 @@ def cooccurrences(graph: Graph) -> np.ndarray:
 
 def forgotten_edges(graph: Graph, remaining: Graph) -> Graph:
     """The edges of a graph that a subgraph lacks; costs as much as the degrees of the users who lose some."""
-    everybody = torch.arange(graph.n_users + 1, device=graph.users.device)
-    before, after = (torch.searchsorted(each.users, everybody).diff() for each in (graph, remaining))
+    everybody = torch.arange(graph.n_users, device=graph.device)
+    before, after = (end - first for first, end in (each.bounds(everybody) for each in (graph, remaining)))
     users = (before != after).nonzero().squeeze(1)
     rows, items = graph.items_of(users)
     edges = Graph(users[rows], items, graph.n_users, graph.n_items)

@@ -106,14 +106,14 @@ class Graph:
         Returns:
             For each edge of these users its user's place in ``users``, ascending, and its item.
         """
-        first, end = self._bounds(users)
+        first, end = self.bounds(users)
         sizes = end - first
         rows = torch.repeat_interleave(torch.arange(len(users), device=users.device), sizes)
         within = torch.arange(len(rows), device=users.device) - (torch.cumsum(sizes, 0) - sizes).index_select(0, rows)
         return rows, self._items.index_select(0, first.index_select(0, rows) + within).long()
 
-    def _bounds(self, users):
-        """Where the edges of each user begin and end."""
+    def bounds(self, users: torch.Tensor) -> list[torch.Tensor]:
+        """Where the edges of each user begin, and where they end, in the users' shape."""
         return [torch.searchsorted(self._users, users.int(), right=right) for right in (False, True)]
 
     def subgraph(self, keep: torch.Tensor) -> "Graph":
@@ -172,7 +172,7 @@ class Graph:
 
     def _find_few(self, users, items):
         """:meth:`find` by bisection among each user's items, at a cost that does not depend on the number of edges."""
-        low, high = self._bounds(users)
+        low, high = self.bounds(users)
         while (low < high).any():
             middle = (low + high).div(2, rounding_mode="floor")
             before = (low < high) & (self._items[middle.clamp(max=len(self) - 1)] < items)

@@ -87,7 +87,7 @@ class OrderedNetwork(NetworkRecommender):
             Items, shape ``(B, L)``, and how many of each row count, shape ``(B,)``, from 1 to L; zeros follow them.
         """
         graph = self.graph
-        first, end = torch.searchsorted(graph.users, users), torch.searchsorted(graph.users, users, right=True)
+        first, end = graph.bounds(users)
         sizes = (end - first + 1).clamp(max=length)
         steps = torch.arange(int(sizes.max()) if len(sizes) else 1, device=users.device)
         places = (end - sizes)[:, None] + steps
