@@ -350,7 +350,7 @@ def run(*arguments):
 def test_as_a_user_types_it_and_interrupts_it(store, tmp_path):
     """Ctrl-C within a process of its own, once it has begun to write."""
     path = tmp_path / "new.inter"
-    path.write_bytes(HEADER["\t"] + b"".join(lines_of(ROWS, "\t")) * 30_000)
+    path.write_bytes(HEADER["\t"] + b"".join(lines_of(ROWS, "\t")) * 200_000)
     line = [sys.executable, "-m", "recbole_unlearn", "filter", f"--store={store.folder}", str(path)]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and len(list(tmp_path.iterdir())) == 1:

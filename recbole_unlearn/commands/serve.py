@@ -100,8 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn takes them over, and raises them again when it has stopped
         signal.signal(number, running.handle_exit)
     scheme, (host, port, *_) = "https" if arguments.tls_key else "http", listening.getsockname()
-    logging.info(f"Serving {service.store.folder} on {scheme}://{f'[{host}]' if ':' in host else host}:{port}")
     _settle_memory()
+    logging.info(f"Serving {service.store.folder} on {scheme}://{f'[{host}]' if ':' in host else host}:{port}")
     try:
         running.run(sockets=[listening])
     finally:
@@ -172,6 +172,7 @@ def _listening(host, port):
         listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        listening.listen(MOST_CONNECTIONS)  # who connects before the first answer waits for it
     except (OSError, OverflowError) as error:
         raise UsageError(f"Nothing can listen at {host}, port {port}: {error}. Choose another --port.") from None
     return listening

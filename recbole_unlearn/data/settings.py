@@ -47,7 +47,7 @@ Columns = Annotated[
     dict[Any, Literal["*"] | list | tuple],
     Words("the columns of each kind of file, e.g. {inter: [user_id, item_id]}"),
 ]
-LoadedColumns = Annotated[Columns | None, Field(description="Columns to load of each kind of file; empty takes all.")]
+LoadedColumns = Annotated[None | Columns, Field(description="Columns to load of each kind of file; empty takes all.")]
 ThreeNames = Annotated[list | tuple, Field(min_length=3, max_length=3), Words("three names, e.g. [train, valid, test]")]
 
 
