@@ -12,6 +12,7 @@ not slow the clock down.
 
 import argparse
 import asyncio
+import gc
 import json
 import multiprocessing
 import os
@@ -104,6 +105,9 @@ def kills(checkpoint: str, number: int, folder: Path) -> None:
     )
 
 
+WARM_UP = 1.0  # seconds until the first request leaves: by then the generator has a task for each
+
+
 class Connection:
     """One connection that is kept, as light as it can be: the generator has the same two cores."""
 
@@ -135,7 +139,7 @@ async def sent(address: str, key: str, path: str, bodies: list[bytes], rate: flo
         connection = Connection(address)
         await connection.open()
         idle.put_nowait(connection)
-    start = time.perf_counter()
+    start = time.perf_counter() + WARM_UP
 
     async def one(number: int, body: bytes) -> tuple[float, int]:
         due = start + number / rate
@@ -179,6 +183,7 @@ def load(checkpoint: str, rate: int, seconds: int, folder: Path) -> None:
     for path, body_of in (("/requests", own), ("/v2/requests", erasure)):
         bodies = [body_of(number, pairs[number]) for number in range(rate * seconds)]
         done, spent = _completed(service), _seconds_of(service)
+        gc.freeze()  # a collection here would hold up the generator, not the service
         answers = asyncio.run(sent(service.url, service.key, path, bodies, rate))
         spent, during = _seconds_of(service) - spent, _completed(service) - done
         times = sorted(latency for latency, _ in answers)
