@@ -20,7 +20,7 @@ def interactions(graph: Graph, users: torch.Tensor | None = None) -> sp.csr_matr
     Returns:
         Shape ``(B, n_items)``.
     """
-    users = torch.arange(graph.n_users, device=graph.users.device) if users is None else users
+    users = torch.arange(graph.n_users, device=graph.device) if users is None else users
     rows, items = (side.cpu().numpy() for side in graph.items_of(users))
     starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(users)))])
     return sp.csr_matrix((np.ones(len(items)), items, starts), shape=(len(users), graph.n_items))

@@ -27,8 +27,11 @@ from filelock import FileLock
 
 from recbole_unlearn import command_line
 from recbole_unlearn.config import Config
+from recbole_unlearn.files import checkpoint
+from recbole_unlearn.task import prepare_data
 from recbole_unlearn.testing import prepared_run, tiny_dataset, tiny_settings
 from recbole_unlearn.testing.runs import tiny_rows  # noqa: F401  (tests import it from here)
+from recbole_unlearn.trainer import train_backbone
 
 
 def pytest_configure(config):
@@ -195,3 +198,33 @@ def keywords(arguments):
     """What the function of a run or of a sweep is called with for a command."""
     command, parsed = command_line.parse(list(arguments))
     return importlib.import_module(f"recbole_unlearn.commands.{command}").keywords(parsed)
+
+
+@pytest.fixture
+def whole_and_resumed(configure, monkeypatch):
+    """Train a network twice: in one go, and interrupted at its first save. Gives both, which must be equal."""
+
+    def train(backbone, **settings):
+        config = configure(backbone, **settings)
+        data = prepare_data(config)
+        whole = train_backbone(config, data.train, "whole").model
+        saved, save_whole = [], checkpoint.save
+
+        def save(path, content):
+            save_whole(path, content)
+            if path.endswith(".resume"):
+                saved.append(path)
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr("recbole_unlearn.trainer.resumable.SECONDS_BETWEEN_SAVES", 0)
+        monkeypatch.setattr(checkpoint, "save", save)
+        config = config.replace(checkpoint_dir=f"{config['checkpoint_dir']}/other")
+        with pytest.raises(KeyboardInterrupt):
+            train_backbone(config, data.train, "whole")
+        monkeypatch.setattr(checkpoint, "save", save_whole)
+        resumed = train_backbone(config, data.train, "whole").model
+        states = whole.state_dict().values(), resumed.state_dict().values()
+        assert saved and all(torch.equal(*pair) for pair in zip(*states))
+        return whole, resumed
+
+    return train

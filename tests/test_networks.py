@@ -16,7 +16,6 @@ from recbole_unlearn.config import Config
 from recbole_unlearn.data.copies import with_edges_of
 from recbole_unlearn.deletion.importing.checkpoint import import_checkpoint
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.files import checkpoint
 from recbole_unlearn.graph import dataset_graph
 from recbole_unlearn.method import METHODS
 from recbole_unlearn.method.influence.curvature import Curvature
@@ -26,7 +25,7 @@ from recbole_unlearn.task import prepare_data
 from recbole_unlearn.testing import MethodContract
 from recbole_unlearn.testing.method import asking_for
 from recbole_unlearn.testing.runs import scores
-from recbole_unlearn.trainer import ResumableTrainer, loader_of, train_backbone
+from recbole_unlearn.trainer import ResumableTrainer, loader_of
 
 SMALL = {"mlp_hidden_size": [6], "latent_dimension": 4, "train_batch_size": 16, "learning_rate": 0.02, "epochs": 4}
 SMALL |= {"dropout_prob": 0.5, "total_anneal_steps": 40, "anneal_cap": 0.2}
@@ -180,27 +179,9 @@ def test_shards_of_a_network_are_of_users_and_score_by_their_mean(prepared):
     assert not torch.equal(flat(stage.model.members[method.shard[0]].weights().values()), method.shards[0][0])
 
 
-def test_a_training_resumes_with_the_weight_of_its_divergence(configure, monkeypatch):
-    config = configure("MultiVAE", **SMALL)
-    data = prepare_data(config)
-    whole = train_backbone(config, data.train, "whole").model
-    saved, monkeypatched = [], checkpoint.save
-
-    def save(path, content):
-        monkeypatched(path, content)
-        if path.endswith(".resume"):
-            saved.append(path)
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr("recbole_unlearn.trainer.resumable.SECONDS_BETWEEN_SAVES", 0)
-    monkeypatch.setattr(checkpoint, "save", save)
-    config = config.replace(checkpoint_dir=f"{config['checkpoint_dir']}/other")
-    with pytest.raises(KeyboardInterrupt):
-        train_backbone(config, data.train, "whole")
-    monkeypatch.setattr(checkpoint, "save", monkeypatched)
-    resumed = train_backbone(config, data.train, "whole").model
-    assert saved and int(resumed.updates) == int(whole.updates) > 4
-    assert all(torch.equal(a, b) for a, b in zip(resumed.state_dict().values(), whole.state_dict().values()))
+def test_a_training_resumes_with_the_weight_of_its_divergence(whole_and_resumed):
+    whole, resumed = whole_and_resumed("MultiVAE", **SMALL)
+    assert int(resumed.updates) == int(whole.updates) > 4
 
 
 def test_a_file_of_a_network_loads_or_is_refused_in_a_line(built, tmp_path):

@@ -22,6 +22,11 @@ from recbole_unlearn.streams import begin_stream, torch_stream
 SHARE = 10  # one of so many edges is forgotten
 
 
+def some_edges(graph: Graph) -> tuple[torch.Tensor, torch.Tensor]:
+    """The users and items of the edges that a check forgets, every tenth one."""
+    return graph.users[::SHARE], graph.items[::SHARE]
+
+
 @dataclass(frozen=True)
 class Bench:
     """A backbone before its training, in training mode, with weights of a size at which losses are not linear.
@@ -54,7 +59,7 @@ class Bench:
     @cached_property
     def forgotten(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Users and items of the edges of a request."""
-        return self.graph.users[::SHARE], self.graph.items[::SHARE]
+        return some_edges(self.graph)
 
     @cached_property
     def remaining_graph(self) -> Graph:

@@ -8,12 +8,12 @@ import torch
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 
+from recbole_unlearn.check.bench import some_edges
 from recbole_unlearn.check.hold import hold
 from recbole_unlearn.config import Config
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model import MODELS, ExactRecommender
 
-SHARE = 10  # one of so many edges is forgotten
 TOLERANCE = 1e-6  # of scores, relative to the largest
 
 
@@ -46,7 +46,7 @@ class Fit:
     def remaining(self) -> Graph:
         """The edges without a request."""
         graph = self.model.graph
-        return graph.without(graph.users[::SHARE], graph.items[::SHARE])
+        return graph.without(*some_edges(graph))
 
     @cached_property
     def forgotten(self) -> ExactRecommender:

@@ -8,7 +8,7 @@ import torch
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 
-from recbole_unlearn.check.bench import SHARE, fresh, numbers
+from recbole_unlearn.check.bench import fresh, numbers, some_edges
 from recbole_unlearn.check.hold import hold
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.copies import with_edges_of
@@ -44,7 +44,7 @@ class Net:
     def remaining(self) -> Graph:
         """The edges without a request."""
         graph = self.model.graph
-        return graph.without(graph.users[::SHARE], graph.items[::SHARE])
+        return graph.without(*some_edges(graph))
 
     def losses(self, model: NetworkRecommender) -> torch.Tensor:
         """The losses of all of a model's examples."""

@@ -42,7 +42,7 @@ def metrics_of_scores(
     Returns:
         ``recall@k`` and ``ndcg@k``, means over the users that have held-out items (nan if nobody has).
     """
-    device = seen.users.device
+    device = seen.device
     seen = seen.without(held_out.users, held_out.items)
     counts = torch.bincount(held_out.users, minlength=seen.n_users)
     discounts = 1 / torch.log2(torch.arange(2, k + 2, device=device))

@@ -78,7 +78,7 @@ class LowRankView:
         values = (of_users[users] * of_items[items]).numpy()
         matrix = csr_matrix((values, (users.numpy(), items.numpy())), shape=(graph.n_users, graph.n_items))
         left, singular, right = randomized_svd(matrix, min(rank, *matrix.shape), n_iter=SVD_STEPS, random_state=0)
-        sides = (torch.from_numpy(side).float().to(graph.users.device) for side in (left * singular, right.T.copy()))
+        sides = (torch.from_numpy(side).float().to(graph.device) for side in (left * singular, right.T.copy()))
         return cls(graph, *sides)
 
     def without(self, users: torch.Tensor, items: torch.Tensor) -> "LowRankView":

@@ -52,7 +52,7 @@ class OrderedNetwork(NetworkRecommender):
         super().__init__(config, dataset)
         graph = dataset_graph(dataset)
         if isinstance(dataset, StoredDataset):  # the file that the weights come from has the order as well
-            order = torch.arange(len(graph), device=graph.users.device)
+            order = torch.arange(len(graph), device=graph.device)
         else:
             order = torch.tensor(np.lexsort((_times(dataset, graph), graph.users.numpy())))
         self.graph = graph.to(self.device)

@@ -73,11 +73,11 @@ class SGL(UnlearnableRecommender, RecBoleSGL):
         return [drop(graph) for _ in range(2 * self.n_layers if self.type == "RW" else 2)]
 
     def _drop_edges(self, graph):
-        return graph.subgraph(_keep(len(graph), 1 - self.drop_ratio, graph.users.device))
+        return graph.subgraph(_keep(len(graph), 1 - self.drop_ratio, graph.device))
 
     def _drop_nodes(self, graph):
-        users = ~_keep(graph.n_users, self.drop_ratio, graph.users.device)
-        items = ~_keep(graph.n_items, self.drop_ratio, graph.users.device)
+        users = ~_keep(graph.n_users, self.drop_ratio, graph.device)
+        items = ~_keep(graph.n_items, self.drop_ratio, graph.device)
         return graph.subgraph(users[graph.users] & items[graph.items])
 
     def calculate_loss(self, interaction: Interaction) -> torch.Tensor:

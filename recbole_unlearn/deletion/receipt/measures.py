@@ -47,7 +47,7 @@ class Measures:
         self.seen, self.valid, self.curve = seen, valid, (1.0, 0.0)
         observed = Graph.union(seen, valid, test).to("cpu")
         size = min(N_NEGATIVES, (seen.n_users - 1) * (seen.n_items - 1) - len(observed))
-        negatives = [ids.to(seen.users.device) for ids in draw_negatives(observed, size, generator)]
+        negatives = [ids.to(seen.device) for ids in draw_negatives(observed, size, generator)]
         self.pairs = {"forget": forgotten, "negative": negatives, "test": (test.users, test.items)}
         items = {name: items.cpu().numpy() for name, (_, items) in self.pairs.items()}
         self.matched = matched_weights(items, remaining.degrees()[remaining.n_users :].cpu().numpy())
