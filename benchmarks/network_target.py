@@ -39,7 +39,7 @@ def features_of(graph, pairs):
 def targets_of(config, data, original):
     """The score expected of each forgotten pair, had the original never seen it, shape ``(F,)``."""
     generator = torch_stream(config["seed"], "encoder")
-    sides = zip(draw_negatives(data.observed(), 20_000, generator), held_out_pairs(data.valid, generator))
+    sides = zip(draw_negatives(data.observed, 20_000, generator), held_out_pairs(data.valid, generator))
     pairs = tuple(torch.cat(side) for side in sides)
     known = Examples(features_of(data.graph, pairs), torch.from_numpy(scores_of(original, *pairs)).float())
     return UnseenScores.fit(known)(features_of(data.remaining_graph, (data.request.users, data.request.items)))

@@ -66,9 +66,10 @@ class UnlearningData:
         graph = self.graph.subgraph(torch.ones(len(self.graph), dtype=torch.bool))
         return dataclasses.replace(self, graph=graph)
 
-    def observed(self) -> Graph:
-        """All edges of training, validation and test as one graph."""
-        return Graph.union(self.graph, self.valid, self.test)
+    @property
+    def observed(self) -> tuple[Graph, Graph, Graph]:
+        """The edges of training, validation and test: pairs that are no negatives."""
+        return self.graph, self.valid, self.test
 
 
 def prepare_data(config: Config) -> UnlearningData:

@@ -12,6 +12,7 @@ from recbole_unlearn import run_unlearn
 from recbole_unlearn.data.sampler import draw_negatives
 from recbole_unlearn.evaluator import auc, matching_weights, metrics, mi_bf, mi_ng
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.task import prepare_data
 from recbole_unlearn.trainer import train_backbone
 
@@ -111,8 +112,8 @@ def test_matching_with_an_empty_set():
 @pytest.mark.parametrize("n_pairs", [50, 10**6], ids=["some", "all there are"])
 def test_negatives_are_distinct_and_unobserved(configure, n_pairs):
     data = prepare_data(configure())
-    observed = data.observed()
-    users, items = draw_negatives(observed, n_pairs, torch.Generator().manual_seed(0))
+    observed = Graph.union(*data.observed)
+    users, items = draw_negatives(data.observed, n_pairs, torch.Generator().manual_seed(0))
     free = (observed.n_users - 1) * (observed.n_items - 1) - len(observed)
     assert len(users) == len(set(zip(users.tolist(), items.tolist()))) == min(n_pairs, free)
     assert not observed.contains(users, items).any()

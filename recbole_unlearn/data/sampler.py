@@ -138,31 +138,39 @@ def train_loader(config: Config, dataset: Dataset, graph: Graph | None = None) -
     return BatchLoader(config, dataset, sampler, shuffle=config["shuffle"])
 
 
-def draw_negatives(observed: Graph, n_pairs: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw distinct pairs uniformly among those that are no edge of ``observed``.
+def draw_negatives(
+    observed: Sequence[Graph], n_pairs: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw distinct pairs uniformly among those that are no edge of any graph of ``observed``.
 
     Args:
-        observed: training, validation and test edges.
+        observed: graphs on the same nodes, on the CPU: training, validation and test edges. They stay apart, because a
+            union of them would need many times their memory.
         n_pairs: pairs wanted; the result has fewer only if fewer exist.
         generator: of the draw.
 
     Returns:
         Users and items, int64, shape ``(n_pairs,)`` each.
     """
-    n_users, n_items = observed.n_users, observed.n_items
-    n_free = (n_users - 1) * (n_items - 1) - len(observed)
-    if n_free <= 4 * n_pairs:  # too few to draw by rejection: list them
+    n_users, n_items = observed[0].n_users, observed[0].n_items
+    least_free = (n_users - 1) * (n_items - 1) - sum(map(len, observed))
+    if least_free <= 4 * n_pairs:  # perhaps too few to draw by rejection: list them
         everything = torch.cartesian_prod(torch.arange(1, n_users), torch.arange(1, n_items))
-        free = everything[~observed.contains(*everything.t())]
+        free = everything[_in_none(observed, *everything.t())]
         free = free[torch.randperm(len(free), generator=generator)[:n_pairs]]
         return free[:, 0], free[:, 1]
     drawn = Graph.from_edges(torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long), n_users, n_items)
     while len(drawn) < n_pairs:
         users = torch.randint(1, n_users, (2 * n_pairs,), generator=generator)
         items = torch.randint(1, n_items, (2 * n_pairs,), generator=generator)
-        free = ~observed.contains(users, items)
+        free = _in_none(observed, users, items)
         drawn = Graph.from_edges(
             torch.cat([drawn.users, users[free]]), torch.cat([drawn.items, items[free]]), n_users, n_items
         )
     chosen = torch.randperm(len(drawn), generator=generator)[:n_pairs]
     return drawn.users[chosen], drawn.items[chosen]
+
+
+def _in_none(graphs, users, items):
+    """Whether each pair is an edge of no graph."""
+    return ~torch.stack([graph.contains(users, items) for graph in graphs]).any(dim=0)

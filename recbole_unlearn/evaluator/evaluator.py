@@ -46,7 +46,7 @@ class UnlearningEvaluator:
         self.audit = audit
         self.test_data = data.test_data
         negatives = draw_negatives(
-            data.observed(), config["unlearn_negatives"], torch_stream(config["seed"], "negatives")
+            data.observed, config["unlearn_negatives"], torch_stream(config["seed"], "negatives")
         )
         test = data.test
         self.pairs = {

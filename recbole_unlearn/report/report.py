@@ -46,7 +46,7 @@ class Report:
     def __init__(self, config: Config, data: UnlearningData, saved: bool = True):
         self.config, self.saved = config, saved
         self.path = report_path(config)
-        observed = [side for graph in (data.graph, data.valid, data.test) for side in (graph.users, graph.items)]
+        observed = [side for graph in data.observed for side in (graph.users, graph.items)]
         self.header = {
             "model": config["model"],
             "dataset": config["dataset"],

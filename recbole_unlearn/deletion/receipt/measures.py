@@ -45,9 +45,8 @@ class Measures:
         generator: torch.Generator,
     ):
         self.seen, self.valid, self.curve = seen, valid, (1.0, 0.0)
-        observed = Graph.union(seen, valid, test).to("cpu")
-        size = min(N_NEGATIVES, (seen.n_users - 1) * (seen.n_items - 1) - len(observed))
-        negatives = [ids.to(seen.device) for ids in draw_negatives(observed, size, generator)]
+        observed = [graph.to("cpu") for graph in (seen, valid, test)]
+        negatives = [ids.to(seen.device) for ids in draw_negatives(observed, N_NEGATIVES, generator)]
         self.pairs = {"forget": forgotten, "negative": negatives, "test": (test.users, test.items)}
         items = {name: items.cpu().numpy() for name, (_, items) in self.pairs.items()}
         self.matched = matched_weights(items, remaining.degrees()[remaining.n_users :].cpu().numpy())
