@@ -45,7 +45,7 @@ def fit_encoder(
         The encoder, and the seconds that earlier runs spent on the twin's training.
     """
     generator, seconds_before = torch_stream(config["seed"], "encoder"), 0.0
-    drawn = decoys(original, Graph.union(original.graph.to("cpu"), held_out), N_DECOYS, generator)
+    drawn = decoys(original, (original.graph.to("cpu"), held_out), N_DECOYS, generator)
     users, items = (torch.cat(sides) for sides in zip(drawn, held_out_pairs(held_out, generator)))
     examples = [never_seen(original, (users, items))]
     if twin is not None:

@@ -4,6 +4,7 @@ Nodes are numbered users first: user ``u`` is node ``u``, item ``i`` is node ``n
 """
 
 import weakref
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -179,6 +180,11 @@ class Graph:
             low, high = torch.where(before, middle + 1, low), torch.where(before, high, torch.minimum(high, middle))
         position = low.clamp(max=len(self) - 1)
         return position, (self._users[position] == users) & (self._items[position] == items)
+
+
+def in_any(graphs: Sequence[Graph], users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+    """Whether each pair is an edge of any of several graphs on the same nodes, without the memory of their union."""
+    return torch.stack([graph.contains(users, items) for graph in graphs]).any(dim=0)
 
 
 FEW = 1_000  # edges for each pair that is looked up, above which bisection is faster than a pass over all edges

@@ -49,6 +49,7 @@ def model_on(graph, seed=2):
     return SimpleNamespace(
         graph=graph,
         n_users=graph.n_users,
+        n_items=graph.n_items,
         device=ego.device,
         ego_embeddings=lambda: ego,
         final_embeddings=lambda: (ego + graph.adjacency @ ego) / 2,
@@ -64,7 +65,7 @@ def edgeless(n_users=N_USERS, n_items=N_ITEMS):
 
 def test_decoys_are_distinct_pairs_of_real_nodes_without_an_interaction():
     graph = random_graph(400, n_users=60, n_items=50)
-    users, items = decoys(model_on(graph), graph, 900, seeded())
+    users, items = decoys(model_on(graph), [graph], 900, seeded())
     assert 0.15 * 900 < len(users) <= 900
     assert users.min() >= 1 and users.max() < 60 and items.min() >= 1 and items.max() < 50
     assert len(torch.unique(users * 50 + items)) == len(users)
@@ -74,7 +75,7 @@ def test_decoys_are_distinct_pairs_of_real_nodes_without_an_interaction():
 def test_decoys_are_of_all_nodes_and_of_all_scores_but_mostly_unlikely():
     graph = random_graph(3000, n_users=400, n_items=300)
     model = model_on(graph)
-    users, items = decoys(model, graph, 2000, seeded())
+    users, items = decoys(model, [graph], 2000, seeded())
     everything = model_scores(model, all_pairs(graph)).sort().values
     rank = torch.searchsorted(everything, model_scores(model, (users, items))) / len(everything)
     assert 0.5 < (rank < 0.5).float().mean() < 0.95
@@ -88,25 +89,33 @@ def test_decoys_are_of_all_nodes_and_of_all_scores_but_mostly_unlikely():
 def test_decoys_are_those_of_the_generator():
     graph = random_graph(400, n_users=60, n_items=50)
     model = model_on(graph)
-    first, second, other = (torch.stack(decoys(model, graph, 200, seeded(seed))) for seed in (1, 1, 2))
+    first, second, other = (torch.stack(decoys(model, [graph], 200, seeded(seed))) for seed in (1, 1, 2))
     assert torch.equal(first, second)
     assert first.shape != other.shape or not torch.equal(first, other)
 
 
 def test_decoys_are_not_the_observed_ones_but_of_the_model_whatever_it_saw():
     graph = random_graph(400, n_users=60, n_items=50)
-    users, items = decoys(model_on(graph), edgeless(60, 50), 2000, seeded())
+    users, items = decoys(model_on(graph), [edgeless(60, 50)], 2000, seeded())
     assert graph.contains(users, items).any(), "what is excluded is what the caller names"
+
+
+def test_decoys_know_the_edges_of_several_graphs_as_those_of_one():
+    graph = random_graph(400, n_users=60, n_items=50)
+    first = torch.arange(len(graph)) % 3 == 0
+    parts = [graph.subgraph(some) for some in (first, ~first)]
+    of_one, of_two = (decoys(model_on(graph), observed, 900, seeded()) for observed in ([graph], parts))
+    assert all(map(torch.equal, of_one, of_two))
 
 
 def test_more_nodes_than_a_block_and_more_partners_than_candidates(monkeypatch):
     monkeypatch.setattr(target, "BLOCK", 16)
     graph = random_graph(400, n_users=60, n_items=50)
-    in_blocks = decoys(model_on(graph), graph, 300, seeded())
+    in_blocks = decoys(model_on(graph), [graph], 300, seeded())
     monkeypatch.setattr(target, "BLOCK", 10_000)
-    assert all(map(torch.equal, in_blocks, decoys(model_on(graph), graph, 300, seeded())))
+    assert all(map(torch.equal, in_blocks, decoys(model_on(graph), [graph], 300, seeded())))
     monkeypatch.setattr(target, "CANDIDATES", 5)
-    users, items = decoys(model_on(graph), graph, 300, seeded())
+    users, items = decoys(model_on(graph), [graph], 300, seeded())
     counts = torch.bincount(items)
     assert len(users) > 50 and counts.max() > 3 * counts[1:].float().mean(), "some partners come up with many"
 
@@ -114,12 +123,12 @@ def test_more_nodes_than_a_block_and_more_partners_than_candidates(monkeypatch):
 @pytest.mark.parametrize("sides", [(2, 2), (2, 9), (9, 2), (3, 4)], ids=str)
 def test_tiny_graphs_have_the_decoys_that_there_are(sides):
     graph = edgeless(*sides)
-    users, items = decoys(model_on(graph), graph, 500, seeded())
+    users, items = decoys(model_on(graph), [graph], 500, seeded())
     assert len(users) == (sides[0] - 1) * (sides[1] - 1) and users.min() == items.min() == 1
     full = Graph.from_edges(users, items, *sides)
     assert len(full) == len(users)
-    assert all(len(side) == 0 for side in decoys(model_on(full), full, 500, seeded()))
-    assert all(len(side) == 0 for side in decoys(model_on(graph), graph, 0, seeded()))
+    assert all(len(side) == 0 for side in decoys(model_on(full), [full], 500, seeded()))
+    assert all(len(side) == 0 for side in decoys(model_on(graph), [graph], 0, seeded()))
 
 
 # Examples
@@ -128,7 +137,7 @@ def test_tiny_graphs_have_the_decoys_that_there_are(sides):
 def test_a_model_teaches_its_own_scores_of_pairs_that_it_never_saw():
     graph = random_graph(400, n_users=60, n_items=50)
     model = model_on(graph)
-    users, items = decoys(model, graph, 200, seeded())
+    users, items = decoys(model, [graph], 200, seeded())
     found = never_seen(model, (users, items))
     final, spectrum = model.final_embeddings().double().numpy(), Spectrum.of(graph)
     expected = pair_features(graph, spectrum, model.ego_embeddings(), users, items)

@@ -13,7 +13,7 @@ from recbole.utils import InputType
 
 from recbole_unlearn.data.copies import with_edges
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.graph import Graph, dataset_graph
+from recbole_unlearn.graph import Graph, dataset_graph, in_any
 from recbole_unlearn.streams import stream_seed
 
 
@@ -144,8 +144,7 @@ def draw_negatives(
     """Draw distinct pairs uniformly among those that are no edge of any graph of ``observed``.
 
     Args:
-        observed: graphs on the same nodes, on the CPU: training, validation and test edges. They stay apart, because a
-            union of them would need many times their memory.
+        observed: graphs on the same nodes, on the CPU: training, validation and test edges.
         n_pairs: pairs wanted; the result has fewer only if fewer exist.
         generator: of the draw.
 
@@ -156,21 +155,16 @@ def draw_negatives(
     least_free = (n_users - 1) * (n_items - 1) - sum(map(len, observed))
     if least_free <= 4 * n_pairs:  # perhaps too few to draw by rejection: list them
         everything = torch.cartesian_prod(torch.arange(1, n_users), torch.arange(1, n_items))
-        free = everything[_in_none(observed, *everything.t())]
+        free = everything[~in_any(observed, *everything.t())]
         free = free[torch.randperm(len(free), generator=generator)[:n_pairs]]
         return free[:, 0], free[:, 1]
     drawn = Graph.from_edges(torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long), n_users, n_items)
     while len(drawn) < n_pairs:
         users = torch.randint(1, n_users, (2 * n_pairs,), generator=generator)
         items = torch.randint(1, n_items, (2 * n_pairs,), generator=generator)
-        free = _in_none(observed, users, items)
+        free = ~in_any(observed, users, items)
         drawn = Graph.from_edges(
             torch.cat([drawn.users, users[free]]), torch.cat([drawn.items, items[free]]), n_users, n_items
         )
     chosen = torch.randperm(len(drawn), generator=generator)[:n_pairs]
     return drawn.users[chosen], drawn.items[chosen]
-
-
-def _in_none(graphs, users, items):
-    """Whether each pair is an edge of no graph."""
-    return ~torch.stack([graph.contains(users, items) for graph in graphs]).any(dim=0)

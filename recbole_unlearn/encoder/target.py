@@ -5,6 +5,7 @@ into a score. Its examples are pairs whose answer is known: those that the origi
 twin (:mod:`recbole_unlearn.encoder.twin`) saw another part than the original.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from recbole_unlearn.encoder.spectrum import Spectrum, pair_features
 from recbole_unlearn.errors import UsageError
-from recbole_unlearn.graph import Graph
+from recbole_unlearn.graph import Graph, in_any
 from recbole_unlearn.loss import pair_scores
 from recbole_unlearn.model.base import UnlearnableRecommender
 
@@ -120,7 +121,7 @@ def held_out_pairs(held_out: Graph, generator: torch.Generator) -> Pairs:
     return held_out.users[kept], held_out.items[kept]
 
 
-def decoys(model: UnlearnableRecommender, observed: Graph, n_pairs: int, generator: torch.Generator) -> Pairs:
+def decoys(model: UnlearnableRecommender, observed: Sequence[Graph], n_pairs: int, generator: torch.Generator) -> Pairs:
     """Distinct pairs without an interaction, most of them unlikely to a model, as planted ones are.
 
     Each is a node, a user or an item alike, with one of ``CANDIDATES`` random partners, ordered by score: three
@@ -129,13 +130,13 @@ def decoys(model: UnlearnableRecommender, observed: Graph, n_pairs: int, generat
 
     Args:
         model: trained.
-        observed: pairs that must not be drawn, on the CPU.
+        observed: graphs of pairs that must not be drawn, on the CPU.
         n_pairs: wanted; there may be fewer.
         generator: of the draws.
     """
-    n_users, n_items = observed.n_users, observed.n_items
+    n_users, n_items = model.n_users, model.n_items
     final = model.final_embeddings().cpu()
-    known = observed.degrees() > 0  # nobody asks about others
+    known = torch.stack([graph.degrees() for graph in observed]).any(dim=0)  # nobody asks about others
     if not known.any():
         known = torch.ones_like(known)
         known[[0, n_users]] = False  # the padding
@@ -156,5 +157,5 @@ def decoys(model: UnlearnableRecommender, observed: Graph, n_pairs: int, generat
     users, items = torch.cat(drawn, dim=1)
     items = items - n_users
     pairs = Graph.from_edges(users, items, n_users, n_items)
-    pairs = pairs.subgraph(~observed.contains(pairs.users, pairs.items))
+    pairs = pairs.subgraph(~in_any(observed, pairs.users, pairs.items))
     return pairs.users, pairs.items

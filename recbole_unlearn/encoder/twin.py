@@ -44,7 +44,7 @@ class TwinData:
         n_pairs = min(max(LEAST, round(SHARE * len(graph))), MOST, len(graph) // 10)
         chosen = torch.randperm(len(graph), generator=generator)[:n_pairs]
         removed = graph.users[chosen], graph.items[chosen]
-        added = decoys(original, Graph.union(graph, held_out), n_pairs, generator)
+        added = decoys(original, (graph, held_out), n_pairs, generator)
         return cls(removed, added, graph.without(*removed))
 
     def examples(self, original: UnlearnableRecommender, twin: UnlearnableRecommender) -> Examples:
