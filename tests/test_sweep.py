@@ -30,7 +30,7 @@ OPTIONS = {
     "tune_metric": "utility",
     "tune_mode": "max",
     "simulated": ["random", "user"],
-    "resources_per_trial": {"cpu": 1.5, "gpu": 0.5},
+    "resources_per_trial": {"cpu": 1.5},  # no GPU: ray starts a new process for each task that has one
 }
 
 
@@ -56,6 +56,13 @@ def finished(cluster, data_path, tmp_path_factory):
         run_sweep("LightGCN", "tiny", None, settings, **arguments)
 
     return SimpleNamespace(sweep=sweep, folder=folder, again=again)
+
+
+def test_a_task_knows_the_gpu_that_it_has_a_share_of(cluster):
+    from recbole_unlearn.cluster import Cluster, gpus_given, result
+
+    with Cluster(cluster, {"cpu": 1, "gpu": 0.5}) as joined:
+        assert result(joined.submit(gpus_given)) == {"gpu_id": "0"}
 
 
 def test_a_failed_trial_says_why_and_the_others_go_on(finished):
