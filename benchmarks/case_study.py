@@ -20,6 +20,7 @@ from recbole_unlearn.commands.run import keywords
 from recbole_unlearn.config import Config
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.files.checkpoint import write_aside
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.model_file import load_model
 from recbole_unlearn.quick_start import run_unlearn
 from recbole_unlearn.report.files import beside, model_file, report_path, save_json
@@ -91,7 +92,7 @@ def draw_cases(data, seed):
         UsageError: too few users have both enough interactions and enough items that they never had.
     """
     generator = np.random.default_rng(seed)
-    matrix, observed = _matrix(data.graph), _matrix(data.observed()).tocsr()
+    matrix, observed = _matrix(data.graph), _matrix(Graph.union(*data.observed)).tocsr()
     trained, had = (np.asarray(edges.sum(axis=1)).ravel() for edges in (matrix, observed))
     enough, unseen = max(FORGOTTEN.values()) + 2 * GROUP, 2 * GROUP
     able = np.flatnonzero((trained > enough) & (matrix.shape[1] - 1 - had >= unseen))

@@ -23,6 +23,12 @@ STATES = ("debug", "info", "warning", "error", "critical")  # and any other name
 MOST_DAYS, SECONDS_OF_A_DAY = 36_500, 86_400  # a hundred years: dates end with the year 9999
 
 
+def _json(path):
+    if not path.endswith(".json"):
+        raise ValueError
+    return path
+
+
 def _one_of(names):
     def check(name):
         if name.lower() not in names:
@@ -81,7 +87,10 @@ class RunSettings(Settings):
         "A running Ray cluster, e.g. auto or 10.0.0.1:6379, for trainings that do not need each other (shards, the "
         "floor, an audit, --seeds) and for the processes of --nproc; empty uses this machine.",
     )
-    report_file: str | None = setting(None, "Path of the JSON report; empty names it by model, dataset and request.")
+    report_file: Annotated[str, AfterValidator(_json), Words("a path that ends in .json")] | None = setting(
+        None,
+        "Path of the JSON report, whose other files lie beside it; empty names it by model, dataset and request.",
+    )
 
 
 class DeletionSettings(Settings):

@@ -28,7 +28,7 @@ from recbole_unlearn.model import MODELS, Recommender
 from recbole_unlearn.model_file import load_model, save_model
 from recbole_unlearn.parallel import share_threads, side_by_side, threads_kept
 from recbole_unlearn.report.drawings import draw_summary
-from recbole_unlearn.report.files import beside, model_file, report_path, save_json
+from recbole_unlearn.report.files import beside, check_place, model_file, report_path, save_json
 from recbole_unlearn.report.report import Report
 from recbole_unlearn.report.result import Result
 from recbole_unlearn.report.summary import summary_table
@@ -67,6 +67,8 @@ def run_unlearn(
         UsageError: settings, request or data are wrong, in one line.
     """
     config = share_threads(Config(model, dataset, config_file_list, config_dict))
+    if saved:
+        check_place(report_path(config))
     init_logger(config)
     methods, audited = config["unlearn_methods"], ["audit"] if config["unlearn_audit_models"] else []
     before = ["data", "original", *audited]

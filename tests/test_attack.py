@@ -144,7 +144,7 @@ def test_a_run_draws_from_its_pool_of_the_attackers_scores(configure, pool):
     config = configure(forget_type="adversarial", forget_attack_pool=pool)
     clean, data = prepare_data(configure()), prepare_data(config)
     attacker = train_backbone(attack_config(config), clean.train, name="attack").model.final_embeddings()
-    observed, n_users = clean.observed(), clean.graph.n_users
+    observed, n_users = Graph.union(*clean.observed), clean.graph.n_users
     scores = (attacker[:n_users] @ attacker[n_users:].T).double()
     scores[0] = scores[:, 0] = torch.inf
     scores[observed.users, observed.items] = torch.inf

@@ -58,7 +58,7 @@ class Listening(np.random.Generator):
 def matrices(data):
     """Training interactions, and all, as dense booleans."""
     dense = [np.zeros((data.graph.n_users, data.graph.n_items), dtype=bool) for _ in range(2)]
-    for matrix, graph in zip(dense, (data.graph, data.observed())):
+    for matrix, graph in zip(dense, (data.graph, Graph.union(*data.observed))):
         matrix[graph.users, graph.items] = True
     return dense
 

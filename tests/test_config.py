@@ -321,9 +321,7 @@ def test_identifiers_that_yaml_would_change_are_to_be_quoted(settings, yaml_file
     assert quoted["forget_users"] == [text]
 
 
-@pytest.mark.parametrize(
-    "key", ["data_path", "checkpoint_dir", "report_file", "USER_ID_FIELD", "TIME_FIELD", "field_separator"]
-)
+@pytest.mark.parametrize("key", ["data_path", "checkpoint_dir", "USER_ID_FIELD", "TIME_FIELD", "field_separator"])
 def test_names_and_paths_stay_text(configure, settings, yaml_file, key):
     del settings["data_path"], settings["checkpoint_dir"]
     for text in ("2020_1", "1.10", "007", "True", "[1"):
@@ -438,6 +436,8 @@ def test_methods_as_text_or_list(configure, given, names):
                 ("weight_decay", -1),
                 ("clip_grad_norm", 5),
                 ("metric_decimal_place", "x"),
+                ("report_file", "report-0.1"),
+                ("report_file", "report.html"),
             ]
         ),
         ({"topk": [0]}, "topk"),

@@ -7,6 +7,7 @@ import torch
 from recbole_unlearn import run_unlearn
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
+from recbole_unlearn.graph import Graph
 from recbole_unlearn.sweep.space import swept_method
 from recbole_unlearn.trainer import train_backbone
 
@@ -87,7 +88,7 @@ def test_drawn_items_are_the_same_at_every_evaluation(configure, prepared, mode)
     np.random.seed(99)
     assert drawn(run.data.test_data) == first != drawn(run.data.valid_data)
     users, items = (torch.tensor([x for batch in first for x in batch[side]]) for side in (0, 1))
-    observed = run.data.observed()
+    observed = Graph.union(*run.data.observed)
     assert len(items) == 8 * len(run.data.test) and observed.contains(users, items).sum() == len(run.data.test)
     few = prepared(eval_args={"mode": mode}, eval_batch_size=20)
     assert [sum(lists, []) for lists in zip(*drawn(few.data.test_data))] == [users.tolist(), items.tolist()]
@@ -95,6 +96,22 @@ def test_drawn_items_are_the_same_at_every_evaluation(configure, prepared, mode)
     assert evaluator.evaluate(run.original)[0] == evaluator.evaluate(run.original)[0]
     other = prepared(eval_args={"mode": mode}, seed=8)
     assert drawn(other.data.test_data) != first
+
+
+@pytest.mark.parametrize("metrics", [["NDCG"], ["NDCG", "GAUC"]], ids=["top", "all scores"])
+def test_lists_end_where_a_user_has_no_more_candidates(prepared, metrics):
+    run = prepared(eval_args={"mode": "uni5"}, topk=[20], valid_metric="NDCG@20", metrics=metrics, eval_batch_size=90)
+    _, arrays = UnlearningEvaluator(run.config, run.data, run.original).evaluate(run.original)
+    table = run.original.final_embeddings().detach()
+    of_users = {}
+    for batch, *_ in run.data.test_data:
+        for user, item in zip(batch["user_id"].tolist(), batch["item_id"].tolist()):
+            of_users.setdefault(user, set()).add(item)
+    assert arrays["lists"].shape[0] == len(of_users) and max(map(len, of_users.values())) < 20
+    for ranked, (user, candidates) in zip(arrays["lists"], of_users.items()):
+        scores = table[user] @ table[run.data.graph.n_users + torch.tensor(sorted(candidates))].t()
+        best_first = [item for _, item in sorted(zip(scores.tolist(), sorted(candidates)), reverse=True)]
+        assert ranked.tolist() == best_first + [-1] * (20 - len(candidates))
 
 
 def test_a_pairwise_model_without_negatives_is_refused(prepared):

@@ -20,6 +20,25 @@ def test_agreement_is_that_of_sets():
         assert rank_biased_overlap(FIRST, SECOND)[row] == pytest.approx(expected)
 
 
+def test_lists_of_other_lengths_are_those_sets_too():
+    lengths = GENERATOR.integers(0, 9, size=(2, 50))
+    first, second = (
+        np.where(np.arange(8) < length[:, None], lists, -1) for lists, length in zip((FIRST, SECOND), lengths)
+    )
+    agreements = jaccard(first, second), recall_of_list(first, second), rank_biased_overlap(first, second)
+    for mine, theirs, *agreement in zip(first, second, *agreements):
+        mine, theirs = ([item for item in row.tolist() if item >= 0] for row in (mine, theirs))
+        common, depths = len({*mine} & {*theirs}), range(1, 1 + max(len(mine), len(theirs)))
+        shares = [len({*mine[:d]} & {*theirs[:d]}) / d for d in depths]
+        assert agreement == pytest.approx(
+            [
+                common / len({*mine, *theirs}) if mine or theirs else 1,
+                common / len(theirs) if theirs else 1,
+                np.average(shares, weights=[0.9 ** (d - 1) for d in depths]) if shares else 1,
+            ]
+        )
+
+
 def test_the_same_lists_agree_and_lists_apart_do_not():
     for measure in (jaccard, recall_of_list, rank_biased_overlap):
         assert measure(FIRST, FIRST) == pytest.approx(np.ones(50))

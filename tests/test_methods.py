@@ -13,9 +13,12 @@ from recbole.trainer import Trainer
 from recbole_unlearn import run_unlearn
 from recbole_unlearn.data.copies import with_extra_edges
 from recbole_unlearn.data.request import Request
+from recbole_unlearn.errors import UsageError
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
+from recbole_unlearn.graph import in_any
 from recbole_unlearn.method import METHODS, Unlearner
 from recbole_unlearn.model import UnlearnableRecommender, dataset_graph
+from recbole_unlearn.report.tables import tables
 from recbole_unlearn.testing import MethodContract
 from recbole_unlearn.testing.method import Done
 from recbole_unlearn.testing.runs import scores
@@ -74,7 +77,7 @@ def test_dropping_edges_is_the_old_table_on_the_remaining_graph(prepared, backbo
 def test_retraining_knows_what_remains_and_nothing_else(prepared, tmp_path):
     run = prepared()
     model, data = unlearned("Retrain", run)[""], run.data
-    others = ~data.observed().contains(*torch.cartesian_prod(torch.arange(1, 41), torch.arange(1, 31)).t())
+    others = ~in_any(data.observed, *torch.cartesian_prod(torch.arange(1, 41), torch.arange(1, 31)).t())
     users, items = (side[others] for side in torch.cartesian_prod(torch.arange(1, 41), torch.arange(1, 31)).t())
     known = scores(model)[data.remaining_graph.users, data.remaining_graph.items]
     assert known.mean() > scores(model)[users, items].mean()
@@ -153,3 +156,38 @@ def test_a_diverging_estimate_is_a_row_without_metrics_and_no_model(settings, tm
     assert np.isfinite(rows["DropEdges"]["MI-BF"])
     saved = {path.name.split("-")[0] for path in (tmp_path / "saved").iterdir()}
     assert "DropEdges" in saved and "GIF" not in saved
+
+
+def test_a_request_that_leaves_nothing_to_tell_apart_is_a_row_without_a_result(settings):
+    """The user who stays has every item that is left, so that no training has a negative item to draw."""
+    changes = {"forget_type": "user", "forget_users": [f"u{user}" for user in range(1, 40)]}
+    changes |= {"unlearn_methods": "Retrain,DropEdges", "unlearn_floor_runs": 1}
+    rows = run_unlearn("LightGCN", "tiny", config_dict={**settings, **changes}, saved=False)["results"]
+    without, dropped = rows[1:]
+    assert "1 user(s) interacted with every item that anybody has" in str(without["details"]["no result"])
+    assert dropped["method"] == "DropEdges" and np.isfinite(dropped["AUC_FN"])
+
+
+def test_metrics_without_a_value_for_each_user(settings):
+    changes = {"metrics": ["GAUC"], "valid_metric": "GAUC", "unlearn_methods": "Retrain,DropEdges"}
+    result = run_unlearn("LightGCN", "tiny", config_dict={**settings, **changes})
+    assert result["groups"] == [] and "rbo@5" in result["gaps"][0]
+    assert [title.partition(" (")[0] for title, _ in tables(result)][-1] == "Lists and groups of users against Retrain"
+
+
+def test_without_a_floor_lists_are_still_compared(settings):
+    changes = {"unlearn_floor_runs": 0, "unlearn_methods": "Retrain,DropEdges"}
+    found = dict(tables(run_unlearn("LightGCN", "tiny", config_dict={**settings, **changes}, saved=False)))
+    columns = [*found["Lists and groups of users against Retrain"]]
+    assert columns[2:4] == ["jaccard@5", "rbo@5"] and columns[4].startswith("ndcg@5 ") and "D" not in columns
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_anything_trains(settings, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.json").mkdir()
+    for path, said in (("folder.json", "it is a folder"), ("file/report.json", "cannot be made")):
+        given = {**settings, "report_file": str(tmp_path / path)}
+        with pytest.raises(UsageError, match=f"The report cannot be .*{said}.*--report_file=FILE.json") as error:
+            run_unlearn("LightGCN", "tiny", config_dict=given)
+        assert "\n" not in str(error.value)
+    assert not list(tmp_path.rglob("*.safetensors")) and not list(tmp_path.rglob("*.pth"))

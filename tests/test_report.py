@@ -9,6 +9,7 @@ import pytest
 from recbole_unlearn.cost import Cost
 from recbole_unlearn.evaluator.comparison import Comparison, summarise
 from recbole_unlearn.report.files import model_file
+from recbole_unlearn.report.remarks import remarked
 from recbole_unlearn.report.report import Report
 from recbole_unlearn.report.tables import row_table
 from recbole_unlearn.task import prepare_data
@@ -180,6 +181,40 @@ def test_rows_of_other_data_or_code_are_not_taken_over(filled, tmp_path, key):
     report = filled()
     path.write_text(json.dumps({**stored, key: "other"}))
     assert Report(report.config, prepare_data(report.config)).rows == []
+
+
+def test_arrays_of_another_run_are_not_taken_over(filled, tmp_path):
+    """As after a kill between the writing of the two files."""
+    filled().save()
+    mine, theirs = (tmp_path / "saved" / f"{name}.npz" for name in ("LightGCN-tiny-user-7", "theirs"))
+    filled(report_file=str(theirs.with_suffix(".json")), forget_seed=3).save()
+    kept = mine.read_bytes()
+    mine.write_bytes(theirs.read_bytes())
+    report = filled()
+    assert [row["MI-BF"] for row in report.rows[1:3]] == [2.0, 4.0] and report.rows[0]["method"] == "original"
+    assert not report.has("DropEdges") and len(report.rows) == 4
+    mine.write_bytes(kept)
+
+
+def test_a_ratio_and_its_interval_are_of_the_users_not_of_rounded_means():
+    rows = [{"method": "Retrain", "stage": "", **metrics(0.0067, 1.0), "online_seconds": 1.0, "offline_seconds": 0.0}]
+    rows.append({**rows[0], "method": "DropEdges", "ndcg@5": 0.02})
+    of_users = np.repeat(np.float32([1, 0]), [100, 14_900])
+    arrays = {("Retrain", ""): {**scores(), "ndcg@5": of_users}}
+    arrays["DropEdges", ""] = {**scores(), "ndcg@5": 3 * of_users}
+    (gap,) = Comparison(rows, arrays, np.arange(15_000)).gaps()
+    assert gap["ndcg@5_ratio"] == 3
+    assert (gap["ndcg@5_ratio_low"], gap["ndcg@5_ratio_high"]) == pytest.approx((3, 3))
+
+
+def test_too_few_hits_for_an_interval_are_told(recwarn):
+    rows = [{"method": "Retrain", "stage": "", **metrics(0.1, 1.0), "online_seconds": 1.0, "offline_seconds": 0.0}]
+    rows.append({**rows[0], "method": "DropEdges"})
+    arrays = {(name, ""): {**scores(), "ndcg@5": np.float32([1, 0, 0])} for name in ("Retrain", "DropEdges")}
+    (gap,) = gaps = Comparison(rows, arrays, np.arange(3)).gaps()
+    assert gap["ndcg@5_ratio"] == 1 and math.isnan(gap["ndcg@5_ratio_low"]) and not recwarn.list
+    (said,) = remarked(rows, gaps, {})[1]["remarks"]
+    assert said == "no interval of the ratio of ndcg@5: too few users have hits"
 
 
 def test_break_even_is_empty_if_a_seed_never_does(filled):

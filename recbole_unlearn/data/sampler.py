@@ -12,7 +12,7 @@ from recbole.sampler import Sampler
 from recbole.utils import InputType
 
 from recbole_unlearn.data.copies import with_edges
-from recbole_unlearn.errors import UsageError
+from recbole_unlearn.errors import NoResult, UsageError
 from recbole_unlearn.graph import Graph, dataset_graph, in_any
 from recbole_unlearn.streams import stream_seed
 
@@ -30,7 +30,7 @@ class EdgeSampler(Sampler):
         graph: edges that are never drawn; default the dataset's own.
 
     Raises:
-        UsageError: a user has interacted with every item that anybody has, so that there is no negative item.
+        NoResult: a user has interacted with every item that anybody has, so that there is no negative item.
     """
 
     def __init__(self, dataset: Dataset, distribution: str = "uniform", alpha: float = 1.0, graph: Graph | None = None):
@@ -43,9 +43,9 @@ class EdgeSampler(Sampler):
         graph = self.graph
         full = torch.nonzero(_has_all_items(graph)).flatten()
         if len(full):
-            raise UsageError(
+            raise NoResult(
                 f"{len(full)} user(s) interacted with every item that anybody has, so no negative item "
-                "can be drawn; leave them out with `user_inter_num_interval`."
+                "can be drawn; leave them out with `user_inter_num_interval`, or forget less."
             )
         return (graph.users * graph.n_items + graph.items).numpy()
 

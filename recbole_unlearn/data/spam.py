@@ -58,15 +58,22 @@ def spam_request(config: Config, dataset: Dataset, graph: Graph) -> Request:
     targets = _targets(config["forget_spam_targets"], dataset, graph, generator)
     weights = weights.float().index_fill(0, targets, 0.0)
     mean = len(graph) / max(1, int((user_degrees > 0).sum()))
-    profile = config["forget_spam_profile"] or max(len(targets), round(mean))
-    most = int((weights > 0).sum()) // 2  # an account gets fewer than two profiles
-    if not len(targets) <= min(profile, most):
+    wanted, n_others = config["forget_spam_profile"], int((weights > 0).sum())
+    most = n_others // 2  # an account gets fewer than two profiles
+    for name, number in (("forget_spam_targets", len(targets)), ("forget_spam_profile", wanted or 0)):
+        if number > most:
+            raise UsageError(
+                f"A spam account has at most {most} interactions, half as many as there are items besides its targets "
+                f"({n_others}), and not {number}: lower `{name}`."
+            )
+    profile = wanted or min(most, max(len(targets), round(mean)))
+    if len(targets) > profile:
         raise UsageError(
-            f"A spam account has {min(profile, most)} interactions, too few for {len(targets)} targets: "
-            "lower `forget_spam_targets` or raise `forget_spam_profile`."
+            f"A spam account has {profile} interactions, too few for {len(targets)} targets: lower "
+            "`forget_spam_targets` or raise `forget_spam_profile`."
         )
     n_edges = max(round(config["forget_ratio"] * len(graph)), len(targets))
-    sizes = _sizes(n_edges, min(profile, most))
+    sizes = _sizes(n_edges, profile)
     items = torch.cat([targets.expand(len(sizes), -1), _fillers(weights, sizes - len(targets), generator)], 1)
     is_used = torch.arange(items.shape[1]) < sizes[:, None]
     users = graph.n_users + torch.arange(len(sizes))

@@ -38,7 +38,7 @@ class Comparison:
     seed: int = 0
 
     def gaps(self) -> list[dict[str, Any]]:
-        """A row for each that has metrics, except ``original`` and Retrain itself; empty without Retrain.
+        """A row for each that has metrics, except ``original`` and Retrain itself; empty without Retrain's metrics.
 
         Returns:
             Rows with these keys. ``MI-BF_gap`` and ``MI-NG_gap`` (``|ln m - ln m_R|``), ``AUC_FN_gap`` and
@@ -51,7 +51,7 @@ class Comparison:
             earned back; ``None`` if never).
         """
         retrain = self._find(RETRAIN, "")
-        if retrain is None:
+        if retrain is None or "MI-BF" not in retrain:
             return []
         compared = [row for row in self.rows if "MI-BF" in row and not self._is_reference(row)]
         gaps = [membership_gaps(row, retrain) for row in compared]
@@ -114,8 +114,11 @@ class Comparison:
     def _ratios(self, row, retrain):
         ratios, own, reference = {}, self._arrays(row["method"], row["stage"]), self._arrays(RETRAIN, "")
         for metric in filter(_is_ranking, row):
-            ratios[f"{metric}_ratio"] = row[metric] / retrain[metric] if retrain[metric] else math.nan
-            if metric in own and metric in reference:
+            mine, theirs, of_users = row[metric], retrain[metric], metric in own and metric in reference
+            if of_users:  # RecBole rounds their means
+                mine, theirs = (values[metric].mean(dtype=float) for values in (own, reference))
+            ratios[f"{metric}_ratio"] = float(mine / theirs) if theirs else math.nan
+            if of_users:
                 rng = numpy_stream(self.seed, "resampled users")  # the same users for every row and metric
                 limits = ratio_interval(own[metric], reference[metric], rng)
                 ratios[f"{metric}_ratio_low"], ratios[f"{metric}_ratio_high"] = limits

@@ -79,7 +79,8 @@ class UnlearningEvaluator:
             RecBole's metrics on test data (e.g. ``recall@20``), then ``MI-BF``, ``MI-NG``, ``AUC_FN`` and ``AUC_FT``
             (the AUCs match their other pairs to the forgotten ones on item popularity). And the arrays behind them: the
             model's :meth:`scores`, the ROC of an audit, the values of each ranking metric (e.g. ``ndcg@20``, shape
-            ``(U,)``) of the users of the test loader, and these users' ``lists`` of item ids, shape ``(U, K)``.
+            ``(U,)``) of the users of the test loader, and these users' ``lists`` of item ids, shape ``(U, K)``, with -1
+            behind the last one of a user with fewer candidates.
         """
         self.trainer.model = model
         ranking = self.trainer.evaluate(self.test_data, load_best_model=False)

@@ -1,7 +1,8 @@
 """Agreement of two models' recommendation lists, user by user, as pure functions.
 
-A list array has shape ``(U, K)``: the item ids of each user's top K, best first, distinct within a row. Both arrays of
-a comparison have the same users in the same order.
+A list array has shape ``(U, K)``: the item ids of each user's top K, best first, distinct within a row, with -1 behind
+the last item of a list that is shorter. Both arrays of a comparison have the same users in the same order. Two empty
+lists agree.
 """
 
 import numpy as np
@@ -17,7 +18,7 @@ def jaccard(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     [0.333]
     """
     common = _overlap(first, second)[:, -1]
-    return common / (first.shape[1] + second.shape[1] - common)
+    return _share(common, _lengths(first) + _lengths(second) - common)
 
 
 def recall_of_list(lists: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -26,14 +27,14 @@ def recall_of_list(lists: np.ndarray, reference: np.ndarray) -> np.ndarray:
     >>> recall_of_list(np.array([[1, 2]]), np.array([[2, 3]])).tolist()
     [0.5]
     """
-    return _overlap(lists, reference)[:, -1] / reference.shape[1]
+    return _share(_overlap(lists, reference)[:, -1], _lengths(reference))
 
 
 def rank_biased_overlap(first: np.ndarray, second: np.ndarray, persistence: float = 0.9) -> np.ndarray:
     """RBO of each user: the mean over depths ``d`` of the share of items that both top-``d`` lists have.
 
-    Depth ``d`` weighs ``persistence ** (d - 1)``, and the weights of the K depths sum to 1. Reference: Webber, Moffat
-    and Zobel, "A similarity measure for indefinite rankings", TOIS 2010, cut off at K.
+    Depth ``d`` weighs ``persistence ** (d - 1)``, and the weights of all depths, to the end of the longer list, sum to
+    1. Reference: Webber, Moffat and Zobel, "A similarity measure for indefinite rankings", TOIS 2010, cut off there.
 
     Returns:
         Shape ``(U,)``, in [0, 1]; 1 means the same lists.
@@ -42,18 +43,28 @@ def rank_biased_overlap(first: np.ndarray, second: np.ndarray, persistence: floa
     [0.333]
     """
     depths = np.arange(1, first.shape[1] + 1)
-    weights = persistence ** (depths - 1.0)
-    return (_overlap(first, second) / depths) @ (weights / weights.sum())
+    weights = persistence ** (depths - 1.0) * (depths <= np.maximum(_lengths(first), _lengths(second))[:, None])
+    return _share((_overlap(first, second) / depths * weights).sum(axis=1), weights.sum(axis=1))
+
+
+def _lengths(lists):
+    return (lists >= 0).sum(axis=1)
+
+
+def _share(part, whole):
+    """The quotient of each user, 1 where there is nothing to share."""
+    return np.divide(part, whole, out=np.ones(len(whole)), where=whole > 0)
 
 
 def _overlap(first, second):
     """The number of common items of both lists' first ``d``, for ``d`` = 1..K; shape ``(U, K)``."""
+    first, second = first + 1, second + 1  # no item is 0
     order = np.argsort(second, axis=1, kind="stable")
     ordered, offset = np.take_along_axis(second, order, axis=1), int(max(first.max(), second.max())) + 1
     rows = np.arange(len(first))[:, None]
     place = np.searchsorted((ordered + rows * offset).ravel(), (first + rows * offset).ravel()).reshape(first.shape)
     place = np.minimum(place - rows * second.shape[1], second.shape[1] - 1)
-    found = np.take_along_axis(ordered, place, axis=1) == first
+    found = (np.take_along_axis(ordered, place, axis=1) == first) & (first > 0)
     rank = np.take_along_axis(order, place, axis=1)
     depth = np.maximum(rank, np.arange(first.shape[1]))[found]  # both lists have the item from this depth on
     met = np.zeros((len(first), max(first.shape[1], second.shape[1])), dtype=np.int64)

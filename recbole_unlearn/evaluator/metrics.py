@@ -1,11 +1,12 @@
 """Forgetting metrics as pure functions of scores; the probability of a pair is ``p = sigmoid(score)``."""
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
-from scipy.stats import bootstrap
+from scipy.stats import DegenerateDataWarning, bootstrap
 
 ROUNDING = 1e-6  # of scores, relative to their mean size
 BLOCK = 2**23  # users resampled at a time: 64 MiB of their values
@@ -190,12 +191,13 @@ def ratio_interval(
         level: coverage.
 
     Returns:
-        Lower and upper limit (percentiles of 1,000 resamples of the users); nan for fewer than two users or a reference
-        without hits.
+        Lower and upper limit (percentiles of 1,000 resamples of the users); nan for fewer than two users, or if a
+        resample's reference has no hits, so that a share of the resamples has no ratio.
     """
     if len(values) < 2 or not np.any(reference):
         return float("nan"), float("nan")
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)  # which nan says
         limits = bootstrap(
             (values, reference),
             lambda value, base, axis=-1: value.mean(axis=axis) / base.mean(axis=axis),

@@ -36,15 +36,24 @@ class MembershipCollector(TopCollector):
     ) -> None:
         super().__init__(config)
         self.pairs, self.curve = pairs, curve
-        self.lists = np.empty((0, 0), dtype=np.int32)  # of the last evaluation: item ids, shape (users, K), best first
+        self.lists = np.empty((0, 0), dtype=np.int32)  # of the last evaluation, as in evaluator/lists.py
+        self._batches: list[torch.Tensor] = []  # their lists so far
         self.data_struct.set("membership.before", before)
         setattr(self.register, "rec.items", True)
 
+    def eval_batch_collect(
+        self, scores_tensor: torch.Tensor, interaction: Any, positive_u: torch.Tensor, positive_i: torch.Tensor
+    ) -> None:
+        """Collect a batch, and its lists: RecBole fills up those of users with few candidates by other items."""
+        super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+        items = self.data_struct.get("rec.items")[-len(scores_tensor) :].to(scores_tensor.device)
+        ranked = scores_tensor.gather(1, items) > -torch.inf
+        self._batches.append(items.masked_fill(~ranked, -1).int().cpu())
+
     def get_data_struct(self) -> DataStruct:
         """What RecBole's evaluator reads; the lists are kept."""
-        collected = super().get_data_struct()
-        self.lists = collected.get("rec.items").numpy().astype(np.int32)
-        return collected
+        self.lists, self._batches = torch.cat(self._batches).numpy(), []
+        return super().get_data_struct()
 
     def model_collect(self, model: Any) -> None:
         """Take the model's scores if a metric needs them."""

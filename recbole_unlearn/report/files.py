@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_unlearn.config import Config
+from recbole_unlearn.errors import UsageError
 from recbole_unlearn.files.checkpoint import write_aside
 
 
@@ -19,6 +20,27 @@ def report_path(config: Config, seeds: Iterable[int] | None = None) -> str:
     if config["report_file"]:
         return beside(config["report_file"], f"-{ending}.json")
     return os.path.join(config["checkpoint_dir"], f"{_run_name(config)}-{ending}.json")
+
+
+def check_place(path: str) -> None:
+    """Refuse the path of a report that cannot be written, before anything trains for it.
+
+    Raises:
+        UsageError: a folder has that name, or the path's folder cannot be made or written to.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    reason = None
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        reason = f"folder '{folder}' cannot be made ({error.strerror})"
+    else:
+        if os.path.isdir(path):
+            reason = "it is a folder"
+        elif not os.access(folder, os.W_OK):
+            reason = f"nobody may write to folder '{folder}'"
+    if reason:
+        raise UsageError(f"The report cannot be '{path}': {reason}. Choose another, with --report_file=FILE.json.")
 
 
 def model_file(config: Config, method: str, stage: str = "") -> str:

@@ -20,8 +20,8 @@ def remarked(
     """The rows, those that need it with ``remarks``, a list of texts.
 
     A remark says that weights of the model are not unlearned, that the scores of a row's forgotten pairs are flat, that
-    its equations are not solved, that it ends farther from Retrain than doing nothing, or that another Retrain is the
-    same model.
+    its equations are not solved, that it ends farther from Retrain than doing nothing, that a ratio has no interval, or
+    that another Retrain is the same model.
 
     Args:
         rows, gaps: of a report.
@@ -36,6 +36,7 @@ def remarked(
         remarks = [*_not_unlearned(details), *_flat(arrays.get(name, {}).get("forget")), *_unsolved(details)]
         if nothing and name in by_name and row["method"] != "Retrain" and farther(by_name[name], nothing, gaps):
             remarks.append("ends farther from Retrain than doing nothing (DropEdges)")
+        remarks += _without_interval(by_name.get(name, {}))
         if row["method"] == "Retrain" and name in by_name and _is_none(by_name[name]):
             remarks.append("equals Retrain, so that there is no floor: any gap of another row is a difference")
         result.append({**row, "remarks": remarks} if remarks else dict(row))
@@ -64,6 +65,12 @@ def farther(gap: Mapping[str, float], nothing: Mapping[str, float], gaps: Sequen
 def _not_unlearned(details):
     weights = details.get("not unlearned")
     return [f"not unlearned: {weights} (trained on the forgotten, and unchanged)"] if weights else []
+
+
+def _without_interval(gap):
+    ratios = [key for key in gap if f"{key}_low" in gap and not math.isnan(gap[key]) and math.isnan(gap[f"{key}_low"])]
+    names = ", ".join(key.removesuffix("_ratio") for key in ratios)
+    return [f"no interval of the ratio of {names}: too few users have hits"] if ratios else []
 
 
 def _is_none(gap):

@@ -16,7 +16,7 @@ from recbole_unlearn.evaluator.comparison import Comparison
 from recbole_unlearn.evaluator.groups import user_groups
 from recbole_unlearn.files.checkpoint import write_aside
 from recbole_unlearn.report.drawings import draw_attack, draw_run, draw_scores
-from recbole_unlearn.report.files import beside, report_path, save_json
+from recbole_unlearn.report.files import beside, finite, report_path, save_json
 from recbole_unlearn.report.page import page
 from recbole_unlearn.report.remarks import remarked, without_remarks
 from recbole_unlearn.report.result import Result
@@ -29,6 +29,7 @@ SCORES = (
 )
 GAPS = "Gaps to Retrain, in multiples of the floor where there is one"
 ATTACK = "ROC of the membership audit"
+RUN = "run"  # in the file of arrays: a digest of the header, so that they are never taken for another run's
 
 
 class Report:
@@ -112,7 +113,7 @@ class Report:
         self.arrays |= arrays
 
     def finish(self) -> Result:
-        """Compare the rows with Retrain's; log the tables, write the report, its figures and its page.
+        """Compare the rows with Retrain's; write the report, log its tables, draw its figures and its page.
 
         Returns:
             ``model``, ``dataset``, ``seed``, ``config`` (all settings), ``data`` (a digest of the interactions),
@@ -128,8 +129,8 @@ class Report:
         gaps, groups = comparison.gaps(), comparison.of_groups()
         compared = {"results": remarked(rows, gaps, arrays), "gaps": gaps, "groups": groups}
         result = Result({**self.header, **compared, "sequence": self.sequence})
-        getLogger().info(str(result))
         self._write(result)
+        getLogger().info(str(result))
         self._draw(result)
         return result
 
@@ -142,6 +143,7 @@ class Report:
         """Write a result as JSON and, beside it, the arrays (``.npz``); each file is whole or absent."""
         if self.saved:
             arrays = {f"{row}/{name}": values for row, named in self.arrays.items() for name, values in named.items()}
+            arrays[RUN] = np.array(_run_of(self.header))
             write_aside(beside(self.path, ".npz"), lambda temporary: np.savez_compressed(temporary, **arrays))
             save_json(self.path, result)
 
@@ -177,6 +179,8 @@ class Report:
                 for key, values in file.items():
                     row, _, name = key.rpartition("/")
                     arrays.setdefault(row, {})[name] = values
+            if arrays.pop("")[RUN] != _run_of({key: stored[key] for key in self.header}):
+                raise ValueError(f"{self.path} is not of the run of its arrays")
             same = all(stored[key] == self.header[key] for key in ("data", "forget", "versions"))
             same = same and self.config.same_results(stored["config"])
         except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError):
@@ -195,3 +199,7 @@ class Report:
         sequence = [read_row(row) for row in stored.get("sequence", []) if same and row["method"] in chosen]
         names = {*map(label, rows), *(name for name in arrays if sequence and name.startswith("sequence "))}
         return rows, sequence, {name: values for name, values in arrays.items() if name in names}
+
+
+def _run_of(header):
+    return kept_digest(json.dumps(finite(header)))

@@ -80,7 +80,7 @@ def tables(result: Mapping[str, Any]) -> list[tuple[str, pd.DataFrame]]:
             (title if any("MI-BF_gap_floors" in gap for gap in gaps) else title.partition(" (")[0], gap_table(gaps))
         )
         found.append(("Ranking and cost against Retrain [95 % interval over users]", ranking_table(gaps)))
-    if any("D" in gap for gap in gaps):
+    if result["groups"] or any(_is_agreement(key) for gap in gaps for key in gap):
         found.append(("Lists and groups of users against Retrain", list_table(gaps, result["groups"])))
     if any("audit_forgotten_auc" in row for row in rows):
         found.append(("Membership audit", audit_table(rows)))
@@ -147,18 +147,20 @@ def ranking_table(gaps: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 def list_table(gaps: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Agreement of lists with Retrain's, and the change of the last ranking metric in each group of users."""
-    metric = groups[-1]["metric"]
+    metric = groups[-1]["metric"] if groups else None
     lines = []
     for gap in gaps:
         line = {name: gap[name] for name in NAMES}
-        line |= {
-            key: _filled("{:.3f}", gap[key]) for key in gap if key.split("@")[0] in ("jaccard", "rbo") or key == "D"
-        }
+        line |= {key: _filled("{:.3f}", gap[key]) for key in filter(_is_agreement, gap)}
         for of_group in groups:
             if of_group["metric"] == metric and all(of_group[name] == gap[name] for name in NAMES):
                 line[f"{metric} {of_group['group']}"] = f"{of_group['mean']:+.4f}" if of_group["n"] else ""
         lines.append(line)
     return text_frame(lines, _as_written)
+
+
+def _is_agreement(key):
+    return key.split("@")[0] in ("jaccard", "rbo") or key == "D"
 
 
 def notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -76,12 +76,12 @@ class RequestSequence:
         rows: list[Row] = []
         arrays: dict[str, Arrays] = {}
         seconds: defaultdict[str, list[float]] = defaultdict(list)
-        between, peak, done = [], 0.0, 0
+        between, peak, done = 0.0, 0.0, 0
         try:
             for answer in answers(name, self.config, self.data, original, self.users, self.points):
                 done, stage = answer.after, answer.stage.name
                 seconds[stage].append(answer.cost.seconds)
-                between.append(answer.between)
+                between += answer.between
                 peak = max(peak, answer.cost.peak_memory_mb)
                 if not METHODS[name].memoryless:  # such a one skips most of them, and shows its trainings
                     show("request", done, len(self.users))
@@ -94,7 +94,7 @@ class RequestSequence:
                     "peak_memory_mb": peak,
                     **seconds_of(seconds[stage]),
                 }
-                costs["seconds_between"] = sum(between) / len(between)
+                costs["seconds_between"] = between / max(1, len(seconds[stage]) - 1)
                 row = self._measure(row, answer.stage.model, rows, arrays, costs)
                 getLogger().info(set_color(f"{label(row)} after {done}", "yellow") + f": {row}")
         except (NoResult, NotImplementedError) as error:
