@@ -67,8 +67,7 @@ def run_unlearn(
         UsageError: settings, request or data are wrong, in one line.
     """
     config = share_threads(Config(model, dataset, config_file_list, config_dict))
-    if saved:
-        check_place(report_path(config))
+    check_place(report_path(config) if saved else None)
     init_logger(config)
     methods, audited = config["unlearn_methods"], ["audit"] if config["unlearn_audit_models"] else []
     before = ["data", "original", *audited]
@@ -81,8 +80,7 @@ def _compare(config, saved, display):
     """A run, top to bottom."""
     logger = getLogger()
     logger.info(config)
-    if config.unread():
-        unread = ", ".join(config.unread())
+    if unread := ", ".join(config.unread()):
         logger.warning(f"Not used, because {config['model']} and the methods have no such settings: {unread}")
 
     display.begin("data")
@@ -164,8 +162,8 @@ def run_seeds(
     if not seeds or len(set(seeds)) < len(seeds) or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise UsageError(f"`seeds` must be different whole numbers >= 0, e.g. [1, 2, 3], not {seeds!r}.")
     config = Config(model, dataset, config_file_list, config_dict)
-    metrics = [*own_metrics(config["metrics"]).values()]
-    own = MODELS.own([config["model"]]), METHODS.own(config["unlearn_methods"]), metrics
+    metrics = own_metrics(config["metrics"]).values()
+    own = MODELS.own([config["model"]]), METHODS.own(config["unlearn_methods"]), [*metrics]
     jobs = []
     for seed in seeds:
         seeded = {**(config_dict or {}), "seed": seed, "ray_address": None}

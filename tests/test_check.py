@@ -1,5 +1,7 @@
 """A run refuses, in one line and before it trains, a backbone on which the methods would fail or mislead."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from recbole.model import (
@@ -72,7 +74,103 @@ class Detached(BPR):
         return final.detach().sum() + 0 * ego.sum()
 
 
+class Plain(UnlearnableRecommender, GeneralRecommender):
+    """A table of settings' width, and more."""
+
+    input_type = InputType.PAIRWISE
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.user_embedding = torch.nn.Embedding(self.n_users, 8)
+        self.item_embedding = torch.nn.Embedding(self.n_items, 8)
+        self.more(dataset)
+        self.set_graph(dataset_graph(dataset))
+
+    def more(self, dataset):
+        pass
+
+    def forward(self, ego, adjacency):
+        return ego
+
+
+class Momentum(Plain):
+    """Adds a moving mean of the table, as BUIR keeps one."""
+
+    def more(self, dataset):
+        self.register_buffer("target", torch.zeros(self.n_users + self.n_items, 8))
+
+    def forward(self, ego, adjacency):
+        return ego + self.target
+
+    def training_forward(self, ego, adjacency, views):
+        with torch.no_grad():
+            self.target.lerp_(ego.detach(), 0.1)
+        return self.forward(ego, adjacency), views
+
+
+class Counts(Plain):
+    """Counts what it trains on, in plain numbers, and scores by it."""
+
+    def more(self, dataset):
+        self.seen = dict.fromkeys(range(self.n_items), 0)
+
+    def forward(self, ego, adjacency):
+        scale = 1 + torch.tensor([0.0] * self.n_users + [count / 10 for count in self.seen.values()])
+        return ego * scale[:, None]
+
+    def model_loss(self, interaction, ego, final, views):
+        if self.epoch is not None:
+            for item in interaction[self.ITEM_ID].tolist():
+                self.seen[item] += 1
+        return super().model_loss(interaction, ego, final, views)
+
+
+class HiddenPairs(Plain):
+    """Its loss reads the training data from an object of its own."""
+
+    def more(self, dataset):
+        graph = dataset_graph(dataset)
+        self.pairs = SimpleNamespace(users=graph.users, items=graph.items + graph.n_users)
+
+    def model_loss(self, interaction, ego, final, views):
+        own = (final[self.pairs.users] * final[self.pairs.items]).sum(dim=1)
+        return super().model_loss(interaction, ego, final, views) - own.sigmoid().sum()
+
+
+class FrozenItems(Plain):
+    def more(self, dataset):
+        self.item_embedding.weight.requires_grad_(False)
+
+
+class FrozenAll(Plain):
+    def more(self, dataset):
+        self.requires_grad_(False)
+
+
+class Half(Plain):
+    def more(self, dataset):
+        self.bfloat16()
+
+
+class Complex(Plain):
+    def more(self, dataset):
+        self.to(torch.complex64)
+
+
+class Uneven(Plain):
+    def more(self, dataset):
+        self.item_embedding = torch.nn.Embedding(self.n_items, 16)
+
+
 WRONG = {
+    Momentum: "Momentum changes 'target' while it trains, which no method revises",
+    Counts: "Counts.forward makes other embeddings of the same table and graph after a step of training",
+    HiddenPairs: "HiddenPairs.revised has another loss than a new HiddenPairs on the remaining data",
+    FrozenItems: r"FrozenItems does not train item_embedding.weight of its table \(requires_grad is False\)",
+    FrozenAll: "FrozenAll does not train user_embedding.weight, item_embedding.weight of its table",
+    Half: "Half keeps its table as torch.bfloat16, which graphs' products do not take: use float32 or float64",
+    Complex: "Complex keeps its table as torch.complex64",
+    Uneven: "Uneven.user_embedding is 8 wide and item_embedding 16: a table has one width",
     Buffered: "Buffered.revised keeps 'popularity' as it was computed from all data, forgotten ones included",
     OwnGraph: "OwnGraph.forward reads the model's own graph",
     Twofold: r"Twofold.forward must return one table of shape \(N, d\), users first, not tuple",

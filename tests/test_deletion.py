@@ -49,6 +49,7 @@ from recbole_unlearn.deletion.store import Store
 from recbole_unlearn.deletion.version.encoder_file import read_plain
 from recbole_unlearn.deletion.version.state import State
 from recbole_unlearn.errors import FailedChecks, UsageError
+from recbole_unlearn.model import MODELS
 from recbole_unlearn.model_file import load_model, read_content, save_model, write_content
 from recbole_unlearn.saved_model import load_current
 from recbole_unlearn.trainer import train_backbone
@@ -409,6 +410,19 @@ def test_settings_of_the_revision_are_those_given(store, path):
         assert (config["ie_passes"], config["ie_change_weight"]) == (passes, weight)
         moved.append(model.ego_embeddings() - before.ego_embeddings())
     assert not any(torch.equal(*some) for some in itertools.combinations(moved, 2))
+
+
+def test_a_model_whose_buffers_remember_the_erased_is_kept_aside(tmp_path, data_path, monkeypatch):
+    class Remembers(MODELS["LightGCN"]):
+        def __init__(self, config, dataset):
+            super().__init__(config, dataset)
+            self.register_buffer("memory", torch.ones(self.n_users, 2))
+
+    monkeypatch.setitem(MODELS._classes, "Remembers", Remembers)
+    path = train(tmp_path, data_path, "Remembers")
+    with pytest.raises(FailedChecks) as error:
+        service.unlearn(path, [user("r1", "u3")])
+    assert error.value.checks == ["nothing forgotten in the new version's files"]
 
 
 def test_the_checkpoint_alone_finishes_requests_and_ends_quarantine(store, path):

@@ -84,6 +84,21 @@ def test_a_network_that_keeps_its_input_is_refused(configure, monkeypatch):
             check(checks.Net.of(config, prepare_data(config).train))
 
 
+def test_a_network_whose_buffers_learn_is_refused(configure, monkeypatch):
+    class Normed(MODELS["MultiVAE"]):
+        def __init__(self, config, dataset):
+            super().__init__(config, dataset)
+            self.norm = torch.nn.BatchNorm1d(self.n_items, affine=False)
+
+        def get_rating_matrix(self, user):
+            return self.norm(super().get_rating_matrix(user))
+
+    monkeypatch.setitem(MODELS._classes, "Normed", Normed)
+    config = configure("Normed", **SMALL)
+    with pytest.raises(UsageError, match=r"Normed changes 'norm\.\w+' while it trains"):
+        checks.training_changes_weights_alone(checks.Net.of(config, prepare_data(config).train))
+
+
 def test_a_network_whose_input_no_graph_holds_is_refused_as_it_is_written():
     with pytest.raises(
         UsageError,

@@ -67,6 +67,16 @@ class ById(BPR):
         return ego * torch.linspace(0.5, 1.5, len(ego))[:, None]
 
 
+class Counting(BPR):
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.register_buffer("steps", torch.zeros(()))
+
+    def calculate_loss(self, interaction):
+        self.steps += 1
+        return super().calculate_loss(interaction)
+
+
 class Stale(BPR):
     def train(self, mode=True):
         return torch.nn.Module.train(self, mode)
@@ -140,6 +150,7 @@ def registered(monkeypatch):
             "Deep cannot be unlearned: it trains transform.weight, transform.bias besides",
         ),
         (ById, "permuted_users_have_permuted_scores", "ById scores a user by the id"),
+        (Counting, "training_changes_weights_alone", "Counting changes 'steps' while it trains"),
         (Stale, "evaluation_after_training_uses_the_new_weights", "Stale predicts by its old weights"),
     ],
 )

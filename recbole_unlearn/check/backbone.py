@@ -9,13 +9,14 @@ import torch
 from recbole.data.dataset import Dataset
 
 from recbole_unlearn.check import exact, network
-from recbole_unlearn.check.bench import Bench, fresh, numbers
+from recbole_unlearn.check.bench import Bench, buffers_stay, fresh, numbers
 from recbole_unlearn.check.hold import hold
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.copies import with_edges_of, with_nodes
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model import MODELS, ExactRecommender, NetworkRecommender, UnlearnableRecommender
+from recbole_unlearn.model.weights import check_weights
 from recbole_unlearn.registry import LIBRARIES
 
 MOST_USERS, MOST_ITEMS = 60, 120  # of the data that a run checks its model on
@@ -49,9 +50,10 @@ def check_backbone(config: Config, train: Dataset, graph: Graph) -> None:
         raise
     except Exception as error:  # whatever a user's code raises
         where = _place_of(error)
+        said = " ".join(str(error).split()).rstrip(".")
         raise UsageError(
             f"{config['model']} fails a check on {len(small.inter_feat)} interactions: {type(error).__name__}: "
-            f"{' '.join(str(error).split())}{where}."
+            f"{said}{where}."
         ) from error
 
 
@@ -93,8 +95,13 @@ def forward_takes_a_table_and_a_graph(model_class: type[UnlearnableRecommender])
 
 def weights_besides_the_table_are_named(bench: Bench) -> None:
     """The model trains a table of users and items, and names what it trains besides."""
-    bench.model.check_weights()
     model = bench.model
+    dtype = model.ego_embeddings().dtype
+    hold(
+        dtype in (torch.float32, torch.float64),
+        f"{bench.name} keeps its table as {dtype}, which graphs' products do not take: use float32 or float64.",
+    )
+    check_weights(model)
     shape, n_nodes = tuple(model.ego_embeddings().shape), model.n_users + model.n_items
     hold(
         len(shape) == 2 and shape[0] == n_nodes,
@@ -141,8 +148,20 @@ def forward_is_pure(bench: Bench) -> None:
     )
 
 
+def training_changes_weights_alone(bench: Bench) -> None:
+    """What a step of training leaves in a buffer, or anywhere else, no method revises."""
+    model, ego, name = bench.model.eval(), bench.other_table(), bench.name
+    before = model.forward(ego, model.adjacency).detach().clone()
+    buffers_stay(model, name, lambda: bench.loss_of(model))
+    hold(
+        torch.equal(model.forward(ego, model.adjacency), before),
+        f"{name}.forward makes other embeddings of the same table and graph after a step of training: it must read "
+        "nothing that its loss writes, which no method revises.",
+    )
+
+
 def revised_is_a_fresh_model_on_the_remaining_data(bench: Bench) -> None:
-    """Nothing of the forgotten edges stays: neither in the scores nor in a buffer."""
+    """Nothing of the forgotten edges stays: not in the scores, in a buffer or in the loss."""
     ego, name = bench.other_table(), bench.name
     revised = bench.model.revised(ego, bench.remaining_graph)
     hold(
@@ -162,6 +181,12 @@ def revised_is_a_fresh_model_on_the_remaining_data(bench: Bench) -> None:
     hold(
         torch.allclose(revised.final_embeddings(), expected.final_embeddings(), atol=1e-5),
         f"{name}.revised scores unlike a new {name} on the remaining data with the same table.",
+    )
+    mine, theirs = bench.loss_of(revised), bench.loss_of(expected)
+    hold(
+        torch.allclose(mine, theirs, rtol=1e-4, atol=1e-6, equal_nan=True),
+        f"{name}.revised has another loss than a new {name} on the remaining data with the same table: its loss reads "
+        "something of all data, forgotten ones included. Compute it in set_graph or draw_views.",
     )
 
 
@@ -206,6 +231,7 @@ CHECKS: tuple[Callable[[Bench], None], ...] = (
     weights_besides_the_table_are_named,
     forward_gives_a_row_for_each_node,
     forward_is_pure,
+    training_changes_weights_alone,
     revised_is_a_fresh_model_on_the_remaining_data,
     scores_are_dot_products,
     loss_has_a_gradient,

@@ -1,6 +1,6 @@
 """A backbone on a workbench: built, with weights and a batch, for checks that may change it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 
+from recbole_unlearn.check.hold import hold
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.sampler import rankable, train_loader
 from recbole_unlearn.errors import UsageError
@@ -72,6 +73,15 @@ class Bench:
         begin_stream(self.config, "a batch to check")
         return next(iter(train_loader(self.config, rankable(self.train)))).to(self.config["device"])
 
+    def loss_of(self, model: UnlearnableRecommender) -> torch.Tensor:
+        """The loss of the batch in the first epoch of a model's training, with the same draws for each; detached."""
+        begin_stream(self.config, "a loss to check")
+        model.epoch = 0
+        loss = model.train().calculate_loss(self.batch)
+        model.epoch = None
+        model.eval()
+        return torch.as_tensor(loss).detach()
+
     def other_table(self) -> torch.Tensor:
         """A table that is not the model's own, shape ``(N, d)``."""
         generator = torch_stream(self.config["seed"], "another table to check")
@@ -82,12 +92,18 @@ def fresh(config: Config, dataset: Dataset) -> UnlearnableRecommender:
     """A new model on a dataset, with the same weights for each.
 
     Raises:
-        UsageError: it has no graph.
+        UsageError: it has no graph, or its table has two widths.
     """
     begin_stream(config, "weights to check")
     model = MODELS[config["model"]](config, dataset).to(config["device"])
     if not hasattr(model, "graph"):
         raise UsageError(f"{config['model']}.__init__ must end with self.set_graph(dataset_graph(dataset)).")
+    sides = [getattr(model, f"{side}_embedding", None) for side in ("user", "item")]
+    users, items = (side.embedding_dim if isinstance(side, torch.nn.Embedding) else None for side in sides)
+    if users and items and users != items:
+        raise UsageError(
+            f"{config['model']}.user_embedding is {users} wide and item_embedding {items}: a table has one width."
+        )
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return model
@@ -117,3 +133,19 @@ def numbers(model: torch.nn.Module) -> dict[str, np.ndarray]:
     for key, value in (*model.named_parameters(), *model.named_buffers()):
         collect(key, value)
     return found
+
+
+def buffers_stay(model: torch.nn.Module, name: str, step: Callable[[], object]) -> None:
+    """Refuse a model whose buffers change in a step of training: no method revises what they learn.
+
+    Raises:
+        UsageError: names the first that does.
+    """
+    before = {key: buffer.detach().clone() for key, buffer in model.named_buffers()}
+    step()
+    for key, buffer in model.named_buffers():
+        hold(
+            key in before and torch.equal(buffer, before[key]),
+            f"{name} changes '{key}' while it trains, which no method revises: make it a trained parameter, or compute "
+            "it from the graph in set_graph.",
+        )

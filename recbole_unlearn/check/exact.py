@@ -87,7 +87,8 @@ def forgetting_is_a_refit(fit: Fit) -> None:
     deviation = fit.forgotten.deviation(items)
     hold(
         deviation <= fit.model.limit,
-        f"{fit.name}.forget ends with a {fit.model.deviation_of} of {deviation:.2g}, above {fit.model.limit:g}.",
+        f"{fit.name}.forget ends with a {fit.model.deviation_of} of {deviation:.2g}, above {fit.model.limit:g}: its "
+        "equations are too ill-conditioned, so regularise them more, or mend it.",
     )
     if not fit.model.exact:
         return

@@ -8,7 +8,7 @@ import torch
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 
-from recbole_unlearn.check.bench import fresh, numbers, some_edges
+from recbole_unlearn.check.bench import buffers_stay, fresh, numbers, some_edges
 from recbole_unlearn.check.hold import hold
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.copies import with_edges_of
@@ -73,6 +73,13 @@ def losses_are_one_an_example(bench: Net) -> None:
         )
 
 
+def training_changes_weights_alone(bench: Net) -> None:
+    """What a step of training leaves in a buffer no method revises."""
+    model = bench.model
+    buffers_stay(model, bench.name, lambda: bench.losses(model.train()))
+    model.eval()
+
+
 def on_graph_is_a_fresh_model_on_the_remaining_data(bench: Net) -> None:
     """Nothing of the forgotten edges stays: not in the input, in the targets or in a buffer; the original stays."""
     model, name, everybody = bench.model, bench.name, torch.arange(bench.model.n_users, device=bench.model.device)
@@ -124,6 +131,7 @@ def scores_are_log_probabilities(bench: Net) -> None:
 
 CHECKS: tuple[Callable[[Net], None], ...] = (
     losses_are_one_an_example,
+    training_changes_weights_alone,
     on_graph_is_a_fresh_model_on_the_remaining_data,
     scores_are_log_probabilities,
 )

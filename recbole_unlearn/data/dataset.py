@@ -207,7 +207,8 @@ class Dataset(GroupingDataset):
             raise UsageError(
                 f"Dataset '{self.dataset_name}' has no column '{self.time_field}' of type float to order by, which "
                 f"order: TO of `eval_args` needs. Numbers that are loaded: {', '.join(fields) or 'none'}; see "
-                "`load_col`. Name the column of times with --TIME_FIELD=NAME, or use order: RO."
+                "`load_col`. Name the column of times with --TIME_FIELD=NAME, or use order: RO if the model reads no "
+                "times."
             )
         return super().build()
 

@@ -174,30 +174,6 @@ class UnlearnableRecommender(Recommender):
         parts = tuple(f"{part}." for part in self.weights_beyond_table)
         return {name: weight for name, weight in self.named_parameters() if f"{name}.".startswith(parts)}
 
-    def check_weights(self) -> None:
-        """Refuse weights that ``weights_beyond_table`` should name, or that it names and that are not there.
-
-        Raises:
-            UsageError: as above.
-        """
-        name, named, others = type(self).__name__, self.named_weights(), self.parameters_beyond_table()
-        unnamed = [each for each in others if each not in named]
-        if unnamed:
-            parts = tuple(dict.fromkeys([*self.weights_beyond_table, *(each.partition(".")[0] for each in unnamed)]))
-            raise UsageError(
-                f"{name} cannot be unlearned: it trains {', '.join(unnamed)} besides its embedding table. Name them in "
-                f"the class, `weights_beyond_table = {parts!r}`: methods then revise them, or say that they do not."
-            )
-        for part in self.weights_beyond_table:
-            if not any(f"{each}.".startswith(f"{part}.") for each in others):
-                raise UsageError(f"{name}.weights_beyond_table names '{part}', but nothing besides its table is so.")
-
-    def parameters_beyond_table(self) -> list[str]:
-        """Names of trained parameters outside the table."""
-        trained = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
-        of_table = torch.autograd.grad(self.ego_embeddings().sum(), list(trained.values()), allow_unused=True)
-        return [name for name, gradient in zip(trained, of_table) if gradient is None]
-
     @torch.no_grad()
     def set_ego_embeddings(self, ego: torch.Tensor) -> None:
         """Copy a table of shape ``(N, d)`` into the model."""

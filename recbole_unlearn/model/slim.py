@@ -1,8 +1,9 @@
 """SLIM (Ning and Karypis, "SLIM: Sparse Linear Methods for Top-N Recommender Systems", ICDM 2011), solved exactly."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from recbole.config import Config
 from recbole.data.dataset import Dataset
 
@@ -11,7 +12,7 @@ from recbole_unlearn.graph import Graph
 from recbole_unlearn.model.exact import ExactSettings, LinearRecommender, State
 from recbole_unlearn.model.recommender import MODELS
 from recbole_unlearn.nonnegative import TOLERANCE, solve_nonnegative
-from recbole_unlearn.settings import Positive, Share, setting
+from recbole_unlearn.settings import Positive, Words, setting
 
 ROWS = 512  # columns of weights solved at a time
 
@@ -20,7 +21,9 @@ class SLIMElasticSettings(ExactSettings):
     """The model"""
 
     alpha: Positive = setting(0.2, "Weight of both norms, as in ElasticNet.", "RecBole's.")
-    l1_ratio: Share = setting(0.02, "The L1 norm's share of it; below 1.", "RecBole's.")
+    l1_ratio: Annotated[float, Field(gt=0, lt=1), Words("a share in (0, 1)")] = setting(
+        0.02, "The L1 norm's share of it.", "RecBole's."
+    )
     positive_only: Literal[True] = setting(True, "Weights are not negative, as in the paper.")
     hide_item: Literal[True] = setting(True, "An item does not explain itself, as in the paper.")
 

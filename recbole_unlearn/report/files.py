@@ -22,14 +22,15 @@ def report_path(config: Config, seeds: Iterable[int] | None = None) -> str:
     return os.path.join(config["checkpoint_dir"], f"{_run_name(config)}-{ending}.json")
 
 
-def check_place(path: str) -> None:
-    """Refuse the path of a report that cannot be written, before anything trains for it.
+def check_place(path: str | None) -> None:
+    """Refuse the path of a report that cannot be written, before anything trains for it; None is no report.
 
     Raises:
         UsageError: a folder has that name, or the path's folder cannot be made or written to.
     """
-    folder = os.path.dirname(os.path.abspath(path))
-    reason = None
+    if path is None:
+        return
+    folder, reason = os.path.dirname(os.path.abspath(path)), None
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:

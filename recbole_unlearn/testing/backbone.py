@@ -60,6 +60,9 @@ class BackboneContract:
     def test_forward_is_pure(self, bench: Bench) -> None:
         checks.forward_is_pure(bench)
 
+    def test_training_changes_weights_alone(self, bench: Bench) -> None:
+        checks.training_changes_weights_alone(bench)
+
     def test_revised_is_a_fresh_model_on_the_remaining_data(self, bench: Bench) -> None:
         checks.revised_is_a_fresh_model_on_the_remaining_data(bench)
 
@@ -70,8 +73,8 @@ class BackboneContract:
             torch.manual_seed(11)  # a loss may be random
             return model.calculate_loss(batch).item()
 
-        before = {key: value.clone() for key, value in model.state_dict().items()}
         seen, graph, first = model.predict(batch), model.graph, loss()
+        before = {key: value.clone() for key, value in model.state_dict().items()}
         revised = model.revised(bench.other_table(), bench.remaining_graph)
         assert not revised.training, f"{name}.revised returns a model in training mode"
         revised.set_ego_embeddings(torch.ones_like(bench.other_table()))

@@ -28,6 +28,9 @@ class NetworkContract(ModelContract):
     def test_losses_are_one_an_example(self, net: checks.Net) -> None:
         checks.losses_are_one_an_example(net)
 
+    def test_training_changes_weights_alone(self, net: checks.Net) -> None:
+        checks.training_changes_weights_alone(net)
+
     def test_on_graph_is_a_fresh_model_on_the_remaining_data(self, net: checks.Net) -> None:
         checks.on_graph_is_a_fresh_model_on_the_remaining_data(net)
 

@@ -16,6 +16,7 @@ from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.model.exact import ExactRecommender
 from recbole_unlearn.model.network import NetworkRecommender
 from recbole_unlearn.model.recommender import MODELS
+from recbole_unlearn.model.weights import check_weights
 from recbole_unlearn.streams import begin_stream
 from recbole_unlearn.trainer.column_parallel import ColumnParallelTrainer
 from recbole_unlearn.trainer.fitted import fit
@@ -39,7 +40,7 @@ def train_backbone(config: Any, dataset: Dataset, name: str, valid_data: Any = N
         return fit(config, model, dataset, name, verbose)
     if isinstance(model, NetworkRecommender):
         return train(config, model, dataset, name, valid_data, verbose=verbose)
-    model.check_weights()
+    check_weights(model)
     trainer_class = ColumnParallelTrainer if config["nproc"] > 1 else ResumableTrainer
     return train(config, model, dataset, name, valid_data, trainer_class=trainer_class, verbose=verbose)
 

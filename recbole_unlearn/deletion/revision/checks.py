@@ -134,6 +134,7 @@ def artefacts_of(folder: str, before: State, after: State, resolution: Resolutio
         names = np.array(content[f"{side}_tokens"], dtype=object)
         leftovers += int((names[gone] != None).sum())  # noqa: E711  (of each)
         differences += int((names[~gone] != after.tokens[side][~gone]).sum())
+    leftovers += _rows_kept(before, after)
     weights = after.model.state_dict()
     differences += sum(not torch.equal(content["state_dict"][name], weight.cpu()) for name, weight in weights.items())
     found = [_artefact(MODEL, "edges, tokens of erased users and items", leftovers, differences)]
@@ -148,6 +149,21 @@ def artefacts_of(folder: str, before: State, after: State, resolution: Resolutio
     encoder = encoder_file.read_plain(os.path.join(folder, ENCODER))
     left = sum(int((encoder[name][torch.cat([*erased.values()])] != 0).sum()) for name in ("gain", "cost"))
     return [*found, _artefact(ENCODER, "numbers of erased users and items", left, 0)]
+
+
+def _rows_kept(before, after):
+    """The number of rows of newly erased users and items in buffers, which no revision of the table reaches."""
+    if isinstance(after.model, ExactRecommender):
+        return 0
+    old, new = (erased_of(state.tokens) for state in (before, after))
+    gone = [torch.from_numpy(new[side] & ~old[side]).to(after.model.device) for side in ("user", "item")]
+    rows = {len(mask): mask for mask in (*gone, torch.cat(gone))}
+    kept, count = dict(before.model.named_buffers()), 0
+    for name, buffer in after.model.named_buffers():
+        if buffer.is_floating_point() and buffer.ndim and len(buffer) in rows and buffer.shape == kept[name].shape:
+            mine, theirs = (each[rows[len(buffer)]] for each in (buffer, kept[name]))
+            count += int(((mine == theirs) & (mine != 0)).view(len(mine), -1).any(dim=1).sum())
+    return count
 
 
 def _artefact(file, scanned, leftovers, differences):
