@@ -66,10 +66,10 @@ def _answers(model, generator):
         return model.forward(table, model.adjacency)
 
     for _ in range(_rounds(ego)):
-        signs = torch.randint(0, 2, ego.shape, generator=generator).to(ego) * 2 - 1
-        of_users, of_items = signs.clone(), signs.clone()
-        of_users[model.n_users :] = of_items[: model.n_users] = 0
-        for some in (of_users, of_items):
+        signs = torch.randint(0, 2, ego.shape, generator=generator, dtype=torch.int8).mul_(2).sub_(1)
+        for other_side in (slice(model.n_users, None), slice(None, model.n_users)):
+            some = signs.to(ego)
+            some[other_side] = 0
             yield some, readout(some) if linear else torch.autograd.functional.jvp(readout, ego, some)[1]
 
 
