@@ -37,23 +37,26 @@ class MembershipCollector(TopCollector):
         super().__init__(config)
         self.pairs, self.curve = pairs, curve
         self.lists = np.empty((0, 0), dtype=np.int32)  # of the last evaluation, as in evaluator/lists.py
-        self._batches: list[torch.Tensor] = []  # their lists so far
         self.data_struct.set("membership.before", before)
         setattr(self.register, "rec.items", True)
 
     def eval_batch_collect(
         self, scores_tensor: torch.Tensor, interaction: Any, positive_u: torch.Tensor, positive_i: torch.Tensor
     ) -> None:
-        """Collect a batch, and its lists: RecBole fills up those of users with few candidates by other items."""
+        """Collect a batch, and where its lists end: RecBole fills up those of users with few candidates."""
         super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
         items = self.data_struct.get("rec.items")[-len(scores_tensor) :].to(scores_tensor.device)
-        ranked = scores_tensor.gather(1, items) > -torch.inf
-        self._batches.append(items.masked_fill(~ranked, -1).int().cpu())
+        ends = (scores_tensor.gather(1, items) > -torch.inf).sum(dim=1)
+        self.data_struct.update_tensor("list.ends", ends)  # a list of batches would leave holes in the memory
 
     def get_data_struct(self) -> DataStruct:
         """What RecBole's evaluator reads; the lists are kept."""
-        self.lists, self._batches = torch.cat(self._batches).numpy(), []
-        return super().get_data_struct()
+        ends = self.data_struct.get("list.ends")
+        del self.data_struct["list.ends"]
+        collected = super().get_data_struct()
+        items = collected.get("rec.items")
+        self.lists = items.masked_fill(torch.arange(items.shape[1]) >= ends[:, None], -1).int().numpy()
+        return collected
 
     def model_collect(self, model: Any) -> None:
         """Take the model's scores if a metric needs them."""
