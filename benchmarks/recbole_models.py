@@ -24,7 +24,7 @@ from recbole.config import Config as RecBoleConfig
 from recbole.data.dataset import Dataset
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.trainer import Trainer
-from recbole.utils import init_seed
+from recbole.utils import get_trainer, init_seed
 
 from recbole_unlearn import run_unlearn
 from recbole_unlearn.config import Config
@@ -134,7 +134,7 @@ def accuracy(name: str, dataset: str, settings: dict) -> list[tuple[str, ...]]:
             model = getattr(recboles, name)(config, data.train).to(config["device"])
             if hasattr(model, "norm_adj_matrix"):  # the same numbers in a format whose product is many times faster
                 model.norm_adj_matrix = model.norm_adj_matrix.coalesce().to_sparse_csr()
-            trainer = Trainer(config, model)
+            trainer = get_trainer(config["MODEL_TYPE"], name)(config, model)  # NCL has one of its own
             trainer.fit(train_loader(config, data.train), data.valid_data, verbose=False)
             model.load_state_dict(torch.load(trainer.saved_model_file, weights_only=False)["state_dict"])
         seconds = perf_counter() - start
