@@ -59,6 +59,11 @@ def measure(folder: str, dataset: str) -> None:
     except ImportError:
         from recbole_unlearn.task import prepare_data
 
+    try:
+        from recbole_unlearn.cost import give_back_memory
+    except ImportError:  # of the earlier commit
+        give_back_memory = None
+
     settings = {"data_path": folder, "gpu_id": "", "forget_type": "random", "forget_ratio": 0.001, "embedding_size": 64}
     config = Config("LightGCN", dataset, config_dict={**settings, "n_layers": 3, "checkpoint_dir": folder})
     torch.manual_seed(0)
@@ -72,6 +77,8 @@ def measure(folder: str, dataset: str) -> None:
 
     data = prepare_data(config)
     passed("loading")
+    if give_back_memory:
+        give_back_memory()  # as each training does before it begins
     model = MODELS["LightGCN"](config, data.train).eval()
     model.final_embeddings()
     method = METHODS["UnlearnRec"](config, data, model)

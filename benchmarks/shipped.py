@@ -104,7 +104,7 @@ def page(reports):
         parts.append(
             f"## {model} on {dataset}, {REQUESTED.get(request, request)}, seed{'s' * (len(group) > 1)} {seeds}"
         )
-        lines = [(label(row), row, {}) for row in rows(group).values()]
+        lines = sorted(((label(row), row, {}) for row in rows(group).values()), key=_place)
         compared = [line for line in lines if line[0] != "original"]
         parts += [table for table in (quality(lines), lists(lines), cost(compared)) if table]
     return "\n\n".join(parts) + "\n"
@@ -129,6 +129,11 @@ def rows(reports):
         {**report, **{key: [read_row(row) for row in report[key]] for key in ("results", "gaps")}} for report in reports
     ]
     return summarised(read_reports, machines)
+
+
+def _place(line):
+    """The aim first, doing nothing last, whatever the order of the run."""
+    return line[0] != "original", not line[0].startswith("Retrain"), line[0] == "DropEdges"
 
 
 def _order(report):

@@ -249,6 +249,7 @@ class Config(RecBoleConfig):
         chosen = self.external_config_dict.get("unlearn_methods", self.internal_config_dict.get("unlearn_methods"))
         if chosen == "all":
             chosen = [name for name in METHODS if issubclass(self.model_class, METHODS[name].serves)]
+            chosen.sort(key=lambda name: (name != "Retrain", name == "DropEdges"))  # the aim first, doing nothing last
         if isinstance(chosen, str):
             chosen = [name.strip() for name in chosen.split(",") if name.strip()]
         if not isinstance(chosen, (list, tuple)) or not chosen:
