@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from served import data_of, pairs, scores_of, user
+from conftest import tiny_rows, write_atomic
+from served import data_of, item, pairs, scores_of, user
 
 from recbole_unlearn import load_data_and_model, run_unlearn
 from recbole_unlearn.check.backbone import check_backbone
@@ -166,3 +167,16 @@ def test_a_fit_that_does_not_forget_is_refused_before_the_run(own_model, configu
     data = prepare_data(config)
     with pytest.raises(UsageError, match="Popularity.forget ends with a largest difference to a refit of"):
         check_backbone(config, data.train, data.graph)
+
+
+@pytest.mark.parametrize("name", ["EASE", "ItemKNN", "SLIMElastic", "ALS"])
+def test_a_store_without_some_items_and_users_is_clean(checkpoint, tmp_path, name):
+    """With as many users as items, whose tables look alike."""
+    rows = [row for row in tiny_rows() if int(row[0][1:]) < 30]
+    write_atomic(tmp_path / "square" / "tiny" / "tiny.inter", rows)
+    path = checkpoint(name, als_residual=0.1, embedding_size=2, data_path=str(tmp_path / "square"))
+    deletion = Deletion(path)
+    for request in (item("r1", "i3"), item("r2", "i4"), user("r3", "u7")):
+        deletion.unlearn([request])
+        found = verify(path)
+        assert found.is_clean(), found.findings

@@ -16,7 +16,7 @@ from recbole_unlearn.data.request import Request
 from recbole_unlearn.errors import UsageError
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.graph import in_any
-from recbole_unlearn.method import METHODS, Unlearner
+from recbole_unlearn.method import METHODS, Stage, Unlearner
 from recbole_unlearn.model import UnlearnableRecommender, dataset_graph
 from recbole_unlearn.report.tables import tables
 from recbole_unlearn.testing import MethodContract
@@ -191,3 +191,33 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_trains(setti
             run_unlearn("LightGCN", "tiny", config_dict=given)
         assert "\n" not in str(error.value)
     assert not list(tmp_path.rglob("*.safetensors")) and not list(tmp_path.rglob("*.pth"))
+
+
+class Returns(Unlearner):
+    def unlearn(self):
+        return Stage("", self.original)
+
+
+class GivesTables(Unlearner):
+    def unlearn(self):
+        yield Stage("", self.original.ego_embeddings())
+
+
+class CutsTables(Unlearner):
+    def unlearn(self):
+        yield Stage("", self.revised(self.original, self.original.ego_embeddings()[1:]))
+
+
+@pytest.mark.parametrize(
+    "method, said",
+    [
+        (Returns, "Returns.unlearn must yield its stages"),
+        (GivesTables, r"GivesTables.unlearn must yield Stage\(name, model\) with a model, not Stage"),
+        (CutsTables, r"CutsTables revises the model to a table of \(71, 8\), not of \(72, 8\)"),
+    ],
+)
+def test_a_method_that_yields_no_model_has_a_row_that_says_so(settings, monkeypatch, method, said):
+    monkeypatch.setitem(METHODS._classes, method.__name__, method)
+    changes = {"unlearn_methods": [method.__name__, "DropEdges"]}
+    rows = run_unlearn("LightGCN", "tiny", config_dict={**settings, **changes}, saved=False)["results"]
+    assert re.search(said, str(rows[1]["details"]["no result"])) and np.isfinite(rows[2]["MI-BF"])

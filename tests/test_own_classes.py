@@ -316,6 +316,9 @@ def test_the_command_line_imports_them(own, settings, tmp_path, capsys):
         ("gone.py", None, "there is no Python file"),
         ("notes.txt", "", "there is no Python file"),
         ("broken.py", "x = 1\ny = z", "NameError: name 'z' is not defined (" + "{folder}/broken.py, line 2)"),
+        ("syntax.py", "x = 1\ny = = 2", "SyntaxError: invalid syntax (syntax.py, line 2) ({folder}/syntax.py, line 2)"),
+        ("ends.py", "x = 1\nraise SystemExit(0)", "it ends the program ({folder}/ends.py, line 2): put what is no"),
+        ("a.b.py", "", "the name of a module has no dot: rename the file"),
         ("json.py", "", "another module has the name 'json': rename the file"),
     ],
 )

@@ -344,6 +344,29 @@ def test_as_many_users_as_items(model, name, count):
     assert model(content) == ([(f"rows of {name}", count)] if count else [])
 
 
+@pytest.mark.parametrize(
+    "changes, count",
+    [
+        ({}, 2),
+        ({(1, 1): 0.5, (3, 3): 0.5, (0, 0): 0.5}, 0),
+        ({(1, 1): 0.5, (3, 3): 0.5}, 0),  # each other's
+        ({(1, 1): 0.5, (3, 3): 0.4}, 2),
+        ({(1, 1): 0.5, (3, 3): 0.5, (1, 2): 0.1}, 2),
+        ({(1, 1): 0.5, (3, 3): 0.5, (2, 1): 0.1}, 2),  # in a column
+    ],
+)
+def test_a_fit_s_square_tables_are_of_items(model, changes, count):
+    """With as many users as items; erased users do not matter."""
+    inverse = torch.arange(16.0).reshape(4, 4) + 1
+    if changes:
+        inverse[[1, 3]] = inverse[:, [1, 3]] = 0
+        for place, value in changes.items():
+            inverse[place] = value
+    gone = {"users": (1, 2), "items": (1, 3), "n_users": 4}
+    content = content_of_model(**gone, edges=NO_EDGES, config={"model": "EASE"}, state_dict={"inverse": inverse})
+    assert model(content) == ([("rows of inverse", count)] if count else [])
+
+
 def test_what_recbole_pickles_is_found(stock, tmp_path):
     dataset = RecBoleDataset(stock)
     dataset.save()

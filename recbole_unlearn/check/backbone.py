@@ -51,6 +51,8 @@ def check_backbone(config: Config, train: Dataset, graph: Graph) -> None:
     except Exception as error:  # whatever a user's code raises
         where = _place_of(error)
         said = " ".join(str(error).split()).rstrip(".")
+        if isinstance(error, NotImplementedError) and not said:
+            said = f"it lacks {traceback.extract_tb(error.__traceback__)[-1].name}"
         raise UsageError(
             f"{config['model']} fails a check on {len(small.inter_feat)} interactions: {type(error).__name__}: "
             f"{said}{where}."

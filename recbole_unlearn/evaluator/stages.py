@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 
 from recbole_unlearn.cost import Cost, measured
+from recbole_unlearn.errors import NoResult
 from recbole_unlearn.method.base import Stage, Unlearner
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.model.recommender import Recommender
@@ -23,11 +24,18 @@ def costed_stages(method: Unlearner, device: torch.device) -> Iterator[tuple[Sta
     Yields:
         Each stage and its cost; a stage's seconds include those of the stages that it continues. Its details say which
         weights are not unlearned (:func:`not_unlearned`).
+
+    Raises:
+        NoResult: the method yields no stages of models.
     """
-    stages, seconds = method.unlearn(), 0.0
+    name, stages, seconds = type(method).__name__, method.unlearn(), 0.0
+    if not isinstance(stages, Iterator):
+        raise NoResult(f"{name}.unlearn must yield its stages, `yield Stage(...)`, not return {type(stages).__name__}.")
     while True:
         with measured(device) as cost:
             stage = next(stages, None)
+            if stage is not None and not hasattr(getattr(stage, "model", None), "full_sort_predict"):
+                raise NoResult(f"{name}.unlearn must yield Stage(name, model) with a model, not {stage!r:.60}.")
             if stage and isinstance(stage.model, Recommender):
                 stage.model.make_ready()  # from here on it can be served
         if stage is None:

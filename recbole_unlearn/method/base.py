@@ -122,7 +122,13 @@ class Unlearner:
             ego: shape ``(N, d)``.
             weights: new values of the model's weights besides the table; see ``UnlearnableRecommender.revised``. A
                 row of the report says which weights stay as they are.
+
+        Raises:
+            NoResult: the table has another shape than the model's.
         """
+        shape, expected = tuple(ego.shape), tuple(model.ego_embeddings().shape)
+        if shape != expected:
+            raise NoResult(f"{type(self).__name__} revises the model to a table of {shape}, not of {expected}.")
         graph, remaining = self.data.graph, self.data.remaining_graph
         lost = [side.to(ego.device) for side in lost_nodes(graph, remaining)]
         return model.revised(without_rows(ego, lost, never_seen_rows(ego, graph)), remaining, weights)

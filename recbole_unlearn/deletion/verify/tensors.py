@@ -18,6 +18,7 @@ from recbole_unlearn.deletion.verify.fields import of_names
 from recbole_unlearn.deletion.verify.parts import PICKLED, File, Hit, Parts, Records, Rows, Text
 from recbole_unlearn.deletion.version import encoder_file, row_counts
 from recbole_unlearn.files import tensor_file
+from recbole_unlearn.model import MODELS, ExactRecommender
 
 ENCODER_KEYS = {"gain", "cost", "scores"}  # of files of torch of an earlier release
 OURS = {  # names of tensors in each kind of file of this package
@@ -100,9 +101,11 @@ def _model(content: dict[str, Any]) -> Iterator[Hit | Rows]:
     yield Hit("edges of erased users or items", int((erased[0][ends[0]] | erased[1][ends[1]]).sum()))
     yield Rows("tokens", users, np.full(len(users), None))
     yield Rows("tokens", np.full(len(items), None), items)
+    model = content["config"].get("model")
+    is_fit = model in list(MODELS) and issubclass(MODELS[model], ExactRecommender)
     for name, table in content["state_dict"].items():
         if _is_table(table):
-            yield Hit(f"rows of {name}", _n_distinguishable(name, table, erased))
+            yield Hit(f"rows of {name}", _n_distinguishable(name, table, erased, is_fit and "user" not in name))
 
 
 def _tokens(values):
@@ -111,7 +114,7 @@ def _tokens(values):
     return np.array(values, dtype=object)
 
 
-def _n_distinguishable(name, table, erased):
+def _n_distinguishable(name, table, erased, of_items=False):
     """The number of erased nodes whose rows in a table still distinguish them.
 
     All erased users must share one row, and so must all erased items. A single erased node shares its row with no other
@@ -121,20 +124,37 @@ def _n_distinguishable(name, table, erased):
         name: of the table; shows the side if there are as many users as items.
         table: a row a user, a row an item, or users' rows and then items', shape ``(n, ...)``.
         erased: boolean arrays of users and of items.
+        of_items: whether it is a fit's, which has rows of items; a square one has their columns too.
     """
     table = table.reshape(len(table), math.prod(table.shape[1:]))
     users, items = erased
-    if len(table) == len(users) + len(items):
+    if of_items:
+        sides = [(table, items)] * (len(table) == len(items))
+        if len(table) == len(items) == table.shape[1]:
+            return max(_n_unlike(table, items), _n_unlike(table.t(), items))
+    elif len(table) == len(users) + len(items):
         sides = [(table[: len(users)], users), (table[len(users) :], items)]
     else:
         sides = [(table, side) for side in erased if len(side) == len(table)]
         if len(sides) == 2 and ("user" in name) != ("item" in name):
             sides = [sides["item" in name]]
-    total = 0
-    for rows, side in sides:
-        left = rows[torch.from_numpy(side)]
-        if len(left):
-            common = left[0]
-            is_shared = not common.any() or (rows == common).all(dim=1).sum() > 1
-            total += 0 if is_shared and (left == common).all() else len(left)
-    return total
+    return sum(_n_unlike(rows, side) for rows, side in sides)
+
+
+def _n_unlike(rows, side):
+    """The number of erased nodes of a side if their rows are not alike, else 0."""
+    places = torch.from_numpy(np.flatnonzero(side))
+    left = rows[places]
+    if not len(left) or (rows.shape[1] == len(rows) and _know_themselves_alone(rows, left, places)):
+        return 0
+    is_shared = not left[0].any() or (rows == left[0]).all(dim=1).sum() > 1
+    return 0 if is_shared and (left == left[0]).all() else len(left)
+
+
+def _know_themselves_alone(square, left, places):
+    """Whether some rows of a table of pairs are 0 but for each node's entry with itself, which others have too."""
+    own, others = left[torch.arange(len(left)), places], left.clone()
+    others[torch.arange(len(left)), places] = 0
+    # Those of nodes that never had data come from other sums, which round otherwise.
+    shared = not own.any() or torch.isclose(square.diagonal(), own[0], rtol=1e-9, atol=0).sum() > 1
+    return bool(not others.any() and (own == own[0]).all() and shared)
