@@ -43,7 +43,8 @@ the settings of their machine; `versions` in each says by which code it was made
   random streams alone. At 1x or less, nobody can tell a method from another Retrain. Several seeds share one floor, the mean of theirs.
 - **a / b / c**: the numbers of the seeds in the title, in their order; the other columns have the mean.
 - The second table of a request has the agreement of users' lists with Retrain's, the shares of forgotten pairs that are under- and over-forgotten, and the 95 %
-  interval over users of the ranking; the third the seconds, which compare within a table alone. [`docs/evaluation.md`](../docs/evaluation.md) explains each column.
+  interval over users of the ranking; the third the seconds, which compare within a table alone
+  (other jobs ran beside these runs and slowed some rows more than others). [`docs/evaluation.md`](../docs/evaluation.md) explains each column.
 - Several settings were chosen on ml-100k's splits of the seeds 2020 and 2022, none on 2021's: [settings.md](settings.md)."""
 
 
