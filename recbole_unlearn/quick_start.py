@@ -67,7 +67,7 @@ def run_unlearn(
         UsageError: settings, request or data are wrong, in one line.
     """
     config = share_threads(Config(model, dataset, config_file_list, config_dict))
-    check_place(report_path(config) if saved else None)
+    check_place(config["report_file"] if saved else None)
     init_logger(config)
     methods, audited = config["unlearn_methods"], ["audit"] if config["unlearn_audit_models"] else []
     before = ["data", "original", *audited]

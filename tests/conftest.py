@@ -35,6 +35,7 @@ from recbole_unlearn.trainer import train_backbone
 
 
 def pytest_configure(config):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so do theirs
     config.addinivalue_line("markers", "draws: draws the figures of reports")
     config.addinivalue_line("markers", "quality: trains on ml-100k, twenty seconds; deselect with -m 'not quality'")
     for warning in (r":::recbole\.", ":Sparse CSR tensor support", ":Sparse invariant checks", ":__array_wrap__ must"):

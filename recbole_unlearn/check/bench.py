@@ -75,9 +75,10 @@ class Bench:
 
     def loss_of(self, model: UnlearnableRecommender) -> torch.Tensor:
         """The loss of the batch in the first epoch of a model's training, with the same draws for each; detached."""
+        batch = self.batch  # has a stream of its own
         begin_stream(self.config, "a loss to check")
         model.epoch = 0
-        loss = model.train().calculate_loss(self.batch)
+        loss = model.train().calculate_loss(batch)
         model.epoch = None
         model.eval()
         return torch.as_tensor(loss).detach()
