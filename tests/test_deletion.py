@@ -420,6 +420,8 @@ def test_a_model_whose_buffers_remember_the_erased_is_kept_aside(tmp_path, data_
 
     monkeypatch.setitem(MODELS._classes, "Remembers", Remembers)
     path = train(tmp_path, data_path, "Remembers")
+    row = data_of(Path(service.prepare(path).folder, "current"))["train"][0]
+    assert service.unlearn(path, [pairs("r0", row)])["failed_checks"] == [], "nobody is erased"
     with pytest.raises(FailedChecks) as error:
         service.unlearn(path, [user("r1", "u3")])
     assert error.value.checks == ["nothing forgotten in the new version's files"]

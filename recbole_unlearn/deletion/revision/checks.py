@@ -157,7 +157,7 @@ def _rows_kept(before, after):
         return 0
     old, new = (erased_of(state.tokens) for state in (before, after))
     gone = [torch.from_numpy(new[side] & ~old[side]).to(after.model.device) for side in ("user", "item")]
-    rows = {len(mask): mask for mask in (*gone, torch.cat(gone))}
+    rows = {len(mask): mask for mask in (*gone, torch.cat(gone)) if mask.any()}
     kept, count = dict(before.model.named_buffers()), 0
     for name, buffer in after.model.named_buffers():
         if buffer.is_floating_point() and buffer.ndim and len(buffer) in rows and buffer.shape == kept[name].shape:
