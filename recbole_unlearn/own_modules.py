@@ -6,6 +6,7 @@ import traceback
 from pathlib import Path
 
 from recbole_unlearn.errors import UsageError, reason
+from recbole_unlearn.registry import LIBRARIES
 
 
 def import_files(files: list[str]) -> None:
@@ -26,21 +27,22 @@ def import_files(files: list[str]) -> None:
             module = importlib.import_module(path.stem)
         except SystemExit as error:
             raise UsageError(
-                f"--import={file}: it ends the program ({_place_of(error)}): put what is no definition under "
+                f"--import={file}: it ends the program{source_line(error)}: put what is no definition under "
                 '`if __name__ == "__main__":`.'
             ) from error
         except Exception as error:  # whatever a user's code raises
             raise UsageError(
-                f"--import={file}: {type(error).__name__}: {reason(error)} ({_place_of(error)})."
+                f"--import={file}: {type(error).__name__}: {reason(error)}{source_line(error)}."
             ) from error
         if Path(getattr(module, "__file__", None) or "").resolve() != path:
             raise UsageError(f"--import={file}: another module has the name '{path.stem}': rename the file.")
 
 
-def _place_of(error):
-    """The file and line of an error: the last that is no part of the import's own machinery."""
+def source_line(error: BaseException) -> str:
+    """The line of the user's own code that an error comes from, e.g. `` (mine.py, line 3)``; empty if none is known."""
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}, line {error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    line = next((frame for frame in reversed(frames) if not frame.filename.startswith("<frozen")), frames[-1])
-    return f"{line.filename}, line {line.lineno}"
+        return f" ({error.filename}, line {error.lineno})"
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in {*LIBRARIES, "importlib"}:
+            return f" ({frame.f_code.co_filename}, line {line})"
+    return ""

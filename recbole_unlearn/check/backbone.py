@@ -17,7 +17,7 @@ from recbole_unlearn.errors import UsageError
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model import MODELS, ExactRecommender, NetworkRecommender, UnlearnableRecommender
 from recbole_unlearn.model.weights import check_weights
-from recbole_unlearn.registry import LIBRARIES
+from recbole_unlearn.own_modules import source_line
 
 MOST_USERS, MOST_ITEMS = 60, 120  # of the data that a run checks its model on
 
@@ -49,7 +49,7 @@ def check_backbone(config: Config, train: Dataset, graph: Graph) -> None:
     except UsageError:
         raise
     except Exception as error:  # whatever a user's code raises
-        where = _place_of(error)
+        where = source_line(error)
         said = " ".join(str(error).split()).rstrip(".")
         if isinstance(error, NotImplementedError) and not said:
             said = f"it lacks {traceback.extract_tb(error.__traceback__)[-1].name}"
@@ -62,14 +62,6 @@ def check_backbone(config: Config, train: Dataset, graph: Graph) -> None:
 def _all_hold(checks, bench):
     for check in checks:
         check(bench)
-
-
-def _place_of(error):
-    """The last line of the user's own code that an error passed through, in words."""
-    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-        if frame.f_globals.get("__name__", "").partition(".")[0] not in LIBRARIES:
-            return f" ({frame.f_code.co_filename}, line {line})"
-    return ""
 
 
 def _small(train, graph):
