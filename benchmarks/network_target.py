@@ -17,7 +17,8 @@ import torch.nn.functional as F
 
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.sampler import draw_negatives
-from recbole_unlearn.encoder.spectrum import Spectrum, graph_features
+from recbole_unlearn.encoder.features import graph_features
+from recbole_unlearn.encoder.spectrum import Spectrum
 from recbole_unlearn.encoder.target import Examples, UnseenScores, held_out_pairs
 from recbole_unlearn.evaluator.evaluator import UnlearningEvaluator
 from recbole_unlearn.evaluator.recbole_metrics import scores_of

@@ -3,15 +3,38 @@
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 
 COLUMNS = 32  # that go through all layers together on a CPU: more of their rows fit into its cache
 
 
-def _by_columns(propagation, x):
+def multiply(matrix: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """``matrix @ x`` on any device, not differentiable.
+
+    Args:
+        matrix: sparse CSR with 32-bit indices, shape ``(M, N)``.
+        x: shape ``(N, d)``, of the matrix's dtype.
+
+    Returns:
+        Shape ``(M, d)``.
+    """
+    return _by_columns(partial(_multiply, matrix), x, len(matrix))
+
+
+def _multiply(matrix, x):
+    if x.device.type != "cpu" or x.dtype != torch.float32:
+        return matrix @ x
+    # A row of the product sums weighted rows of x, as an embedding bag does. Its kernel fetches rows ahead, and is up
+    # to three times as fast as MKL's sparse product where that has no kernel for the processor.
+    parts = matrix.col_indices(), x, matrix.crow_indices()
+    return F.embedding_bag(*parts, mode="sum", per_sample_weights=matrix.values(), include_last_offset=True)
+
+
+def _by_columns(propagation, x, n_rows):
     """Apply a propagation, which treats each column alike, to blocks of a table's columns."""
     if x.device.type != "cpu" or x.shape[1] <= COLUMNS:
         return propagation(x.contiguous())
-    result = torch.empty_like(x, memory_format=torch.contiguous_format)
+    result = x.new_empty(n_rows, x.shape[1])
     for start in range(0, x.shape[1], COLUMNS):
         columns = slice(start, start + COLUMNS)
         result[:, columns] = propagation(x[:, columns].contiguous())
@@ -24,7 +47,7 @@ class _SymmetricProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx, adjacency, x):
         ctx.adjacency = adjacency
-        return adjacency @ x
+        return multiply(adjacency, x)
 
     @staticmethod
     def backward(ctx, gradient):
@@ -38,7 +61,7 @@ class _MeanPropagation(torch.autograd.Function):
     def forward(ctx, adjacencies, x):
         ctx.adjacencies = adjacencies
         same = all(adjacency is adjacencies[0] for adjacency in adjacencies)
-        return _by_columns(partial(_horner if same else _mean_of_layers, adjacencies), x)
+        return _by_columns(partial(_horner if same else _mean_of_layers, adjacencies), x, len(x))
 
     @staticmethod
     def backward(ctx, gradient):
@@ -51,7 +74,7 @@ class _TransposedMeanPropagation(torch.autograd.Function):
     @staticmethod
     def forward(ctx, adjacencies, x):
         ctx.adjacencies = adjacencies
-        return _by_columns(partial(_horner, adjacencies), x)
+        return _by_columns(partial(_horner, adjacencies), x, len(x))
 
     @staticmethod
     def backward(ctx, gradient):
@@ -61,16 +84,16 @@ class _TransposedMeanPropagation(torch.autograd.Function):
 def _mean_of_layers(adjacencies, x):
     total, layer = x.clone(), x
     for adjacency in adjacencies:
-        layer = adjacency @ layer
+        layer = _multiply(adjacency, layer)
         total += layer
     return total.div_(len(adjacencies) + 1)
 
 
 def _horner(adjacencies, x):
-    """Horner's rule, ``x + A_1 (x + A_2 (x + ...))``: each product adds the next layer in the same pass."""
+    """Horner's rule, ``x + A_1 (x + A_2 (x + ...))``: it keeps no sum beside the layers."""
     total = x
     for adjacency in reversed(adjacencies):
-        total = torch.addmm(x, adjacency, total)
+        total = _multiply(adjacency, total).add_(x)
     return total / (len(adjacencies) + 1)
 
 

@@ -63,8 +63,7 @@ class UnlearningData:
 
     def cold(self) -> "UnlearningData":
         """The same data, from which nothing is computed yet: what a method derives from them is its own work."""
-        graph = self.graph.subgraph(torch.ones(len(self.graph), dtype=torch.bool))
-        return dataclasses.replace(self, graph=graph)
+        return dataclasses.replace(self, graph=self.graph.copy())
 
     @property
     def observed(self) -> tuple[Graph, Graph, Graph]:

@@ -14,20 +14,19 @@ from recbole_unlearn.calibration import fit_encoder
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.copies import with_edges_of
 from recbole_unlearn.data.request import Request, edges_where
-from recbole_unlearn.encoder import calibrated as calibrated_encoder
+from recbole_unlearn.encoder import least_change
 from recbole_unlearn.encoder import response as response_of_rows
 from recbole_unlearn.encoder.calibrated import (
-    SPREAD,
     CalibratedEncoder,
     CalibratedTable,
-    LeastChange,
     Revision,
     closing_settings,
-    second_moment,
 )
+from recbole_unlearn.encoder.features import pair_features
+from recbole_unlearn.encoder.least_change import SPREAD, LeastChange, Moments
 from recbole_unlearn.encoder.response import readout_response
 from recbole_unlearn.encoder.rows import never_seen_rows
-from recbole_unlearn.encoder.spectrum import Spectrum, pair_features
+from recbole_unlearn.encoder.spectrum import Spectrum
 from recbole_unlearn.files import checkpoint
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method import METHODS
@@ -56,9 +55,9 @@ class Problem:
         self.gaps = torch.rand(len(self.users), generator=seeded(5)).to(dtype)
 
     def least_change(self, weight, gaps=None):
-        metric = LeastChange(self.final, self.degrees, N_USERS, self.row_response, self.spread_cost)
-        gaps = self.gaps if gaps is None else gaps
-        return torch.zeros_like(self.final).index_copy(0, *metric.least_change(self.users, self.items, gaps, weight))
+        moments = Moments.of(self.final, self.degrees, N_USERS).spread(None)
+        metric = LeastChange(self.final, N_USERS, moments, self.degrees, self.row_response, self.spread_cost)
+        return metric(self.users, self.items + N_USERS, self.gaps if gaps is None else gaps, weight)
 
     def jacobian(self):
         """Of the forgotten pairs' scores in the rows, shape ``(F, N d)``."""
@@ -111,8 +110,8 @@ def moment(side, counts):
 @pytest.fixture
 def exact(monkeypatch):
     """Let the solver go on to the end."""
-    monkeypatch.setattr(calibrated_encoder, "TOLERANCE", 1e-12)
-    monkeypatch.setattr(calibrated_encoder, "ITERATIONS", 500)
+    monkeypatch.setattr(least_change, "TOLERANCE", 1e-12)
+    monkeypatch.setattr(least_change, "ITERATIONS", 500)
 
 
 SINGLE, DOUBLE = torch.float32, torch.float64
@@ -145,17 +144,30 @@ def test_only_ends_of_the_pairs_that_keep_other_pairs_move_and_without_gaps_nobo
     assert not problem.least_change(0.3, torch.zeros_like(problem.gaps)).any()
 
 
-def test_second_moment_is_its_formula_and_positive_definite():
+def test_second_moments_are_their_formula_and_positive_definite():
     problem = Problem()
-    for side, counts in sides(problem.final, problem.degrees):
-        expected = moment(side.double().numpy(), counts.double().numpy())
-        np.testing.assert_allclose(second_moment(side, counts), expected, atol=1e-5)
-    flat = torch.zeros(5, 4)
+    found = Moments.of(problem.final, problem.degrees, N_USERS).spread(None)
+    for (side, counts), mine in zip(sides(problem.final, problem.degrees), found):
+        np.testing.assert_allclose(mine, moment(side.double().numpy(), counts.double().numpy()), atol=1e-5)
+    flat = torch.zeros(10, 4)
     flat[:, 0] = 1  # embeddings on a line
-    some, none = torch.ones(5), torch.zeros(5)
-    for embeddings, counts in ((flat, some), (flat * 0, some), (flat, none), (flat[:1], some[:1])):
-        values = torch.linalg.eigvalsh(second_moment(embeddings, counts))
-        assert values.min() > 0, values
+    some, none = torch.ones(10), torch.zeros(10)
+    for embeddings, counts, n_users in ((flat, some, 5), (flat * 0, some, 5), (flat, none, 5), (flat, some, 1)):
+        for matrix in Moments.of(embeddings, counts, n_users).spread(None):
+            assert torch.linalg.eigvalsh(matrix).min() > 0
+
+
+def test_second_moments_without_edges_are_those_of_what_remains():
+    problem = Problem(torch.float64)
+    graph = Graph.from_edges(*torch.randint(1, 6, (2, 40), generator=seeded()), N_USERS, N_ITEMS)
+    remaining = graph.without(graph.users[::3], graph.items[::3])
+    lost = graph.degrees() - remaining.degrees()
+    nodes = lost.nonzero().squeeze(1)
+    found = Moments.of(problem.final, graph.degrees(), N_USERS)
+    found = found.without(problem.final[nodes], lost[nodes], int((nodes < N_USERS).sum()))
+    own = torch.randn(DIMENSION, DIMENSION, generator=seeded(1), dtype=torch.float64)
+    for left, right in zip(found.spread(own), Moments.of(problem.final, remaining.degrees(), N_USERS).spread(own)):
+        torch.testing.assert_close(left, right)
 
 
 def powers(model):

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_unlearn.encoder import features as of_pairs
 from recbole_unlearn.encoder import spectrum as spectra
-from recbole_unlearn.encoder.spectrum import Spectrum, pair_features, three_step_paths
+from recbole_unlearn.encoder.features import pair_features, three_step_paths
+from recbole_unlearn.encoder.spectrum import Spectrum
 from recbole_unlearn.graph import Graph
 
 N_USERS, N_ITEMS, DIMENSION = 60, 50, 5
@@ -42,8 +44,8 @@ def interactions(graph):
 def finer(monkeypatch):
     """Small graphs have a spectrum of several bands."""
     monkeypatch.setattr(spectra, "NODES_PER_TRIPLET", 4)
-    monkeypatch.setattr(spectra, "LOW_PASSES", (2, 6, 64))
-    monkeypatch.setattr(spectra, "BANDS", (0, 1, 4, 16))
+    monkeypatch.setattr(of_pairs, "LOW_PASSES", (2, 6, 64))
+    monkeypatch.setattr(of_pairs, "BANDS", (0, 1, 4, 16))
 
 
 def test_the_spectrum_is_that_of_the_dense_interactions(finer):
@@ -250,8 +252,8 @@ def test_short_paths_of_more_pairs_than_a_block():
 def test_where_neighbours_are_many_a_sample_counts_for_all_of_them(monkeypatch, kind):
     graph = random_graph(12_000, n_users=400, n_items=300)
     assert graph.degrees().max() > 60
-    monkeypatch.setattr(spectra, "SPARSE", 10**9 if kind == "sparse" else 0)
-    monkeypatch.setattr(spectra, "MOST_NEIGHBOURS", {"sparse": 10**6, "dense": 10**6, kind: 16})
+    monkeypatch.setattr(of_pairs, "SPARSE", 10**9 if kind == "sparse" else 0)
+    monkeypatch.setattr(of_pairs, "MOST_NEIGHBOURS", {"sparse": 10**6, "dense": 10**6, kind: 16})
     users, items = all_pairs(graph)
     cube = np.linalg.matrix_power(dense.graph_adjacency(graph), 3)[users, graph.n_users + items]
     paths = three_step_paths(graph, users, items).double().numpy()
@@ -259,14 +261,14 @@ def test_where_neighbours_are_many_a_sample_counts_for_all_of_them(monkeypatch, 
     assert not np.allclose(paths, cube, atol=1e-6)
     assert paths[busy].sum() == pytest.approx(cube[busy].sum(), rel=0.05)
     assert np.corrcoef(paths[busy], cube[busy])[0, 1] > 0.9
-    monkeypatch.setattr(spectra, "MOST_NEIGHBOURS", {"sparse": 16, "dense": 16, kind: 10**6})
+    monkeypatch.setattr(of_pairs, "MOST_NEIGHBOURS", {"sparse": 16, "dense": 16, kind: 10**6})
     np.testing.assert_allclose(three_step_paths(graph, users, items), cube, atol=1e-6)
 
 
 def test_which_neighbours_count_depends_on_the_graph_alone(monkeypatch):
     """A pair has the same paths whatever other pairs are asked for."""
     graph = random_graph(12_000, n_users=400, n_items=300)
-    monkeypatch.setattr(spectra, "MOST_NEIGHBOURS", {"sparse": 16, "dense": 16})
+    monkeypatch.setattr(of_pairs, "MOST_NEIGHBOURS", {"sparse": 16, "dense": 16})
     users, items = all_pairs(graph)
     some = torch.randperm(len(users), generator=seeded(6))[:50]
     alone = torch.cat([three_step_paths(graph, users[at : at + 1], items[at : at + 1]) for at in some.tolist()])

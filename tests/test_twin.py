@@ -8,7 +8,8 @@ from test_unseen import edgeless, model_on, random_graph, seeded
 from recbole_unlearn import calibration, run_unlearn
 from recbole_unlearn.calibration import TwinTraining, fit_encoder
 from recbole_unlearn.encoder import twin as twins
-from recbole_unlearn.encoder.spectrum import Spectrum, pair_features
+from recbole_unlearn.encoder.features import pair_features
+from recbole_unlearn.encoder.spectrum import Spectrum
 from recbole_unlearn.encoder.target import UnseenScores
 from recbole_unlearn.encoder.twin import TwinData
 from recbole_unlearn.graph import Graph

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from recbole_unlearn.encoder import target
+from recbole_unlearn.encoder.features import pair_features
 from recbole_unlearn.encoder.rows import lost_nodes, never_seen_rows, without_rows
-from recbole_unlearn.encoder.spectrum import Spectrum, pair_features
+from recbole_unlearn.encoder.spectrum import Spectrum
 from recbole_unlearn.encoder.target import (
     Examples,
     UnseenScores,

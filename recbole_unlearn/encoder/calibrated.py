@@ -8,17 +8,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from recbole_unlearn.data.request import Request
+from recbole_unlearn.encoder.at_nodes import Features, LayersAt, ReadoutAt, SpectrumAt
+from recbole_unlearn.encoder.least_change import LeastChange
 from recbole_unlearn.encoder.response import own_map, readout_response
-from recbole_unlearn.encoder.spectrum import Spectrum, graph_features, with_table_features
+from recbole_unlearn.encoder.snapshot import Snapshot
 from recbole_unlearn.encoder.target import UnseenScores
+from recbole_unlearn.encoder.touched import Touched
 from recbole_unlearn.graph import Graph
-from recbole_unlearn.loss import pair_scores
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.settings import Count, Positive, Settings, setting
-from recbole_unlearn.solver import accelerated, conjugate_gradient
+from recbole_unlearn.solver import accelerated
 
-SPREAD = 0.1  # share of the mean second moment, added to all directions: no change can hide in nearly empty ones
-TOLERANCE, ITERATIONS = 0.1, 50  # of the conjugate gradient
+FEW = 0.02  # share of the graph's edges, up to which one step leads to the spectrum of what remains
 
 
 class CalibratedSettings(Settings):
@@ -119,36 +120,51 @@ class CalibratedEncoder:
         return cls(scores, state["gain"], state["cost"], **closing, own=state.get("own"))
 
     @torch.no_grad()
-    def __call__(self, model: UnlearnableRecommender, remaining: Graph, request: Request) -> Revision:
+    def __call__(
+        self, model: UnlearnableRecommender, remaining: Graph, request: Request, snapshot: Snapshot | None = None
+    ) -> Revision:
         """The revision of a model's table for a request.
+
+        A request that touches a small part of the graph costs what it touches. One for many edges takes the spectrum of
+        what remains, and one that touches many nodes computes all final embeddings in each pass.
 
         Args:
             model: before the request.
             remaining: its graph without the request, on its device.
-            request: what to forget.
+            request: what to forget; edges of the model's graph.
+            snapshot: of the model, if it is there already.
 
         Returns:
             Rows of nodes that lose their last edge are unchanged; the caller replaces them.
         """
-        n_users, users, items = remaining.n_users, request.users.to(model.device), request.items.to(model.device)
-        ego, degrees, adjacency = model.ego_embeddings(), remaining.degrees(), remaining.adjacency
-        matters = (degrees[users] > 0) & (degrees[items + n_users] > 0)
-        spectrum = Spectrum.of(remaining)
-        of_graph = graph_features(remaining, spectrum, users, items)
+        snapshot = snapshot or Snapshot.of(model)
+        touched = Touched(snapshot.graph, request.users.to(model.device), request.items.to(model.device))
+        nodes, n_users, lost = touched.nodes, touched.n_users, touched.lost
+        ego = model.ego_embeddings()
+        few = len(request) <= FEW * len(snapshot.graph)
+        spectrum = SpectrumAt.after(snapshot, touched) if few else SpectrumAt.of(remaining, ego, touched)
+        features = Features(spectrum, touched)
+        near = touched.is_near and snapshot.weights
+        final = LayersAt(snapshot, touched) if near else ReadoutAt(model, remaining, touched)
+        before_request = model.final_embeddings().index_select(0, nodes)
+        moments = snapshot.moments.without(before_request, lost, n_users).spread(self.own)
+        row_response, spread_cost = self.row_response[nodes], self.spread_cost[nodes]
+        matters = (touched.degrees[touched.of_user] > 0) & (touched.degrees[touched.of_item] > 0)
+        of_user, of_item = touched.of_user[matters], touched.of_item[matters]
+
+        start = rows = ego.index_select(0, nodes)
         limit = before = None
         for _ in range(self.passes):
-            targets = self.scores(with_table_features(of_graph, spectrum, ego, users, items))
-            final = model.forward(ego, adjacency)
-            scores = pair_scores(final, n_users, users, items)
+            targets = self.scores(features(rows - start))
+            embeddings = final(rows)
+            scores = (embeddings[touched.of_user] * embeddings[touched.of_item]).sum(dim=1)
             limit = scores if limit is None else limit  # forgetting a pair raises no score
-            seen_from_rows = final if self.own is None else final @ self.own
-            metric = LeastChange(seen_from_rows, degrees, n_users, self.row_response, self.spread_cost)
+            seen_from_rows = embeddings if self.own is None else embeddings @ self.own
+            metric = LeastChange(seen_from_rows, n_users, moments, touched.degrees, row_response, spread_cost)
             gaps = scores - torch.minimum(targets, limit)
-            touched, change = metric.least_change(users[matters], items[matters], gaps[matters], self.weight)
-            rows = ego.index_select(0, touched)
-            ego = ego.index_copy(0, touched, accelerated(rows, change, before))
-            before = rows, change
-        return Revision(ego, targets, matters)
+            change = metric(of_user, of_item, gaps[matters], self.weight)
+            before, rows = (rows, change), accelerated(rows, change, before)
+        return Revision(ego.index_copy(0, nodes, rows), targets, matters)
 
 
 def closing_settings(config: Any) -> dict[str, Any]:
@@ -186,76 +202,3 @@ class CalibratedTable(nn.Module):
         """``L_U``: mean Huber distance of the scores of the forgotten pairs at positions ``drawn`` to their targets."""
         distance = F.smooth_l1_loss(scores, self.targets[drawn], reduction="none")
         return (distance * self.matters[drawn]).mean()
-
-
-class LeastChange:
-    """The cheapest move of rows that closes given gaps; its cost is the change of the nodes' other scores.
-
-    Args:
-        final: final embeddings as a row sees them, shape ``(N, d)``.
-        degrees: remaining pairs of each node, shape ``(N,)``.
-        n_users: nodes that are users.
-        row_response, spread_cost: see :class:`CalibratedEncoder`.
-    """
-
-    def __init__(
-        self,
-        final: torch.Tensor,
-        degrees: torch.Tensor,
-        n_users: int,
-        row_response: torch.Tensor,
-        spread_cost: torch.Tensor,
-    ) -> None:
-        self.final, self.n_users, self.row_response = final, n_users, row_response
-        smallest = torch.finfo(final.dtype).tiny
-        self.step = torch.where(degrees > 0, row_response / (2 * degrees * spread_cost).clamp(min=smallest), 0)
-        sides = [n_users, len(final) - n_users]
-        self.moments = [second_moment(*side) for side in zip(final.split(sides), degrees.split(sides))]
-
-    def least_change(
-        self, users: torch.Tensor, items: torch.Tensor, gaps: torch.Tensor, weight: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The nodes of pairs with gaps of shape ``(F,)``, ascending, and the change of their rows, shape ``(T, d)``."""
-        ends = torch.cat([users, items + self.n_users])  # of pair p: its user at p, its item at F + p
-        touched, row = torch.unique(ends, return_inverse=True)
-        of_users, of_items = self.final.index_select(0, ends).chunk(2)
-        others = torch.cat([of_items, of_users])  # the other end of each end's pair
-        user_moment, item_moment = self.moments
-        whitened = torch.cat(
-            [torch.linalg.solve(item_moment, of_items.t()).t(), torch.linalg.solve(user_moment, of_users.t()).t()]
-        )
-        step, response = self.step[touched][:, None], self.row_response[ends]
-
-        def moves(coefficients):
-            """``P J^T`` times the pairs' coefficients: the moves of the touched rows."""
-            scaled = coefficients.repeat(2)[:, None] * whitened
-            return torch.zeros(len(touched), scaled.shape[1]).to(scaled).index_add_(0, row, scaled).mul_(step)
-
-        def product(coefficients):
-            """``(J P J^T + nu)`` times coefficients."""
-            changes = response * (moves(coefficients).index_select(0, row) * others).sum(dim=1)
-            return changes.view(2, -1).sum(dim=0) + weight * coefficients
-
-        # The diagonal of J P J^T.
-        own = (response[:, None] * step[row] * whitened * others).sum(dim=1).view(2, -1).sum(dim=0)
-        scale = (own + weight + torch.finfo(own.dtype).tiny).rsqrt()  # Jacobi's preconditioner
-        scaled, _, _ = conjugate_gradient(lambda x: scale * product(scale * x), scale * gaps, TOLERANCE, ITERATIONS)
-        return touched, -moves(scale * scaled)
-
-
-def second_moment(embeddings: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """``C`` of one side: half over its pairs, half over all its nodes, plus a spread that makes it invertible.
-
-    Args:
-        embeddings: of the side's nodes, padding first, shape ``(M, d)``.
-        counts: pairs of each node, shape ``(M,)``.
-
-    Returns:
-        Shape ``(d, d)``, positive definite.
-    """
-    of_nodes = torch.full_like(embeddings[:, 0], 1 / max(1, len(embeddings) - 1))
-    of_nodes[:1] = 0  # padding
-    weights = (counts / counts.sum().clamp(min=1) + of_nodes) / 2
-    moment = (embeddings * weights[:, None]).t() @ embeddings
-    spread = SPREAD * moment.trace() / len(moment) + torch.finfo(moment.dtype).eps
-    return moment + spread * torch.eye(len(moment), dtype=moment.dtype, device=moment.device)

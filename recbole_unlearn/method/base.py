@@ -131,4 +131,6 @@ class Unlearner:
             raise NoResult(f"{type(self).__name__} revises the model to a table of {shape}, not of {expected}.")
         graph, remaining = self.data.graph, self.data.remaining_graph
         lost = [side.to(ego.device) for side in lost_nodes(graph, remaining)]
-        return model.revised(without_rows(ego, lost, never_seen_rows(ego, graph)), remaining, weights)
+        if any(side.any() for side in lost):
+            ego = without_rows(ego, lost, never_seen_rows(ego, graph))
+        return model.revised(ego, remaining, weights)

@@ -15,6 +15,7 @@ from recbole_unlearn.data.sampler import EdgeSampler, train_loader
 from recbole_unlearn.digest import digest
 from recbole_unlearn.encoder.calibrated import CalibratedEncoder, CalibratedSettings, CalibratedTable
 from recbole_unlearn.encoder.paper import InfluenceEncoder, PaperEncoderSettings
+from recbole_unlearn.encoder.snapshot import Snapshot
 from recbole_unlearn.errors import NoResult
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.method.base import METHODS, Stage, Unlearner
@@ -146,6 +147,7 @@ class Calibrated:
     """
 
     encoder: CalibratedEncoder
+    snapshot: Snapshot | None = None
 
     def __init__(self, config: Any, data: Any, original: UnlearnableRecommender) -> None:
         self.config, self.data, self.original = config, data, original
@@ -155,18 +157,19 @@ class Calibrated:
         config, data = self.config, self.data
         twin = TwinTraining(data.train, data.valid_data) if config["ie_teacher"] == "twin" else None
         self.encoder, seconds_before = fit_encoder(config, self.original, data.valid, twin)
+        self.snapshot = Snapshot.of(self.original)
         return seconds_before
 
     def of(self, model: UnlearnableRecommender) -> "Calibrated":
         """The same encoder for a revised model."""
         following = copy.copy(self)
-        following.original = model
+        following.original, following.snapshot = model, None  # made by its request
         return following
 
     def revise(self, task: UnlearningTask) -> CalibratedTable:
         """The revised table of a request."""
         remaining = task.remaining_graph.to(self.original.device)
-        revision = self.encoder(self.original, remaining, task.request)
+        revision = self.encoder(self.original, remaining, task.request, self.snapshot)
         return CalibratedTable(revision, self.original.final_embeddings())
 
 

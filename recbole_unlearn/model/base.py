@@ -57,6 +57,7 @@ class UnlearnableRecommender(Recommender):
     epochs_of_views: int | None = 1  # that share the views; None: all, as the graph alone decides what they are
     epoch: int | None = None  # of the training, from 0; its trainer sets it, and None is outside of one
     _views: list[Any] | None  # drawn by train()
+    _adjacency: torch.Tensor | None = None
     _final: torch.Tensor | None
     _item_columns: torch.Tensor | None = None  # of the final embeddings, shape (d, n_items)
 
@@ -185,9 +186,17 @@ class UnlearnableRecommender(Recommender):
     def set_graph(self, graph: Graph) -> None:
         """Make the model train and predict on this graph."""
         self.graph = graph.to(self.device)
-        self.adjacency = self.graph.adjacency
-        self._views = None
+        self._views = self._adjacency = None
         self._forget_final()
+
+    @property
+    def adjacency(self) -> torch.Tensor:
+        """The normalised adjacency of :attr:`graph`, made when it is first asked for; another until the next graph."""
+        return self.graph.adjacency if self._adjacency is None else self._adjacency
+
+    @adjacency.setter
+    def adjacency(self, adjacency: torch.Tensor) -> None:
+        self._adjacency = adjacency
 
     @torch.no_grad()
     def revised(
@@ -200,7 +209,7 @@ class UnlearnableRecommender(Recommender):
             graph: e.g. what remains after a request.
             weights: new values of :meth:`named_weights`; those that are missing stay.
         """
-        shared = (self.graph, self.adjacency, self._views, self._final, self._item_columns)
+        shared = (self.graph, self._adjacency, self._views, self._final, self._item_columns)
         model = copy.deepcopy(self, {id(x): None for x in shared if x is not None})
         model.set_graph(graph)
         model.set_ego_embeddings(ego)
