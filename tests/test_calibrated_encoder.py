@@ -55,8 +55,8 @@ class Problem:
         self.gaps = torch.rand(len(self.users), generator=seeded(5)).to(dtype)
 
     def least_change(self, weight, gaps=None):
-        moments = Moments.of(self.final, self.degrees, N_USERS).spread(None)
-        metric = LeastChange(self.final, N_USERS, moments, self.degrees, self.row_response, self.spread_cost)
+        inverses = [torch.linalg.inv(moment) for moment in Moments.of(self.final, self.degrees, N_USERS).spread(None)]
+        metric = LeastChange(self.final, N_USERS, inverses, self.degrees, self.row_response, self.spread_cost)
         return metric(self.users, self.items + N_USERS, self.gaps if gaps is None else gaps, weight)
 
     def jacobian(self):
@@ -396,9 +396,6 @@ def test_the_table_of_a_revision():
     assert loss.item() == pytest.approx((0.5 * 0.5**2 + (5 - 0.5) + 0 + 0) / 4)  # Huber: half the square up to 1
     loss.backward()
     assert scores.grad.tolist() == pytest.approx([0.5 / 4, -1 / 4, 0, 0])
-    with torch.no_grad():
-        module.ego += 1
-    assert not torch.equal(module.ego, ego), "fine-tuning would change the revision"
 
 
 TARGETS = ["unseen", "negative"]

@@ -1,7 +1,6 @@
 """What a request makes of a graph's spectrum and of a model's readout, at the nodes that it touches."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 
@@ -100,9 +99,22 @@ class LayersAt:
     """
 
     def __init__(self, snapshot: Snapshot, touched: Touched) -> None:
-        self.touched, self.weights, self.values = touched, snapshot.weights, snapshot.basis.values
+        self.touched, self.weights = touched, snapshot.weights
         self.layers = [layer.index_select(0, touched.nodes) for layer in snapshot.layers]
-        self.vectors, _ = snapshot.basis.at(*touched.sides)
+        vectors, _ = snapshot.basis.at(*touched.sides)
+        values, n_users, rank = snapshot.basis.values, touched.n_users, vectors.shape[1]
+        self.vectors = vectors.new_zeros(
+            len(vectors), 2 * rank
+        )  # users' entries in the first half, items' in the other
+        self.vectors[:n_users, :rank], self.vectors[n_users:, rank:] = vectors[:n_users], vectors[n_users:]
+        self.weighted = [self.vectors] * 2  # of powers below 2, which need none
+        for exponent in range(2, len(self.weights)):
+            weighted = self.vectors * (values**exponent).repeat(2)
+            self.weighted.append(
+                weighted.roll(rank, dims=1) if exponent % 2 else weighted
+            )  # an odd power changes sides
+        if len(self.weights) > 2:
+            self.beside = touched.returning - (vectors * values).square().sum(dim=1, keepdim=True)
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         """Final embeddings, shape ``(T, d)``, if the touched nodes have these rows, of the same shape."""
@@ -120,18 +132,8 @@ class LayersAt:
         """A to a power, times a table that is zero but for the touched nodes, at the touched nodes."""
         if exponent == 1:
             return self.touched.among(table)
-        n_users, weighted = self.touched.n_users, self.vectors * self.values**exponent
-        of_users = self.vectors[:n_users].t() @ table[:n_users]
-        of_items = self.vectors[n_users:].t() @ table[n_users:]
-        if exponent % 2:
-            of_users, of_items = of_items, of_users
-        product = torch.cat([weighted[:n_users] @ of_users, weighted[n_users:] @ of_items])
-        return product + self._beside_spectrum * table if exponent == 2 else product
-
-    @cached_property
-    def _beside_spectrum(self):
-        """The diagonal of the squared A, less the spectrum's, shape ``(T, 1)``."""
-        return self.touched.returning - (self.vectors * self.values).square().sum(dim=1, keepdim=True)
+        product = self.weighted[exponent] @ (self.vectors.t() @ table)
+        return product + self.beside * table if exponent == 2 else product
 
 
 class ReadoutAt:

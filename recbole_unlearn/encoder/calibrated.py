@@ -140,7 +140,7 @@ class CalibratedEncoder:
         snapshot = snapshot or Snapshot.of(model)
         touched = Touched(snapshot.graph, request.users.to(model.device), request.items.to(model.device))
         nodes, n_users, lost = touched.nodes, touched.n_users, touched.lost
-        ego = model.ego_embeddings()
+        ego = snapshot.layers[0]
         few = len(request) <= FEW * len(snapshot.graph)
         spectrum = SpectrumAt.after(snapshot, touched) if few else SpectrumAt.of(remaining, ego, touched)
         features = Features(spectrum, touched)
@@ -148,6 +148,7 @@ class CalibratedEncoder:
         final = LayersAt(snapshot, touched) if near else ReadoutAt(model, remaining, touched)
         before_request = model.final_embeddings().index_select(0, nodes)
         moments = snapshot.moments.without(before_request, lost, n_users).spread(self.own)
+        inverses = [torch.linalg.inv(moment) for moment in moments]
         row_response, spread_cost = self.row_response[nodes], self.spread_cost[nodes]
         matters = (touched.degrees[touched.of_user] > 0) & (touched.degrees[touched.of_item] > 0)
         of_user, of_item = touched.of_user[matters], touched.of_item[matters]
@@ -160,7 +161,7 @@ class CalibratedEncoder:
             scores = (embeddings[touched.of_user] * embeddings[touched.of_item]).sum(dim=1)
             limit = scores if limit is None else limit  # forgetting a pair raises no score
             seen_from_rows = embeddings if self.own is None else embeddings @ self.own
-            metric = LeastChange(seen_from_rows, n_users, moments, touched.degrees, row_response, spread_cost)
+            metric = LeastChange(seen_from_rows, n_users, inverses, touched.degrees, row_response, spread_cost)
             gaps = scores - torch.minimum(targets, limit)
             change = metric(of_user, of_item, gaps[matters], self.weight)
             before, rows = (rows, change), accelerated(rows, change, before)
@@ -179,7 +180,7 @@ class CalibratedTable(nn.Module):
     """A revised table for fine-tuning, with the interface of an InfluenceEncoder.
 
     Args:
-        revision: the initial table and the targets.
+        revision: the initial table, which this module then owns, and the targets.
         final: final embeddings of the original model, shape ``(N, d)``; other pairs keep their scores.
     """
 
@@ -189,7 +190,7 @@ class CalibratedTable(nn.Module):
 
     def __init__(self, revision: Revision, final: torch.Tensor) -> None:
         super().__init__()
-        self.ego = nn.Parameter(revision.ego.clone())
+        self.ego = nn.Parameter(revision.ego)
         self.register_buffer("targets", revision.targets)
         self.register_buffer("matters", revision.matters)
         self.register_buffer("final", final)

@@ -67,7 +67,7 @@ class LeastChange:
     Args:
         embeddings: final embeddings of T nodes as a row sees them, users first, shape ``(T, d)``.
         n_users: nodes that are users.
-        moments: C of users and of items, see :meth:`Moments.spread`.
+        inverses: of C of users and of items, see :meth:`Moments.spread`.
         degrees: remaining pairs of each node, shape ``(T,)``.
         row_response, spread_cost: see :class:`~recbole_unlearn.encoder.calibrated.CalibratedEncoder`; of these nodes.
     """
@@ -76,7 +76,7 @@ class LeastChange:
         self,
         embeddings: torch.Tensor,
         n_users: int,
-        moments: Sequence[torch.Tensor],
+        inverses: Sequence[torch.Tensor],
         degrees: torch.Tensor,
         row_response: torch.Tensor,
         spread_cost: torch.Tensor,
@@ -85,9 +85,9 @@ class LeastChange:
         smallest = torch.finfo(embeddings.dtype).tiny
         step = torch.where(degrees > 0, row_response / (2 * degrees * spread_cost).clamp(min=smallest), 0)
         self.step = step[:, None]
-        sides = zip(moments, embeddings.split([n_users, len(embeddings) - n_users]))
+        sides = zip(inverses, embeddings.split([n_users, len(embeddings) - n_users]))
         # What a user's row moves by is an item's embedding, and the converse.
-        self.whitened = torch.cat([side @ torch.linalg.inv(moment) for moment, side in sides])
+        self.whitened = torch.cat([side @ inverse for inverse, side in sides])
 
     def __call__(self, of_user: torch.Tensor, of_item: torch.Tensor, gaps: torch.Tensor, weight: float) -> torch.Tensor:
         """The change of the rows, shape ``(T, d)``.

@@ -11,6 +11,7 @@ from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.propagation import multiply
 
 MOST_LAYERS = 4  # that a readout is tried for
+ROWS = 2**13  # of layers that are multiplied at a time
 EQUAL = 1e-5  # relative difference, up to which a readout is a sum of layers
 
 
@@ -77,4 +78,6 @@ def layer_weights(
 
 
 def _dot(one, other):
-    return torch.dot(one.reshape(-1), other.reshape(-1)).double()
+    """In float64: layers resemble each other, so that their products must be exact."""
+    parts = zip(one.split(ROWS), other.split(ROWS))
+    return torch.stack([torch.dot(left.double().flatten(), right.double().flatten()) for left, right in parts]).sum()

@@ -8,7 +8,7 @@ from recbole_unlearn.encoder.rows_of_graph import Rows, entries
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.propagation import multiply
 
-NEAR = 0.25  # share of the graph's entries in the rows of touched nodes, up to which a part of it is worth cutting out
+NEAR = 0.5  # share of the graph's entries in the rows of touched nodes, up to which a part of it is worth cutting out
 
 
 class Touched:

@@ -126,9 +126,11 @@ class Unlearner:
         Raises:
             NoResult: the table has another shape than the model's.
         """
-        shape, expected = tuple(ego.shape), tuple(model.ego_embeddings().shape)
-        if shape != expected:
-            raise NoResult(f"{type(self).__name__} revises the model to a table of {shape}, not of {expected}.")
+        shape = tuple(ego.shape)
+        if shape != model.table_shape:
+            raise NoResult(
+                f"{type(self).__name__} revises the model to a table of {shape}, not of {model.table_shape}."
+            )
         graph, remaining = self.data.graph, self.data.remaining_graph
         lost = [side.to(ego.device) for side in lost_nodes(graph, remaining)]
         if any(side.any() for side in lost):

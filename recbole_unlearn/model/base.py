@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -170,6 +171,12 @@ class UnlearnableRecommender(Recommender):
         """The 0-layer table ``E0``, shape ``(N, d)``, users first, differentiable."""
         return torch.cat([self.user_embedding.weight, self.item_embedding.weight])
 
+    @cached_property
+    def table_shape(self) -> tuple[int, int]:
+        """The shape of the 0-layer table, ``(N, d)``."""
+        n_nodes, width = self.ego_embeddings().shape
+        return n_nodes, width
+
     def named_weights(self) -> dict[str, torch.nn.Parameter]:
         """The trained parameters besides the table, by name: those that ``weights_beyond_table`` names."""
         parts = tuple(f"{part}." for part in self.weights_beyond_table)
@@ -210,7 +217,14 @@ class UnlearnableRecommender(Recommender):
             weights: new values of :meth:`named_weights`; those that are missing stay.
         """
         shared = (self.graph, self._adjacency, self._views, self._final, self._item_columns)
-        model = copy.deepcopy(self, {id(x): None for x in shared if x is not None})
+        memo: dict[int, Any] = {id(x): None for x in shared if x is not None}
+        if type(self).set_ego_embeddings is UnlearnableRecommender.set_ego_embeddings:  # which writes all of these
+            weights_of_table = self.user_embedding.weight, self.item_embedding.weight
+            memo |= {
+                id(weight): torch.nn.Parameter(torch.empty_like(weight), weight.requires_grad)
+                for weight in weights_of_table
+            }
+        model = copy.deepcopy(self, memo)
         model.set_graph(graph)
         model.set_ego_embeddings(ego)
         for name, weight in (weights or {}).items():
