@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from recbole_unlearn.deletion.service import Deletion, unlearn
     from recbole_unlearn.quick_start import load_data_and_model, run_seeds, run_sweep, run_unlearn
 
-__version__ = "1.1.0"
+__version__ = "1.2.0"
 __all__ = ["Deletion", "DeletionRequest", "load_data_and_model", "run_seeds", "run_sweep", "run_unlearn", "unlearn"]
 
 _HOME = {  # what is imported when it is asked for: a server that loads a model needs no trees, no figures and no sweeps
