@@ -8,6 +8,7 @@ from recbole.data.dataset import Dataset
 
 from recbole_unlearn.data.copies import with_edges_of, with_extra_edges
 from recbole_unlearn.encoder.calibrated import CalibratedEncoder, closing_settings
+from recbole_unlearn.encoder.snapshot import Snapshot
 from recbole_unlearn.encoder.target import N_DECOYS, UnseenScores, decoys, held_out_pairs, never_seen
 from recbole_unlearn.encoder.twin import TwinData
 from recbole_unlearn.graph import Graph
@@ -30,7 +31,11 @@ class TwinTraining:
 
 
 def fit_encoder(
-    config: Any, original: UnlearnableRecommender, held_out: Graph, twin: TwinTraining | None = None
+    config: Any,
+    original: UnlearnableRecommender,
+    held_out: Graph,
+    twin: TwinTraining | None = None,
+    snapshot: Snapshot | None = None,
 ) -> tuple[CalibratedEncoder, float]:
     """The encoder of a trained model's requests.
 
@@ -40,6 +45,7 @@ def fit_encoder(
         original: the trained model.
         held_out: positives outside its training data.
         twin: trains one, which teaches too; ``None`` leaves the original alone to teach, by decoys and held-out pairs.
+        snapshot: of the original, if it is there already.
 
     Returns:
         The encoder, and the seconds that earlier runs spent on the twin's training.
@@ -47,7 +53,8 @@ def fit_encoder(
     generator, seconds_before = torch_stream(config["seed"], "encoder"), 0.0
     drawn = decoys(original, (original.graph.to("cpu"), held_out), N_DECOYS, generator)
     users, items = (torch.cat(sides) for sides in zip(drawn, held_out_pairs(held_out, generator)))
-    examples = [never_seen(original, (users, items))]
+    snapshot = snapshot or Snapshot.of(original)
+    examples = [never_seen(original, (users, items), snapshot.basis.spectrum())]
     if twin is not None:
         parts = TwinData.draw(original, held_out, torch_stream(config["seed"], "twin's data"))
         train = with_extra_edges(with_edges_of(twin.train, parts.shared), *parts.added)
@@ -55,4 +62,4 @@ def fit_encoder(
         examples.append(parts.examples(original, trained.model))
         seconds_before = trained.seconds_before
     scores = UnseenScores.fit(*examples)
-    return CalibratedEncoder.fit(original, scores, generator, **closing_settings(config)), seconds_before
+    return CalibratedEncoder.fit(original, snapshot, scores, generator, **closing_settings(config)), seconds_before

@@ -14,7 +14,7 @@ from recbole_unlearn.calibration import fit_encoder
 from recbole_unlearn.config import Config
 from recbole_unlearn.data.copies import with_edges_of
 from recbole_unlearn.data.request import Request, edges_where
-from recbole_unlearn.encoder import least_change
+from recbole_unlearn.encoder import least_change, touched
 from recbole_unlearn.encoder import response as response_of_rows
 from recbole_unlearn.encoder.calibrated import (
     CalibratedEncoder,
@@ -24,7 +24,7 @@ from recbole_unlearn.encoder.calibrated import (
 )
 from recbole_unlearn.encoder.features import pair_features
 from recbole_unlearn.encoder.least_change import SPREAD, LeastChange, Moments
-from recbole_unlearn.encoder.response import readout_response
+from recbole_unlearn.encoder.response import layers_response, readout_response
 from recbole_unlearn.encoder.rows import never_seen_rows
 from recbole_unlearn.encoder.spectrum import Spectrum
 from recbole_unlearn.files import checkpoint
@@ -109,7 +109,8 @@ def moment(side, counts):
 
 @pytest.fixture
 def exact(monkeypatch):
-    """Let the solver go on to the end."""
+    """Let the solver go on to the end, on embeddings that are exact."""
+    monkeypatch.setattr(touched, "NEAR", 0)
     monkeypatch.setattr(least_change, "TOLERANCE", 1e-12)
     monkeypatch.setattr(least_change, "ITERATIONS", 500)
 
@@ -193,6 +194,16 @@ def test_response_is_that_of_the_readout(prepared, monkeypatch, backbone):
     assert (np.abs(row_response.numpy() - np.diag(readout)) <= 5 * response_error + 1e-5).all()
     assert (np.abs(spread_cost.numpy() - np.diag(readout.T @ readout)) <= 5 * cost_error + 1e-5).all()
     assert response_error.max() < 0.1 * np.diag(readout)[model.graph.degrees() > 0].mean()  # so that it says something
+
+
+@pytest.mark.parametrize("backbone", ["BPR", "LightGCN", "SimGCL"])
+def test_response_of_layers_is_that_of_the_readout_by_the_same_signs(prepared, backbone):
+    model = prepared(backbone, epochs=1, eval_step=1).original
+    n_layers = getattr(model, "n_layers", 0)
+    weights = [0.0, *[1 / n_layers] * n_layers] if backbone == "SimGCL" else [1 / (n_layers + 1)] * (n_layers + 1)
+    found = layers_response(weights, model.adjacency, model.table_shape[1], seeded())
+    for mine, theirs in zip(found, readout_response(model, seeded())):
+        torch.testing.assert_close(mine, theirs)
 
 
 @pytest.mark.parametrize("with_own_rows", [True, False], ids=["LightGCN", "SimGCL"])

@@ -157,7 +157,9 @@ def test_the_setting_chooses_the_teacher(prepared, monkeypatch, teacher):
     fit = calibration.fit_encoder
     monkeypatch.setattr(
         "recbole_unlearn.method.unlearnrec.fit_encoder",
-        lambda config, original, held_out, twin: given.append(twin) or fit(config, original, held_out, twin),
+        lambda config, original, held_out, twin, *more: (
+            given.append(twin) or fit(config, original, held_out, twin, *more)
+        ),
     )
     METHODS["UnlearnRec"](run.config, run.data, run.original).prepare()
     assert [twin is not None for twin in given] == [teacher == "twin"]

@@ -10,7 +10,7 @@ from torch import nn
 from recbole_unlearn.data.request import Request
 from recbole_unlearn.encoder.at_nodes import Features, LayersAt, ReadoutAt, SpectrumAt
 from recbole_unlearn.encoder.least_change import LeastChange
-from recbole_unlearn.encoder.response import own_map, readout_response
+from recbole_unlearn.encoder.response import layers_response, own_map, readout_response
 from recbole_unlearn.encoder.snapshot import Snapshot
 from recbole_unlearn.encoder.target import UnseenScores
 from recbole_unlearn.encoder.touched import Touched
@@ -87,18 +87,28 @@ class CalibratedEncoder:
 
     @classmethod
     def fit(
-        cls, model: UnlearnableRecommender, scores: UnseenScores, generator: torch.Generator, **closing: Any
+        cls,
+        model: UnlearnableRecommender,
+        snapshot: Snapshot,
+        scores: UnseenScores,
+        generator: torch.Generator,
+        **closing: Any,
     ) -> "CalibratedEncoder":
         """Prepare for a model's requests.
 
         Args:
             model: trained.
+            snapshot: of the model.
             scores: what the model would give pairs that it never saw.
             generator: makes all draws.
             **closing: ``weight`` and ``passes``, e.g. from :func:`closing_settings`.
         """
         own = own_map(model, generator)
-        return cls(scores, *readout_response(model, generator, own), **closing, own=own)
+        if own is None and snapshot.weights:
+            response = layers_response(snapshot.weights, snapshot.graph.adjacency, model.table_shape[1], generator)
+        else:
+            response = readout_response(model, generator, own)
+        return cls(scores, *response, **closing, own=own)
 
     def without(self, lost: torch.Tensor) -> "CalibratedEncoder":
         """The encoder without what it knows of the nodes where ``lost`` (boolean, shape ``(N,)``) holds."""

@@ -3,6 +3,7 @@
 import torch
 
 from recbole_unlearn.model.base import UnlearnableRecommender
+from recbole_unlearn.propagation import multiply
 
 N_PROBES = 256  # random signs for each side
 
@@ -58,6 +59,37 @@ def readout_response(
     return row_response.clamp(min=0), spread_cost  # the true diagonal is positive; a noisy estimate of it may not be
 
 
+@torch.no_grad()
+def layers_response(
+    weights: list[float], adjacency: torch.Tensor, width: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    r"""The same of a readout :math:`\sum_l w_l A^l E`, from the same signs, in half of the products.
+
+    Even powers of A stay on a side and odd ones change it, so that the signs of users and of items go together.
+
+    Args:
+        weights: of the layers.
+        adjacency: sparse CSR, shape ``(N, N)``.
+        width: of the table.
+        generator: see :func:`readout_response`.
+    """
+    rounds, n_nodes = -(-N_PROBES // width), len(adjacency)
+    row_response, spread_cost = (torch.zeros(n_nodes, device=adjacency.device) for _ in range(2))
+    for _ in range(rounds):
+        signs = layer = _signs((n_nodes, width), generator).to(adjacency)
+        parts = [weights[0] * signs, torch.zeros_like(signs)]  # of the node's own side, and of the other
+        for number, weight in enumerate(weights[1:], start=1):
+            layer = multiply(adjacency, layer)
+            parts[number % 2].add_(layer, alpha=weight)
+        row_response += (signs * parts[0]).mean(dim=1) / rounds
+        spread_cost += sum(part.square_().mean(dim=1) for part in parts) / rounds
+    return row_response.clamp(min=0), spread_cost
+
+
+def _signs(shape, generator):
+    return torch.randint(0, 2, shape, generator=generator, dtype=torch.int8).mul_(2).sub_(1)
+
+
 def _answers(model, generator):
     """Signs in one side's rows, zeros in the other's, and how the final embeddings change; two for each draw."""
     ego, linear = model.ego_embeddings(), model.is_linear()
@@ -66,7 +98,7 @@ def _answers(model, generator):
         return model.forward(table, model.adjacency)
 
     for _ in range(_rounds(ego)):
-        signs = torch.randint(0, 2, ego.shape, generator=generator, dtype=torch.int8).mul_(2).sub_(1)
+        signs = _signs(ego.shape, generator)
         for other_side in (slice(model.n_users, None), slice(None, model.n_users)):
             some = signs.to(ego)
             some[other_side] = 0

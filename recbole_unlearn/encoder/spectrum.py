@@ -35,9 +35,7 @@ class Spectrum:
     @classmethod
     def of(cls, graph: Graph, rank: int = RANK, steps: int = STEPS) -> "Spectrum":
         """Compute it from random vectors; arguments as in :meth:`Basis.of`."""
-        basis = Basis.of(graph, rank, steps)
-        turn = Turn.of(basis.among)
-        return cls(basis.reached_users @ turn.users, turn.values, basis.reached_items @ turn.items)
+        return Basis.of(graph, rank, steps).spectrum()
 
 
 @dataclass(frozen=True)
@@ -90,6 +88,11 @@ class Basis:
     def among(self) -> torch.Tensor:
         """The interactions between the vectors of both sides, shape ``(K, K)``."""
         return self.users.t() @ self.reached_users
+
+    def spectrum(self) -> Spectrum:
+        """The spectrum that the basis leads to."""
+        turn = Turn.of(self.among)
+        return Spectrum(self.reached_users @ turn.users, turn.values, self.reached_items @ turn.items)
 
     def at(self, users: torch.Tensor, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The vectors, and what they reach, at some users and items, one below the other, shape ``(T, K)`` each."""

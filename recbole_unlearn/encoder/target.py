@@ -111,9 +111,9 @@ def model_scores(model: UnlearnableRecommender, pairs: Pairs) -> torch.Tensor:
     return pair_scores(model.final_embeddings(), model.n_users, users, items)
 
 
-def never_seen(model: UnlearnableRecommender, pairs: Pairs) -> Examples:
-    """What a model teaches by pairs that it never saw."""
-    return Examples(features_of(model, model.graph, pairs), model_scores(model, pairs))
+def never_seen(model: UnlearnableRecommender, pairs: Pairs, spectrum: Spectrum | None = None) -> Examples:
+    """What a model teaches by pairs that it never saw; ``spectrum`` is that of its graph, if it is known."""
+    return Examples(features_of(model, model.graph, pairs, spectrum), model_scores(model, pairs))
 
 
 def held_out_pairs(held_out: Graph, generator: torch.Generator) -> Pairs:

@@ -156,8 +156,8 @@ class Calibrated:
         """Train the twin, if there is one, and fit; returns the seconds that earlier runs spent on the training."""
         config, data = self.config, self.data
         twin = TwinTraining(data.train, data.valid_data) if config["ie_teacher"] == "twin" else None
-        self.encoder, seconds_before = fit_encoder(config, self.original, data.valid, twin)
         self.snapshot = Snapshot.of(self.original)
+        self.encoder, seconds_before = fit_encoder(config, self.original, data.valid, twin, self.snapshot)
         return seconds_before
 
     def of(self, model: UnlearnableRecommender) -> "Calibrated":
