@@ -1,6 +1,7 @@
 """Backbones and methods that a user writes in a module outside of the package."""
 
 import importlib
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -329,3 +330,15 @@ def test_a_file_that_cannot_be_imported(tmp_path, monkeypatch, capsys, name, tex
     with pytest.raises(SystemExit) as ended:
         main([f"--import={tmp_path / name}", "--model=LightGCN", "--dataset=tiny"])
     assert ended.value.code == 2 and message.format(folder=tmp_path) in capsys.readouterr().err
+
+
+CHANGES_NO_NUMBER = {"cost", "digest", "display", "errors", "process_group", "registry", "settings", "torchrun"}
+
+
+def test_every_module_that_a_training_imports_counts_as_its_code():
+    """A checkpoint of other mathematics is no result of today's code."""
+    files = {file for place in code.TRAINS for file in (code.PACKAGE / place, *(code.PACKAGE / place).glob("*.py"))}
+    sources = "".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
+    imported = set(re.findall(r"from recbole_unlearn\.(\w+) import", sources))
+    modules = {name for name in imported if (code.PACKAGE / f"{name}.py").exists()}
+    assert modules - set(code.MODULES) == CHANGES_NO_NUMBER

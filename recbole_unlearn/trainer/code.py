@@ -11,7 +11,7 @@ from recbole_unlearn.digest import digest
 from recbole_unlearn.registry import module_sources
 
 PACKAGE = Path(__file__).parents[1]
-MODULES = ("graph", "gram", "loss", "nonnegative", "info_nce", "columns", "top")
+MODULES = ("graph", "propagation", "gram", "loss", "nonnegative", "info_nce", "columns", "top", "streams")
 TRAINS = ("model", "trainer", "data/sampler.py", "data/examples.py", *(f"{name}.py" for name in MODULES))
 
 
