@@ -54,7 +54,7 @@ def fit_encoder(
     drawn = decoys(original, (original.graph.to("cpu"), held_out), N_DECOYS, generator)
     users, items = (torch.cat(sides) for sides in zip(drawn, held_out_pairs(held_out, generator)))
     snapshot = snapshot or Snapshot.of(original)
-    examples = [never_seen(original, (users, items), snapshot.basis.spectrum())]
+    examples = [never_seen(original, (users, items), snapshot.spectrum)]
     if twin is not None:
         parts = TwinData.draw(original, held_out, torch_stream(config["seed"], "twin's data"))
         train = with_extra_edges(with_edges_of(twin.train, parts.shared), *parts.added)

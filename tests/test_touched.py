@@ -1,19 +1,27 @@
 """What a request touches, against dense float64 matrices of what remains."""
 
+from dataclasses import replace
+
 import dense
 import numpy as np
 import pytest
 import torch
 
+from recbole_unlearn.data.request import Request
 from recbole_unlearn.encoder import features as of_pairs
+from recbole_unlearn.encoder import local
 from recbole_unlearn.encoder import spectrum as spectra
 from recbole_unlearn.encoder import touched as touching
-from recbole_unlearn.encoder.at_nodes import Features, LayersAt, ReadoutAt, SpectrumAt
+from recbole_unlearn.encoder.calibrated import CalibratedEncoder
 from recbole_unlearn.encoder.features import pair_features
+from recbole_unlearn.encoder.local import LayersAt, spectrum_after
+from recbole_unlearn.encoder.response import layers_response
 from recbole_unlearn.encoder.rows_of_graph import Rows
 from recbole_unlearn.encoder.snapshot import Snapshot, layer_weights
 from recbole_unlearn.encoder.spectrum import Spectrum
 from recbole_unlearn.encoder.touched import Touched
+from recbole_unlearn.encoder.touched_features import Features, SpectrumAt
+from recbole_unlearn.encoder.whole import WholeTable
 from recbole_unlearn.graph import Graph
 
 N_USERS, N_ITEMS, DIMENSION = 60, 50, 5
@@ -135,9 +143,9 @@ def test_the_spectrum_of_what_remains_is_one_step_from_the_one_before(touched, f
     """The step in float64: singular vectors among what A_r makes of the old ones."""
     model = Model(touched.graph, [0.25] * 4)
     snapshot, remaining = Snapshot.of(model), dense.graph_adjacency(remaining_of(touched))
-    found = SpectrumAt.after(snapshot, touched)
+    found = spectrum_after(snapshot, touched)
     interactions = remaining[:N_USERS, N_USERS:]
-    users, items = snapshot.basis.users.double().numpy(), snapshot.basis.items.double().numpy()
+    users, items = snapshot.spectrum.users.double().numpy(), snapshot.spectrum.items.double().numpy()
     left, values, right = np.linalg.svd(users.T @ interactions @ items)
     np.testing.assert_allclose(found.values, values, atol=1e-5)
     of_users, of_items = interactions @ items @ right.T / values, interactions.T @ users @ left / values
@@ -162,7 +170,7 @@ def test_features_without_a_change_are_those_of_the_graph_as_it_is(finer):
     touched = Touched(graph, none, none)
     assert (
         len(touched.nodes) == 0
-        and Features(SpectrumAt.after(Snapshot.of(model), touched), touched).of_graph.shape[0] == 0
+        and Features(spectrum_after(Snapshot.of(model), touched), touched).of_graph.shape[0] == 0
     )
 
 
@@ -175,10 +183,10 @@ def test_features_of_few_edges_are_nearly_those_of_the_spectrum_of_what_remains(
     as_before, expected = (
         pair_features(each, Spectrum.of(each), model.table, users, items) for each in (graph, remaining)
     )
-    features = Features(SpectrumAt.after(Snapshot.of(model), touched), touched)
+    features = Features(spectrum_after(Snapshot.of(model), touched), touched)
     found = features(torch.zeros(len(touched.nodes), DIMENSION))
     errors = [((other - expected) / expected.std(dim=0)).square().mean(dim=0).sqrt() for other in (found, as_before)]
-    assert errors[0].mean() < 0.3 * errors[1].mean() and (errors[0] <= 0.6 * errors[1]).all()
+    assert errors[0].mean() < 0.3 * errors[1].mean() and (errors[0] <= 0.7 * errors[1]).all()
     change = torch.randn(len(touched.nodes), DIMENSION, generator=seeded(7))
     table = model.table.index_add(0, touched.nodes, change)
     exact = Features(SpectrumAt.of(remaining, model.table, touched), touched)(change)
@@ -194,10 +202,10 @@ def test_final_embeddings_of_touched_nodes_are_those_of_all(monkeypatch, touched
     model = Model(touched.graph, weights)
     snapshot = Snapshot.of(model)
     assert snapshot.weights == pytest.approx(weights, abs=1e-4)
-    local, whole = LayersAt(snapshot, touched), ReadoutAt(model, remaining_of(touched), touched)
+    here, whole = LayersAt(snapshot, touched), WholeTable(model, remaining_of(touched), touched, None)
     for seed in (8, 9):
         rows = torch.randn(len(touched.nodes), DIMENSION, generator=seeded(seed))
-        torch.testing.assert_close(local(rows), whole(rows), rtol=1e-3, atol=2e-3)
+        torch.testing.assert_close(here(rows), whole.final(rows)[0], rtol=1e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -218,3 +226,51 @@ def test_weights_are_found_among_layers_of_many_nodes_that_resemble_each_other()
     weights, found = layer_weights(layers[0], sum(layers) / 4, adjacency)
     assert weights == pytest.approx([0.25] * 4, abs=1e-6) and len(found) == 4
     assert layer_weights(layers[0], (sum(layers) / 4).relu(), adjacency)[0] == []
+
+
+def test_few_weak_interactions_of_a_sum_of_layers_are_local(monkeypatch):
+    graph = random_graph(1500)
+    monkeypatch.setattr(local, "FEW", 0.01)
+    snapshot = Snapshot.of(Model(graph, [0.25] * 4))
+    few = torch.arange(len(graph)) % 400 == 7
+    assert local.is_local(snapshot, Touched(graph, graph.users[few], graph.items[few]))
+    assert not local.is_local(replace(snapshot, weights=[]), Touched(graph, graph.users[few], graph.items[few]))
+    many = torch.arange(len(graph)) % 50 == 7
+    assert not local.is_local(snapshot, Touched(graph, graph.users[many], graph.items[many]))
+
+
+def test_a_planted_pattern_is_not_local(monkeypatch):
+    """It has a leading triplet of its own, which no step from the spectrum before takes out of it."""
+    monkeypatch.setattr(local, "FEW", 1.0)
+    monkeypatch.setattr(touching, "NEAR", 2.0)
+    monkeypatch.setattr(spectra, "NODES_PER_TRIPLET", 4)
+    honest = random_graph(1500)
+    users, items = torch.cartesian_prod(torch.arange(2, 12), torch.tensor([N_ITEMS - 1, N_ITEMS - 2])).t()
+    graph = Graph.from_edges(torch.cat([honest.users, users]), torch.cat([honest.items, items]), N_USERS, N_ITEMS)
+    touched = Touched(graph, users, items)
+    assert not local.is_local(Snapshot.of(Model(graph, [0.25] * 4)), touched)
+    scale = graph.degrees().clamp(min=1).double().rsqrt()
+    block = torch.zeros(N_USERS, N_ITEMS, dtype=torch.double)
+    block[users, items] = scale[users] * scale[items + N_USERS]
+    assert torch.linalg.matrix_norm(block, 2) <= touched.strength + 1e-6
+
+
+@pytest.mark.parametrize("weights", [[1.0], [0.25] * 4, [0.0, 1 / 3, 1 / 3, 1 / 3]], ids=["BPR", "LightGCN", "SimGCL"])
+def test_a_local_revision_is_nearly_the_whole_ones(monkeypatch, weights):
+    users = 1 + (799 * torch.rand(30_000, generator=seeded(1)) ** 2).long()
+    items = 1 + (699 * torch.rand(30_000, generator=seeded(2)) ** 2).long()
+    graph = Graph.from_edges(users, items, 800, 700)
+    model = Model(graph, weights)
+    some = torch.randperm(len(graph), generator=seeded(3))[:20].sort().values
+    request = Request(graph.users[some], graph.items[some])
+    encoder = CalibratedEncoder(
+        lambda features: -features[:, -1], *layers_response(weights, graph.adjacency, DIMENSION, seeded(4)), 0.3, 3
+    )
+    revised = []
+    for few in (1.0, 0.0):
+        monkeypatch.setattr(local, "FEW", few)
+        monkeypatch.setattr(local, "WEAK", 100)
+        revised.append(encoder(model, graph.without(request.users, request.items), request).ego)
+    moved = revised[1] - model.table
+    assert moved.any() and not torch.equal(*revised)
+    assert (revised[0] - revised[1]).norm() < 0.2 * moved.norm()  # of 20 pairs, of a spectrum of 20 triplets

@@ -8,18 +8,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from recbole_unlearn.data.request import Request
-from recbole_unlearn.encoder.at_nodes import Features, LayersAt, ReadoutAt, SpectrumAt
 from recbole_unlearn.encoder.least_change import LeastChange
+from recbole_unlearn.encoder.local import LocalTable, is_local
 from recbole_unlearn.encoder.response import layers_response, own_map, readout_response
 from recbole_unlearn.encoder.snapshot import Snapshot
 from recbole_unlearn.encoder.target import UnseenScores
 from recbole_unlearn.encoder.touched import Touched
+from recbole_unlearn.encoder.whole import WholeTable
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.settings import Count, Positive, Settings, setting
 from recbole_unlearn.solver import accelerated
-
-FEW = 0.02  # share of the graph's edges, up to which one step leads to the spectrum of what remains
 
 
 class CalibratedSettings(Settings):
@@ -135,8 +134,8 @@ class CalibratedEncoder:
     ) -> Revision:
         """The revision of a model's table for a request.
 
-        A request that touches a small part of the graph costs what it touches. One for many edges takes the spectrum of
-        what remains, and one that touches many nodes computes all final embeddings in each pass.
+        A request that changes little of the graph costs what it touches (:class:`~recbole_unlearn.encoder.local.
+        LocalTable`); another looks at all of what remains (:class:`~recbole_unlearn.encoder.whole.WholeTable`).
 
         Args:
             model: before the request.
@@ -149,33 +148,26 @@ class CalibratedEncoder:
         """
         snapshot = snapshot or Snapshot.of(model)
         touched = Touched(snapshot.graph, request.users.to(model.device), request.items.to(model.device))
-        nodes, n_users, lost = touched.nodes, touched.n_users, touched.lost
-        ego = snapshot.layers[0]
-        few = len(request) <= FEW * len(snapshot.graph)
-        spectrum = SpectrumAt.after(snapshot, touched) if few else SpectrumAt.of(remaining, ego, touched)
-        features = Features(spectrum, touched)
-        near = touched.is_near and snapshot.weights
-        final = LayersAt(snapshot, touched) if near else ReadoutAt(model, remaining, touched)
-        before_request = model.final_embeddings().index_select(0, nodes)
-        moments = snapshot.moments.without(before_request, lost, n_users).spread(self.own)
-        inverses = [torch.linalg.inv(moment) for moment in moments]
+        nodes, n_users, degrees = touched.nodes, touched.n_users, touched.degrees
+        local = is_local(snapshot, touched)
+        table = LocalTable(snapshot, touched, self.own) if local else WholeTable(model, remaining, touched, self.own)
         row_response, spread_cost = self.row_response[nodes], self.spread_cost[nodes]
-        matters = (touched.degrees[touched.of_user] > 0) & (touched.degrees[touched.of_item] > 0)
+        matters = (degrees[touched.of_user] > 0) & (degrees[touched.of_item] > 0)
         of_user, of_item = touched.of_user[matters], touched.of_item[matters]
 
-        start = rows = ego.index_select(0, nodes)
+        start = rows = snapshot.layers[0].index_select(0, nodes)
         limit = before = None
         for _ in range(self.passes):
-            targets = self.scores(features(rows - start))
-            embeddings = final(rows)
-            scores = (embeddings[touched.of_user] * embeddings[touched.of_item]).sum(dim=1)
+            targets = self.scores(table.features(rows - start))
+            final, inverses = table.final(rows)
+            scores = (final[touched.of_user] * final[touched.of_item]).sum(dim=1)
             limit = scores if limit is None else limit  # forgetting a pair raises no score
-            seen_from_rows = embeddings if self.own is None else embeddings @ self.own
-            metric = LeastChange(seen_from_rows, n_users, inverses, touched.degrees, row_response, spread_cost)
+            seen_from_rows = final if self.own is None else final @ self.own
+            metric = LeastChange(seen_from_rows, n_users, inverses, degrees, row_response, spread_cost)
             gaps = scores - torch.minimum(targets, limit)
             change = metric(of_user, of_item, gaps[matters], self.weight)
             before, rows = (rows, change), accelerated(rows, change, before)
-        return Revision(ego.index_copy(0, nodes, rows), targets, matters)
+        return Revision(snapshot.layers[0].index_copy(0, nodes, rows), targets, matters)
 
 
 def closing_settings(config: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from recbole_unlearn.encoder.least_change import Moments
-from recbole_unlearn.encoder.spectrum import Basis
+from recbole_unlearn.encoder.spectrum import Spectrum, interactions
 from recbole_unlearn.graph import Graph
 from recbole_unlearn.model.base import UnlearnableRecommender
 from recbole_unlearn.propagation import multiply
@@ -24,15 +24,19 @@ class Snapshot:
         layers: its table and the layers ``A E``, ``A^2 E``, ... that its readout adds up, the first two at least,
             shape ``(N, d)`` each.
         weights: of these layers, see :func:`layer_weights`; empty if its readout is another.
-        basis: of the graph's spectrum.
-        seen: what the basis reaches of users times the table of users, and the same of items, shape ``(K, d)`` each.
+        spectrum: of the graph.
+        reached: the interactions times the spectrum's vectors of items, shape ``(n_users, K)``.
+        among: the interactions between the spectrum's vectors, shape ``(K, K)``; a diagonal if these are exact.
+        seen: ``reached`` times the table of users, and the same of items, shape ``(K, d)`` each.
         moments: of its final embeddings.
     """
 
     graph: Graph
     layers: list[torch.Tensor]
     weights: list[float]
-    basis: Basis
+    spectrum: Spectrum
+    reached: torch.Tensor
+    among: torch.Tensor
     seen: list[torch.Tensor]
     moments: Moments
 
@@ -42,10 +46,17 @@ class Snapshot:
         """Look at a model on its training graph."""
         graph, ego, final = model.graph, model.ego_embeddings(), model.final_embeddings()
         weights, layers = layer_weights(ego, final, graph.adjacency)
-        basis = Basis.of(graph)
-        sides = ego.to(basis.users).split([graph.n_users, graph.n_items])
-        seen = [reached.t() @ side for reached, side in zip((basis.reached_users, basis.reached_items), sides)]
-        return cls(graph, layers, weights, basis, seen, Moments.of(final, graph.degrees(), graph.n_users))
+        spectrum = Spectrum.of(graph)
+        reached = multiply(interactions(graph)[0], spectrum.items)
+        of_users, of_items = ego.to(reached).split([graph.n_users, graph.n_items])
+        seen = [reached.t() @ of_users, (spectrum.items * spectrum.values).t() @ of_items]
+        moments = Moments.of(final, graph.degrees(), graph.n_users)
+        return cls(graph, layers, weights, spectrum, reached, spectrum.users.t() @ reached, seen, moments)
+
+    def step_at(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """What the interactions make of the spectrum's vectors, at some users and items, shape ``(T, K)``."""
+        of_items = self.spectrum.items.index_select(0, items) * self.spectrum.values
+        return torch.cat([self.reached.index_select(0, users), of_items])
 
 
 def layer_weights(

@@ -1,7 +1,6 @@
 """The leading singular triplets of a graph's normalised interactions, in which no single edge counts for much."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 
@@ -20,12 +19,10 @@ SMALLEST = 1e-5  # of the largest singular value: a smaller one is rounding
 class Spectrum:
     r"""The leading singular triplets of the normalised interactions :math:`R = D_u^{-1/2} B D_i^{-1/2}`.
 
-    Each side's vectors are what R makes of the other side's, so that a node's entries are sums over its edges.
-
     Args:
         users: left singular vectors, shape ``(n_users, K)``.
         values: singular values, descending, shape ``(K,)``.
-        items: right singular vectors, shape ``(n_items, K)``.
+        items: right singular vectors, shape ``(n_items, K)``; times ``values`` they are :math:`R^T` times ``users``.
     """
 
     users: torch.Tensor
@@ -34,31 +31,9 @@ class Spectrum:
 
     @classmethod
     def of(cls, graph: Graph, rank: int = RANK, steps: int = STEPS) -> "Spectrum":
-        """Compute it from random vectors; arguments as in :meth:`Basis.of`."""
-        return Basis.of(graph, rank, steps).spectrum()
+        """Compute it by subspace iteration from random vectors (Halko et al., SIAM Review 2011, algorithm 4.4).
 
-
-@dataclass(frozen=True)
-class Basis:
-    r"""Orthonormal vectors that nearly span the leading singular ones, and what the interactions R make of them.
-
-    Args:
-        users: shape ``(n_users, K)``.
-        values: approximate singular values, descending, shape ``(K,)``.
-        items: shape ``(n_items, K)``; times ``values`` they are :math:`R^T` times ``users``.
-        reached_users: :math:`R` times ``items``, shape ``(n_users, K)``.
-    """
-
-    users: torch.Tensor
-    values: torch.Tensor
-    items: torch.Tensor
-    reached_users: torch.Tensor
-
-    @classmethod
-    def of(cls, graph: Graph, rank: int = RANK, steps: int = STEPS) -> "Basis":
-        """Find it by subspace iteration from random vectors (Halko et al., SIAM Review 2011, algorithm 4.4).
-
-        It costs ``2 steps + 3`` products with the interactions. The vectors become orthonormal again after every two
+        It costs ``2 steps + 2`` products with the interactions. The vectors become orthonormal again after every two
         products, which a few steps with values of at most 1 allow.
 
         Args:
@@ -76,34 +51,18 @@ class Basis:
         for _ in range(steps):
             basis = torch.linalg.qr(multiply(forward, multiply(backward, basis))).Q
         right, values, left = torch.linalg.svd(multiply(backward, basis), full_matrices=False)
-        users, items = (basis @ left.t())[:, :rank].contiguous(), right[:, :rank].contiguous()
-        return cls(users, values[:rank], items, multiply(forward, items))
+        return cls((basis @ left.t())[:, :rank].contiguous(), values[:rank], right[:, :rank].contiguous())
 
-    @property
-    def reached_items(self) -> torch.Tensor:
-        """:math:`R^T` times ``users``, shape ``(n_items, K)``."""
-        return self.items * self.values
-
-    @cached_property
-    def among(self) -> torch.Tensor:
-        """The interactions between the vectors of both sides, shape ``(K, K)``."""
-        return self.users.t() @ self.reached_users
-
-    def spectrum(self) -> Spectrum:
-        """The spectrum that the basis leads to."""
-        turn = Turn.of(self.among)
-        return Spectrum(self.reached_users @ turn.users, turn.values, self.reached_items @ turn.items)
-
-    def at(self, users: torch.Tensor, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The vectors, and what they reach, at some users and items, one below the other, shape ``(T, K)`` each."""
-        of_items = self.items.index_select(0, items)
-        vectors = torch.cat([self.users.index_select(0, users), of_items])
-        return vectors, torch.cat([self.reached_users.index_select(0, users), of_items * self.values])
+    def at(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """The singular vectors at some users and items, one below the other, shape ``(T, K)``."""
+        return torch.cat([self.users.index_select(0, users), self.items.index_select(0, items)])
 
 
 @dataclass(frozen=True)
 class Turn:
-    """How a basis turns into singular vectors (Rayleigh and Ritz): ``reached`` vectors times ``users`` or ``items``.
+    """How a step from vectors that nearly span the leading singular ones turns into these (Rayleigh and Ritz).
+
+    What the interactions make of the vectors of items, times ``users``, are those of users, and the converse.
 
     Args:
         users, items: shape ``(K, K)``.
@@ -116,7 +75,7 @@ class Turn:
 
     @classmethod
     def of(cls, small: torch.Tensor) -> "Turn":
-        """By the interactions between the vectors of a basis, ``users^T R items``, shape ``(K, K)``."""
+        """By the interactions between the vectors of both sides, ``users^T R items``, shape ``(K, K)``."""
         left, values, right = torch.linalg.svd(small)
         inverse = torch.where(values > SMALLEST * values[0], values, torch.inf).reciprocal()
         return cls(right.t() * inverse, left * inverse, values)

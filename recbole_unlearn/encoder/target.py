@@ -20,7 +20,7 @@ from recbole_unlearn.graph import Graph, in_any
 from recbole_unlearn.loss import pair_scores
 from recbole_unlearn.model.base import UnlearnableRecommender
 
-N_TREES, LEARNING_RATE = 50, 0.1  # as exact as twice as many at half the rate, and twice as fast
+N_TREES, LEARNING_RATE = 100, 0.05
 N_DECOYS = 20_000  # that the original itself teaches
 CANDIDATES = 1000  # random partners of a node that a decoy is chosen from
 UNLIKELY, LOWEST = 0.75, 0.02  # share of decoys, of ranks: what people ask to forget is real, or planted and unlikely

@@ -52,6 +52,13 @@ class Touched:
         """Whether these rows are a small part of the graph."""
         return self.n_entries <= NEAR * 2 * len(self.graph)
 
+    @property
+    def strength(self) -> float:
+        """A bound of F's spectral norm: the largest shares of a user's and of an item's edges that go, multiplied."""
+        shares = self.lost / (self.degrees + self.lost)
+        largest = [side.max().item() if len(side) else 0.0 for side in (shares[: self.n_users], shares[self.n_users :])]
+        return (largest[0] * largest[1]) ** 0.5
+
     def forgotten(self, rows: torch.Tensor) -> torch.Tensor:
         """F times rows of the touched nodes, shape ``(T, d)``."""
         product = torch.zeros_like(rows)
