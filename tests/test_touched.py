@@ -249,10 +249,6 @@ def test_a_planted_pattern_is_not_local(monkeypatch):
     graph = Graph.from_edges(torch.cat([honest.users, users]), torch.cat([honest.items, items]), N_USERS, N_ITEMS)
     touched = Touched(graph, users, items)
     assert not local.is_local(Snapshot.of(Model(graph, [0.25] * 4)), touched)
-    scale = graph.degrees().clamp(min=1).double().rsqrt()
-    block = torch.zeros(N_USERS, N_ITEMS, dtype=torch.double)
-    block[users, items] = scale[users] * scale[items + N_USERS]
-    assert torch.linalg.matrix_norm(block, 2) <= touched.strength + 1e-6
 
 
 @pytest.mark.parametrize("weights", [[1.0], [0.25] * 4, [0.0, 1 / 3, 1 / 3, 1 / 3]], ids=["BPR", "LightGCN", "SimGCL"])
@@ -274,3 +270,16 @@ def test_a_local_revision_is_nearly_the_whole_ones(monkeypatch, weights):
     moved = revised[1] - model.table
     assert moved.any() and not torch.equal(*revised)
     assert (revised[0] - revised[1]).norm() < 0.2 * moved.norm()  # of 20 pairs, of a spectrum of 20 triplets
+
+
+@pytest.mark.parametrize("n_edges", [1, 6, 60])
+def test_the_strength_of_a_request_bounds_its_spectral_norm(n_edges):
+    graph = random_graph()
+    users, items = chosen(graph, n_edges)
+    scale = graph.degrees().clamp(min=1).double().rsqrt()
+    block = torch.zeros(N_USERS, N_ITEMS, dtype=torch.double)
+    block[users, items] = scale[users] * scale[items + N_USERS]
+    norm, strength = float(torch.linalg.matrix_norm(block, 2)), Touched(graph, users, items).strength
+    assert norm - 1e-6 <= strength < 2.5 * norm
+    everything = Touched(graph, graph.users, graph.items)
+    assert everything.strength == pytest.approx(1)

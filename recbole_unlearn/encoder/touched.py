@@ -54,10 +54,18 @@ class Touched:
 
     @property
     def strength(self) -> float:
-        """A bound of F's spectral norm: the largest shares of a user's and of an item's edges that go, multiplied."""
-        shares = self.lost / (self.degrees + self.lost)
-        largest = [side.max().item() if len(side) else 0.0 for side in (shares[: self.n_users], shares[self.n_users :])]
-        return (largest[0] * largest[1]) ** 0.5
+        r"""A bound of F's spectral norm, its own in patterns that take the same share of all their nodes' edges.
+
+        By Collatz and Wielandt, with :math:`\sqrt{d_v}` as the vector:
+        :math:`\|F\|^2 \le \max_v \frac{1}{d_v} \sum_{w \in F(v)} \frac{|F(w)|}{d_w}`, over either side's nodes v.
+        """
+        if len(self.nodes) == 0:
+            return 0.0
+        before = (self.degrees + self.lost).double()
+        shares, sums = self.lost / before, torch.zeros_like(before)
+        sums.index_add_(0, self.of_user, shares[self.of_item]).index_add_(0, self.of_item, shares[self.of_user])
+        of_users, of_items = (sums / before).split([self.n_users, len(sums) - self.n_users])
+        return min(of_users.max().item(), of_items.max().item()) ** 0.5
 
     def forgotten(self, rows: torch.Tensor) -> torch.Tensor:
         """F times rows of the touched nodes, shape ``(T, d)``."""
