@@ -10,14 +10,14 @@ from recbole_unlearn.encoder.touched import Touched
 from recbole_unlearn.encoder.touched_features import Features, SpectrumAt
 
 FEW = 0.002  # share of the graph's edges, up to which the snapshot's spectrum leads to that of what remains
-WEAK = 0.5  # of the least singular value: a request as strong has triplets of its own among the leading ones
+WEAK = 0.3  # of the least singular value: what a stronger request has planted stays in the spectrum before it
 
 
 def is_local(snapshot: Snapshot, touched: Touched) -> bool:
     """Whether a request changes so little that what it touches tells all of its outcome.
 
-    It must have few edges, in a small part of the graph, none of whose patterns is as strong as those that the spectrum
-    keeps, as planted ones may be; and the model's readout must be a sum of layers.
+    It must have few edges, in a small part of the graph, and no pattern that comes near the strength of those that the
+    spectrum keeps, as planted ones may; and the model's readout must be a sum of layers.
     """
     few = touched.lost.sum() <= 2 * FEW * len(snapshot.graph)
     weak = touched.strength <= WEAK * float(snapshot.spectrum.values[-1])
