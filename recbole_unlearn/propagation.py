@@ -22,7 +22,7 @@ def multiply(matrix: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 def _multiply(matrix, x):
-    if x.device.type != "cpu" or x.dtype != torch.float32:
+    if x.device.type != "cpu" or x.dtype != torch.float32 or matrix.layout != torch.sparse_csr:
         return matrix @ x
     # A row of the product sums weighted rows of x, as an embedding bag does. Its kernel fetches rows ahead, and is up
     # to three times as fast as MKL's sparse product where that has no kernel for the processor.

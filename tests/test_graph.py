@@ -213,3 +213,11 @@ def test_propagations_are_twice_differentiable():
     x = table().double().requires_grad_()
     for function in (lambda x: propagate(layers[0], x.tanh()), lambda x: mean_propagation(layers, x.tanh())):
         assert torch.autograd.gradcheck(function, x) and torch.autograd.gradgradcheck(function, x)
+
+
+def test_a_matrix_of_another_layout_propagates_alike():
+    adjacency, x = random_graph().adjacency, table()
+    torch.testing.assert_close(propagate(adjacency.to_sparse_coo(), x), propagate(adjacency, x))
+    torch.testing.assert_close(
+        mean_propagation([adjacency.to_sparse_coo()] * 2, x), mean_propagation([adjacency] * 2, x)
+    )

@@ -283,3 +283,20 @@ def test_the_strength_of_a_request_bounds_its_spectral_norm(n_edges):
     assert norm - 1e-6 <= strength < 2.5 * norm
     everything = Touched(graph, graph.users, graph.items)
     assert everything.strength == pytest.approx(1)
+
+
+def test_a_pair_that_is_no_edge_is_refused():
+    graph = random_graph()
+    with pytest.raises(ValueError, match="a pair that is none"):
+        Touched(graph, graph.users[:1], torch.tensor([N_ITEMS - 1]))  # the last item has no edge
+
+
+def test_a_large_request_needs_no_snapshot(monkeypatch):
+    graph = random_graph(1500)
+    some = torch.arange(len(graph)) % 4 == 1
+    request = Request(graph.users[some], graph.items[some])
+    response = layers_response([0.25] * 4, graph.adjacency, DIMENSION, seeded(4))
+    encoder = CalibratedEncoder(lambda features: -features[:, -1], *response, 0.3, 3)
+    monkeypatch.setattr(Snapshot, "of", lambda model: pytest.fail("made for nothing"))
+    revision = encoder(Model(graph, [0.25] * 4), graph.without(request.users, request.items), request)
+    assert revision.ego.isfinite().all()

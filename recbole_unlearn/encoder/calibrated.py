@@ -9,7 +9,7 @@ from torch import nn
 
 from recbole_unlearn.data.request import Request
 from recbole_unlearn.encoder.least_change import LeastChange
-from recbole_unlearn.encoder.local import LocalTable, is_local
+from recbole_unlearn.encoder.local import LocalTable, is_local, is_small
 from recbole_unlearn.encoder.response import layers_response, own_map, readout_response
 from recbole_unlearn.encoder.snapshot import Snapshot
 from recbole_unlearn.encoder.target import UnseenScores
@@ -145,17 +145,25 @@ class CalibratedEncoder:
 
         Returns:
             Rows of nodes that lose their last edge are unchanged; the caller replaces them.
+
+        Raises:
+            ValueError: a pair of the request is no edge.
         """
-        snapshot = snapshot or Snapshot.of(model)
-        touched = Touched(snapshot.graph, request.users.to(model.device), request.items.to(model.device))
+        touched = Touched(model.graph, request.users.to(model.device), request.items.to(model.device))
         nodes, n_users, degrees = touched.nodes, touched.n_users, touched.degrees
-        local = is_local(snapshot, touched)
-        table = LocalTable(snapshot, touched, self.own) if local else WholeTable(model, remaining, touched, self.own)
+        if snapshot is None and is_small(touched):
+            snapshot = Snapshot.of(model)
+        ego = model.ego_embeddings() if snapshot is None else snapshot.layers[0]
+        table: LocalTable | WholeTable
+        if snapshot is not None and is_local(snapshot, touched):
+            table = LocalTable(snapshot, touched, self.own)
+        else:
+            table = WholeTable(model, remaining, touched, self.own)
         row_response, spread_cost = self.row_response[nodes], self.spread_cost[nodes]
         matters = (degrees[touched.of_user] > 0) & (degrees[touched.of_item] > 0)
         of_user, of_item = touched.of_user[matters], touched.of_item[matters]
 
-        start = rows = snapshot.layers[0].index_select(0, nodes)
+        start = rows = ego.index_select(0, nodes)
         limit = before = None
         for _ in range(self.passes):
             targets = self.scores(table.features(rows - start))
@@ -167,7 +175,7 @@ class CalibratedEncoder:
             gaps = scores - torch.minimum(targets, limit)
             change = metric(of_user, of_item, gaps[matters], self.weight)
             before, rows = (rows, change), accelerated(rows, change, before)
-        return Revision(snapshot.layers[0].index_copy(0, nodes, rows), targets, matters)
+        return Revision(ego.index_copy(0, nodes, rows), targets, matters)
 
 
 def closing_settings(config: Any) -> dict[str, Any]:

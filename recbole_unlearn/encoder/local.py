@@ -13,15 +13,19 @@ FEW = 0.002  # share of the graph's edges, up to which the snapshot's spectrum l
 WEAK = 0.3  # of the least singular value: what a stronger request has planted stays in the spectrum before it
 
 
+def is_small(touched: Touched) -> bool:
+    """Whether a request has few edges, in a small part of the graph: only then a snapshot can serve it."""
+    return bool(touched.lost.sum() <= 2 * FEW * len(touched.graph)) and touched.is_near
+
+
 def is_local(snapshot: Snapshot, touched: Touched) -> bool:
     """Whether a request changes so little that what it touches tells all of its outcome.
 
-    It must have few edges, in a small part of the graph, and no pattern that comes near the strength of those that the
-    spectrum keeps, as planted ones may; and the model's readout must be a sum of layers.
+    It must be small and have no pattern that comes near the strength of those that the spectrum keeps, as planted ones
+    may; and the model's readout must be a sum of layers.
     """
-    few = touched.lost.sum() <= 2 * FEW * len(snapshot.graph)
     weak = touched.strength <= WEAK * float(snapshot.spectrum.values[-1])
-    return bool(snapshot.weights and few and weak and touched.is_near)
+    return bool(snapshot.weights) and weak and is_small(touched)
 
 
 class LocalTable:

@@ -20,9 +20,14 @@ class Touched:
     Args:
         graph: before the request.
         users, items: the forgotten edges, shape ``(F,)``.
+
+    Raises:
+        ValueError: a pair is no edge of the graph.
     """
 
     def __init__(self, graph: Graph, users: torch.Tensor, items: torch.Tensor) -> None:
+        if not graph.contains(users, items).all():
+            raise ValueError("A request forgets edges of the graph, but it names a pair that is none.")
         self.graph = graph
         ends = torch.cat([users, items + graph.n_users])
         self.nodes, places = torch.unique(ends, return_inverse=True)  # ascending, users first
@@ -75,10 +80,7 @@ class Touched:
 
     def among(self, rows: torch.Tensor) -> torch.Tensor:
         """A times a table that is zero but for rows of the touched nodes, at the touched nodes, shape ``(T, d)``."""
-        if self.is_near:
-            return multiply(self._near[0], rows)
-        table = rows.new_zeros(self.graph.n_nodes, rows.shape[1]).index_copy_(0, self.nodes, rows)
-        return multiply(self.graph.adjacency, table).index_select(0, self.nodes)
+        return multiply(self._near[0], rows)
 
     @property
     def returning(self) -> torch.Tensor:
